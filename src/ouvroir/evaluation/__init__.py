@@ -1,0 +1,1 @@
+"""Running models over splits, metrics with intervals, comparisons and reports, for every task alike."""

@@ -1,0 +1,147 @@
+"""Writing files whole or not at all, the home folder of caches, and free space.
+
+Everything that Ouvroir leaves on a disk goes through here, so that a reader never meets half a file and a full disk
+ends in a sentence.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ouvroir.errors import DiskFull
+
+
+def home() -> Path:
+    """Where manifests, packs and measurements are cached: $OUVROIR_HOME, by default ~/.cache/ouvroir."""
+    return Path(os.environ.get("OUVROIR_HOME") or Path.home() / ".cache" / "ouvroir").expanduser().absolute()
+
+
+def readable_size(n_bytes: float) -> str:
+    """`n_bytes` for a person: 999 B, 1.5 kB, 4.9 GB (powers of 1,000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn 'no space left' into DiskFull, naming the place and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            f"The disk that holds {path} is full. Nothing was left half written. "
+            "Free some space (`ouvroir cache` shows what Ouvroir keeps), then run the same command again."
+        ) from error
+
+
+def require_space(folder: Path, n_bytes: int, purpose: str) -> None:
+    """Raise DiskFull before work starts if `folder` has less than `n_bytes` free."""
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < n_bytes:
+        raise DiskFull(
+            f"{purpose} needs {readable_size(n_bytes)} in {folder}, and only {readable_size(free)} is free. "
+            "Free some space, or set OUVROIR_HOME to a folder on a larger disk."
+        )
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing so that it appears complete or not at all.
+
+    Written to a temporary name beside it, synced, renamed; the folder is synced too. Raises DiskFull.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `path` when the block ends well, replacing what was there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync_file(file)
+            replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
+            if path.exists():
+                os.replace(path, replaced)
+            os.replace(temporary, path)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def each_line(path: Path, use: Callable[[Any], None]) -> int:
+    """Call `use` with each whole JSON line of `path`; a torn last line is left out. Returns the bytes that were whole."""
+    whole = 0
+    with open(path, "rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            use(value)
+            whole += len(line)
+    return whole

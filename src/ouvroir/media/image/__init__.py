@@ -1,0 +1,1 @@
+"""Pictures: decoding, augmentation, models and tasks."""

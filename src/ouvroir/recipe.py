@@ -1,0 +1,245 @@
+"""The Recipe: everything that decides what a training does, as frozen dataclasses checked by pydantic.
+
+A recipe is written in Python (`media/*/recipes.py`), travels as JSON (the `--recipe` file, the HTTP body, the run
+folder) and is overridden with dotted names (`--set optim.lr=3e-4`). Help, JSON Schema and forms are generated from the
+fields below. Nothing here knows a medium: what only one task needs lives in that task's own `Options`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import Field as Setting
+
+from ouvroir import constants as _constants
+from ouvroir.errors import RecipeError
+
+_STRICT = ConfigDict(extra="forbid")
+
+PositiveInt = Annotated[int, Setting(ge=1)]
+Fraction = Annotated[float, Setting(ge=0, lt=1)]
+
+
+def setting(default: Any, text: str) -> Any:
+    """A dataclass field with its one-sentence description."""
+    return field(default=default, metadata={"description": text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which rows, and how they are split."""
+
+    __pydantic_config__ = _STRICT
+
+    source: str = setting("", "Absolute path of the data, as the user gave it.")
+    manifest: str = setting("", "Fingerprint of the manifest that was trained on.")
+    validation: Fraction = setting(0.15, "Share of the rows for validation, unless the data has a validation split.")
+    test: Fraction = setting(0.2, "Share of the rows for the test, unless the data has a test split.")
+    per_class: PositiveInt | None = setting(None, "Train rows per class; the rest is shared between validation and test.")
+    path_column: str | None = setting(None, "Table column that holds file paths; found by itself when absent.")
+    label_column: str | None = setting(None, "Table column that holds the label; found by itself when absent.")
+    label_separator: str | None = setting(None, "Splits a label into several (multi-label), e.g. '|'.")
+    group_column: str | None = setting(None, "Table column whose equal values stay in one split.")
+    group_level: PositiveInt | None = setting(None, "Folder level (1 is just below the data) whose files stay in one split.")
+    group_pattern: str | None = setting(None, "Regular expression on the file name; its first group stays in one split.")
+    seed: Annotated[int, Setting(ge=0)] = setting(0, "Seed of the splits.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Which network, and what of it learns."""
+
+    __pydantic_config__ = _STRICT
+
+    preset: Literal["tiny", "small", "base"] = setting("small", "The one dial: width, depth, batch and learning rate follow.")
+    init_from: str = setting("scratch", "'scratch', a run folder, a folder of pretrained weights, or a hub name.")
+    scope: str = setting("all", "What learns: 'all', 'head', 'last:N' parts, or names of parts joined by commas.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    """How weights move."""
+
+    __pydantic_config__ = _STRICT
+
+    name: Literal["adamw", "adam", "sgd", "muon"] = setting("adamw", "Optimiser; muon moves matrices, adamw the rest.")
+    lr: Annotated[float, Setting(gt=0)] = setting(1e-3, "Peak learning rate.")
+    weight_decay: Annotated[float, Setting(ge=0)] = setting(0.01, "Decay of matrices and kernels; not of biases and norms.")
+    momentum: Fraction = setting(0.9, "Momentum of sgd and muon, beta1 of adam.")
+    beta2: Fraction = setting(0.99, "Second beta of adam and adamw.")
+    schedule: Literal["one-cycle", "cosine", "warmup-stable-decay", "constant"] = setting("one-cycle", "Course of the rate.")
+    warmup: Fraction = setting(0.2, "Share of the steps in which the rate rises.")
+    max_grad_norm: Annotated[float, Setting(ge=0)] = setting(1.0, "Gradients are clipped to this norm; 0 is never.")
+    ema: Fraction = setting(0.0, "Decay of the averaged weights that are judged and kept; 0 is none.")
+    part_decay: Annotated[float, Setting(gt=0, le=1)] = setting(1.0, "Each part before the last learns at this ratio of the next.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """How long, in what pieces, and on what arithmetic."""
+
+    __pydantic_config__ = _STRICT
+
+    steps: PositiveInt | None = setting(None, "Optimiser steps; worked out from epochs or minutes and written here before step 1.")
+    epochs: Annotated[float, Setting(gt=0)] = setting(20.0, "Passes over the train rows, when neither steps nor minutes are given.")
+    minutes: Annotated[float, Setting(gt=0)] | None = setting(None, "Time to train; turned into steps by measuring the speed.")
+    batch_size: PositiveInt = setting(64, "Rows per optimiser step, over all processes.")
+    micro_batch: PositiveInt | None = setting(None, "Rows per forward pass and process; found by the memory rehearsal.")
+    activation_checkpointing: bool = setting(False, "Recompute activations to save memory; found by the memory rehearsal.")
+    precision: Literal["auto", "fp32", "bf16"] = setting("auto", "Arithmetic; auto measures and writes the faster one.")
+    layout: Literal["auto", "contiguous", "channels_last"] = setting("auto", "Memory layout; auto measures.")
+    threads: Annotated[int, Setting(ge=0)] = setting(0, "Threads of one process on a CPU; 0 measures.")
+    evaluate_every: PositiveInt | None = setting(None, "Steps between validations; worked out when absent.")
+    save_every: PositiveInt | None = setting(None, "Steps between checkpoints; worked out when absent.")
+    patience: Annotated[int, Setting(ge=0)] = setting(0, "Stop after so many validations without a gain; 0 is never.")
+    sampling: Literal["plain", "balanced"] = setting("plain", "balanced draws every class equally often.")
+    exact: bool = setting(False, "Same weights to the bit on any number of processes, by virtual shards.")
+    virtual_shards: PositiveInt = setting(4, "Pieces of a batch that share random numbers; processes must divide it.")
+    seed: Annotated[int, Setting(ge=0)] = setting(0, "Seed of weights, order and augmentation.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constants:
+    """φ, π, 1/137 and −1/12, each with its value or 'ordinary' (see ouvroir.constants)."""
+
+    __pydantic_config__ = _STRICT
+
+    phi: float | Literal["ordinary"] = setting(_constants.PHI.value, _constants.PHI.use)
+    pi: float | Literal["ordinary"] = setting(_constants.PI.value, _constants.PI.use)
+    alpha: float | Literal["ordinary"] = setting(_constants.ALPHA.value, _constants.ALPHA.use)
+    zeta: float | Literal["ordinary"] = setting(_constants.ZETA.value, _constants.ZETA.use)
+
+    def value(self, name: Literal["phi", "pi", "alpha", "zeta"]) -> float | None:
+        """The number to use: what the recipe says, or the ordinary value (None for π: ordinary attention)."""
+        chosen = getattr(self, name)
+        return getattr(_constants, name.upper()).ordinary if chosen == "ordinary" else chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a training does."""
+
+    task: str
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    optim: Optim = field(default_factory=Optim)
+    loop: Loop = field(default_factory=Loop)
+    constants: Constants = field(default_factory=Constants)
+    options: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, in the order of the fields."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The text of recipe.json."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Read what `to_json` wrote, or a part of it: what is absent takes its default. Raises RecipeError."""
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RecipeError(f"The recipe is not JSON: {error}.") from error
+        if not isinstance(value, dict):
+            raise RecipeError("The recipe must be a JSON object with at least `task`.")
+        return cls.from_dict(value)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
+        """Check plain values and build the recipe. Raises RecipeError naming the first wrong setting."""
+        from ouvroir.media import find_task
+
+        rest = dict(value)
+        name = rest.pop("task", None)
+        if not isinstance(name, str):
+            raise RecipeError('The recipe must say its task, e.g. {"task": "image-classification"}.')
+        options_type = find_task(name).Options
+        options = _check(options_type, rest.pop("options", None) or {}, "options")
+        parts = {
+            part.name: _check(_SECTIONS[part.name], rest.pop(part.name, None) or {}, part.name)
+            for part in dataclasses.fields(cls)
+            if part.name in _SECTIONS
+        }
+        if rest:
+            raise RecipeError(_unknown(next(iter(rest)), ["task", "options", *_SECTIONS]))
+        return cls(task=name, options=options, **parts)
+
+    def replace(self, section: str, **changes: Any) -> Recipe:
+        """A copy with fields of one section changed, unchecked: for code, not for user input."""
+        return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **changes)})
+
+    def with_overrides(self, pairs: Mapping[str, str]) -> Recipe:
+        """A copy with dotted names set, `{"optim.lr": "3e-4"}`; values are read as JSON, else as text. Raises RecipeError."""
+        value = self.to_dict()
+        for name, text in pairs.items():
+            section, _, leaf = name.partition(".")
+            if section not in value or not isinstance(value[section], dict):
+                raise RecipeError(_unknown(section, [key for key, part in value.items() if isinstance(part, dict)]))
+            if leaf not in value[section]:
+                raise RecipeError(_unknown(name, [f"{section}.{key}" for key in value[section]]))
+            value[section][leaf] = _read_value(text)
+        return Recipe.from_dict(value)
+
+    def settings(self) -> list[tuple[str, str, str]]:
+        """(dotted name, value as JSON, description) of every setting, for help, cards and forms."""
+        found = []
+        for section in (*_SECTIONS, "options"):
+            part = getattr(self, section)
+            for entry in dataclasses.fields(part):
+                text = str(entry.metadata.get("description", ""))
+                found.append((f"{section}.{entry.name}", json.dumps(getattr(part, entry.name)), text))
+        return found
+
+
+_SECTIONS: dict[str, type] = {"data": Data, "model": Model, "optim": Optim, "loop": Loop, "constants": Constants}
+
+
+def json_schema(task: str) -> dict[str, Any]:
+    """JSON Schema of a recipe for `task`, with descriptions: for forms and HTTP."""
+    from ouvroir.media import find_task
+
+    properties: dict[str, Any] = {"task": {"const": task}}
+    for name, section in {**_SECTIONS, "options": find_task(task).Options}.items():
+        schema = TypeAdapter(section).json_schema()
+        for entry in dataclasses.fields(section):
+            schema["properties"][entry.name]["description"] = entry.metadata.get("description", "")
+        properties[name] = schema
+    return {"type": "object", "properties": properties, "required": ["task"], "additionalProperties": False}
+
+
+def _read_value(text: str) -> Any:
+    words = {"on": True, "off": False, "yes": True, "no": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _check(section: type, value: Any, name: str) -> Any:
+    try:
+        return TypeAdapter(section).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in (name, *first["loc"][:1]))
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = [f"{name}.{key}" for key in get_type_hints(section) if not key.startswith("_")]
+            raise RecipeError(_unknown(place, known)) from error
+        given = json.dumps(first.get("input"), default=str)
+        raise RecipeError(f"`{place}` cannot be {given}: {first['msg'][0].lower()}{first['msg'][1:]}.") from error
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean `{close[0]}`?" if close else "There are: " + ", ".join(known) + "."
+    return f"There is no setting `{name}`. {hint}"

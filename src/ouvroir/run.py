@@ -1,0 +1,209 @@
+"""Run: the folder that one training leaves behind. Create, find, lock, read.
+
+The folder is the interface: a person with a text editor, the report and the studio read the same files. Every file is
+written whole or not at all; metrics.jsonl grows line by line and a torn last line is dropped on opening.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ouvroir.errors import CheckpointError, RunError
+from ouvroir.files import disk_errors, each_line, write_json, write_text
+from ouvroir.recipe import Recipe
+
+State = Literal["queued", "running", "finished", "stopped", "failed"]
+DEFAULT_ROOT = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One line of metrics.jsonl. `seconds` is the training time so far, over all resumptions."""
+
+    step: int
+    split: str
+    name: str
+    value: float
+    seconds: float
+
+
+class Run:
+    """One run folder. Holds no open files between calls."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, recipe: Recipe, root: Path = DEFAULT_ROOT, *, name: str = "", now: float | None = None) -> Run:
+        """Make a new folder `<time>_<task>_<name>` in `root` with recipe.json and environment.json. Never overwrites."""
+        stamp = time.strftime("%Y-%m-%d_%H%M%S", time.localtime(now))
+        words = re.sub(r"[^A-Za-z0-9]+", "-", f"{recipe.task.rsplit(':', 1)[-1]} {name}").strip("-").lower()
+        for attempt in range(1000):
+            path = Path(root) / (f"{stamp}_{words}" + (f"_{attempt}" if attempt else ""))
+            try:
+                with disk_errors(path):
+                    path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            except PermissionError as error:
+                raise RunError(f"`{root}` may not be written to. Choose another place with --runs.") from error
+            run = cls(path.absolute())
+            run.write_recipe(recipe)
+            write_json(run.path / "environment.json", _environment())
+            run.set_status("queued", "Created.")
+            return run
+        raise RunError(f"Could not find a free name for a run in {root}.")
+
+    @classmethod
+    def open(cls, path: str | Path, root: Path = DEFAULT_ROOT) -> Run:
+        """Open a run by its path, its name in `root`, or `last` for the newest. Raises RunError."""
+        if str(path) == "last":
+            found = cls.all(root)
+            if not found:
+                raise RunError(f"There is no run in `{root}` yet. `ouvroir train DATA` makes one.")
+            return found[-1]
+        for place in (Path(path), Path(root) / str(path)):
+            if (place / "recipe.json").is_file():
+                return cls(place.absolute())
+        raise RunError(f"`{path}` is not a run: there is no recipe.json in it. `ouvroir runs` lists the runs.")
+
+    @classmethod
+    def all(cls, root: Path = DEFAULT_ROOT) -> list[Run]:
+        """All runs in `root`, oldest first."""
+        found = [path.parent for path in Path(root).glob("*/recipe.json")] if Path(root).is_dir() else []
+        return [cls(path.absolute()) for path in sorted(found, key=lambda path: (path.stat().st_ctime_ns, path.name))]
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        try:
+            return Recipe.from_json((self.path / "recipe.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunError(f"The recipe of {self.path} could not be read: {error}.") from error
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Replace recipe.json, as choices are made before step 1."""
+        write_text(self.path / "recipe.json", recipe.to_json())
+
+    def status(self) -> dict[str, Any]:
+        """`state`, `sentence`, `time`; a run that says running although no process holds it is reported as stopped."""
+        status = self.read_json("status.json") or {"state": "failed", "sentence": "status.json is missing.", "time": 0}
+        if status["state"] == "running" and not self.is_held():
+            return {**status, "state": "stopped", "sentence": "The process ended before the work did; --resume goes on."}
+        return status
+
+    def set_status(self, state: State, sentence: str) -> None:
+        """Write status.json."""
+        write_json(self.path / "status.json", {"state": state, "sentence": sentence, "time": time.time()})
+
+    def read_json(self, name: str) -> Any:
+        """The JSON file `name` in the run, or None when it is absent. Raises RunError when it is damaged."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} is damaged: {error}.") from error
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write the JSON file `name` in the run."""
+        write_json(self.path / name, value)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the one process that writes this run. Raises RunError when another one is. Freed by the kernel on kill -9."""
+        with disk_errors(self.path), open(self.path / ".lock", "a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunError(f"Another process is working on {self.path}. Wait for it, or stop it first.") from error
+            yield
+
+    def is_held(self) -> bool:
+        """Whether some process is working on this run."""
+        try:
+            with open(self.path / ".lock", "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def metrics(self) -> list[Measurement]:
+        """All measurements so far, in order of writing."""
+        found: list[Measurement] = []
+        path = self.path / "metrics.jsonl"
+        if path.exists():
+            each_line(path, lambda line: found.append(Measurement(**line)))
+        return found
+
+    def append_metrics(self, measurements: list[Measurement]) -> None:
+        """Add lines to metrics.jsonl."""
+        text = "".join(json.dumps(asdict(measurement)) + "\n" for measurement in measurements)
+        with disk_errors(self.path), open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(text)
+
+    def checkpoint(self, which: Literal["best", "last"] | int = "best") -> Path:
+        """The folder of a checkpoint. Raises CheckpointError when there is none."""
+        folder = self.path / "checkpoints"
+        if isinstance(which, int):
+            path = folder / f"step_{which:06d}"
+        else:
+            pointer = folder / f"{which}.txt"
+            if not pointer.is_file():
+                raise CheckpointError(f"{self.path} has no {which} checkpoint. `ouvroir train --resume {self.name}` goes on with it.")
+            path = folder / pointer.read_text(encoding="utf-8").strip()
+        if not path.is_dir():
+            raise CheckpointError(f"{path} is missing. `ouvroir train --resume {self.name}` goes on from what is there.")
+        return path
+
+    @property
+    def bundle(self) -> Path:
+        """Where the self-contained model is, once training has finished."""
+        return self.path / "final_model"
+
+
+def _environment() -> dict[str, Any]:
+    from importlib import metadata
+
+    versions = {}
+    for name in ("ouvroir", "torch", "numpy", "pillow", "transformers"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "command": sys.argv,
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted": bool(_git("status", "--porcelain")),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,359 @@
+"""The Task protocol and the small types that cross it.
+
+A Task is the only thing a new medium implements. Tasks hold no state: everything they need arrives as an argument, so
+the same object serves training, evaluation, several threads of a server and worker processes. Medium-blind code knows
+a task through this protocol and nothing else.
+
+Axes: B rows of a batch, N rows of a table, C classes.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from ouvroir.errors import Refused
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.data.table import Table, TableSlice
+    from ouvroir.recipe import Recipe
+    from ouvroir.rng import Rng
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+ZIP_SEPARATOR = "::"
+
+Label = str | tuple[str, ...] | None
+"""A class name, several of them (multi-label; may be empty), or none."""
+
+Batch = dict[str, Any]
+"""Tensors with a leading axis B. Reserved keys: `weight` (B,) float32, 1 unless the row is synthetic or its class is
+weighted; `index` (B,) int64, the place of the row in its table, so that an error can name the row."""
+
+Example = dict[str, "np.ndarray"]
+"""One encoded row: arrays of the dtypes and shapes that `Processor.fields` declares."""
+
+Input = Any
+"""What a person hands to `predict`: a path, bytes, PIL.Image.Image, numpy array, text, or a mapping. The task says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the content of one row is. Cheap, picklable, opened in worker processes.
+
+    `locator` is a path relative to `root`, or `archive.zip::path/inside` (the archive relative to `root`), or empty for
+    a row whose content is `text` or `content` itself.
+    """
+
+    root: str
+    locator: str
+    text: str | None = None
+    content: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the locator, for messages."""
+        return self.locator.rsplit(ZIP_SEPARATOR, 1)[-1].rsplit("/", 1)[-1] or "input"
+
+    def read(self, max_bytes: int) -> bytes:
+        """The whole content. Raises Refused (`empty`, `too_large`, `missing`, `unreadable`) and never reads past `max_bytes`."""
+        if self.content is not None:
+            return self.content
+        if self.text is not None:
+            return self.text.encode("utf-8")
+        try:
+            return self._read(max_bytes)
+        except FileNotFoundError as error:
+            raise Refused("missing", f"`{self.locator}` is not there. Was it moved or deleted?") from error
+        except PermissionError as error:
+            raise Refused("unreadable", f"`{self.locator}` may not be read by you. Change its permissions.") from error
+        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, EOFError, NotImplementedError) as error:
+            raise Refused("unreadable", f"`{self.locator}` could not be read: {error}.") from error
+        except Exception as error:  # zlib.error has no public base class
+            raise Refused("unreadable", f"`{self.locator}` could not be unpacked: {error}.") from error
+
+    def _read(self, max_bytes: int) -> bytes:
+        path, _, inside = self.locator.partition(ZIP_SEPARATOR)
+        if not inside:
+            with open(Path(self.root) / path, "rb") as file:
+                data = file.read(max_bytes + 1)
+        else:
+            with zipfile.ZipFile(Path(self.root) / path) as archive, archive.open(inside) as member:
+                data = member.read(max_bytes + 1)
+        if not data:
+            raise Refused("empty", f"`{self.locator}` is 0 bytes long.")
+        if len(data) > max_bytes:
+            raise Refused("too_large", f"`{self.locator}` is larger than the limit of {max_bytes} bytes.")
+        return data
+
+    def stream(self, max_bytes: int) -> io.BytesIO:
+        """The whole content as a seekable file. Raises as `read`."""
+        return io.BytesIO(self.read(max_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one row may cost while it is opened. `max_elements` counts decoded elements: pixels, samples, characters."""
+
+    max_bytes: int = 256 * 1024**2
+    max_elements: int = 100_000_000
+    max_seconds: float = 30.0
+    max_memory_bytes: int = 4 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one look at a row's content told.
+
+    `sha256` is of the content as hex; `near_key` a vector of float32, of the same length for all rows of a task, such
+    that near-duplicates have a cosine close to 1 (None: not comparable); `details` small values such as width or mode
+    that the task's own `recipe` and the report read; `notes` sentences about oddities that are not refusals.
+    """
+
+    sha256: str
+    size_bytes: int
+    near_key: np.ndarray | None = None
+    details: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One admitted row of a manifest. `id` is unique in it and readable: the path, or `table.csv#17`.
+
+    `group` rows stay in one split together. `fields` holds further columns that some tasks read.
+    """
+
+    id: str
+    locator: str
+    sha256: str
+    label: Label = None
+    text: str | None = None
+    group: str = ""
+    split: Split = "train"
+    origin: Literal["real", "synthetic"] = "real"
+    weight: float = 1.0
+    details: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def source(self, root: str | Path) -> Source:
+        """Where to read this row, `root` being the manifest's."""
+        return Source(root=str(root), locator=self.locator, text=self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row or file that was refused: its id, a short stable code, and a sentence."""
+
+    id: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth a person's attention that refuses no row: `code`, a sentence, and the setting proposed for it.
+
+    `proposal` maps dotted recipe names to values, `{"options.class_weights": "true"}`; empty when nothing is proposed.
+    """
+
+    code: str
+    text: str
+    proposal: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One array of an encoded row: a numpy dtype name and a shape; a first axis of None means ragged."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether rows differ in length along the first axis."""
+        return bool(self.shape) and self.shape[0] is None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss of a step. `per_row`: (B,) float32, summed over the row's items. `n_items`: (B,) int64."""
+
+    per_row: Tensor
+    n_items: Tensor
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What `Task.step` gives. The loop applies weights, sums, and divides once over micro-batches and ranks.
+
+    The total loss is the sum of `losses`; `outputs` is what answers are made from, e.g. logits (B, C).
+    """
+
+    losses: dict[str, Loss]
+    outputs: Any = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model answered on rows of a table, as columns of numpy arrays.
+
+    index: (N,) int64, places of the rows in the table; loss: (N,) float64 summed over items; n_items: (N,) int64;
+    scores: (N, C) float32 probabilities or None; targets: (N,) int64, or (N, C) uint8 when multi-label, or None;
+    labels: the C class names.
+    """
+
+    index: np.ndarray
+    loss: np.ndarray
+    n_items: np.ndarray
+    scores: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    labels: tuple[str, ...] = ()
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether a row may have several labels at once."""
+        return self.targets is not None and self.targets.ndim == 2
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer for a person.
+
+    scores: label -> probability, highest first; they sum to 1 unless the task is multi-label. `label` is the answer,
+    None when the score stays under the threshold for 'none of these' (multi-label: joined in `labels`).
+    `error` is a sentence when the input could not be read; then nothing else is set.
+    """
+
+    scores: dict[str, float] = field(default_factory=dict)
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    text: str | None = None
+    media: bytes | None = None
+    mime: str | None = None
+    error: str | None = None
+
+
+class Processor(Protocol):
+    """Turns one raw row into one example of arrays. Deterministic; identical in training and serving; saved in every checkpoint."""
+
+    labels: tuple[str, ...]
+
+    def fields(self) -> dict[str, Field]:
+        """The arrays that `encode` gives."""
+
+    def encode(self, source: Source, limits: Limits) -> Example:
+        """The fixed work on one row, in a worker process. Raises Refused."""
+
+    def storage_fingerprint(self) -> str:
+        """A hash of what `encode` depends on and nothing else (not labels, means or splits): a change re-encodes."""
+
+    def save(self, folder: Path) -> None:
+        """Write what `Task.load_processor` needs into `folder`, as JSON or safetensors."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """What the draws of an epoch are. Every array has one element per item.
+
+    row: (M,) int64 place in the table; start and length: (M,) int64 where an item is a window of a row; stratum: (M,)
+    int64 class of the item, for balanced sampling.
+    """
+
+    row: np.ndarray
+    start: np.ndarray | None = None
+    length: np.ndarray | None = None
+    stratum: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Cheap:
+    """One cheap way to answer, for the report's table: a name in plain words, and its answers."""
+
+    name: str
+    answers: Answers
+
+
+@runtime_checkable
+class Task(Protocol):
+    """One objective on one medium. Registered in `ouvroir.media`, or named as `module:Class` from anywhere.
+
+    A Task may not move tensors to a device, touch the optimiser, write files other than through its processor, read the
+    command line, or look at the clock or a global random generator. Importing its module and the methods that run in
+    workers (`inspect`, and the processor's `encode`) must not load torch.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type]
+    loop: ClassVar[Literal["fit", "adversarial"]]
+    synthesiser: ClassVar[str | None]
+    metrics: ClassVar[tuple[str, ...]]
+    """Names in `evaluation.metrics`, the first of which chooses the best checkpoint."""
+
+    def inspect(self, source: Source, limits: Limits) -> Facts:
+        """Open one row at admission, in a worker. Raises Refused."""
+
+    def recipe(self, manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
+        """The recipe proposed for this data, and what a person should know of the choices made."""
+
+    def fit_processor(self, manifest: Manifest, recipe: Recipe) -> Processor:
+        """Learn labels, tokenizer and the like from the TRAIN rows of `manifest`."""
+
+    def load_processor(self, folder: Path) -> Processor:
+        """Read what `Processor.save` wrote."""
+
+    def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
+        """Columns made from the rows themselves, once: `labels` (N,) int64 or (N, C) float32. Empty for no labels."""
+
+    def items(self, table: Table, *, training: bool) -> Items:
+        """What one draw is: a row, a window of tokens, a clip."""
+
+    def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
+        """Put what is learnt from train data without gradients into the model, e.g. mean and deviation as buffers."""
+
+    def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
+        """A model with initial or pretrained weights, on the CPU. Draws from torch's global generator, which is seeded."""
+
+    def adopt(self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]) -> list[str]:
+        """Load the weights of an earlier model of this task, whose classes were `labels`, as far as they fit; classes are
+        mapped by name. Returns sentences that say what was kept, mapped and new."""
+
+    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
+        """Ordered named stages, input first, together holding all parameters: scopes, rates, cached features."""
+
+    def collate(self, rows: TableSlice) -> Batch:
+        """A batch of tensors from a slice; no per-row Python."""
+
+    def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
+        """On the device, whole batch: augment if training. Normalising is the model's own, so that exports carry it."""
+
+    def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
+        """Forward pass and losses. A batch with `features` starts at the first part after those that made them."""
+
+    def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
+        """Output of all parts before `part`, (B, ...): what is cached when these are frozen."""
+
+    def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
+        """Answers for the rows of one prepared batch, on the CPU."""
+
+    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
+        """The cheap ways of the report, the most trivial first: majority class, logistic regression on simple features."""
+
+    def predict(
+        self, model: nn.Module, processor: Processor, recipe: Recipe, inputs: Sequence[Input], *, device: str, threshold: float
+    ) -> list[Prediction]:
+        """Answers for inputs of any accepted form, same length and order; an unreadable one gives a Prediction with `error`."""
+
+    def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
+        """Example arguments, B = 2, named as the arguments of the model's `forward`, for ONNX export."""
+
+    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
+        """MIME type and bytes that show a row to a person, for reports and the studio."""
