@@ -1,0 +1,267 @@
+"""What Ouvroir keeps on this machine: the caches under `files.home()` and the runs in a folder.
+
+Lists them with sizes and last use, and removes them safely: what a process holds is never touched, and nothing that is
+not a cache entry or a run folder is ever deleted. Caches can always be made again; runs cannot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ouvroir.errors import OuvroirError, RunError, UsageError
+from ouvroir.files import home
+from ouvroir.run import DEFAULT_ROOT, Run
+
+Kind = Literal["manifests", "facts", "packs", "probes"]
+KINDS: dict[Kind, str] = {
+    "manifests": "what `check` found: one line per file, with its split",
+    "facts": "what one look at each file told, so that a second check is quick",
+    "packs": "files decoded once, ready for training",
+    "probes": "how fast this machine computes each model",
+}
+SECONDS_PER_DAY = 86_400
+RUN_FILES = ("recipe.json", "status.json", "environment.json")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """One removable thing in the cache. `used_at` is seconds since 1970, the last reading or writing of its files."""
+
+    kind: Kind
+    name: str
+    path: str
+    size_bytes: int
+    n_files: int
+    used_at: float
+    is_busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What a removal did: the entries that are gone (or would go), and those that were kept because a process holds them."""
+
+    removed: tuple[CacheEntry, ...]
+    busy: tuple[CacheEntry, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes given back."""
+        return sum(entry.size_bytes for entry in self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """One run for a list: `metric` is the name of the main metric and `value`, `low`, `high` what it was on held-out rows.
+
+    `changed_at` is seconds since 1970 of the last change of state. Fields are None where the run does not say.
+    """
+
+    name: str
+    path: str
+    state: str
+    sentence: str
+    task: str | None
+    data: str | None
+    metric: str | None
+    value: float | None
+    low: float | None
+    high: float | None
+    changed_at: float
+    size_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def list_cache() -> list[CacheEntry]:
+    """Everything in the cache, by kind, the longest unused first."""
+    found = [_entry(kind, path) for kind in KINDS for path in _places(kind)]
+    order = list(KINDS)
+    return sorted(found, key=lambda entry: (order.index(entry.kind), entry.used_at, entry.name))
+
+
+def remove_cache(
+    *,
+    kinds: Iterable[str] = (),
+    names: Iterable[str] = (),
+    unused_days: float | None = None,
+    dry_run: bool = False,
+) -> Removal:
+    """Remove the entries of these `kinds` (none given: all) and `names` (likewise) that were not used for `unused_days`.
+
+    With `dry_run` nothing is deleted and the answer says what would be. Raises UsageError on an unknown kind or name.
+    """
+    entries = _choose(list_cache(), set(kinds), set(names))
+    if unused_days is not None:
+        if unused_days < 0:
+            raise UsageError("The number of days cannot be negative.")
+        newest = time.time() - unused_days * SECONDS_PER_DAY
+        entries = [entry for entry in entries if entry.used_at <= newest]
+    removed: list[CacheEntry] = []
+    busy: list[CacheEntry] = []
+    for entry in entries:
+        gone = not entry.is_busy if dry_run else _remove(Path(entry.path))
+        (removed if gone else busy).append(entry)
+    return Removal(tuple(removed), tuple(busy))
+
+
+def list_runs(root: Path = DEFAULT_ROOT) -> list[RunEntry]:
+    """All runs in `root`, oldest first. A damaged run is listed with what is wrong with it."""
+    return [_run_entry(run) for run in Run.all(root)]
+
+
+def remove_run(name: str | Path, root: Path = DEFAULT_ROOT, *, dry_run: bool = False) -> RunEntry:
+    """Delete one run folder, given its name in `root` or its path, and return what it was.
+
+    Raises RunError for a run that a process is working on and for anything that is not a run folder.
+    """
+    run = Run.open(name, root)
+    path = run.path
+    missing = [file for file in RUN_FILES if not (path / file).is_file()]
+    if missing or path.is_symlink():
+        why = "it is a link" if path.is_symlink() else f"it has no {missing[0]}"
+        raise RunError(
+            f"`{path}` is not a run folder ({why}), so it is not removed. Delete it yourself if you mean it."
+        )
+    entry = _run_entry(run)
+    if dry_run:
+        return entry
+    with run.hold():
+        # renamed first, so that an interrupted removal leaves no run that looks whole
+        doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        os.replace(path, doomed)
+    shutil.rmtree(doomed)
+    return entry
+
+
+def size_of(path: Path) -> tuple[int, int, float]:
+    """Bytes on disk, number of files, and time of last use (seconds since 1970) of a file or folder; links are not followed."""
+    n_bytes, n_files, used_at = 0, 0, 0.0
+    for file in _files(path):
+        try:
+            facts = file.lstat()
+        except OSError:  # deleted by its owner meanwhile
+            continue
+        n_bytes += facts.st_size
+        n_files += 1
+        used_at = max(used_at, facts.st_mtime, facts.st_atime)
+    return n_bytes, n_files, used_at
+
+
+def _choose(entries: list[CacheEntry], kinds: set[str], names: set[str]) -> list[CacheEntry]:
+    unknown = sorted(kinds - set(KINDS))
+    if unknown:
+        raise UsageError(f"There is no kind of cache called `{unknown[0]}`. There are: {', '.join(KINDS)}.")
+    if kinds:
+        entries = [entry for entry in entries if entry.kind in kinds]
+    missing = sorted(names - {entry.name for entry in entries})
+    if missing:
+        raise UsageError(f"The cache holds nothing called `{missing[0]}`. `ouvroir cache` lists what there is.")
+    return [entry for entry in entries if entry.name in names] if names else entries
+
+
+def _places(kind: Kind) -> list[Path]:
+    folder = home() / kind
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def _entry(kind: Kind, path: Path) -> CacheEntry:
+    n_bytes, n_files, used_at = size_of(path)
+    name = path.name.removesuffix(".json")
+    return CacheEntry(kind, name, str(path), n_bytes, n_files, used_at or path.lstat().st_mtime, _is_busy(path))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            yield Path(folder) / name
+
+
+def _lock_files(path: Path) -> list[Path]:
+    """The locks that guard an entry: inside it, or beside it under its own name."""
+    beside = [path.with_name(f"{path.name}.lock"), path.with_name(f".{path.name}.lock")]
+    inside = [file for file in _files(path) if file.name.endswith(".lock")]
+    return [file for file in [*beside, *inside] if file.is_file() and not file.is_symlink()]
+
+
+@contextmanager
+def _all_locks(path: Path) -> Iterator[bool]:
+    """Hold every lock of an entry for the block; gives False when another process holds one."""
+    with ExitStack() as stack:
+        try:
+            for lock in _lock_files(path):
+                file = stack.enter_context(open(lock, "rb"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _is_busy(path: Path) -> bool:
+    with _all_locks(path) as is_free:
+        return not is_free
+
+
+def _remove(path: Path) -> bool:
+    with _all_locks(path) as is_free:
+        if not is_free:
+            return False
+        if path.is_dir() and not path.is_symlink():
+            doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            os.replace(path, doomed)
+            shutil.rmtree(doomed)
+        else:
+            path.unlink(missing_ok=True)
+    return True
+
+
+def _run_entry(run: Run) -> RunEntry:
+    state, sentence, changed_at = "failed", "", run.path.stat().st_mtime
+    task = data = None
+    found: dict[str, Any] = {}
+    try:
+        status = run.status()
+        state, sentence, changed_at = status["state"], status["sentence"], float(status["time"]) or changed_at
+        recipe = run.read_json("recipe.json")  # as text: listing runs must not load their tasks
+        task, data = recipe["task"], recipe.get("data", {}).get("source") or None
+        found = _main_metric(run)
+    except (OuvroirError, KeyError, TypeError, ValueError) as error:
+        state, sentence = "failed", f"The run folder is damaged: {error}"
+    return RunEntry(
+        name=run.name,
+        path=str(run.path),
+        state=state,
+        sentence=sentence,
+        task=task,
+        data=data,
+        metric=found.get("name"),
+        value=found.get("value"),
+        low=found.get("low"),
+        high=found.get("high"),
+        changed_at=changed_at,
+        size_bytes=size_of(run.path)[0],
+    )
+
+
+def _main_metric(run: Run) -> dict[str, Any]:
+    """Name, value and interval of the first metric on the test rows, else on the validation rows; empty before then."""
+    judged = run.read_json("evaluation.json") or {}
+    metrics = judged.get("test") or judged.get("validation") or {}
+    for name, metric in metrics.items():
+        return {"name": name, **metric}
+    return {}

@@ -1,0 +1,229 @@
+"""The model card: what a bundle says of itself to a person, as one Markdown page.
+
+A `Card` holds what only the caller knows (data, judgement, time); `render_card` writes the page from it, from the recipe
+and from the constants in use. Nothing here computes a metric.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from ouvroir import constants
+from ouvroir.errors import UsageError
+from ouvroir.files import readable_size
+from ouvroir.recipe import Recipe
+
+Metrics = Mapping[str, Mapping[str, float]]
+"""Metric name -> {"value", "low", "high", "n"}; the first is the main one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is known of a model beside its weights.
+
+    `data` is the name of the data (never a path of somebody's machine), `fingerprint` of its manifest; `splits` rows per
+    split; `refused` files that could not serve. `metrics` were measured on `judged_on`; `beside` are the same metrics of
+    other ways to answer, by their name (majority class, base). `limits` are sentences about what the model cannot do.
+    `steps`, `seconds`, `device`, `started` and `finished` tell of the training. `refit` says that all rows were trained
+    on after the metrics had been measured. `threshold` is the score under which the answer is 'none of these' (0: never).
+    """
+
+    data: str = ""
+    fingerprint: str = ""
+    splits: Mapping[str, int] = field(default_factory=dict)
+    refused: int = 0
+    metrics: Metrics = field(default_factory=dict)
+    judged_on: str = "test"
+    beside: Mapping[str, Metrics] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+    steps: int | None = None
+    seconds: float | None = None
+    device: str = ""
+    started: str = ""
+    finished: str = ""
+    refit: bool = False
+    threshold: float = 0.0
+
+    @classmethod
+    def from_mapping(cls, value: Mapping[str, Any]) -> Card:
+        """Build a card from plain values. Raises UsageError on a name that is not a field of the card."""
+        known = {entry.name for entry in dataclasses.fields(cls)}
+        unknown = sorted(set(value) - known)
+        if unknown:
+            raise UsageError(f"A model card has no field `{unknown[0]}`. There are: {', '.join(sorted(known))}.")
+        return cls(**{**value, "limits": tuple(value.get("limits", ()))})
+
+
+def render_card(
+    card: Card, recipe: Recipe, *, name: str, labels: tuple[str, ...], versions: Mapping[str, str], size_bytes: int
+) -> str:
+    """The model card as Markdown. `name` is the run's, `size_bytes` that of the weights."""
+    blocks = [
+        f"# {name}",
+        _what_it_is(card, recipe, labels, versions, size_bytes),
+        _how_good(card),
+        _data(card),
+        _training(card, recipe),
+        _constants(recipe),
+        _limits(card, labels),
+        _use(name),
+        _files(),
+    ]
+    return "\n\n".join(block.strip() for block in blocks if block) + "\n"
+
+
+def data_name(source: str) -> str:
+    """The last part of a path or a hub name, for a card that travels: never the whole path of somebody's machine."""
+    return PurePath(source.rstrip("/")).name or "data"
+
+
+def _what_it_is(
+    card: Card, recipe: Recipe, labels: tuple[str, ...], versions: Mapping[str, str], size_bytes: int
+) -> str:
+    shown = ", ".join(f"`{_plain(label)}`" for label in labels[:50]) + (
+        f" and {len(labels) - 50} more" if len(labels) > 50 else ""
+    )
+    lines = [
+        f"A model for **{recipe.task}**, made with Ouvroir {versions['ouvroir']}.",
+        f"Preset `{recipe.model.preset}`, started from {_origin(recipe)}; weights {readable_size(size_bytes)}.",
+    ]
+    if labels:
+        lines.append(f"It answers with one of {len(labels)} labels: {shown}.")
+    if card.threshold:
+        lines.append(f"Below a score of {card.threshold:g} it answers 'none of these'.")
+    return "\n".join(lines)
+
+
+def _origin(recipe: Recipe) -> str:
+    start = recipe.model.init_from
+    return "nothing (random weights)" if start == "scratch" else f"`{_plain(data_name(start))}`"
+
+
+def _how_good(card: Card) -> str:
+    if not card.metrics:
+        return "## How good it is\n\nNot measured: there were no held-out rows to judge it on. Do not trust it unseen."
+    table = ["| | " + " | ".join(card.metrics) + " |", "|---|" + "---|" * len(card.metrics)]
+    rows = {**card.beside, "**this model**": card.metrics}
+    for who, metrics in rows.items():
+        cells = [_interval(metrics.get(metric)) for metric in card.metrics]
+        table.append(f"| {_plain(who) if who in card.beside else who} | " + " | ".join(cells) + " |")
+    n = next(iter(card.metrics.values())).get("n")
+    said = f"Measured on {int(n)} rows" if n else "Measured on rows"
+    said += f" of the {card.judged_on} split, which took no part in training; brackets are 95 % intervals."
+    if card.refit:
+        said += " After that the model was trained again on all rows with the same recipe, so these figures are of its twin."
+    return "## How good it is\n\n" + said + "\n\n" + "\n".join(table)
+
+
+def _interval(metric: Mapping[str, float] | None) -> str:
+    if metric is None:
+        return "–"
+    low, high = metric.get("low"), metric.get("high")
+    interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{metric['value']:.3f}{interval}"
+
+
+def _data(card: Card) -> str:
+    lines = ["## Data", ""]
+    lines.append(
+        f"`{_plain(card.data)}`" + (f", manifest fingerprint `{card.fingerprint}`." if card.fingerprint else ".")
+    )
+    if card.splits:
+        lines += ["", "| split | rows |", "|---|---|", *(f"| {split} | {n} |" for split, n in card.splits.items())]
+    lines += ["", f"Files refused at the check, each with its reason: {card.refused}."]
+    return "\n".join(lines)
+
+
+def _training(card: Card, recipe: Recipe) -> str:
+    words = []
+    if card.steps is not None:
+        words.append(f"{card.steps} steps of {recipe.loop.batch_size} rows")
+    if card.seconds is not None:
+        words.append(f"{card.seconds:.0f} seconds")
+    if card.device:
+        words.append(f"on {card.device}")
+    words.append(f"{recipe.optim.name} at a peak rate of {recipe.optim.lr:g}")
+    words.append(f"precision {recipe.loop.precision}, seed {recipe.loop.seed}")
+    return (
+        "## Training\n\n"
+        + ", ".join(words)
+        + ". `recipe.json` holds every setting, `training_info.txt` times and versions."
+    )
+
+
+def _constants(recipe: Recipe) -> str:
+    lines = [
+        "## Constants",
+        "",
+        "Four numbers are part of the model by the wish of its makers. What they bring is measured, not claimed.",
+        "",
+        "| constant | used | ordinary | for |",
+        "|---|---|---|---|",
+    ]
+    for constant in constants.ALL:
+        chosen = getattr(recipe.constants, constant.name)
+        used = "ordinary value" if chosen == "ordinary" else f"{chosen:.6g}"
+        ordinary = "none" if constant.ordinary is None else f"{constant.ordinary:g}"
+        lines.append(f"| {constant.symbol} | {used} | {ordinary} | {constant.use} |")
+    return "\n".join(lines)
+
+
+def _limits(card: Card, labels: tuple[str, ...]) -> str:
+    lines = []
+    if labels:
+        lines.append(
+            "It knows its labels and nothing else: shown anything else it still picks one, unless a threshold is set."
+        )
+    lines.append(
+        "The figures hold for data like the data above; other sources, places or times may do worse. Measure first."
+    )
+    train = card.splits.get("train")
+    if train is not None and labels and train < 20 * len(labels):
+        lines.append(f"It learned from few rows: {train} for {len(labels)} labels.")
+    lines += [*card.limits]
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _use(name: str) -> str:
+    del name
+    return """
+## Use
+
+In Python, from the folder that holds this one:
+
+```python
+import ouvroir
+
+predictor = ouvroir.load("final_model")
+for prediction in predictor.predict(["a_file", "another_file"]):
+    print(prediction.label, prediction.scores)
+```
+
+On the command line:
+
+```
+ouvroir predict final_model FILES_OR_FOLDERS --format csv
+ouvroir export final_model --to onnx
+```
+"""
+
+
+def _files() -> str:
+    return """
+## Files
+
+- `model.safetensors`, `processor/`, `recipe.json`: all that answering needs
+- `config.json`: task, labels, threshold, format version, metrics
+- `check_items.safetensors`: some held-out examples in encoded form with this model's answers, used to prove that an
+  exported file answers alike. It contains data: delete it before sharing the folder if the data may not travel
+- `hashes.json`: SHA-256 of each file, verified on loading
+"""
+
+
+def _plain(text: str) -> str:
+    """User text made harmless in Markdown: no code ends, no table cells, no tags, no line breaks."""
+    return " ".join(text.split()).replace("`", "'").replace("|", "/").replace("<", "‹").replace(">", "›")
