@@ -295,14 +295,24 @@ class Task(Protocol):
     Options: ClassVar[type]
     loop: ClassVar[Literal["fit", "adversarial"]]
     synthesiser: ClassVar[str | None]
-    metrics: ClassVar[tuple[str, ...]]
-    """Names in `evaluation.metrics`, the first of which chooses the best checkpoint."""
+
+    def metrics_for(self, processor: Processor) -> tuple[str, ...]:
+        """Names in `evaluation.metrics`, the first of which chooses the best checkpoint."""
 
     def inspect(self, source: Source, limits: Limits) -> Facts:
         """Open one row at admission, in a worker. Raises Refused."""
 
-    def recipe(self, manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
-        """The recipe proposed for this data, and what a person should know of the choices made."""
+    def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
+        """The recipe proposed for this data, and what a person should know of the choices made.
+
+        `init_from` is "scratch", or a hub name or folder of pretrained weights that are not Ouvroir's own.
+        """
+
+    def tuning(self, recipe: Recipe) -> Recipe:
+        """The recipe proposed to fine-tune a model that `recipe` trained on the same data: gentler rates, less augmentation."""
+
+    def augments(self, recipe: Recipe) -> bool:
+        """Whether `prepare` changes anything in training; when not, features of frozen parts may be cached."""
 
     def fit_processor(self, manifest: Manifest, recipe: Recipe) -> Processor:
         """Learn labels, tokenizer and the like from the TRAIN rows of `manifest`."""
@@ -322,9 +332,13 @@ class Task(Protocol):
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
         """A model with initial or pretrained weights, on the CPU. Draws from torch's global generator, which is seeded."""
 
-    def adopt(self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]) -> list[str]:
-        """Load the weights of an earlier model of this task, whose classes were `labels`, as far as they fit; classes are
-        mapped by name. Returns sentences that say what was kept, mapped and new."""
+    def adopt(
+        self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
+    ) -> list[str]:
+        """Load the weights of an earlier model of this task, whose classes were `labels`, as far as they fit.
+
+        Classes are mapped by name. Returns sentences that say what was kept, mapped and new.
+        """
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """Ordered named stages, input first, together holding all parameters: scopes, rates, cached features."""
@@ -348,12 +362,22 @@ class Task(Protocol):
         """The cheap ways of the report, the most trivial first: majority class, logistic regression on simple features."""
 
     def predict(
-        self, model: nn.Module, processor: Processor, recipe: Recipe, inputs: Sequence[Input], *, device: str, threshold: float
+        self,
+        model: nn.Module,
+        processor: Processor,
+        recipe: Recipe,
+        inputs: Sequence[Input],
+        *,
+        device: str,
+        threshold: float,
     ) -> list[Prediction]:
         """Answers for inputs of any accepted form, same length and order; an unreadable one gives a Prediction with `error`."""
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """Example arguments, B = 2, named as the arguments of the model's `forward`, for ONNX export."""
+
+    def sample(self, folder: Path) -> int:
+        """Write a small real data set into the new folder `folder`, to try things on. Returns the number of files."""
 
     def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
         """MIME type and bytes that show a row to a person, for reports and the studio."""
