@@ -1,1 +1,1 @@
-"""Pictures: decoding, augmentation, models and tasks."""
+"""Pictures: reading them, augmenting them in batches, the networks that look at them, and classification."""

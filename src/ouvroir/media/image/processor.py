@@ -1,0 +1,69 @@
+"""ImageProcessor: the fixed work on one picture, the same in training and serving, saved in every checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ouvroir.errors import RunError
+from ouvroir.files import write_json
+from ouvroir.media.image.decode import Aspect, decode, fit_to_square
+from ouvroir.task import Example, Field, Limits, Source
+
+FILE_NAME = "image_processor.json"
+ENCODING = 1  # raise when `encode` gives other bytes for the same settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageProcessor:
+    """Decodes a picture and stores it as (storage_px, storage_px, n_channels) uint8.
+
+    Height, width, channels is the order of channels-last tensors, so that a batch needs no rearranging. `labels` are the
+    class names in the order of the model's outputs. `backbone` describes a Hugging Face network (`config`, `image_mean`,
+    `image_std`), so that a saved model can be built again without its pretrained weights; None for our own.
+    """
+
+    labels: tuple[str, ...] = ()
+    is_multi_label: bool = False
+    storage_px: int
+    n_channels: int
+    aspect: Aspect = "stretch"
+    backbone: Mapping[str, Any] | None = None
+
+    def fields(self) -> dict[str, Field]:
+        """`pixel_values`: (storage_px, storage_px, n_channels) uint8."""
+        return {"pixel_values": Field("uint8", (self.storage_px, self.storage_px, self.n_channels))}
+
+    def encode(self, source: Source, limits: Limits) -> Example:
+        """Read, decode, make square. Raises Refused."""
+        content = source.read(limits.max_bytes)
+        picture = decode(content, source.name, limits, at_least_px=2 * self.storage_px)
+        return {"pixel_values": fit_to_square(picture.image, self.storage_px, self.aspect, self.n_channels)}
+
+    def storage_fingerprint(self) -> str:
+        """A hash of the size, channels and aspect; labels do not change what is stored."""
+        stored = {"encoding": ENCODING, "px": self.storage_px, "channels": self.n_channels, "aspect": self.aspect}
+        return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write `image_processor.json` into `folder`."""
+        write_json(folder / FILE_NAME, {"encoding": ENCODING, **asdict(self)})
+
+    @classmethod
+    def load(cls, folder: Path) -> ImageProcessor:
+        """Read what `save` wrote. Raises RunError."""
+        path = folder / FILE_NAME
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            value.pop("encoding")
+            return cls(**{**value, "labels": tuple(value["labels"])})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"The picture processor in `{folder}` could not be read: {error}.") from error
+
+    def with_labels(self, labels: tuple[str, ...]) -> ImageProcessor:
+        """A copy for other classes; what is stored does not change."""
+        return replace(self, labels=labels)

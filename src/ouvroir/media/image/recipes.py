@@ -1,0 +1,253 @@
+"""What picture classification can be told (Options), and the recipe proposed for a set of pictures, with its reasons.
+
+The proposal looks at the facts of the manifest only: how large, how grey, on what background. Every choice is said in a
+Note and can be overridden with `--set options.NAME=VALUE`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic import Field as Setting
+
+from ouvroir import recipe as recipes
+from ouvroir.classification import train_labels
+from ouvroir.constants import ALPHA
+from ouvroir.errors import DataError
+from ouvroir.media.image.processor import ImageProcessor
+from ouvroir.recipe import Recipe, setting
+from ouvroir.task import Note, Row
+
+if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+
+Kind = Literal["glyphs", "plain background", "photographs"]
+Flip = Literal["none", "horizontal", "vertical", "both"]
+Edge = Annotated[int, Setting(ge=8, le=1024)]
+Share = Annotated[float, Setting(ge=0, le=1)]
+
+TASK = "image-classification"
+NATIVE_PX = 40  # pictures up to this size are stored as they are
+LARGEST_STORAGE_PX = 128
+PRETRAINED_PX = 224  # what ImageNet networks were trained at
+GLYPH_PX = 64
+_SIDED = re.compile(r"\b(left|right|gauche|droite?|clockwise|horaire)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings that only picture classification has."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    backbone: Literal["compact", "resnet50"] = setting(
+        "compact", "compact: our residual network, from nothing; resnet50: ResNet of transformers, usually pretrained."
+    )
+    storage_px: Edge | None = setting(None, "Edge at which pictures are stored and judged; worked out from the data.")
+    train_px: Edge | None = setting(None, "Edge at which pictures are trained on, at most storage_px; worked out.")
+    aspect: Literal["stretch", "pad", "crop"] = setting(
+        "stretch", "How a picture becomes square: stretch it, pad it with its border colour, or crop its middle."
+    )
+    colour: Literal["auto", "grey", "rgb"] = setting(
+        "auto", "Channels that are stored; auto is grey when all pictures are."
+    )
+    flip: Flip = setting("none", "Mirroring in training; not where a mirrored picture would be another class.")
+    rotation_deg: Annotated[float, Setting(ge=0, le=180)] = setting(
+        0.0, "Rotation by up to so many degrees either way."
+    )
+    scale: Annotated[float, Setting(ge=0, lt=1)] = setting(0.0, "Zoom in or out by up to this ratio.")
+    translate: Annotated[float, Setting(ge=0, lt=1)] = setting(0.0, "Shift by up to this share of the edge.")
+    crop: Annotated[float, Setting(gt=0, le=1)] = setting(
+        1.0, "Random crop of at least this share of the area; 1 is whole."
+    )
+    stretch: Annotated[float, Setting(ge=0, lt=1)] = setting(0.0, "Change of aspect ratio by up to this ratio.")
+    brightness: Share = setting(0.0, "Brightness changed by up to this share.")
+    contrast: Share = setting(0.0, "Contrast changed by up to this share.")
+    colour_jitter: Share = setting(0.0, "Saturation changed by up to this share.")
+    erasing: Share = setting(0.0, "Share of pictures of which a random rectangle is painted over.")
+    mixup: Share = setting(0.0, "Share of batches' rows blended with another row, its label too.")
+    cutmix: Share = setting(
+        0.0, "Share of batches' rows that get a rectangle of another row, and a share of its label."
+    )
+    label_smoothing: Annotated[float, Setting(ge=0, lt=1)] = setting(
+        ALPHA.value, "Share of each target spread evenly; 1/137."
+    )
+    dropout: Annotated[float, Setting(ge=0, lt=1)] = setting(0.1, "Dropout before each layer of the head.")
+    class_weights: Literal["none", "balanced"] = setting(
+        "none", "balanced: rows of rare classes count more in the loss."
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the facts of the pictures say together."""
+
+    kind: Kind
+    n_train: int
+    long_side_px: int
+    is_native: bool
+    is_grey: bool
+    labels: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def look_at(rows: Sequence[Row]) -> Look:
+    """Measure the train rows (all rows when there are none): kind, typical size, colour, class counts."""
+    train = [row for row in rows if row.split == "train"] or list(rows)
+    if not train:
+        raise DataError("There is no picture to learn from.")
+    detail = {
+        name: np.array([float(row.details.get(name, default)) for row in train])
+        for name, default in (("width", 64), ("height", 64), ("is_grey", 0), ("background", 0), ("two_tone", 0))
+    }
+    longest = np.maximum(detail["width"], detail["height"])
+    is_plain = float(np.median(detail["background"])) >= 0.9
+    is_grey = bool(detail["is_grey"].all())
+    is_glyph = is_plain and detail["is_grey"].mean() >= 0.95 and float(np.median(longest)) <= GLYPH_PX
+    counts = Counter(
+        label for row in train for label in ([row.label] if isinstance(row.label, str) else row.label or ())
+    )
+    return Look(
+        kind="glyphs" if is_glyph else "plain background" if is_plain else "photographs",
+        n_train=len(train),
+        long_side_px=int(np.median(longest)),
+        is_native=int(longest.max()) <= NATIVE_PX,
+        is_grey=is_grey,
+        labels=tuple(sorted(counts)),
+        counts=dict(counts),
+    )
+
+
+def storage_edge(look: Look, rows: Sequence[Row]) -> int:
+    """Pictures of at most 40 px keep their size; others take the next multiple of 16 of the usual longer side, up to 128."""
+    if look.is_native:
+        return max(8, *(int(max(row.details.get("width", 8), row.details.get("height", 8))) for row in rows))
+    return min(LARGEST_STORAGE_PX, max(16, -(-look.long_side_px // 16) * 16))
+
+
+def is_pretrained(init_from: str) -> bool:
+    """Whether `init_from` names pretrained weights (a folder in the Hugging Face form, a hub name) and not one of our runs."""
+    if init_from == "scratch":
+        return False
+    path = Path(init_from)
+    if not path.is_dir():
+        return not path.is_absolute()
+    is_ours = any((path / name).exists() for name in ("recipe.json", "checkpoints", "final_model"))
+    return not is_ours and (path / "config.json").is_file()
+
+
+def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
+    """The recipe for these pictures and the notes that explain it."""
+    look = look_at(manifest.rows)
+    pretrained = is_pretrained(init_from)
+    notes = [_kind_note(look)]
+    settings: dict[str, object] = dict(_AUGMENTATION[look.kind])
+    if settings["flip"] != "none" and any(_SIDED.search(label.replace("_", " ")) for label in look.labels):
+        settings["flip"] = "none"
+        notes.append(
+            Note(
+                "no_mirroring",
+                "Class names speak of left and right, so pictures are not mirrored.",
+                {"options.flip": "horizontal"},
+            )
+        )
+    storage_px = PRETRAINED_PX if pretrained else storage_edge(look, manifest.rows)
+    settings["aspect"] = "stretch" if look.kind == "photographs" else "pad"
+    options = Options(
+        backbone="resnet50" if pretrained else "compact",
+        storage_px=storage_px,
+        train_px=_train_edge(look, storage_px, pretrained=pretrained),
+        colour="rgb" if pretrained or not look.is_grey else "grey",
+        **settings,  # type: ignore[arg-type]
+    )
+    notes += _balance_notes(look)
+    chosen = Recipe(task=TASK, model=recipes.Model(preset=preset, init_from=init_from), options=options)  # type: ignore[arg-type]
+    return _schedule(chosen, look, pretrained=pretrained), notes
+
+
+_AUGMENTATION: dict[Kind, dict[str, object]] = {
+    "glyphs": {"flip": "none", "rotation_deg": 12.0, "scale": 0.12, "translate": 0.08, "stretch": 0.1},
+    "plain background": {
+        "flip": "horizontal", "rotation_deg": 10.0, "scale": 0.15, "translate": 0.08, "brightness": 0.2, "contrast": 0.2,
+    },
+    "photographs": {
+        "flip": "horizontal", "rotation_deg": 10.0, "crop": 0.4, "stretch": 0.2, "brightness": 0.3, "contrast": 0.3,
+        "colour_jitter": 0.3, "erasing": 0.25, "mixup": 0.0, "cutmix": 0.3,
+    },
+}  # fmt: skip
+
+
+def _train_edge(look: Look, storage_px: int, *, pretrained: bool) -> int:
+    """Photographs are trained on smaller than judged: crops enlarge things, and this undoes it (Touvron 2019, FixRes)."""
+    if pretrained or look.kind != "photographs" or storage_px <= GLYPH_PX:
+        return storage_px
+    return storage_px * 3 // 4 // 16 * 16
+
+
+def _kind_note(look: Look) -> Note:
+    if look.kind == "glyphs":
+        text = "These look like characters or digits, so they are not mirrored; small turns and shifts only."
+        return Note("kind", text, {"options.flip": "horizontal"})
+    if look.kind == "plain background":
+        text = "These show things on a plain background: mirrored left to right, turned and shifted a little."
+    else:
+        text = (
+            "These look like photographs: mirrored left to right, cropped, recoloured, parts painted over in training."
+        )
+    return Note(
+        "kind", f"{text} If a mirrored picture would be another class, switch it off.", {"options.flip": "none"}
+    )
+
+
+def _balance_notes(look: Look) -> list[Note]:
+    if len(look.counts) < 2 or max(look.counts.values()) < 3 * min(look.counts.values()):
+        return []
+    most, least = max(look.counts, key=look.counts.__getitem__), min(look.counts, key=look.counts.__getitem__)
+    text = (
+        f"Classes are uneven: {look.counts[most]} of `{most}`, {look.counts[least]} of `{least}`. If the rare ones matter "
+        "as much, weight the classes or sample them evenly."
+    )
+    return [Note("uneven_classes", text, {"options.class_weights": "balanced"})]
+
+
+def _schedule(chosen: Recipe, look: Look, *, pretrained: bool) -> Recipe:
+    """Batch, rate and length by the amount of data. Small sets need many passes; large ones need few."""
+    batch = 64 if look.n_train >= 2000 else 32 if look.n_train >= 400 else 16
+    if pretrained:
+        epochs = float(np.clip(20_000 / look.n_train, 3, 30))
+        return chosen.replace("optim", lr=3e-4, ema=0.99, part_decay=0.7).replace(
+            "loop", batch_size=batch // 2, epochs=epochs
+        )
+    steps = float(np.clip(40 * look.n_train**0.5, 500, 12_000))
+    epochs = round(max(3.0, steps * batch / look.n_train), 1)
+    return chosen.replace("optim", lr=2e-3, weight_decay=0.05, ema=0.998, max_grad_norm=2.0).replace(
+        "loop", batch_size=batch, epochs=epochs
+    )
+
+
+def make_processor(manifest: Manifest, recipe: Recipe) -> ImageProcessor:
+    """The processor for a recipe: what its options leave open is worked out from the train rows."""
+    options: Options = recipe.options
+    look = look_at(manifest.rows)
+    n_channels = 1 if options.colour == "grey" or (options.colour == "auto" and look.is_grey) else 3
+    backbone = None
+    if options.backbone == "resnet50" or is_pretrained(recipe.model.init_from):
+        from ouvroir.media.image.pretrained import read_backbone
+
+        n_channels = 3
+        backbone = read_backbone(recipe.model.init_from)
+    return ImageProcessor(
+        labels=train_labels(manifest),
+        is_multi_label=manifest.is_multi_label,
+        storage_px=options.storage_px or (PRETRAINED_PX if backbone else storage_edge(look, manifest.rows)),
+        n_channels=n_channels,
+        aspect=options.aspect,
+        backbone=backbone,
+    )
