@@ -1,0 +1,155 @@
+"""Running a model over the rows of a table, in order, and keeping its answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ouvroir.errors import RunError
+from ouvroir.files import whole_file
+from ouvroir.progress import QUIET, Progress
+from ouvroir.task import Answers
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from ouvroir.data.table import Table
+    from ouvroir.recipe import Recipe
+    from ouvroir.task import Items, Processor, Task
+
+_COLUMNS = ("index", "loss", "n_items", "scores", "targets")
+_LARGEST_BATCH = 256
+
+
+def evaluate(
+    task: Task,
+    model: nn.Module,
+    processor: Processor,
+    recipe: Recipe,
+    table: Table,
+    *,
+    device: str = "cpu",
+    batch_size: int | None = None,
+    progress: Progress = QUIET,
+) -> Answers:
+    """Answers of `model` to every item of `table`, in its order, on the CPU.
+
+    The model is moved to `device`, judged without gradients in its evaluation mode and in the arithmetic of the recipe,
+    and left in the mode it came in. `batch_size` defaults to four training micro-batches, at most 256; it is halved when
+    memory runs out.
+    """
+    import torch
+
+    items = task.items(table, training=False)
+    size = batch_size or min(_LARGEST_BATCH, 4 * (recipe.loop.micro_batch or recipe.loop.batch_size))
+    place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    found: list[Answers] = []
+    with _judging(model, recipe, place), progress.bar("Evaluating", len(items.row)) as bar:
+        start = 0
+        while start < len(items.row):
+            try:
+                found.append(_answer(task, model, processor, recipe, table, items, slice(start, start + size), place))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size = max(1, size // 2)
+                progress.say(f"Not enough memory on {place}: evaluating {size} rows at a time.")
+                continue
+            bar.advance(len(found[-1].index))
+            start += size
+    return join(found, labels=processor.labels)
+
+
+@contextlib.contextmanager
+def _judging(model: nn.Module, recipe: Recipe, place: torch.device) -> Iterator[None]:
+    import torch
+
+    was_training = model.training
+    model.to(place)
+    if recipe.loop.layout == "channels_last":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval()
+    bf16 = recipe.loop.precision == "bf16"
+    try:
+        with torch.inference_mode(), torch.autocast(place.type, dtype=torch.bfloat16, enabled=bf16):
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _answer(
+    task: Task,
+    model: nn.Module,
+    processor: Processor,
+    recipe: Recipe,
+    table: Table,
+    items: Items,
+    part: slice,
+    place: torch.device,
+) -> Answers:
+    import torch
+
+    from ouvroir.rng import Rng
+
+    start = None if items.start is None else items.start[part]
+    length = None if items.length is None else items.length[part]
+    batch = _to(task.collate(table.slice(items.row[part], start, length)), place)
+    rng = Rng(recipe.loop.seed, 0, torch.arange(len(items.row[part]), device=place) + part.start)
+    batch = task.prepare(batch, recipe, rng=rng, training=False)
+    return task.answers(batch, task.step(model, batch, recipe, rng=rng, training=False), processor)
+
+
+def _to(value: Any, place: torch.device) -> Any:
+    """Tensors, and what holds them, on the device."""
+    if isinstance(value, dict):
+        return {name: _to(one, place) for name, one in value.items()}
+    if hasattr(value, "to"):
+        return value.to(place, non_blocking=True)
+    return type(value)(*(_to(one, place) for one in value)) if isinstance(value, tuple) else value
+
+
+def join(parts: Sequence[Answers], *, labels: tuple[str, ...] = ()) -> Answers:
+    """The answers of several batches as one; with no batch, no rows."""
+    if not parts:
+        none = np.zeros(0, dtype=np.int64)
+        return Answers(index=none, loss=none.astype(np.float64), n_items=none, labels=labels)
+    columns = {name: [getattr(part, name) for part in parts] for name in _COLUMNS}
+    whole: dict[str, Any] = {
+        name: None if parts_[0] is None else np.concatenate(parts_) for name, parts_ in columns.items()
+    }
+    return replace(parts[0], **whole)
+
+
+def save_answers(path: Path, answers: Answers) -> None:
+    """Write answers as safetensors, the class names in its metadata. Whole or not at all; raises DiskFull."""
+    import json
+
+    from safetensors.numpy import save
+
+    columns = {name: getattr(answers, name) for name in _COLUMNS if getattr(answers, name) is not None}
+    contiguous = {name: np.ascontiguousarray(column) for name, column in columns.items()}
+    with whole_file(Path(path)) as file:
+        file.write(save(contiguous, metadata={"labels": json.dumps(answers.labels)}))
+
+
+def load_answers(path: Path) -> Answers:
+    """Read what `save_answers` wrote. Raises RunError when the file is missing or damaged."""
+    import json
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            labels = tuple(json.loads((file.metadata() or {}).get("labels", "[]")))
+        return Answers(**columns, labels=labels)
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise RunError(
+            f"The answers in {path} could not be read: {error}. Evaluate the run again: `ouvroir evaluate`."
+        ) from error

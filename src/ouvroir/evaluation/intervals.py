@@ -1,0 +1,143 @@
+"""95 % intervals: Wilson's for proportions, a bootstrap over rows for everything else.
+
+Every metric is a function of sums over rows, so a bootstrap draw is a vector of counts times a matrix, and rows that
+are alike are drawn together. No loop over rows, no global random numbers: the seed is an argument.
+
+Axes: U kinds of rows, K sums, B draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
+from typing import cast
+
+import numpy as np
+
+Array = np.ndarray
+LEVEL = 0.95
+Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
+N_DRAWS = 2000
+_CHUNK = 4_000_000  # counts held at once while drawing
+_FEW_KINDS = 2048  # up to here numpy's multinomial is quicker than drawing rows one by one
+
+
+def wilson(n_right: float, n: int) -> tuple[float, float]:
+    """Wilson's score interval for a proportion (Wilson 1927). [0, 1] when `n` is 0.
+
+    Chosen over the exact binomial interval, whose coverage is well above 95 % on small test sets (Agresti and Coull
+    1998).
+    """
+    if n == 0:
+        return 0.0, 1.0
+    share = n_right / n
+    centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * math.sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A metric as a function of sums over rows.
+
+    kinds: (N,) int64, which of the U kinds each row is; parts: (U, K), what one row of each kind adds to the sums;
+    finish: sums (B, K) to values (B,), NaN where a value is not defined.
+    """
+
+    kinds: Array
+    parts: Array
+    finish: Callable[[Array], Array]
+
+    @classmethod
+    def of_rows(cls, parts: Array, finish: Callable[[Array], Array]) -> Sums:
+        """Every row is a kind of its own; `parts` is (N, K)."""
+        return cls(np.arange(len(parts)), parts, finish)
+
+    @classmethod
+    def of_kinds(cls, kinds: Array, parts_of: Callable[[Array], Array], finish: Callable[[Array], Array]) -> Sums:
+        """Rows with equal `kinds` (N,) int64 are alike; `parts_of` gives the (U, K) parts of the kinds that occur."""
+        found, place = np.unique(kinds, return_inverse=True)
+        return cls(place, parts_of(found), finish)
+
+    @cached_property
+    def counts(self) -> Array:
+        """(U,) float64: rows of each kind."""
+        return cast("Array", np.bincount(self.kinds, minlength=len(self.parts)).astype(np.float64))
+
+    def value(self) -> float:
+        """The metric on the rows as they are."""
+        return float(self.finish(self.counts[None, :] @ self.parts)[0])
+
+    def draws(self, n_draws: int, seed: int) -> Array:
+        """(n_draws,) values on rows drawn with replacement."""
+        found = [self.finish(counts @ self.parts) for counts in _drawn(self.counts, n_draws, seed)]
+        return np.concatenate(found)
+
+    def without_one(self) -> Array:
+        """(U,) values when one row of each kind is left out (the jackknife)."""
+        return self.finish((self.counts[None, :] @ self.parts) - self.parts)
+
+
+def difference(first: Sums, second: Sums) -> Sums:
+    """Second minus first on the same rows in the same order: a row is drawn for both together."""
+    width, n_second = first.parts.shape[1], len(second.parts)
+
+    def parts_of(kinds: Array) -> Array:
+        return np.concatenate([first.parts[kinds // n_second], second.parts[kinds % n_second]], axis=1)
+
+    def finish(total: Array) -> Array:
+        return second.finish(total[:, width:]) - first.finish(total[:, :width])
+
+    return Sums.of_kinds(first.kinds * n_second + second.kinds, parts_of, finish)
+
+
+def _drawn(counts: Array, n_draws: int, seed: int) -> Iterator[Array]:
+    """Counts (b, U) float64 of each kind in resampled sets of the same size, in chunks that fit in memory."""
+    rng = np.random.default_rng(seed)
+    n, kinds = int(counts.sum()), len(counts)
+    chunk = max(1, min(n_draws, _CHUNK // max(kinds, 1)))
+    kind_of_row = np.repeat(np.arange(kinds), counts.astype(np.int64)) if kinds > _FEW_KINDS else None
+    for start in range(0, n_draws, chunk):
+        size = min(chunk, n_draws - start)
+        if kind_of_row is None:
+            yield rng.multinomial(n, counts / n, size=size).astype(np.float64)
+            continue
+        drawn = np.empty((size, kinds))
+        for row in range(size):
+            drawn[row] = np.bincount(kind_of_row[rng.integers(0, n, n)], minlength=kinds)
+        yield drawn
+
+
+def percentile(sums: Sums, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, float]:
+    """The plain percentile interval (Efron and Tibshirani 1993, chapter 13)."""
+    low, high = np.nanquantile(sums.draws(n_draws, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def bca(sums: Sums, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, float]:
+    """The bias-corrected and accelerated interval (Efron 1987; Efron and Tibshirani 1993, equations 14.9 to 14.15)."""
+    value, draws = sums.value(), sums.draws(n_draws, seed)
+    draws = np.sort(draws[~np.isnan(draws)])
+    if len(draws) == 0 or draws[0] == draws[-1]:
+        return value, value
+    below = (np.searchsorted(draws, value, "left") + np.searchsorted(draws, value, "right")) / 2 / len(draws)
+    normal = NormalDist()
+    bias = normal.inv_cdf(min(max(below, 1 / len(draws)), 1 - 1 / len(draws)))
+    speed = _acceleration(sums)
+    ends = []
+    for z in (-Z, Z):
+        moved = bias + (bias + z) / (1 - speed * (bias + z))
+        ends.append(float(np.quantile(draws, normal.cdf(moved))))
+    return ends[0], ends[1]
+
+
+def _acceleration(sums: Sums) -> float:
+    left_out = sums.without_one()
+    weights = np.where(np.isnan(left_out), 0.0, sums.counts)
+    left_out = np.nan_to_num(left_out)
+    gap = float(weights @ left_out) / max(weights.sum(), 1.0) - left_out
+    spread = float(weights @ gap**2)
+    return float(weights @ gap**3) / (6 * spread**1.5) if spread > 0 else 0.0
