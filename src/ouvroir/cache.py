@@ -18,13 +18,15 @@ from typing import Any, Literal
 
 from ouvroir.errors import OuvroirError, RunError, UsageError
 from ouvroir.files import home
+from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
 
-Kind = Literal["manifests", "facts", "packs", "probes"]
+Kind = Literal["manifests", "facts", "packs", "features", "probes"]
 KINDS: dict[Kind, str] = {
     "manifests": "what `check` found: one line per file, with its split",
     "facts": "what one look at each file told, so that a second check is quick",
     "packs": "files decoded once, ready for training",
+    "features": "what frozen parts of a model gave for each row",
     "probes": "how fast this machine computes each model",
 }
 SECONDS_PER_DAY = 86_400
@@ -43,18 +45,9 @@ class CacheEntry:
     used_at: float
     is_busy: bool
 
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """What a removal did: the entries that are gone (or would go), and those that were kept because a process holds them."""
-
-    removed: tuple[CacheEntry, ...]
-    busy: tuple[CacheEntry, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes given back."""
-        return sum(entry.size_bytes for entry in self.removed)
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +82,31 @@ def list_cache() -> list[CacheEntry]:
     return sorted(found, key=lambda entry: (order.index(entry.kind), entry.used_at, entry.name))
 
 
-def remove_cache(
+def clear_cache(
+    kinds: Iterable[str] | None = None,
     *,
-    kinds: Iterable[str] = (),
-    names: Iterable[str] = (),
-    unused_days: float | None = None,
+    names: Iterable[str] | None = None,
+    unused_days: float = 0.0,
     dry_run: bool = False,
-) -> Removal:
-    """Remove the entries of these `kinds` (none given: all) and `names` (likewise) that were not used for `unused_days`.
+    progress: Progress = QUIET,
+) -> list[CacheEntry]:
+    """Remove the entries of these `kinds` and `names` (None: all) that were not used for `unused_days`; return them.
 
-    With `dry_run` nothing is deleted and the answer says what would be. Raises UsageError on an unknown kind or name.
+    What a process holds is kept, and said. With `dry_run` nothing is deleted. Raises UsageError on an unknown kind or
+    name.
     """
-    entries = _choose(list_cache(), set(kinds), set(names))
-    if unused_days is not None:
-        if unused_days < 0:
-            raise UsageError("The number of days cannot be negative.")
-        newest = time.time() - unused_days * SECONDS_PER_DAY
-        entries = [entry for entry in entries if entry.used_at <= newest]
+    if unused_days < 0:
+        raise UsageError("The number of days cannot be negative.")
+    newest = time.time() - unused_days * SECONDS_PER_DAY
     removed: list[CacheEntry] = []
-    busy: list[CacheEntry] = []
-    for entry in entries:
-        gone = not entry.is_busy if dry_run else _remove(Path(entry.path))
-        (removed if gone else busy).append(entry)
-    return Removal(tuple(removed), tuple(busy))
+    for entry in _choose(list_cache(), set(kinds or ()), set(names or ())):
+        if unused_days and entry.used_at > newest:
+            continue
+        if not entry.is_busy and (dry_run or _remove(Path(entry.path))):
+            removed.append(entry)
+        else:
+            progress.say(f"{entry.path} is in use, so it is kept.")
+    return removed
 
 
 def list_runs(root: Path = DEFAULT_ROOT) -> list[RunEntry]:
@@ -119,28 +114,24 @@ def list_runs(root: Path = DEFAULT_ROOT) -> list[RunEntry]:
     return [_run_entry(run) for run in Run.all(root)]
 
 
-def remove_run(name: str | Path, root: Path = DEFAULT_ROOT, *, dry_run: bool = False) -> RunEntry:
-    """Delete one run folder, given its name in `root` or its path, and return what it was.
+def remove_run(name: str | Path, root: Path = DEFAULT_ROOT) -> Path:
+    """Delete one run folder, given its name in `root` or its path, and return where it was.
 
     Raises RunError for a run that a process is working on and for anything that is not a run folder.
     """
-    run = Run.open(name, root)
-    path = run.path
+    path = Run.open(name, root).path
     missing = [file for file in RUN_FILES if not (path / file).is_file()]
     if missing or path.is_symlink():
         why = "it is a link" if path.is_symlink() else f"it has no {missing[0]}"
-        raise RunError(
-            f"`{path}` is not a run folder ({why}), so it is not removed. Delete it yourself if you mean it."
-        )
-    entry = _run_entry(run)
-    if dry_run:
-        return entry
-    with run.hold():
+        raise RunError(f"`{path}` is not a run folder ({why}), so it is not removed. Delete it yourself if you mean it.")
+    with ExitStack() as stack:
+        for held in (path, *sorted(file.parent for file in path.glob("*/status.json"))):  # a job's runs are inside it
+            stack.enter_context(Run(held).hold())
         # renamed first, so that an interrupted removal leaves no run that looks whole
         doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         os.replace(path, doomed)
     shutil.rmtree(doomed)
-    return entry
+    return path
 
 
 def size_of(path: Path) -> tuple[int, int, float]:
@@ -261,7 +252,9 @@ def _run_entry(run: Run) -> RunEntry:
 def _main_metric(run: Run) -> dict[str, Any]:
     """Name, value and interval of the first metric on the test rows, else on the validation rows; empty before then."""
     judged = run.read_json("evaluation.json") or {}
-    metrics = judged.get("test") or judged.get("validation") or {}
+    metrics = judged.get("test") or judged.get("validation")
+    if not metrics:
+        metrics = (run.read_json("final_model/config.json") or {}).get("metrics") or {}
     for name, metric in metrics.items():
         return {"name": name, **metric}
     return {}

@@ -50,6 +50,10 @@ class Finding:
     text: str
     next_step: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
 
 def examine(*, fix: bool = False, runs: Path = DEFAULT_ROOT) -> list[Finding]:
     """Look at everything, in the order a person would; with `fix`, first create folders and clear what crashes left."""
@@ -81,7 +85,7 @@ def worst(findings: list[Finding]) -> Level:
 def as_dict(findings: list[Finding]) -> dict[str, Any]:
     """Plain JSON values: `ready` (nothing fails), `worst`, `findings`."""
     level = worst(findings)
-    return {"ready": level != "fail", "worst": level, "findings": [asdict(finding) for finding in findings]}
+    return {"ready": level != "fail", "worst": level, "findings": [finding.as_dict() for finding in findings]}
 
 
 # ---------------------------------------------------------------- Python and packages

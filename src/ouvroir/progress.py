@@ -41,10 +41,12 @@ class Quiet:
     """Progress that goes to the log of the library, `logging.getLogger("ouvroir")`, and shows no bars."""
 
     def say(self, text: str) -> None:
+        """Log at level INFO."""
         logger.info(text)
 
     @contextmanager
     def bar(self, title: str, total: int | None, *, start: int = 0) -> Iterator[Bar]:
+        """Log the title at level DEBUG."""
         del total, start
         logger.debug(title)
         yield _SilentBar()

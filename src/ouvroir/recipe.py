@@ -40,13 +40,19 @@ class Data:
     manifest: str = setting("", "Fingerprint of the manifest that was trained on.")
     validation: Fraction = setting(0.15, "Share of the rows for validation, unless the data has a validation split.")
     test: Fraction = setting(0.2, "Share of the rows for the test, unless the data has a test split.")
-    per_class: PositiveInt | None = setting(None, "Train rows per class; the rest is shared between validation and test.")
+    per_class: PositiveInt | None = setting(
+        None, "Train rows per class; the rest is shared between validation and test."
+    )
     path_column: str | None = setting(None, "Table column that holds file paths; found by itself when absent.")
     label_column: str | None = setting(None, "Table column that holds the label; found by itself when absent.")
     label_separator: str | None = setting(None, "Splits a label into several (multi-label), e.g. '|'.")
     group_column: str | None = setting(None, "Table column whose equal values stay in one split.")
-    group_level: PositiveInt | None = setting(None, "Folder level (1 is just below the data) whose files stay in one split.")
-    group_pattern: str | None = setting(None, "Regular expression on the file name; its first group stays in one split.")
+    group_level: PositiveInt | None = setting(
+        None, "Folder level (1 is just below the data) whose files stay in one split."
+    )
+    group_pattern: str | None = setting(
+        None, "Regular expression on the file name; its first group stays in one split."
+    )
     seed: Annotated[int, Setting(ge=0)] = setting(0, "Seed of the splits.")
 
 
@@ -56,7 +62,9 @@ class Model:
 
     __pydantic_config__ = _STRICT
 
-    preset: Literal["tiny", "small", "base"] = setting("small", "The one dial: width, depth, batch and learning rate follow.")
+    preset: Literal["tiny", "small", "base"] = setting(
+        "small", "The one dial: width, depth, batch and learning rate follow."
+    )
     init_from: str = setting("scratch", "'scratch', a run folder, a folder of pretrained weights, or a hub name.")
     scope: str = setting("all", "What learns: 'all', 'head', 'last:N' parts, or names of parts joined by commas.")
 
@@ -69,14 +77,20 @@ class Optim:
 
     name: Literal["adamw", "adam", "sgd", "muon"] = setting("adamw", "Optimiser; muon moves matrices, adamw the rest.")
     lr: Annotated[float, Setting(gt=0)] = setting(1e-3, "Peak learning rate.")
-    weight_decay: Annotated[float, Setting(ge=0)] = setting(0.01, "Decay of matrices and kernels; not of biases and norms.")
+    weight_decay: Annotated[float, Setting(ge=0)] = setting(
+        0.01, "Decay of matrices and kernels; not of biases and norms."
+    )
     momentum: Fraction = setting(0.9, "Momentum of sgd and muon, beta1 of adam.")
     beta2: Fraction = setting(0.99, "Second beta of adam and adamw.")
-    schedule: Literal["one-cycle", "cosine", "warmup-stable-decay", "constant"] = setting("one-cycle", "Course of the rate.")
+    schedule: Literal["one-cycle", "cosine", "warmup-stable-decay", "constant"] = setting(
+        "one-cycle", "Course of the rate."
+    )
     warmup: Fraction = setting(0.2, "Share of the steps in which the rate rises.")
     max_grad_norm: Annotated[float, Setting(ge=0)] = setting(1.0, "Gradients are clipped to this norm; 0 is never.")
     ema: Fraction = setting(0.0, "Decay of the averaged weights that are judged and kept; 0 is none.")
-    part_decay: Annotated[float, Setting(gt=0, le=1)] = setting(1.0, "Each part before the last learns at this ratio of the next.")
+    part_decay: Annotated[float, Setting(gt=0, le=1)] = setting(
+        1.0, "Each part before the last learns at this ratio of the next."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +99,28 @@ class Loop:
 
     __pydantic_config__ = _STRICT
 
-    steps: PositiveInt | None = setting(None, "Optimiser steps; worked out from epochs or minutes and written here before step 1.")
-    epochs: Annotated[float, Setting(gt=0)] = setting(20.0, "Passes over the train rows, when neither steps nor minutes are given.")
-    minutes: Annotated[float, Setting(gt=0)] | None = setting(None, "Time to train; turned into steps by measuring the speed.")
+    steps: PositiveInt | None = setting(
+        None, "Optimiser steps; worked out from epochs or minutes and written here before step 1."
+    )
+    epochs: Annotated[float, Setting(gt=0)] = setting(
+        20.0, "Passes over the train rows, when neither steps nor minutes are given."
+    )
+    minutes: Annotated[float, Setting(gt=0)] | None = setting(
+        None, "Time to train; turned into steps by measuring the speed."
+    )
     batch_size: PositiveInt = setting(64, "Rows per optimiser step, over all processes.")
     micro_batch: PositiveInt | None = setting(None, "Rows per forward pass and process; found by the memory rehearsal.")
-    activation_checkpointing: bool = setting(False, "Recompute activations to save memory; found by the memory rehearsal.")
+    activation_checkpointing: bool = setting(
+        False, "Recompute activations to save memory; found by the memory rehearsal."
+    )
     precision: Literal["auto", "fp32", "bf16"] = setting("auto", "Arithmetic; auto measures and writes the faster one.")
     layout: Literal["auto", "contiguous", "channels_last"] = setting("auto", "Memory layout; auto measures.")
     threads: Annotated[int, Setting(ge=0)] = setting(0, "Threads of one process on a CPU; 0 measures.")
     evaluate_every: PositiveInt | None = setting(None, "Steps between validations; worked out when absent.")
     save_every: PositiveInt | None = setting(None, "Steps between checkpoints; worked out when absent.")
+    branch_at: Fraction = setting(
+        0.0, "Share of the steps after which one more checkpoint is kept, to branch from; 0 is none."
+    )
     patience: Annotated[int, Setting(ge=0)] = setting(0, "Stop after so many validations without a gain; 0 is never.")
     sampling: Literal["plain", "balanced"] = setting("plain", "balanced draws every class equally often.")
     exact: bool = setting(False, "Same weights to the bit on any number of processes, by virtual shards.")
@@ -117,7 +142,8 @@ class Constants:
     def value(self, name: Literal["phi", "pi", "alpha", "zeta"]) -> float | None:
         """The number to use: what the recipe says, or the ordinary value (None for π: ordinary attention)."""
         chosen = getattr(self, name)
-        return getattr(_constants, name.upper()).ordinary if chosen == "ordinary" else chosen
+        constant: _constants.Constant = getattr(_constants, name.upper())
+        return constant.ordinary if chosen == "ordinary" else float(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +225,13 @@ class Recipe:
 
 
 _SECTIONS: dict[str, type] = {"data": Data, "model": Model, "optim": Optim, "loop": Loop, "constants": Constants}
+
+
+def read_data(pairs: Mapping[str, str]) -> Data:
+    """The `data.*` settings among dotted names; the others are left for `Recipe.with_overrides`. Raises RecipeError."""
+    mine = {name.partition(".")[2]: _read_value(text) for name, text in pairs.items() if name.startswith("data.")}
+    checked: Data = _check(Data, mine, "data")
+    return checked
 
 
 def json_schema(task: str) -> dict[str, Any]:

@@ -104,4 +104,6 @@ class Rng:
 
     def torch_seed(self) -> int:
         """A seed for torch's own generator, for modules that draw from it (`nn.Dropout`); one per virtual shard and step."""
-        return key(self.seed, self.step, "torch", int(self.places[0]) // self.shard_size if len(self.places) else 0) >> 1
+        return (
+            key(self.seed, self.step, "torch", int(self.places[0]) // self.shard_size if len(self.places) else 0) >> 1
+        )

@@ -59,12 +59,23 @@ class Run:
                 continue
             except PermissionError as error:
                 raise RunError(f"`{root}` may not be written to. Choose another place with --runs.") from error
-            run = cls(path.absolute())
-            run.write_recipe(recipe)
-            write_json(run.path / "environment.json", _environment())
-            run.set_status("queued", "Created.")
-            return run
+            return cls(path.absolute())._begin(recipe)
         raise RunError(f"Could not find a free name for a run in {root}.")
+
+    def child(self, name: str, recipe: Recipe) -> Run:
+        """The run `name` inside this one, made with `recipe` unless it is there already."""
+        path = self.path / name
+        if (path / "recipe.json").is_file():
+            return Run(path)
+        with disk_errors(path):
+            path.mkdir(exist_ok=True)
+        return Run(path)._begin(recipe)
+
+    def _begin(self, recipe: Recipe) -> Run:
+        write_json(self.path / "environment.json", _environment())
+        self.set_status("queued", "Created.")
+        self.write_recipe(recipe)  # last: a folder with a recipe is a run
+        return self
 
     @classmethod
     def open(cls, path: str | Path, root: Path = DEFAULT_ROOT) -> Run:
@@ -105,7 +116,11 @@ class Run:
         """`state`, `sentence`, `time`; a run that says running although no process holds it is reported as stopped."""
         status = self.read_json("status.json") or {"state": "failed", "sentence": "status.json is missing.", "time": 0}
         if status["state"] == "running" and not self.is_held():
-            return {**status, "state": "stopped", "sentence": "The process ended before the work did; --resume goes on."}
+            return {
+                **status,
+                "state": "stopped",
+                "sentence": "The process ended before the work did; --resume goes on.",
+            }
         return status
 
     def set_status(self, state: State, sentence: str) -> None:
@@ -168,10 +183,14 @@ class Run:
         else:
             pointer = folder / f"{which}.txt"
             if not pointer.is_file():
-                raise CheckpointError(f"{self.path} has no {which} checkpoint. `ouvroir train --resume {self.name}` goes on with it.")
+                raise CheckpointError(
+                    f"{self.path} has no {which} checkpoint. `ouvroir train --resume {self.name}` goes on with it."
+                )
             path = folder / pointer.read_text(encoding="utf-8").strip()
         if not path.is_dir():
-            raise CheckpointError(f"{path} is missing. `ouvroir train --resume {self.name}` goes on from what is there.")
+            raise CheckpointError(
+                f"{path} is missing. `ouvroir train --resume {self.name}` goes on from what is there."
+            )
         return path
 
     @property
@@ -203,7 +222,9 @@ def _environment() -> dict[str, Any]:
 def _git(*arguments: str) -> str | None:
     here = Path(__file__).parent
     try:
-        done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None

@@ -1,0 +1,414 @@
+"""The verbs of Ouvroir in Python. The command line and the HTTP API call these and nothing below.
+
+Every function takes `progress` (where it tells of itself; silent by default) and raises OuvroirError with a sentence.
+Heavy libraries load inside the functions that need them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ouvroir import workflow
+from ouvroir.errors import DataError, RunError, UsageError
+from ouvroir.media import find_task
+from ouvroir.progress import QUIET, Progress
+from ouvroir.recipe import Data, Recipe, read_data
+from ouvroir.run import DEFAULT_ROOT, Run
+from ouvroir.task import Split
+
+if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.evaluation.compare import Comparison
+    from ouvroir.export import ExportResult
+    from ouvroir.predictor import Predictor
+    from ouvroir.task import Input, Prediction
+    from ouvroir.workflow import Judgement
+
+Language = Literal["en", "fr"]
+
+
+def check(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    settings: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> Manifest:
+    """Account for every file of a folder, a table or a zip, and save the manifest.
+
+    `settings` are `data.*` names, e.g. {"data.group_pattern": r"(speaker\\d+)_"}. Nothing of the user's is written.
+    """
+    return workflow.admit(source, task, read_data(settings or {}), workers=workers, progress=progress)
+
+
+def plan(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    preset: str = "small",
+    init_from: str = "scratch",
+    recipe: Recipe | None = None,
+    settings: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> tuple[Recipe, Manifest]:
+    """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
+    settings = settings or {}
+    data = read_data(settings) if recipe is None else _merged(recipe.data, settings)
+    manifest = workflow.admit(source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress)
+    manifest.require_trainable()
+    if recipe is not None:
+        data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
+        mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
+        return replace(recipe, data=data).with_overrides(mine), manifest
+    found = find_task(task or manifest.task)
+    proposed = workflow.propose_recipe(
+        found, manifest, settings, preset=preset, init_from=_weights(init_from), progress=progress
+    )
+    return proposed, manifest
+
+
+def _merged(data: Data, settings: Mapping[str, str]) -> Data:
+    mine = read_data(settings)
+    changed = {name.partition(".")[2] for name in settings if name.startswith("data.")}
+    return replace(data, manifest="", **{name: getattr(mine, name) for name in changed})
+
+
+def _weights(source: str) -> str:
+    """A local place made absolute, a hub name as it is."""
+    return str(Path(source).absolute()) if source != "scratch" and Path(source).exists() else source
+
+
+def train(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    preset: str = "small",
+    init_from: str = "scratch",
+    minutes: float | None = None,
+    recipe: Recipe | None = None,
+    settings: Mapping[str, str] | None = None,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    language: Language = "en",
+    progress: Progress = QUIET,
+) -> Run:
+    """Train on a folder, judge the model on data it has not seen, and leave a run with a bundle and a report.
+
+    `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting.
+    """
+    settings = _with_minutes(settings, minutes)
+    made, manifest = plan(
+        source,
+        task=task,
+        preset=preset,
+        init_from=init_from,
+        recipe=recipe,
+        settings=settings,
+        workers=workers,
+        progress=progress,
+    )
+    run = Run.create(made, Path(runs), name=Path(manifest.source).stem)
+    progress.say(f"The run is {run.path}.")
+    return _to_the_end(run, device=device, workers=workers, language=language, progress=progress, resume=False)
+
+
+def _with_minutes(settings: Mapping[str, str] | None, minutes: float | None) -> dict[str, str]:
+    return {**(settings or {}), **({} if minutes is None else {"loop.minutes": str(minutes)})}
+
+
+def resume(
+    run: str | Path,
+    *,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    language: Language = "en",
+    progress: Progress = QUIET,
+) -> Run:
+    """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job."""
+    opened = Run.open(run, Path(runs))
+    if opened.read_json("refine.json") is not None:
+        from ouvroir.refine import refine_run
+
+        return refine_run(opened, device=device, workers=workers, language=language, progress=progress)
+    return _to_the_end(opened, device=device, workers=workers, language=language, progress=progress, resume=True)
+
+
+def _to_the_end(
+    run: Run, *, device: str, workers: int | None, language: Language, progress: Progress, resume: bool
+) -> Run:
+    from ouvroir.reporting import write_report
+    from ouvroir.training.distributed import is_main_process
+
+    with workflow.failures_noted(run):
+        fitted = workflow.train_run(run, device=device, workers=workers, progress=progress, resume=resume)
+        if fitted.stopped == "interrupted" or not is_main_process():
+            return run
+        workflow.judge_run(run, device=device, workers=workers, progress=progress)
+        workflow.bundle_run(run, progress=progress)
+        write_report(run, language=language, progress=progress)
+        run.set_status("finished", f"Finished after {fitted.steps} steps.")
+    return run
+
+
+def finetune(model: str | Path, source: str | Path, *, scope: str = "all", **others: Any) -> Run:
+    """Train from an earlier model: `train(source, init_from=model)` with `scope` all, head, last:N or names of parts."""
+    settings = {**(others.pop("settings", None) or {}), "model.scope": scope}
+    return train(source, init_from=str(model), settings=settings, **others)
+
+
+def refine(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    preset: str = "small",
+    init_from: str = "scratch",
+    minutes: float | None = None,
+    settings: Mapping[str, str] | None = None,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    language: Language = "en",
+    progress: Progress = QUIET,
+) -> Run:
+    """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`."""
+    from ouvroir.refine import begin_refine, refine_run
+
+    run = begin_refine(
+        source,
+        task=task,
+        preset=preset,
+        init_from=init_from,
+        minutes=minutes,
+        settings=settings,
+        runs=Path(runs),
+        workers=workers,
+        progress=progress,
+    )
+    return refine_run(run, device=device, workers=workers, language=language, progress=progress)
+
+
+def refit(
+    run: str | Path,
+    *,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> Run:
+    """Train again with a run's settled recipe on all the data, validation and test included, before shipping.
+
+    As many passes over the data as before, so more steps. No unseen data are left to judge the result on: its card
+    repeats the figures of `run` and says so.
+    """
+    earlier = Run.open(run, Path(runs))
+    recipe = earlier.recipe()
+    manifest = workflow.manifest_of(earlier, progress=progress)
+    if recipe.loop.steps is None:
+        raise RunError(f"{earlier.path} has not been trained yet: `ouvroir train --resume {earlier.name}` goes on.")
+    n_train = len(manifest.positions("train"))
+    everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
+    everything.save()
+    steps = max(1, round(recipe.loop.steps * len(manifest.rows) / n_train))
+    recipe = replace(recipe, data=replace(recipe.data, manifest=everything.fingerprint))
+    recipe = recipe.replace("loop", steps=steps, evaluate_every=None, patience=0)
+    made = Run.create(recipe, Path(runs), name="refit")
+    made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
+    with workflow.failures_noted(made):
+        fitted = workflow.train_run(made, device=device, workers=workers, progress=progress)
+        if fitted.stopped != "interrupted":
+            workflow.bundle_run(made, judged=earlier, progress=progress)
+            made.set_status("finished", f"Trained on all {len(manifest.rows)} rows.")
+    return made
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged."""
+
+    judgement: Judgement
+    ids: tuple[str, ...]
+    left_out: dict[str, int]
+
+
+def evaluate(
+    model: str | Path,
+    source: str | Path,
+    *,
+    split: Split | Literal["all"] | None = None,
+    settings: Mapping[str, str] | None = None,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> Evaluation:
+    """Judge a run or bundle on labelled data.
+
+    `split` None: the test split when the model was trained on this very data or the data brings one, else all rows. Rows
+    that the model learned from are always left out, and counted.
+    """
+    from ouvroir.predictor import load as load_predictor
+    from ouvroir.training.distributed import resolve_device
+
+    chosen = resolve_device(device)
+    predictor = load_predictor(_place(model, runs), device=chosen)
+    manifest = check(source, task=predictor.recipe.task, settings=settings, workers=workers, progress=progress)
+    manifest, left_out = _judgeable(manifest, predictor, split)
+    tables = workflow.prepare(
+        predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
+    ).tables
+    table = workflow.require_tables(tables, "test", "Evaluation")
+    judgement = workflow.judge(
+        predictor.task,
+        predictor.model,
+        predictor.processor,
+        predictor.recipe,
+        table,
+        "test",
+        device=chosen,
+        progress=progress,
+    )
+    ids = tuple(table.rows[int(place)].id for place in judgement.answers.index)
+    return Evaluation(judgement=judgement, ids=ids, left_out=left_out)
+
+
+def _place(model: str | Path, runs: str | Path) -> str:
+    named = Path(runs) / str(model)
+    return str(named) if not Path(model).exists() and named.exists() else str(model)
+
+
+def _judgeable(
+    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None
+) -> tuple[Manifest, dict[str, int]]:
+    """The rows to judge on, all as test rows, and how many were left out why."""
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.errors import ManifestError
+
+    learned: set[str] = set()
+    same_source = manifest.source == predictor.recipe.data.source
+    rows = manifest.rows
+    try:
+        trained = Manifest.load(predictor.recipe.data.manifest)
+        learned = {row.sha256 for row in trained.rows if row.split != "test"}
+        if same_source and split != "all":
+            rows = trained.rows
+    except ManifestError:
+        pass
+    if split is None:
+        split = "test" if same_source or manifest.has_own_test else "all"
+    wanted = [row for row in rows if split in ("all", row.split)]
+    known = set(predictor.processor.labels)
+    left_out = {"another split": len(rows) - len(wanted), "learned from": 0, "unknown label": 0, "no label": 0}
+    kept = []
+    for row in wanted:
+        labels = row.label if isinstance(row.label, tuple) else (row.label,)
+        if split != "validation" and split != "train" and row.sha256 in learned:
+            left_out["learned from"] += 1
+        elif row.label is None:
+            left_out["no label"] += 1
+        elif known and not set(labels) <= known:
+            left_out["unknown label"] += 1
+        else:
+            kept.append(replace(row, split="test"))
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+        raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.")
+    return replace(manifest, rows=tuple(kept)), {reason: count for reason, count in left_out.items() if count}
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """Two models on the same rows: the paired comparison, each one's metrics, and ids of items fixed and broken by B."""
+
+    comparison: Comparison
+    a: Judgement
+    b: Judgement
+    fixed: tuple[str, ...]
+    broken: tuple[str, ...]
+
+
+def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> ModelComparison:
+    """Judge models A and B on the same unseen rows of labelled data, paired. Takes the options of `evaluate`."""
+    from ouvroir.evaluation.compare import compare as compare_answers
+
+    first, second = evaluate(a, source, **others), evaluate(b, source, **others)
+    shared = sorted(set(first.ids) & set(second.ids))
+    if not shared:
+        raise DataError("The two models have no row in common that neither learned from. Compare them on other data.")
+    answers = [_aligned(one, shared) for one in (first, second)]
+    comparison = compare_answers(*answers)
+    return ModelComparison(
+        comparison=comparison,
+        a=first.judgement,
+        b=second.judgement,
+        fixed=tuple(shared[int(place)] for place in comparison.fixed),
+        broken=tuple(shared[int(place)] for place in comparison.broken),
+    )
+
+
+def _aligned(one: Evaluation, ids: list[str]) -> Any:
+    """Answers of an evaluation for `ids` in that order, indexed by the place in `ids`."""
+    import numpy as np
+
+    place = {name: at for at, name in enumerate(one.ids)}
+    order = np.array([place[name] for name in ids], dtype=np.int64)
+    answers = one.judgement.answers
+    columns = {
+        column.name: getattr(answers, column.name)[order]
+        for column in dataclasses.fields(answers)
+        if column.name not in ("labels", "index") and getattr(answers, column.name) is not None
+    }
+    return replace(answers, **columns, index=np.arange(len(ids), dtype=np.int64))
+
+
+def load(model: str | Path, *, device: str | None = None) -> Predictor:
+    """A Predictor from a run folder or a bundle: `load(run).predict(["a.png"])`."""
+    from ouvroir.predictor import load as load_predictor
+
+    return load_predictor(str(model), device=device)
+
+
+def predict(
+    model: str | Path, inputs: Iterable[Input], *, device: str | None = None, threshold: float | None = None
+) -> list[Prediction]:
+    """Answers for files, folders' files, pictures in memory...: same length and order as `inputs`."""
+    return load(model, device=device).predict(list(inputs), threshold=threshold)
+
+
+def report(
+    run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Language = "en", progress: Progress = QUIET
+) -> Path:
+    """Render the report of a run again, e.g. in another language. Returns the path of report.html."""
+    from ouvroir.reporting import render_again
+
+    del progress
+    return render_again(Run.open(run, Path(runs)), language=language)
+
+
+def export(
+    model: str | Path,
+    to: Literal["onnx", "pth", "hf"],
+    folder: str | Path | None = None,
+    *,
+    runs: str | Path = DEFAULT_ROOT,
+    progress: Progress = QUIET,
+) -> ExportResult:
+    """Write a model in another format, after replaying held-out items through it. Raises ExportError on any difference."""
+    from ouvroir.export import export as export_model
+
+    return export_model(_place(model, runs), to, folder, progress=progress)
+
+
+def sample(task: str, folder: str | Path) -> int:
+    """Write a small real data set for `task` into the new folder `folder`. Returns the number of files."""
+    place = Path(folder)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UsageError(f"`{folder}` is there already and not empty. Name a new folder.")
+    return find_task(task).sample(place)

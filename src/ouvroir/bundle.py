@@ -1,0 +1,257 @@
+"""final_model/: one model as a self-contained folder that answers, explains itself and can be checked anywhere.
+
+    model.safetensors, processor/, recipe.json    all that answering needs
+    config.json                                   task, labels, input, threshold, format version, metrics
+    check_items.safetensors                       some encoded held-out rows with this model's answers; may be deleted
+    README.md, training_info.txt                  the model card; times, device and versions
+    hashes.json                                   SHA-256 of every other file
+
+A bundle is written whole or not at all, and never holds a path of the machine that made it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ouvroir import __version__
+from ouvroir.card import Card, data_name, render_card
+from ouvroir.errors import CheckpointError
+from ouvroir.files import whole_folder, write_json, write_text
+from ouvroir.media import find_task, suffixes_of
+from ouvroir.recipe import Recipe
+from ouvroir.run import Run
+from ouvroir.task import Processor, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ouvroir.data.table import Table
+    from ouvroir.replay import Replay
+
+FORMAT_VERSION = 1
+N_CHECK_ITEMS = 64
+CONFIG = "config.json"
+HASHES = "hashes.json"
+CHECK_ITEMS = "check_items.safetensors"
+DELETABLE = frozenset({CHECK_ITEMS, "README.md", "training_info.txt"})
+PACKAGES = ("ouvroir", "torch", "numpy", "safetensors", "pillow", "transformers")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose files were found whole. `config` is all of config.json."""
+
+    path: Path
+    task: str
+    labels: tuple[str, ...]
+    threshold: float
+    format_version: int
+    made_with: str
+    config: Mapping[str, Any]
+
+    def open_model(self, *, device: str = "cpu") -> tuple[Task, nn.Module, Processor, Recipe]:
+        """The task, the model in evaluation mode on `device`, its processor and recipe."""
+        from ouvroir.training.checkpoint import load_model
+
+        task = find_task(self.task)
+        model, processor, recipe = load_model(task, self.path, device=device)
+        return task, model, processor, recipe
+
+    def check_items(self) -> Replay | None:
+        """The held-out rows kept in the bundle, with this model's answers; None when they were deleted."""
+        from ouvroir import replay
+
+        path = self.path / CHECK_ITEMS
+        return replay.load(path) if path.is_file() else None
+
+
+def write_bundle(
+    task: Task,
+    run: Run,
+    checkpoint: Path,
+    *,
+    card: Mapping[str, Any],
+    folder: Path,
+    held_out: Table | None = None,
+) -> Bundle:
+    """Make the bundle `folder` from a checkpoint of `run`, replacing what was there.
+
+    `card` holds fields of `card.Card`. `held_out` are rows to keep for later checks; the model answers them after it was
+    read back from the new files, so a bundle that exists has been opened once. Raises UsageError, CheckpointError,
+    DiskFull.
+    """
+    facts = Card.from_mapping(card)
+    with whole_folder(folder) as place:
+        _copy_weights(checkpoint, place)
+        labels = _check(task, place, held_out)
+        recipe = _portable(Recipe.from_json((place / "recipe.json").read_text(encoding="utf-8")))
+        write_text(place / "recipe.json", recipe.to_json())
+        versions = _versions()
+        write_json(place / CONFIG, _config(task, place, recipe, facts, labels))
+        size = (place / "model.safetensors").stat().st_size
+        page = render_card(facts, recipe, name=run.name, labels=labels, versions=versions, size_bytes=size)
+        write_text(place / "README.md", page)
+        write_text(place / "training_info.txt", _training_info(run, facts, recipe, versions))
+        write_json(place / HASHES, hash_files(place))
+    return load_bundle(folder)
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Read a bundle and verify its files. Raises CheckpointError naming what is missing, damaged or too new."""
+    path = Path(folder).absolute()
+    config = _read_object(path / CONFIG)
+    version = config.get("format_version")
+    if not isinstance(version, int) or not isinstance(config.get("task"), str):
+        raise CheckpointError(f"{path / CONFIG} was not written by Ouvroir. Give a run or a final_model folder.")
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} was made by Ouvroir {config.get('ouvroir', '')}, which is newer than this one ({__version__}). "
+            "Update with: pip install --upgrade ouvroir"
+        )
+    verify(path)
+    return Bundle(
+        path=path,
+        task=config["task"],
+        labels=tuple(config.get("labels", ())),
+        threshold=float(config.get("threshold", 0.0)),
+        format_version=version,
+        made_with=str(config.get("ouvroir", "")),
+        config=config,
+    )
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether `folder` looks like a bundle."""
+    return (folder / CONFIG).is_file() and (folder / "model.safetensors").is_file()
+
+
+def verify(folder: Path) -> None:
+    """Compare a bundle's files with its list of hashes. Raises CheckpointError naming the first that differs."""
+    wanted = _read_object(folder / HASHES)
+    for name, digest in wanted.items():
+        path = folder / name
+        if not path.is_file():
+            if name in DELETABLE:
+                continue
+            raise CheckpointError(f"{path} is missing. Copy the whole folder again, or make it anew from its run.")
+        if name not in DELETABLE - {CHECK_ITEMS} and hash_file(path) != digest:
+            raise CheckpointError(
+                f"{path} is damaged or was changed. Copy the whole folder again from where it was made."
+            )
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under `folder` by its relative path, without the list itself."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / HASHES)
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of one file as hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copy_weights(checkpoint: Path, place: Path) -> None:
+    for name in ("model.safetensors", "recipe.json"):
+        if not (checkpoint / name).is_file():
+            raise CheckpointError(f"{checkpoint} has no {name}, so no bundle can be made of it.")
+        shutil.copyfile(checkpoint / name, place / name)
+    shutil.copytree(checkpoint / "processor", place / "processor")
+
+
+def _check(task: Task, place: Path, held_out: Table | None) -> tuple[str, ...]:
+    """Open the copied model, keep check items with its answers, and return its labels."""
+    from ouvroir import replay
+    from ouvroir.training.checkpoint import load_model
+
+    model, processor, recipe = load_model(task, place)
+    if held_out is not None and len(held_out):
+        items = replay.from_table(held_out, N_CHECK_ITEMS)
+        answers = replay.answer(task, model, processor, recipe, items)
+        replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=answers.scores))
+    return tuple(processor.labels)
+
+
+def _portable(recipe: Recipe) -> Recipe:
+    """The recipe without paths of this machine: only the last part of a path says what the data were called."""
+    recipe = recipe.replace("data", source=data_name(recipe.data.source) if recipe.data.source else "")
+    start = recipe.model.init_from
+    return recipe.replace("model", init_from=data_name(start)) if Path(start).is_absolute() else recipe
+
+
+def _config(task: Task, place: Path, recipe: Recipe, card: Card, labels: tuple[str, ...]) -> dict[str, Any]:
+    fields = task.load_processor(place / "processor").fields()
+    return {
+        "format_version": FORMAT_VERSION,
+        "ouvroir": __version__,
+        "task": recipe.task,
+        "labels": list(labels),
+        "threshold": card.threshold,
+        "input": {
+            "suffixes": sorted(suffixes_of(recipe.task)),
+            "encoded": {name: {"dtype": field.dtype, "shape": field.shape} for name, field in fields.items()},
+        },
+        "preset": recipe.model.preset,
+        "data": {"name": card.data, "fingerprint": card.fingerprint, "rows": dict(card.splits)},
+        "judged_on": card.judged_on if card.metrics else None,
+        "refit": card.refit,
+        "metrics": {name: dict(metric) for name, metric in card.metrics.items()},
+    }
+
+
+def _training_info(run: Run, card: Card, recipe: Recipe, versions: Mapping[str, str]) -> str:
+    facts = {
+        "run": run.name,
+        "task": recipe.task,
+        "started": card.started,
+        "finished": card.finished,
+        "steps": card.steps,
+        "seconds": None if card.seconds is None else round(card.seconds, 1),
+        "device": card.device,
+        "precision": recipe.loop.precision,
+        "layout": recipe.loop.layout,
+        "threads": recipe.loop.threads,
+        "batch size": recipe.loop.batch_size,
+        "seed": recipe.loop.seed,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **versions,
+    }
+    known = {name: value for name, value in facts.items() if value not in (None, "")}
+    return "".join(f"{name}: {value}\n" for name, value in known.items())
+
+
+def _versions() -> dict[str, str]:
+    found = {"ouvroir": __version__}
+    for name in PACKAGES[1:]:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{path.parent} is not a bundle: it has no {path.name}. Give a run or a final_model folder."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: {error}. Copy the whole folder again from where it was made."
+        ) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is damaged: it holds no JSON object. Copy the whole folder again.")
+    return value

@@ -1,0 +1,286 @@
+"""Predictor: a task, a model and a processor, ready to answer; and what the `predict` command needs around it.
+
+`load` opens a run, a bundle or a run's name. `expand_inputs` turns folders and standard input into single inputs;
+`as_table`, `as_csv`, `as_json` and `as_jsonl` turn answers into text, piece by piece, so that any number fits in memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from ouvroir import bundle as bundles
+from ouvroir.errors import RunError, UsageError
+from ouvroir.media import find_task, suffixes_of
+from ouvroir.run import DEFAULT_ROOT, Run
+from ouvroir.task import Input, Prediction, Processor, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ouvroir.recipe import Recipe
+
+STANDARD_INPUT = "-"
+NONE_OF_THESE = "(none of these)"
+_SNIFFED_BYTES = 4096
+_TABLE_LABELS = 3
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that answers. May be used by several threads at once.
+
+    `threshold` is the score under which the answer is 'none of these': 0 always answers.
+    """
+
+    task: Task
+    model: nn.Module
+    processor: Processor
+    recipe: Recipe
+    device: str = "cpu"
+    threshold: float = 0.0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names it can answer with."""
+        return tuple(self.processor.labels)
+
+    def predict(
+        self, inputs: Iterable[Input], *, batch_size: int = 32, threshold: float | None = None
+    ) -> list[Prediction]:
+        """One Prediction per input, in the same order; an unreadable input gives one with `error` and stops nothing."""
+        return list(self.each(inputs, batch_size=batch_size, threshold=threshold))
+
+    def each(
+        self, inputs: Iterable[Input], *, batch_size: int = 32, threshold: float | None = None
+    ) -> Iterator[Prediction]:
+        """As `predict`, one by one: takes `batch_size` inputs at a time, so that neither side need fit in memory.
+
+        Raises UsageError on a batch size or threshold out of range, or a single path given for a list.
+        """
+        if isinstance(inputs, str | bytes | Path):
+            raise UsageError("Give a list of inputs: predict([one]) instead of predict(one).")
+        if batch_size < 1:
+            raise UsageError("The batch size must be at least 1.")
+        return self._answers(iter(inputs), batch_size, _checked(self.threshold if threshold is None else threshold))
+
+    def _answers(self, inputs: Iterator[Input], batch_size: int, threshold: float) -> Iterator[Prediction]:
+        while batch := list(itertools.islice(inputs, batch_size)):
+            found = self.task.predict(
+                self.model, self.processor, self.recipe, batch, device=self.device, threshold=threshold
+            )
+            assert len(found) == len(batch)
+            yield from found
+
+
+def load(source: str | Path, *, device: str | None = None, runs: str | Path = DEFAULT_ROOT) -> Predictor:
+    """A Predictor from a run folder, a bundle, the name of a run in `runs`, or `last`.
+
+    A run that is not finished answers with its best checkpoint. Raises RunError, CheckpointError, DeviceError.
+    """
+    from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.distributed import resolve_device
+
+    place = resolve_device(device or "auto")
+    folder = model_folder(source, runs=runs)
+    if bundles.is_bundle(folder):
+        bundle = bundles.load_bundle(folder)
+        task, model, processor, recipe = bundle.open_model(device=place)
+        return Predictor(task, model, processor, recipe, place, bundle.threshold)
+    task = find_task(_task_of(folder))
+    model, processor, recipe = load_model(task, folder, device=place)
+    return Predictor(task, model, processor, recipe, place)
+
+
+def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> Path:
+    """The bundle or checkpoint folder that `source` stands for. Raises RunError when it stands for none."""
+    path = Path(source)
+    if (path / "model.safetensors").is_file():
+        return path.absolute()
+    try:
+        run = Run.open(source, Path(runs))
+    except RunError as error:
+        if not path.exists():
+            raise RunError(f"There is no run or model at `{source}`. `ouvroir runs` lists the runs.") from error
+        raise
+    return run.bundle if bundles.is_bundle(run.bundle) else run.checkpoint("best")
+
+
+def _task_of(folder: Path) -> str:
+    from ouvroir.recipe import Recipe
+
+    return Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8")).task
+
+
+def _checked(threshold: float) -> float:
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"The threshold must be between 0 and 1, not {threshold:g}.")
+    return threshold
+
+
+# ---------------------------------------------------------------- inputs
+
+
+def expand_inputs(
+    paths: Iterable[str | Path], task: str, *, stdin: BinaryIO | None = None
+) -> Iterator[tuple[str, Input]]:
+    """(name, input) of every file of `task` that `paths` stand for, one at a time and in a stable order.
+
+    A folder stands for the files below it, links to folders not followed; `-` for `stdin`: either one path a line, or,
+    when it is not text, the content of one item. A file that is named is given as it is, so that its Prediction says what
+    is wrong with it. Raises UsageError for a folder without a single file of the task.
+    """
+    suffixes = suffixes_of(task)
+    for path in paths:
+        if str(path) == STANDARD_INPUT:
+            if stdin is None:
+                raise UsageError("`-` stands for standard input, and there is none.")
+            yield from _from_stream(stdin, suffixes)
+        else:
+            yield from _from_path(Path(path), suffixes)
+
+
+def _from_path(path: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:
+    if not path.is_dir():
+        yield str(path), path
+        return
+    found = False
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and (not suffixes or Path(name).suffix.lower() in suffixes):
+                found = True
+                yield str(Path(folder) / name), Path(folder) / name
+    if not found:
+        wanted = ", ".join(sorted(suffixes)) or "any file"
+        raise UsageError(f"There is no file to answer for in {path}. Looked for: {wanted}.")
+
+
+def _from_stream(stream: BinaryIO, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:
+    start = stream.read(_SNIFFED_BYTES)
+    if not start:
+        raise UsageError("Standard input is empty. Give one path a line, or the content of one file.")
+    if not _is_text(start):
+        yield STANDARD_INPUT, start + stream.read()
+        return
+    rest = start
+    while rest:
+        *lines, tail = rest.split(b"\n")
+        for line in lines:
+            yield from _from_line(line, suffixes)
+        more = stream.read(_SNIFFED_BYTES)
+        if not more:
+            yield from _from_line(tail, suffixes)
+        rest = tail + more if more else b""
+
+
+def _from_line(line: bytes, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:
+    name = os.fsdecode(line.rstrip(b"\r"))
+    if name.strip():
+        yield from _from_path(Path(name), suffixes)
+
+
+def _is_text(start: bytes) -> bool:
+    """Whether bytes can be lines of paths: no NUL, and UTF-8 up to a character that the cut may have split."""
+    if b"\0" in start:
+        return False
+    try:
+        start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data" and error.end == len(start)
+    return True
+
+
+# ---------------------------------------------------------------- answers as text
+
+Named = tuple[str, Prediction]
+
+
+def as_dict(name: str, prediction: Prediction) -> dict[str, Any]:
+    """Plain JSON values: `input`, then either `error` or `label`, `labels` (multi-label), `score`, `scores`, `text`."""
+    if prediction.error is not None:
+        return {"input": name, "error": prediction.error}
+    value: dict[str, Any] = {"input": name}
+    if prediction.scores:
+        value |= {"label": prediction.label, "score": _score(prediction)}
+        if prediction.labels:
+            value["labels"] = list(prediction.labels)
+        value["scores"] = {label: round(score, 6) for label, score in prediction.scores.items()}
+    if prediction.text is not None:
+        value["text"] = prediction.text
+    if prediction.mime is not None:
+        value["mime"] = prediction.mime
+    return value
+
+
+def as_csv(named: Iterable[Named], labels: Sequence[str]) -> Iterator[str]:
+    """Lines of CSV: input, label, score, error, then the score of each label in a column of its own."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    taken = ("input", "label", "score", "error")
+    writer.writerow([*taken, *(f"score:{label}" if label in taken else label for label in labels)])
+    for name, prediction in named:
+        score = "" if prediction.error or not prediction.scores else f"{_score(prediction):.6f}"
+        columns = [f"{prediction.scores[label]:.6f}" if label in prediction.scores else "" for label in labels]
+        writer.writerow([name, _answer(prediction), score, prediction.error or "", *columns])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+    if buffer.getvalue():
+        yield buffer.getvalue()
+
+
+def as_jsonl(named: Iterable[Named]) -> Iterator[str]:
+    """One JSON object a line."""
+    for name, prediction in named:
+        yield json.dumps(as_dict(name, prediction), ensure_ascii=False) + "\n"
+
+
+def as_json(named: Iterable[Named]) -> Iterator[str]:
+    """One JSON array, written as the answers come."""
+    before = "[\n"
+    for name, prediction in named:
+        yield before + "  " + json.dumps(as_dict(name, prediction), ensure_ascii=False)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def as_table(named: Iterable[Named]) -> Iterator[str]:
+    """Lines for a person: the input, the answer, its score, and the next best labels; or why there is no answer."""
+    for name, prediction in named:
+        if prediction.error is not None:
+            yield f"{name}\terror\t{prediction.error}\n"
+            continue
+        best = [f"{label} {score:.1%}" for label, score in itertools.islice(prediction.scores.items(), _TABLE_LABELS)]
+        answer = _answer(prediction) or prediction.text or ""
+        yield f"{name}\t{answer}\t{', '.join(best)}\n"
+
+
+WRITERS: dict[str, Callable[[Iterable[Named], Sequence[str]], Iterator[str]]] = {
+    "table": lambda named, labels: as_table(named),  # noqa: ARG005 -- one signature for all
+    "csv": as_csv,
+    "json": lambda named, labels: as_json(named),  # noqa: ARG005
+    "jsonl": lambda named, labels: as_jsonl(named),  # noqa: ARG005
+}
+
+
+def _answer(prediction: Prediction) -> str:
+    if prediction.labels:
+        return "|".join(prediction.labels)
+    if prediction.label is not None:
+        return prediction.label
+    return NONE_OF_THESE if prediction.scores else ""
+
+
+def _score(prediction: Prediction) -> float:
+    """The score of the answer, or of the label that came closest."""
+    if prediction.label in prediction.scores:
+        return round(prediction.scores[str(prediction.label)], 6)
+    return round(max(prediction.scores.values()), 6)

@@ -1,0 +1,115 @@
+"""The main job: check, pack, train, fine-tune, compare, report. Each stage leaves its mark, so any of them can resume.
+
+From nothing, the base model trains for N steps. Its state after 70 % of them is kept, and the tuned model goes on from
+there for the other 30 % with the task's fine-tuning recipe. Both have had N steps in all, so that more training does not
+pass for a gain. From pretrained weights, the base is a model from nothing on the same data, the tuned one starts from
+the weights, and minutes are shared equally.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ouvroir import workflow
+from ouvroir.evaluation_names import choose_better
+from ouvroir.media import find_task
+from ouvroir.progress import Progress
+from ouvroir.run import Run
+
+if TYPE_CHECKING:
+    from ouvroir.recipe import Recipe
+
+TRUNK = 0.7  # share of the steps before the tuned model leaves the base
+TRUNK_COST = 2 - TRUNK  # steps of the whole job over steps of the base
+
+
+def begin_refine(
+    source: str | Path,
+    *,
+    task: str | None,
+    preset: str,
+    init_from: str,
+    minutes: float | None,
+    settings: Mapping[str, str] | None,
+    runs: Path,
+    workers: int | None,
+    progress: Progress,
+) -> Run:
+    """Check the data, settle the recipe of the base and make the run's folder with the plan in refine.json."""
+    from ouvroir import api
+
+    settings = dict(settings or {})
+    pretrained = init_from != "scratch"
+    if minutes is not None:
+        settings["loop.minutes"] = str(minutes / (2 if pretrained else TRUNK_COST))
+    if not pretrained:
+        settings["loop.branch_at"] = str(TRUNK)
+    recipe, manifest = api.plan(source, task=task, preset=preset, settings=settings, workers=workers, progress=progress)
+    run = Run.create(recipe, runs, name=Path(manifest.source).stem)
+    run.write_json("refine.json", {"init_from": api._weights(init_from), "preset": preset, "settings": settings})
+    progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")
+    return run
+
+
+def refine_run(
+    run: Run, *, device: str, workers: int | None, language: Literal["en", "fr"], progress: Progress
+) -> Run:
+    """Do what is left of the job in `run`."""
+    from ouvroir.reporting import write_report
+
+    with workflow.failures_noted(run), run.hold():
+        run.set_status("running", "Training the base model.")
+        base = run.child("base", run.recipe())
+        if not _stage(base, device=device, workers=workers, progress=progress):
+            return _stopped(run)
+        run.set_status("running", "Fine-tuning.")
+        tuned = run.child("tuned", _tuned_recipe(run, base, progress=progress))
+        if not _stage(tuned, device=device, workers=workers, progress=progress):
+            return _stopped(run)
+        run.set_status("running", "Comparing and writing the report.")
+        chosen = choose_better(base, tuned)
+        progress.say(f"On validation data the {chosen.name} model is the better one; it becomes final_model/.")
+        run.write_recipe(chosen.recipe())
+        workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
+        write_report(run, language=language, progress=progress)
+        run.set_status("finished", f"Done; the {chosen.name} model was kept.")
+    return run
+
+
+def _stage(child: Run, *, device: str, workers: int | None, progress: Progress) -> bool:
+    """Train and judge one model of the job unless that is done. False when it was interrupted."""
+    if child.status()["state"] == "finished" and child.read_json("evaluation.json") is not None:
+        progress.say(f"The {child.name} model is trained already.")
+        return True
+    progress.say(f"Training the {child.name} model.")
+    fitted = workflow.train_run(child, device=device, workers=workers, progress=progress, resume=True)
+    if fitted.stopped == "interrupted":
+        return False
+    workflow.judge_run(child, device=device, workers=workers, progress=progress)
+    child.set_status("finished", f"Finished after {fitted.steps} steps.")
+    return True
+
+
+def _stopped(run: Run) -> Run:
+    run.set_status("stopped", f"Stopped; `ouvroir refine --resume {run.path}` goes on.")
+    return run
+
+
+def _tuned_recipe(run: Run, base: Run, *, progress: Progress) -> Recipe:
+    """The recipe of the tuned model, as the module says."""
+    plan = run.read_json("refine.json")
+    recipe = base.recipe()
+    task = find_task(recipe.task)
+    if plan["init_from"] == "scratch":
+        branch = base.checkpoint("branch")
+        steps = recipe.loop.steps or 1
+        tuned = task.tuning(recipe).replace("model", init_from=str(branch))
+        return tuned.replace("loop", steps=max(1, steps - int(branch.name.rsplit("_", 1)[-1])), branch_at=0.0, minutes=None)
+    manifest = workflow.manifest_of(run, progress=progress)
+    settings = {name: value for name, value in plan["settings"].items() if not name.startswith("data.")}
+    return workflow.propose_recipe(
+        task, manifest, settings, preset=plan["preset"], init_from=plan["init_from"], progress=progress
+    )

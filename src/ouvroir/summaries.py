@@ -1,0 +1,69 @@
+"""What `--json` prints and the terminal shows for each verb: plain dictionaries with documented keys.
+
+The keys are described in docs/reference/json.md; they are part of the interface and change only with a changelog line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ouvroir.run import Run
+
+if TYPE_CHECKING:
+    from ouvroir.api import Evaluation, ModelComparison
+    from ouvroir.evaluation.metrics import Metric
+
+
+def metrics_as_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    """Metrics as `{name: {value, low, high}}`."""
+    return {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in metrics.items()}
+
+
+def run_summary(run: Run) -> dict[str, Any]:
+    """`run`, `name`, `task`, `state`, `sentence`, `metrics` on the test split, `verdict`, `report`, `model`, `steps`,
+    `timings`. Absent things are null; metrics are empty when no test split was judged."""
+    status = run.status()
+    evaluation = run.read_json("evaluation.json") or {}
+    report = run.read_json("report.json") or {}
+    page = run.path / "report.html"
+    return {
+        "run": str(run.path),
+        "name": run.name,
+        "task": run.recipe().task,
+        "state": status["state"],
+        "sentence": status["sentence"],
+        "metrics": evaluation.get("test", {}),
+        "validation": evaluation.get("validation", {}),
+        "verdict": report.get("verdict"),
+        "steps": run.recipe().loop.steps,
+        "timings": run.read_json("timings.json") or {},
+        "report": str(page) if page.is_file() else None,
+        "model": str(run.bundle) if run.bundle.is_dir() else None,
+    }
+
+
+def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
+    """`model`, `n` items judged, `metrics` with intervals, `left_out` counts by reason."""
+    return {
+        "model": model,
+        "n": len(found.ids),
+        "metrics": metrics_as_json(found.judgement.metrics),
+        "left_out": found.left_out,
+    }
+
+
+def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]:
+    """`a`, `b` (model and metrics), `n`, the paired `difference` B − A of `metric`, `p_value`, `fixed`, `broken`, `sentence`."""
+    paired = found.comparison
+    return {
+        "a": {"model": a, "metrics": metrics_as_json(found.a.metrics)},
+        "b": {"model": b, "metrics": metrics_as_json(found.b.metrics)},
+        "n": paired.n,
+        "metric": paired.metric,
+        "difference": {"value": paired.difference.value, "low": paired.difference.low, "high": paired.difference.high},
+        "p_value": paired.p_value,
+        "fixed": list(found.fixed),
+        "broken": list(found.broken),
+        "sentence": paired.sentence,
+    }

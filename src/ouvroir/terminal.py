@@ -1,0 +1,232 @@
+"""What the command line shows: progress on standard error, tables and sentences on standard output.
+
+Only `cli.py` uses this. Rich draws; on a pipe there are plain lines and no moving bars.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from ouvroir.files import readable_size
+from ouvroir.progress import QUIET, Bar
+from ouvroir.progress import Progress as ProgressProtocol
+
+if TYPE_CHECKING:
+    from ouvroir.cache import CacheEntry, Removal, RunEntry
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.doctor import Finding
+    from ouvroir.export import ExportResult
+
+N_REFUSALS_SHOWN = 20
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def _errors() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _out() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """One sentence on standard error."""
+    _errors().print(Text(text))
+
+
+class _RichBar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, n: int = 1, detail: str = "") -> None:
+        """Move the bar."""
+        self._progress.update(self._task, advance=n, detail=detail)
+
+
+class _LineBar:
+    """For pipes and logs: a line every ten seconds."""
+
+    def __init__(self, console: Console, title: str, total: int | None, start: int) -> None:
+        self._console, self._title, self._total, self._done = console, title, total, start
+        self._last = time.monotonic()
+
+    def advance(self, n: int = 1, detail: str = "") -> None:
+        """Count, and print once in a while."""
+        self._done += n
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            total = f"/{self._total}" if self._total else ""
+            self._console.print(Text(f"{self._title}: {self._done}{total} {detail}".rstrip()))
+
+
+class TerminalProgress:
+    """Progress on standard error."""
+
+    def __init__(self) -> None:
+        self._console = _errors()
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        self._console.print(Text(text))
+
+    @contextmanager
+    def bar(self, title: str, total: int | None, *, start: int = 0) -> Iterator[Bar]:
+        """A moving bar on a terminal, a line now and then elsewhere."""
+        if not self._console.is_terminal:
+            yield _LineBar(self._console, title, total, start)
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[detail]}"),
+        )
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            yield _RichBar(progress, progress.add_task(title, total=total, completed=start, detail=""))
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[ProgressProtocol]:
+    """Where a command tells of itself."""
+    yield QUIET if quiet else TerminalProgress()
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for at, column in enumerate(columns):
+        table.add_column(column, justify="left" if at == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    return table
+
+
+def show_manifest(manifest: Manifest) -> None:
+    """The ledger of a check: counts that add up, splits by class, refusals with reasons, notes."""
+    out, summary = _out(), manifest.summary()
+    out.print(f"{summary['found']} found = {summary['admitted']} admitted + {summary['refused']} refused")
+    counts = manifest.counts()
+    splits = [split for split in ("train", "validation", "test") if counts.get(split)]
+    labels = sorted({label for split in splits for label in counts[split]})
+    if labels and len(labels) <= 60:
+        rows = [[label, *(counts[split].get(label, 0) for split in splits)] for label in labels]
+        rows.append(["in all", *(len(manifest.positions(split)) for split in splits)])  # type: ignore[arg-type]
+        out.print(_table(["label", *splits], rows))
+    if manifest.refused:
+        out.print("\nRefused:")
+        for refusal in manifest.refused[:N_REFUSALS_SHOWN]:
+            out.print(Text(f"  {refusal.code}: {refusal.reason}"))
+        if len(manifest.refused) > N_REFUSALS_SHOWN:
+            by_code = ", ".join(f"{count} {code}" for code, count in summary["refused_by_code"].items())
+            out.print(f"  ... in all {by_code}; `--json` lists every one.")
+    for note in manifest.notes:
+        proposal = "".join(f" --set {name}={value}" for name, value in note.proposal.items())
+        out.print(Text(f"\nNote: {note.text}" + (f" Proposed:{proposal}" if proposal else "")))
+
+
+def show_plan(found: Mapping[str, Any]) -> None:
+    """What a dry run found."""
+    out = _out()
+    for name, value in found.items():
+        if name != "recipe":
+            out.print(Text(f"{name}: {value}"))
+
+
+def _interval(metric: Mapping[str, float | None]) -> str:
+    value = f"{metric['value']:.4f}"
+    return value if metric.get("low") is None else f"{value} [{metric['low']:.4f}, {metric['high']:.4f}]"
+
+
+def show_run(summary: Mapping[str, Any]) -> None:
+    """Outcome of a training: figures, where things are, what to do next."""
+    out = _out()
+    if summary["verdict"]:
+        out.print(Text(f"\n{summary['verdict']}"))
+    elif summary["metrics"]:
+        out.print(_table(["on unseen items", "value [95 % interval]"], [[k, _interval(v)] for k, v in summary["metrics"].items()]))
+    out.print(Text(f"\n{summary['sentence']}"))
+    out.print(Text(f"run     {summary['run']}"))
+    if summary["report"]:
+        out.print(Text(f"report  {summary['report']}"))
+    if summary["model"]:
+        out.print(Text(f"model   {summary['model']}"))
+        out.print(Text(f"next    ouvroir predict {summary['run']} FILES"))
+
+
+def show_evaluation(summary: Mapping[str, Any]) -> None:
+    """Metrics of a model on data."""
+    out = _out()
+    rows = [[name, _interval(metric)] for name, metric in summary["metrics"].items()]
+    out.print(_table([f"{summary['n']} items", "value [95 % interval]"], rows))
+    for reason, count in summary["left_out"].items():
+        out.print(f"left out: {count} ({reason})")
+
+
+def show_comparison(summary: Mapping[str, Any]) -> None:
+    """Two models side by side."""
+    out = _out()
+    names = list(summary["a"]["metrics"])
+    rows = [[name, _interval(summary["a"]["metrics"][name]), _interval(summary["b"]["metrics"][name])] for name in names]
+    out.print(_table([f"{summary['n']} items", "A", "B"], rows))
+    out.print(Text(f"\n{summary['sentence']}"))
+    for word in ("fixed", "broken"):
+        ids = summary[word]
+        if ids:
+            more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
+            out.print(Text(f"{word} by B: {', '.join(ids[:10])}{more}"))
+
+
+def show_export(result: ExportResult) -> None:
+    """Where the file is and what the gate saw."""
+    _out().print(Text(result.sentence))
+
+
+def show_findings(findings: Iterable[Finding]) -> None:
+    """The doctor's lines."""
+    out = _out()
+    styles = {"ok": "green", "warn": "yellow", "fail": "red"}
+    for finding in findings:
+        line = Text(f"{finding.level:<5}", style=styles[finding.level])
+        line.append(f" {finding.text}", style="")
+        if finding.next_step:
+            line.append(f" {finding.next_step}", style="dim")
+        out.print(line)
+
+
+def show_runs(runs: Iterable[RunEntry]) -> None:
+    """One line per run."""
+    rows = []
+    for one in runs:
+        metric = "" if one.value is None else f"{one.metric} {_interval({'value': one.value, 'low': one.low, 'high': one.high})}"
+        rows.append([one.name, one.state, metric, readable_size(one.size_bytes)])
+    if rows:
+        _out().print(_table(["run", "state", "on unseen items", "size"], rows))
+    else:
+        say("There are no runs here yet. `ouvroir train DATA` makes one.")
+
+
+def show_cache(entries: Iterable[CacheEntry]) -> None:
+    """One line per cached thing."""
+    rows = [
+        [f"{one.kind} {one.name}", time.strftime("%Y-%m-%d", time.localtime(one.used_at)), readable_size(one.size_bytes)]
+        for one in entries
+    ]
+    _out().print(_table(["kept", "last used", "size"], rows) if rows else "Nothing is kept.")
+
+
+def show_removed(removal: Removal) -> None:
+    """What a clearing did."""
+    _out().print(f"Removed {len(removal.removed)} entries, {readable_size(removal.size_bytes)}.")
+    for entry in removal.busy:
+        say(f"Kept {entry.kind} {entry.name}: a process is using it.")
+
+

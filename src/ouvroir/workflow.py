@@ -1,0 +1,242 @@
+"""What the verbs of the API are made of: from a manifest to tables, from a run to a judged model.
+
+Written once for every task. `api.py` holds the verbs, `refine.py` the main job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, UsageError
+from ouvroir.files import readable_size
+from ouvroir.media import find_task
+from ouvroir.progress import QUIET, Progress
+from ouvroir.recipe import Data, Recipe
+from ouvroir.run import Run
+from ouvroir.task import SPLITS, Limits, Row, Split, Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.data.table import Table
+    from ouvroir.evaluation.metrics import Metric
+    from ouvroir.task import Answers, Processor
+    from ouvroir.training.loop import Fitted, Prepared
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a model answered on one split, and what that is worth."""
+
+    split: str
+    answers: Answers
+    metrics: dict[str, Metric]
+
+
+@contextmanager
+def timed(run: Run, name: str) -> Iterator[None]:
+    """Add the seconds of a block to `timings.json` of the run, under `name`."""
+    start = time.perf_counter()
+    yield
+    timings = run.read_json("timings.json") or {}
+    timings[name] = round(timings.get(name, 0.0) + time.perf_counter() - start, 3)
+    run.write_json("timings.json", timings)
+
+
+def admit(source: str | Path, task: str | None, data: Data, *, workers: int | None, progress: Progress) -> Manifest:
+    """Account for every file of `source` and save the manifest."""
+    from ouvroir.data.admission import admit as admit_rows
+
+    manifest = admit_rows(source, task=task, data=data, limits=Limits(), workers=workers, progress=progress)
+    manifest.save()
+    return manifest
+
+
+def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
+    """The manifest a run was made with; read again from the files when the cache is gone. Raises ManifestError."""
+    from ouvroir.data.manifest import Manifest
+
+    recipe = run.recipe()
+    try:
+        return Manifest.load(recipe.data.manifest)
+    except ManifestError:
+        progress.say("The manifest is no longer cached; the files are read again.")
+    wanted = recipe.data.manifest
+    manifest = admit(
+        recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress
+    )
+    if manifest.fingerprint != wanted:
+        raise ManifestError(
+            f"The files of {recipe.data.source} have changed since {run.name} began, so it cannot go on as it was. "
+            f"Start anew: `ouvroir train {recipe.data.source}`."
+        )
+    return manifest
+
+
+def propose_recipe(
+    task: Task, manifest: Manifest, preset: str, overrides: Mapping[str, str], progress: Progress
+) -> Recipe:
+    """The task's own recipe for this data, with the user's settings over it; what was chosen is said."""
+    recipe, notes = task.recipe(manifest, preset)
+    data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
+    recipe = replace(recipe, data=data)
+    mine = {name: value for name, value in overrides.items() if not name.startswith("data.")}
+    recipe = recipe.with_overrides(mine)
+    for note in notes:
+        if not any(name in mine for name in note.proposal):
+            progress.say(note.text)
+    return recipe
+
+
+def own_weights(source: str) -> Path | None:
+    """The folder of weights that Ouvroir itself wrote at `source` (run, run name, bundle or checkpoint), else None."""
+    if source == "scratch":
+        return None
+    path = Path(source)
+    if (path / "model.safetensors").is_file() and (path / "recipe.json").is_file():
+        return path.absolute()
+    try:
+        run = Run.open(source)
+    except RunError:
+        return None
+    return run.bundle if run.bundle.is_dir() else run.checkpoint("best")
+
+
+def prepare(
+    task: Task,
+    manifest: Manifest,
+    recipe: Recipe,
+    *,
+    processor: Processor | None = None,
+    workers: int | None,
+    progress: Progress,
+) -> Prepared:
+    """Encode what is not packed yet, and give tables per split. Says size and time before it starts."""
+    from ouvroir.data.pack import build_pack, plan_pack
+    from ouvroir.data.table import make_tables
+    from ouvroir.training.loop import Prepared
+
+    processor = processor or task.fit_processor(manifest, recipe)
+    plan = plan_pack(manifest, processor, task=task)
+    if plan.n_new:
+        kept = f" ({plan.n_kept} are packed already)" if plan.n_kept else ""
+        progress.say(
+            f"Packing {plan.n_new} items{kept}: {readable_size(plan.n_bytes)}, about {_duration(plan.seconds)}."
+        )
+    pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=workers, progress=progress)
+    return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def train_run(run: Run, *, device: str, workers: int | None, progress: Progress, resume: bool = False) -> Fitted:
+    """Everything between a recipe and weights: prepare, then fit. The run's recipe is resolved on return."""
+    from ouvroir.training.loop import fit
+
+    recipe = run.recipe()
+    task = find_task(recipe.task)
+    manifest = manifest_of(run, progress=progress)
+    with timed(run, "pack_s"):
+        prepared = prepare(task, manifest, recipe, workers=workers, progress=progress)
+    run.write_json(
+        "data.json",
+        {
+            "fingerprint": manifest.fingerprint,
+            "rows": {split: len(table) for split, table in prepared.tables.items()},
+            "synthetic_share": synthetic_share(manifest.rows),
+        },
+    )
+    return fit(task, run, prepared, device=device, progress=progress, resume=resume)
+
+
+def synthetic_share(rows: tuple[Row, ...]) -> float:
+    """Share of the train rows that a generator made."""
+    train = [row for row in rows if row.split == "train"]
+    return sum(row.origin == "synthetic" for row in train) / max(1, len(train))
+
+
+def judge(
+    task: Task,
+    model: nn.Module,
+    processor: Processor,
+    recipe: Recipe,
+    table: Table,
+    split: str,
+    *,
+    device: str,
+    progress: Progress,
+) -> Judgement:
+    """Answers and metrics of a model on one table."""
+    from ouvroir.evaluation.evaluate import evaluate
+    from ouvroir.evaluation.metrics import measure
+
+    answers = evaluate(task, model, processor, recipe, table, device=device, progress=progress)
+    return Judgement(split=split, answers=answers, metrics=measure(task.metrics_for(processor), answers))
+
+
+def judge_run(run: Run, *, device: str, workers: int | None, progress: Progress) -> dict[str, Judgement]:
+    """Answers of the run's best checkpoint on validation and test, kept in `answers/`, metrics in `evaluation.json`."""
+    from ouvroir.evaluation.evaluate import save_answers
+    from ouvroir.training.checkpoint import load_model
+
+    task = find_task(run.recipe().task)
+    model, processor, recipe = load_model(task, run.checkpoint("best"), device=device)
+    manifest = manifest_of(run, progress=progress)
+    tables = prepare(task, manifest, recipe, processor=processor, workers=workers, progress=progress).tables
+    found: dict[str, Judgement] = {}
+    with timed(run, "evaluate_s"):
+        for split in SPLITS[1:]:
+            if split in tables:
+                found[split] = judge(
+                    task, model, processor, recipe, tables[split], split, device=device, progress=progress
+                )
+                save_answers(run.path / "answers" / f"{split}.safetensors", found[split].answers)
+    run.write_json(
+        "evaluation.json",
+        {split: {name: asdict(metric) for name, metric in one.metrics.items()} for split, one in found.items()},
+    )
+    return found
+
+
+def require_tables(tables: Mapping[Split, Table], split: Split, what: str) -> Table:
+    """The table of one split. Raises DataError when the data has no rows for it."""
+    if split not in tables:
+        raise DataError(f"{what} needs a {split} split, and the data has no rows for one. Add files, or another split.")
+    return tables[split]
+
+
+@contextmanager
+def failures_noted(run: Run) -> Iterator[None]:
+    """Leave a true status behind when a run fails or is stopped by a signal."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.set_status("stopped", f"Stopped; `ouvroir train --resume {run.path}` goes on.")
+        raise
+    except Exception as error:
+        with suppress(OuvroirError, OSError):  # the disk may be the very thing that failed
+            run.set_status("failed", str(error))
+        raise
+
+
+def bundle_run(
+    run: Run, *, folder: Path | None = None, judged: Run | None = None, progress: Progress = QUIET
+) -> None:
+    """Write the self-contained model of the run's best checkpoint to `folder`, by default final_model/ in the run.
+
+    `judged`: the run whose figures the card shows, when it is not this one (a refit has no unseen data left).
+    """
+    from ouvroir.bundle import write_bundle
+
+    manifest = manifest_of(run, progress=progress)
+    write_bundle(run, run.checkpoint("best"), manifest, folder=folder or run.bundle, judged=judged or run)
