@@ -52,9 +52,8 @@ def test_entries_have_sizes_and_kinds(home):
 def test_removal_by_kind_leaves_the_others(home):
     fill(home / "manifests" / "abc" / "manifest.json")
     fill(home / "packs" / "p1" / "a.safetensors", 1000)
-    removal = cache.remove_cache(kinds=["packs"])
-    assert [entry.name for entry in removal.removed] == ["p1"]
-    assert removal.size_bytes == 1000
+    (removed,) = cache.clear_cache(["packs"])
+    assert (removed.name, removed.size_bytes) == ("p1", 1000)
     assert [entry.kind for entry in cache.list_cache()] == ["manifests"]
     assert not list((home / "packs").iterdir())
 
@@ -62,13 +61,13 @@ def test_removal_by_kind_leaves_the_others(home):
 def test_removal_by_age_keeps_what_was_used_lately(home):
     fill(home / "packs" / "old" / "a", age_days=40)
     fill(home / "packs" / "new" / "a", age_days=1)
-    assert [entry.name for entry in cache.remove_cache(unused_days=30).removed] == ["old"]
+    assert [entry.name for entry in cache.clear_cache(unused_days=30)] == ["old"]
     assert [entry.name for entry in cache.list_cache()] == ["new"]
 
 
 def test_a_dry_run_deletes_nothing(home):
     fill(home / "packs" / "p1" / "a", 5)
-    assert cache.remove_cache(dry_run=True).size_bytes == 5
+    assert [entry.size_bytes for entry in cache.clear_cache(dry_run=True)] == [5]
     assert len(cache.list_cache()) == 1
 
 
@@ -78,28 +77,27 @@ def test_what_a_process_holds_is_kept(home, lock):
     fill(home / "packs" / lock, 0)
     with open(home / "packs" / lock, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
-        removal = cache.remove_cache(names=["p1"])
-        assert [entry.name for entry in removal.busy] == ["p1"]
-        assert not removal.removed
+        assert cache.list_cache()[0].is_busy
+        assert cache.clear_cache(names=["p1"]) == []
         assert (home / "packs" / "p1" / "a").exists()
-    assert [entry.name for entry in cache.remove_cache(names=["p1"]).removed] == ["p1"]
+    assert [entry.name for entry in cache.clear_cache(names=["p1"])] == ["p1"]
 
 
 def test_a_link_is_removed_and_its_target_kept(home, tmp_path):
     fill(tmp_path / "precious" / "file", 5)
     (home / "packs").mkdir(parents=True)
     (home / "packs" / "link").symlink_to(tmp_path / "precious")
-    assert len(cache.remove_cache().removed) == 1
+    assert len(cache.clear_cache()) == 1
     assert (tmp_path / "precious" / "file").exists()
 
 
 def test_unknown_names_are_refused_with_what_there_is(home):
-    with pytest.raises(UsageError, match="manifests, facts, packs, probes"):
-        cache.remove_cache(kinds=["pack"])
+    with pytest.raises(UsageError, match="manifests, facts, packs, features, probes"):
+        cache.clear_cache(["pack"])
     with pytest.raises(UsageError, match="nothing called `nope`"):
-        cache.remove_cache(names=["nope"])
+        cache.clear_cache(names=["nope"])
     with pytest.raises(UsageError, match="negative"):
-        cache.remove_cache(unused_days=-1)
+        cache.clear_cache(unused_days=-1)
 
 
 def test_runs_are_listed_with_their_main_metric(tmp_path):
@@ -123,8 +121,7 @@ def test_a_damaged_run_is_listed_as_such(tmp_path):
 def test_a_run_is_removed_by_name(tmp_path):
     make_run(tmp_path, "a")
     make_run(tmp_path, "b")
-    assert cache.remove_run("a", tmp_path, dry_run=True).name == "a"
-    assert cache.remove_run("a", tmp_path).name == "a"
+    assert cache.remove_run("a", tmp_path) == tmp_path / "a"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
@@ -135,6 +132,15 @@ def test_a_run_at_work_is_not_removed(tmp_path):
         with pytest.raises(RunError, match="Another process"):
             cache.remove_run("a", tmp_path)
     assert run.exists()
+
+
+def test_a_job_whose_inner_run_is_at_work_is_not_removed(tmp_path):
+    inner = make_run(make_run(tmp_path, "a"), "base")
+    with open(inner / ".lock", "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="Another process"):
+            cache.remove_run("a", tmp_path)
+    assert inner.exists()
 
 
 def test_nothing_but_a_run_is_removed(tmp_path):

@@ -151,5 +151,5 @@ def test_it_runs_without_torch(place):
         "from ouvroir import doctor\n"
         "print([f.level for f in doctor.examine() if f.subject == 'torch' and 'does not load' in f.text])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "['fail']", done.stderr

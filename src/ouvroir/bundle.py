@@ -16,6 +16,7 @@ import hashlib
 import json
 import platform
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -24,17 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 from ouvroir import __version__
 from ouvroir.card import Card, data_name, render_card
-from ouvroir.errors import CheckpointError
+from ouvroir.errors import CheckpointError, DataError
 from ouvroir.files import whole_folder, write_json, write_text
 from ouvroir.media import find_task, suffixes_of
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
-from ouvroir.task import Processor, Task
+from ouvroir.task import SPLITS, Processor, Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ouvroir.data.table import Table
+    from ouvroir.data.manifest import Manifest
     from ouvroir.replay import Replay
 
 FORMAT_VERSION = 1
@@ -75,32 +76,41 @@ class Bundle:
 
 
 def write_bundle(
-    task: Task,
     run: Run,
     checkpoint: Path,
+    manifest: Manifest,
     *,
-    card: Mapping[str, Any],
     folder: Path,
-    held_out: Table | None = None,
+    judged: Run | None = None,
+    threshold: float = 0.0,
+    limits: tuple[str, ...] = (),
 ) -> Bundle:
     """Make the bundle `folder` from a checkpoint of `run`, replacing what was there.
 
-    `card` holds fields of `card.Card`. `held_out` are rows to keep for later checks; the model answers them after it was
-    read back from the new files, so a bundle that exists has been opened once. Raises UsageError, CheckpointError,
-    DiskFull.
+    `judged` is the run whose figures the card shows when it is not this one: then the model was trained again on more
+    rows. `threshold` is the score under which the answer is 'none of these', `limits` are sentences for the card. The
+    model is read back from the new files and answers rows that it was not trained on, so a bundle that exists has been
+    opened once. Raises CheckpointError, DiskFull.
     """
-    facts = Card.from_mapping(card)
+    card = _facts(run, manifest, judged or run, is_refit=judged is not None and judged.path != run.path)
+    card = dataclasses.replace(card, threshold=threshold, limits=limits)
     with whole_folder(folder) as place:
         _copy_weights(checkpoint, place)
-        labels = _check(task, place, held_out)
-        recipe = _portable(Recipe.from_json((place / "recipe.json").read_text(encoding="utf-8")))
+        recipe = _portable(read_recipe(place))
         write_text(place / "recipe.json", recipe.to_json())
-        versions = _versions()
-        write_json(place / CONFIG, _config(task, place, recipe, facts, labels))
-        size = (place / "model.safetensors").stat().st_size
-        page = render_card(facts, recipe, name=run.name, labels=labels, versions=versions, size_bytes=size)
+        task = find_task(recipe.task)
+        processor = _answer_check_items(task, place, manifest)
+        write_json(place / CONFIG, _config(processor, recipe, card))
+        page = render_card(
+            card,
+            recipe,
+            name=run.name,
+            labels=tuple(processor.labels),
+            made_with=__version__,
+            size_bytes=(place / "model.safetensors").stat().st_size,
+        )
         write_text(place / "README.md", page)
-        write_text(place / "training_info.txt", _training_info(run, facts, recipe, versions))
+        write_text(place / "training_info.txt", _training_info(run, card, recipe))
         write_json(place / HASHES, hash_files(place))
     return load_bundle(folder)
 
@@ -127,6 +137,14 @@ def load_bundle(folder: str | Path) -> Bundle:
         made_with=str(config.get("ouvroir", "")),
         config=config,
     )
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe kept in a bundle or checkpoint. Raises CheckpointError, RecipeError."""
+    try:
+        return Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"The recipe in {folder} could not be read: {error}.") from error
 
 
 def is_bundle(folder: Path) -> bool:
@@ -169,17 +187,45 @@ def _copy_weights(checkpoint: Path, place: Path) -> None:
     shutil.copytree(checkpoint / "processor", place / "processor")
 
 
-def _check(task: Task, place: Path, held_out: Table | None) -> tuple[str, ...]:
-    """Open the copied model, keep check items with its answers, and return its labels."""
+def _answer_check_items(task: Task, place: Path, manifest: Manifest) -> Processor:
+    """Open the copied model and keep some rows with its answers beside it."""
     from ouvroir import replay
     from ouvroir.training.checkpoint import load_model
 
     model, processor, recipe = load_model(task, place)
-    if held_out is not None and len(held_out):
-        items = replay.from_table(held_out, N_CHECK_ITEMS)
-        answers = replay.answer(task, model, processor, recipe, items)
-        replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=answers.scores))
-    return tuple(processor.labels)
+    try:
+        items = replay.from_manifest(task, processor, manifest, N_CHECK_ITEMS)
+    except DataError:  # the files are gone: the model is still worth keeping
+        return processor
+    answers = replay.answer(task, model, processor, recipe, items)
+    replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=answers.scores))
+    return processor
+
+
+def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card:
+    """The card's fields from what the run's folder says."""
+    evaluation = judged.read_json("evaluation.json") or {}
+    judged_on = next((split for split in ("test", "validation") if evaluation.get(split)), "test")
+    measurements = run.metrics()
+    device = (run.read_json("training.json") or {}).get("device", "")
+    return Card(
+        data=data_name(manifest.source),
+        fingerprint=manifest.fingerprint,
+        splits={split: len(manifest.positions(split)) for split in SPLITS},
+        refused=len(manifest.refused),
+        metrics=evaluation.get(judged_on) or {},
+        judged_on=judged_on,
+        steps=run.recipe().loop.steps,
+        seconds=measurements[-1].seconds if measurements else None,
+        device=device,
+        started=_time((run.path / "environment.json").stat().st_mtime),
+        finished=_time(time.time()),
+        refit=is_refit,
+    )
+
+
+def _time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
 
 
 def _portable(recipe: Recipe) -> Recipe:
@@ -189,18 +235,15 @@ def _portable(recipe: Recipe) -> Recipe:
     return recipe.replace("model", init_from=data_name(start)) if Path(start).is_absolute() else recipe
 
 
-def _config(task: Task, place: Path, recipe: Recipe, card: Card, labels: tuple[str, ...]) -> dict[str, Any]:
-    fields = task.load_processor(place / "processor").fields()
+def _config(processor: Processor, recipe: Recipe, card: Card) -> dict[str, Any]:
+    encoded = {name: {"dtype": field.dtype, "shape": list(field.shape)} for name, field in processor.fields().items()}
     return {
         "format_version": FORMAT_VERSION,
         "ouvroir": __version__,
         "task": recipe.task,
-        "labels": list(labels),
+        "labels": list(processor.labels),
         "threshold": card.threshold,
-        "input": {
-            "suffixes": sorted(suffixes_of(recipe.task)),
-            "encoded": {name: {"dtype": field.dtype, "shape": field.shape} for name, field in fields.items()},
-        },
+        "input": {"suffixes": sorted(suffixes_of(recipe.task)), "encoded": encoded},
         "preset": recipe.model.preset,
         "data": {"name": card.data, "fingerprint": card.fingerprint, "rows": dict(card.splits)},
         "judged_on": card.judged_on if card.metrics else None,
@@ -209,7 +252,7 @@ def _config(task: Task, place: Path, recipe: Recipe, card: Card, labels: tuple[s
     }
 
 
-def _training_info(run: Run, card: Card, recipe: Recipe, versions: Mapping[str, str]) -> str:
+def _training_info(run: Run, card: Card, recipe: Recipe) -> str:
     facts = {
         "run": run.name,
         "task": recipe.task,
@@ -225,7 +268,7 @@ def _training_info(run: Run, card: Card, recipe: Recipe, versions: Mapping[str, 
         "seed": recipe.loop.seed,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **versions,
+        **_versions(),
     }
     known = {name: value for name, value in facts.items() if value not in (None, "")}
     return "".join(f"{name}: {value}\n" for name, value in known.items())

@@ -123,7 +123,9 @@ def remove_run(name: str | Path, root: Path = DEFAULT_ROOT) -> Path:
     missing = [file for file in RUN_FILES if not (path / file).is_file()]
     if missing or path.is_symlink():
         why = "it is a link" if path.is_symlink() else f"it has no {missing[0]}"
-        raise RunError(f"`{path}` is not a run folder ({why}), so it is not removed. Delete it yourself if you mean it.")
+        raise RunError(
+            f"`{path}` is not a run folder ({why}), so it is not removed. Delete it yourself if you mean it."
+        )
     with ExitStack() as stack:
         for held in (path, *sorted(file.parent for file in path.glob("*/status.json"))):  # a job's runs are inside it
             stack.enter_context(Run(held).hold())

@@ -6,14 +6,11 @@ and from the constants in use. Nothing here computes a metric.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
 
 from ouvroir import constants
-from ouvroir.errors import UsageError
 from ouvroir.files import readable_size
 from ouvroir.recipe import Recipe
 
@@ -48,23 +45,14 @@ class Card:
     refit: bool = False
     threshold: float = 0.0
 
-    @classmethod
-    def from_mapping(cls, value: Mapping[str, Any]) -> Card:
-        """Build a card from plain values. Raises UsageError on a name that is not a field of the card."""
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        unknown = sorted(set(value) - known)
-        if unknown:
-            raise UsageError(f"A model card has no field `{unknown[0]}`. There are: {', '.join(sorted(known))}.")
-        return cls(**{**value, "limits": tuple(value.get("limits", ()))})
-
 
 def render_card(
-    card: Card, recipe: Recipe, *, name: str, labels: tuple[str, ...], versions: Mapping[str, str], size_bytes: int
+    card: Card, recipe: Recipe, *, name: str, labels: tuple[str, ...], made_with: str, size_bytes: int
 ) -> str:
     """The model card as Markdown. `name` is the run's, `size_bytes` that of the weights."""
     blocks = [
         f"# {name}",
-        _what_it_is(card, recipe, labels, versions, size_bytes),
+        _what_it_is(card, recipe, labels, made_with, size_bytes),
         _how_good(card),
         _data(card),
         _training(card, recipe),
@@ -81,14 +69,12 @@ def data_name(source: str) -> str:
     return PurePath(source.rstrip("/")).name or "data"
 
 
-def _what_it_is(
-    card: Card, recipe: Recipe, labels: tuple[str, ...], versions: Mapping[str, str], size_bytes: int
-) -> str:
+def _what_it_is(card: Card, recipe: Recipe, labels: tuple[str, ...], made_with: str, size_bytes: int) -> str:
     shown = ", ".join(f"`{_plain(label)}`" for label in labels[:50]) + (
         f" and {len(labels) - 50} more" if len(labels) > 50 else ""
     )
     lines = [
-        f"A model for **{recipe.task}**, made with Ouvroir {versions['ouvroir']}.",
+        f"A model for **{recipe.task}**, made with Ouvroir {made_with}.",
         f"Preset `{recipe.model.preset}`, started from {_origin(recipe)}; weights {readable_size(size_bytes)}.",
     ]
     if labels:

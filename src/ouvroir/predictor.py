@@ -86,37 +86,34 @@ def load(source: str | Path, *, device: str | None = None, runs: str | Path = DE
     A run that is not finished answers with its best checkpoint. Raises RunError, CheckpointError, DeviceError.
     """
     from ouvroir.training.checkpoint import load_model
-    from ouvroir.training.distributed import resolve_device
+    from ouvroir.training.device import find_device
 
-    place = resolve_device(device or "auto")
-    folder = model_folder(source, runs=runs)
+    place = find_device(device or "auto")
+    folder, run = model_folder(source, runs=runs)
+    threshold = 0.0
     if bundles.is_bundle(folder):
         bundle = bundles.load_bundle(folder)
-        task, model, processor, recipe = bundle.open_model(device=place)
-        return Predictor(task, model, processor, recipe, place, bundle.threshold)
-    task = find_task(_task_of(folder))
+        name, threshold = bundle.task, bundle.threshold
+    else:
+        name = bundles.read_recipe(folder).task
+    task = find_task(name)
     model, processor, recipe = load_model(task, folder, device=place)
-    return Predictor(task, model, processor, recipe, place)
+    # a run knows where its data are; a bundle that travels does not
+    return Predictor(task, model, processor, run.recipe() if run else recipe, place, threshold)
 
 
-def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> Path:
-    """The bundle or checkpoint folder that `source` stands for. Raises RunError when it stands for none."""
+def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> tuple[Path, Run | None]:
+    """The bundle or checkpoint folder that `source` stands for, and its run if it names one. Raises RunError."""
     path = Path(source)
     if (path / "model.safetensors").is_file():
-        return path.absolute()
+        return path.absolute(), None
     try:
         run = Run.open(source, Path(runs))
     except RunError as error:
-        if not path.exists():
-            raise RunError(f"There is no run or model at `{source}`. `ouvroir runs` lists the runs.") from error
-        raise
-    return run.bundle if bundles.is_bundle(run.bundle) else run.checkpoint("best")
-
-
-def _task_of(folder: Path) -> str:
-    from ouvroir.recipe import Recipe
-
-    return Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8")).task
+        if path.exists():
+            raise
+        raise RunError(f"There is no run or model at `{source}`. `ouvroir runs` lists the runs.") from error
+    return run.bundle if bundles.is_bundle(run.bundle) else run.checkpoint("best"), run
 
 
 def _checked(threshold: float) -> float:
