@@ -70,6 +70,16 @@ def label_targets(rows: Sequence[Row], labels: tuple[str, ...], *, is_multi_labe
     return {"labels": many if is_multi_label else one}
 
 
+def strata(targets: np.ndarray) -> np.ndarray:
+    """(N,) int64 for balanced sampling: the class of each row, or its rarest label; rows without one share the last."""
+    if targets.ndim == 1:
+        return targets.astype(np.int64)
+    counts = targets.sum(axis=0)
+    cost = np.where(targets > 0, counts[None], np.inf)
+    found: np.ndarray = np.where(targets.any(axis=1), cost.argmin(axis=1), targets.shape[1]).astype(np.int64)
+    return found
+
+
 def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
     """(C,) float32: N / (C · n_c) for each class, so that classes weigh alike and the mean over rows is 1.
 
@@ -83,7 +93,36 @@ def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
     return weights
 
 
+def adoption_sentences(
+    labels: tuple[str, ...], earlier: tuple[str, ...], n_mapped: int, *, n_kept: int, n_lost: int
+) -> list[str]:
+    """What `Task.adopt` says: how many arrays were kept, which classes were found by name, which are new or gone."""
+    found = [f"{n_kept} arrays of weights are kept" + (f", {n_lost} do not fit and start anew." if n_lost else ".")]
+    new = [label for label in labels if label not in earlier]
+    gone = [label for label in earlier if label not in labels]
+    if n_mapped:
+        found.append(f"{n_mapped} of {len(labels)} classes are mapped by name.")
+    else:
+        found.append("No class keeps its output: the last layer starts anew.")
+    if new:
+        found.append(f"New: {_listed(new)}.")
+    if gone:
+        found.append(f"No longer there: {_listed(gone)}.")
+    return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
 # --- losses -----------------------------------------------------------------------------------------------------------
+
+
+def one_hot(targets: Tensor, n_classes: int) -> Tensor:
+    """(B, C) float32 from (B,) int64; targets that are (B, C) already stay as they are."""
+    from torch.nn import functional
+
+    return (functional.one_hot(targets, n_classes) if targets.ndim == 1 else targets).float()
 
 
 def class_loss(
@@ -100,12 +139,11 @@ def class_loss(
     (1 - s)·t + s/C. `entropy` of -1/12 rewards unsure predictions (Pereyra 2017, arXiv 1701.06548, eq. 3).
     `class_weight` (C,) multiplies each row by its target's mean weight.
     """
-    import torch.nn.functional as functional
-    from torch import float32, int64, ones_like
+    from torch import int64, ones_like
+    from torch.nn import functional
 
     log_p = functional.log_softmax(logits_BC.float(), dim=1)
-    spread = targets if targets.ndim == 2 else functional.one_hot(targets, log_p.shape[1])
-    spread = spread.to(float32)
+    spread = one_hot(targets, log_p.shape[1])
     weight = spread @ class_weight if class_weight is not None else None
     if label_smoothing:
         spread = spread * (1 - label_smoothing) + label_smoothing / log_p.shape[1]
@@ -130,8 +168,8 @@ def label_set_loss(
     targets_BC: (B, C) float32 in [0, 1]. `entropy` times the mean binary entropy is added. `class_weight` (C,) weighs
     the present labels of each class.
     """
-    import torch.nn.functional as functional
     from torch import int64, ones_like
+    from torch.nn import functional
 
     logits = logits_BC.float()
     targets = targets_BC.float()
@@ -159,20 +197,20 @@ def scores_of(logits_BC: Tensor, *, is_multi_label: bool) -> np.ndarray:
 def class_answers(
     index: Tensor,
     logits_BC: Tensor,
-    loss: Loss,
+    loss: Loss | None,
     targets: Tensor | None,
     labels: tuple[str, ...],
     *,
     is_multi_label: bool,
 ) -> Answers:
-    """Answers of one batch. `targets`: (B,) int64, (B, C) when multi-label, or None."""
+    """Answers of one batch. `targets`: (B,) int64, (B, C) when multi-label, or None, and then there is no loss (0)."""
     on_cpu = None if targets is None else targets.detach().cpu().numpy()
     if on_cpu is not None:
         on_cpu = (on_cpu > 0.5).astype(np.uint8) if is_multi_label else on_cpu.astype(np.int64)
     return Answers(
         index=index.detach().cpu().numpy().astype(np.int64),
-        loss=loss.per_row.detach().double().cpu().numpy(),
-        n_items=loss.n_items.detach().cpu().numpy(),
+        loss=np.zeros(len(index)) if loss is None else loss.per_row.detach().double().cpu().numpy(),
+        n_items=np.ones(len(index), np.int64) if loss is None else loss.n_items.detach().cpu().numpy(),
         scores=scores_of(logits_BC, is_multi_label=is_multi_label),
         targets=on_cpu,
         labels=labels,

@@ -39,8 +39,13 @@ if TYPE_CHECKING:
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table, TableSlice
+    from ouvroir.media.image.models import ConceptualImageModel
     from ouvroir.recipe import Recipe
     from ouvroir.rng import Rng
+
+STATISTICS_ROWS = 2000  # evenly spaced train pictures that mean and deviation are measured on
+ROWS_AT_ONCE = 512
+BASELINE_PX = 16  # edge of the copy that cheap baselines look at
 
 
 class ImageClassification:
@@ -50,7 +55,6 @@ class ImageClassification:
     Options: ClassVar[type] = recipes.Options
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     synthesiser: ClassVar[str | None] = None
-    metrics: ClassVar[tuple[str, ...]] = shared.SINGLE_LABEL_METRICS
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -58,7 +62,7 @@ class ImageClassification:
         """Open one picture at admission. Raises Refused."""
         return inspect_picture(source, limits)
 
-    def recipe(self, manifest: Manifest, preset: str, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
+    def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these pictures; pretrained weights named by `init_from` ask for other settings."""
         return recipes.propose(manifest, preset, init_from)
 
@@ -74,3 +78,310 @@ class ImageClassification:
         """`labels`: (N,) int64, or (N, C) float32 when multi-label."""
         assert isinstance(processor, ImageProcessor)
         return shared.label_targets(rows, processor.labels, is_multi_label=processor.is_multi_label)
+
+    def items(self, table: Table, *, training: bool) -> Items:
+        """One draw is one picture; its stratum is its class, or its rarest label when multi-label."""
+        del training
+        labels = table.targets.get("labels")
+        stratum = None if labels is None else shared.strata(labels.numpy())
+        return Items(row=np.arange(len(table), dtype=np.int64), stratum=stratum)
+
+    # --- model --------------------------------------------------------------------------------------------------------
+
+    def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
+        """The network with initial weights; `prepare_model` reads pretrained ones."""
+        from ouvroir.media.image.models import build
+
+        assert isinstance(processor, ImageProcessor)
+        return build(recipe, processor)
+
+    def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
+        """Mean and deviation of the train pictures, class weights, and pretrained weights where the recipe names them."""
+        import torch
+
+        network = _network(model)
+        options: recipes.Options = recipe.options
+        if options.class_weights == "balanced" and "labels" in table.targets:
+            weights = shared.balanced_weights(table.targets["labels"].numpy(), len(network.class_weight))
+            network.class_weight.copy_(torch.from_numpy(weights))
+        if recipes.is_pretrained(recipe.model.init_from):
+            from ouvroir.media.image.pretrained import load_backbone
+
+            load_backbone(network, recipe.model.init_from)
+        elif options.backbone == "compact":
+            places = np.linspace(0, len(table) - 1, min(len(table), STATISTICS_ROWS)).astype(np.int64)
+            pixels = table.slice(np.unique(places)).fields["pixel_values"].float()  # (N, H, W, C)
+            network.mean.copy_(pixels.mean(dim=(0, 1, 2)))
+            network.std.copy_(pixels.std(dim=(0, 1, 2)).clamp_min(1.0))
+
+    def adopt(
+        self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
+    ) -> list[str]:
+        """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
+        from ouvroir.media.image.models import reset_head
+
+        network = _network(model)
+        reset_head(network)
+        own = network.state_dict()
+        per_class = {"head.out.weight", "head.out.bias"}
+        kept = {
+            name: value
+            for name, value in weights.items()
+            if name in own and name not in per_class | {"class_weight"} and own[name].shape == value.shape
+        }
+        lost = [name for name in own if name not in kept and name not in per_class | {"class_weight"}]
+        network.load_state_dict(kept, strict=False)
+        pairs = [(number, labels.index(label)) for number, label in enumerate(processor.labels) if label in labels]
+        if all(name in weights and weights[name].shape[1:] == own[name].shape[1:] for name in per_class):
+            _copy_outputs(network, weights, pairs)
+        else:
+            pairs = []
+        return shared.adoption_sentences(processor.labels, labels, len(pairs), n_kept=len(kept), n_lost=len(lost))
+
+    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
+        """stem, stage1 to the last stage, pool, head."""
+        return _network(model).parts()
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def tuning(self, recipe: Recipe) -> Recipe:
+        """Gentler rates and pictures closer to those that will be judged (Touvron 2019, arXiv 1906.06423)."""
+        return recipes.tuning(recipe)
+
+    def augments(self, recipe: Recipe) -> bool:
+        """Whether training pictures are changed at all."""
+        from ouvroir.media.image.augment import is_random
+
+        options: recipes.Options = recipe.options
+        return is_random(options) or options.train_px not in (None, options.storage_px)
+
+    def collate(self, rows: TableSlice) -> Batch:
+        """`pixel_values` (B, C, H, W) uint8 in channels-last memory; `labels`, `weight`, `index`."""
+        pixels = rows.fields["pixel_values"]
+        return {
+            "pixel_values": pixels.permute(0, 3, 1, 2),
+            "weight": rows.weight,
+            "index": rows.index,
+            **rows.targets,
+        }
+
+    def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
+        """Augment when training; blended rows get `soft_labels` (B, K) float32. Nothing to do otherwise."""
+        options: recipes.Options = recipe.options
+        if not training or "features" in batch:
+            return batch
+        from ouvroir.media.image.augment import augment
+
+        pixels, mixed = augment(batch["pixel_values"], options, rng, edge_px=options.train_px)
+        changed = {**batch, "pixel_values": pixels}
+        if mixed is not None:
+            changed["mixed"] = mixed
+        return changed
+
+    def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
+        """Cross-entropy (binary when multi-label). Smoothing, entropy, weights and dropout are for training only."""
+        options: recipes.Options = recipe.options
+        network = _network(model)
+        masks = []
+        if training and options.dropout:
+            masks = [
+                rng.keep_mask(f"dropout{number}", (width,), options.dropout)
+                for number, width in enumerate(network.head.widths)
+            ]
+        if "features" in batch:
+            logits = model(None, masks, batch["features"], _first_learning(network))
+        else:
+            logits = model(batch["pixel_values"], masks)
+        if "labels" not in batch:
+            return StepOutput(losses={}, outputs=logits)
+        targets = batch["labels"]
+        if training and "mixed" in batch:
+            targets = batch["mixed"].targets(shared.one_hot(targets, logits.shape[1]))
+        loss = shared.label_set_loss if batch["labels"].ndim == 2 else shared.class_loss
+        extra: dict[str, Any] = {}
+        if training:
+            extra = {"label_smoothing": options.label_smoothing, "entropy": recipe.constants.value("zeta") or 0.0}
+            if options.class_weights != "none":
+                extra["class_weight"] = network.class_weight
+        return StepOutput(losses={"class": loss(logits, targets, **extra)}, outputs=logits)
+
+    def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
+        """Output of all parts before `part`: (B, D) before the head, (B, C, H, W) before the others."""
+        return _network(model).embed(batch["pixel_values"], part)
+
+    # --- judging and using --------------------------------------------------------------------------------------------
+
+    def metrics_for(self, processor: Processor) -> tuple[str, ...]:
+        """Accuracy first, or macro F1 first when multi-label."""
+        assert isinstance(processor, ImageProcessor)
+        return shared.MULTI_LABEL_METRICS if processor.is_multi_label else shared.SINGLE_LABEL_METRICS
+
+    def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
+        """Probabilities, losses and targets of the rows, on the CPU."""
+        assert isinstance(processor, ImageProcessor)
+        return shared.class_answers(
+            batch["index"],
+            output.outputs,
+            output.losses.get("class"),
+            batch.get("labels"),
+            processor.labels,
+            is_multi_label=processor.is_multi_label,
+        )
+
+    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
+        """Most frequent class; logistic regression and nearest neighbours on a small copy of the picture."""
+        known, wanted = simple_features(train), train.targets["labels"].numpy()
+        asked, targets = simple_features(test), test.targets["labels"].numpy()
+        return [
+            shared.majority_baseline(wanted, targets, processor.labels),
+            shared.linear_baseline(known, wanted, asked, targets, processor.labels),
+            shared.neighbours_baseline(known, wanted, asked, targets, processor.labels),
+        ]
+
+    def predict(
+        self,
+        model: nn.Module,
+        processor: Processor,
+        recipe: Recipe,
+        inputs: Sequence[Input],
+        *,
+        device: str,
+        threshold: float,
+    ) -> list[Prediction]:
+        """Answers for paths, bytes, PIL images, (H, W), (H, W, C) uint8 arrays or `Source`s; Limits() apply."""
+        import torch
+
+        del recipe  # pictures are judged as they are stored
+        assert isinstance(processor, ImageProcessor)
+        found = [Prediction()] * len(inputs)
+        places, pictures = [], []
+        for place, one in enumerate(inputs):
+            try:
+                pictures.append(processor.encode(as_source(one), Limits())["pixel_values"])
+                places.append(place)
+            except OuvroirError as error:
+                found[place] = Prediction(error=str(error))
+        if not pictures:
+            return found
+        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device)
+        model.eval()
+        with torch.inference_mode():
+            scores = shared.scores_of(model(pixels), is_multi_label=processor.is_multi_label)
+        answered = shared.predictions(
+            scores, processor.labels, threshold=threshold, is_multi_label=processor.is_multi_label
+        )
+        for place, prediction in zip(places, answered, strict=True):
+            found[place] = prediction
+        return found
+
+    def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
+        """`pixel_values`: (2, C, H, W) uint8."""
+        import torch
+
+        assert isinstance(processor, ImageProcessor)
+        return {
+            "pixel_values": torch.arange(2 * processor.n_channels * processor.storage_px**2)
+            .remainder(256)
+            .to(torch.uint8)
+            .view(2, processor.n_channels, processor.storage_px, processor.storage_px)
+        }
+
+    def sample(self, folder: Path) -> int:
+        """The handwritten digits of scikit-learn as PNG files in class folders."""
+        from ouvroir.media.image.samples import write_digits
+
+        return write_digits(folder)
+
+    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
+        """The picture as JPEG or, when small or grey, PNG, its longer side at most `max_edge_px`. Raises Refused."""
+        limits = Limits()
+        picture = decode(source.read(limits.max_bytes), source.name, limits, at_least_px=max_edge_px)
+        image = picture.image
+        image.thumbnail((max_edge_px, max_edge_px))
+        kind = "PNG" if max(image.size) <= 64 or image.mode == "L" else "JPEG"
+        file = io.BytesIO()
+        image.save(file, kind, **({"quality": 85} if kind == "JPEG" else {}))
+        return f"image/{kind.lower()}", file.getvalue()
+
+
+def _network(model: nn.Module) -> ConceptualImageModel:
+    """The network itself, out of a wrapper for several processes."""
+    from ouvroir.media.image.models import ConceptualImageModel
+
+    inner = getattr(model, "module", model)
+    assert isinstance(inner, ConceptualImageModel)
+    return inner
+
+
+def _first_learning(network: ConceptualImageModel) -> str:
+    """The part that cached features go into: everything before it is frozen."""
+    for name, part in network.parts():
+        if any(param.requires_grad for param in part.parameters()):
+            return name
+    return network.parts()[-1][0]
+
+
+def _copy_outputs(network: ConceptualImageModel, weights: Mapping[str, Tensor], pairs: list[tuple[int, int]]) -> None:
+    """Copy the last layer's rows of known classes: `pairs` are (new place, old place)."""
+    import torch
+
+    with torch.no_grad():
+        for new, old in pairs:
+            network.head.out.weight[new] = weights["head.out.weight"][old]
+            network.head.out.bias[new] = weights["head.out.bias"][old]
+
+
+def simple_features(table: Table) -> np.ndarray:
+    """(N, D) float32: each picture as a grey 16x16 copy, and 4x4 of each channel where there is colour."""
+    found = []
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        index = np.arange(start, min(start + ROWS_AT_ONCE, len(table)))
+        pixels = table.slice(index).fields["pixel_values"].float() / 255  # (B, H, W, C)
+        found.append(_small_copy(pixels.permute(0, 3, 1, 2)))
+    return np.concatenate(found)
+
+
+def _small_copy(pixels: Tensor) -> np.ndarray:
+    import torch
+    from torch.nn import functional
+
+    edge = min(BASELINE_PX, pixels.shape[-1])
+    parts = [functional.interpolate(pixels.mean(dim=1, keepdim=True), size=edge, mode="area").flatten(1)]
+    if pixels.shape[1] == 3:
+        parts.append(functional.interpolate(pixels, size=4, mode="area").flatten(1))
+    copy: np.ndarray = torch.cat(parts, dim=1).numpy()
+    return copy
+
+
+def as_source(given: Input) -> Source:
+    """What a person hands in as a Source. Raises UsageError for anything that is no picture, Refused for a bad array."""
+    from PIL import Image
+
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, str | Path):
+        path = Path(given).absolute()
+        return Source(root=str(path.parent), locator=path.name)
+    if isinstance(given, bytes):
+        return Source(root="", locator="", content=given)
+    if isinstance(given, np.ndarray):
+        given = _image_of(given)
+    if isinstance(given, Image.Image):
+        file = io.BytesIO()
+        (given if given.mode in _PNG_MODES else given.convert("RGB")).save(file, "PNG")
+        return Source(root="", locator="", content=file.getvalue())
+    raise UsageError(f"A {type(given).__name__} is not a picture. Give a path, bytes, a PIL image or a uint8 array.")
+
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+def _image_of(array: np.ndarray) -> Any:
+    from PIL import Image
+
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        reason = f"An array of {array.dtype} and shape {array.shape} is not a picture; give uint8, (H, W) or (H, W, 3)."
+        raise Refused("not_a_picture", reason)
+    return Image.fromarray(array)

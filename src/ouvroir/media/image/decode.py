@@ -350,12 +350,11 @@ def near_key(image: Image.Image) -> np.ndarray | None:
     norm = float(np.linalg.norm(shape))
     if norm < KEY_PX:  # a deviation under one grey level
         return None
-    colour = np.zeros((4, 4, 2), np.float32)
+    colour = np.zeros((4, 4, 2))
     if image.mode == "RGB":
-        red, green, blue = np.moveaxis(
-            np.asarray(image.resize((4, 4), Image.Resampling.BOX, reducing_gap=2.0), np.float32), 2, 0
-        )
-        colour = np.stack([red - green, blue - (red + green) / 2], axis=2) / 255
+        coarse = np.asarray(image.resize((4, 4), Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float64) / 255
+        red, green, blue = np.moveaxis(coarse, 2, 0)
+        colour = np.stack([red - green, blue - (red + green) / 2], axis=2)
     vector = np.concatenate([shape / norm, KEY_COLOUR_WEIGHT * colour.ravel()])
     unit: np.ndarray = (vector / np.linalg.norm(vector)).astype(np.float32)
     return unit

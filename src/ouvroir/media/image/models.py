@@ -1,0 +1,255 @@
+"""ConceptualImageModel: a residual network for pictures, or a pretrained ResNet, under one head.
+
+Both take uint8 or float pixel values in [0, 255] and normalise inside, so that every exported file carries it. No layer
+mixes the rows of a batch in `compact`: the answer for a picture does not depend on its neighbours.
+
+Axes: B rows, C channels, H and W picture height and width, P = H·W positions, D width of the pooled vector, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ouvroir.media.image.processor import ImageProcessor
+    from ouvroir.media.image.recipes import Options
+    from ouvroir.recipe import Recipe
+
+SMALL_PX = 40  # up to here: three stages from full size
+MIDDLE_PX = 80  # up to here the stem halves; beyond, it quarters
+HEAD_DIM = 32  # width of one attention head in the pooling
+NORM_CHANNELS = 16  # channels of one group of GroupNorm
+N_HIDDEN = 2  # hidden layers of the head
+
+_WIDTH = {"tiny": 16, "small": 32, "base": 64}  # of the first stage; each next stage doubles it
+_DEPTH = {"tiny": (1, 1, 1, 1), "small": (1, 2, 2, 1), "base": (2, 2, 2, 2)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The shape of a compact network: the stem's stride, and width and number of blocks of each stage."""
+
+    stem_stride: int
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+
+
+def plan(preset: str, edge_px: int) -> Plan:
+    """The network for pictures of `edge_px`: small ones keep their pixels longer, large ones are halved at once."""
+    width, depths = _WIDTH[preset], _DEPTH[preset]
+    n_stages = 3 if edge_px <= SMALL_PX else 4
+    stride = 1 if edge_px <= SMALL_PX else 2 if edge_px <= MIDDLE_PX else 4
+    if stride == 4:
+        width = width * 3 // 2  # large pictures show more kinds of things
+    return Plan(stride, tuple(width * 2**stage for stage in range(n_stages)), depths[:n_stages])
+
+
+def _norm(width: int) -> nn.GroupNorm:
+    """GroupNorm in groups of NORM_CHANNELS; it never mixes rows, and costs a tenth of a convolution in channels-last."""
+    return nn.GroupNorm(max(1, width // NORM_CHANNELS), width)
+
+
+class Block(nn.Module):
+    """Residual block of two 3x3 convolutions: x + γ·f(x), f normalising first (He 2016, arXiv 1603.05027, figure 4e).
+
+    γ, one number a channel, starts at `scale` (LayerScale; Touvron 2021, arXiv 2103.17239, eq. 3).
+    """
+
+    def __init__(self, width: int, scale: float) -> None:
+        super().__init__()
+        self.norm1 = _norm(width)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = _norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.scale = nn.Parameter(torch.full((width, 1, 1), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W), kept."""
+        y = self.conv1(functional.relu(self.norm1(x)))
+        y = self.conv2(functional.relu(self.norm2(y)))
+        return torch.addcmul(x, y, self.scale.to(x.dtype)) if y.dtype == x.dtype else x + y * self.scale
+
+
+class Stem(nn.Sequential):
+    """From pixels to the first width, with stride 1, 2 or 4."""
+
+    def __init__(self, n_channels: int, width: int, stride: int) -> None:
+        if stride < 4:
+            super().__init__(nn.Conv2d(n_channels, width, 3, stride=stride, padding=1, bias=False))
+            return
+        super().__init__(
+            nn.Conv2d(n_channels, width // 2, 3, stride=2, padding=1, bias=False),
+            _norm(width // 2),
+            nn.ReLU(),
+            nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
+        )
+
+
+class Stage(nn.Sequential):
+    """Residual blocks; before them, when the width changes, a normalised 3x3 convolution of stride 2."""
+
+    def __init__(self, width_in: int, width: int, depth: int, scale: float) -> None:
+        down = [_norm(width_in), nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False)]
+        super().__init__(*(down if width_in != width else []), *(Block(width, scale) for _ in range(depth)))
+
+
+class AttentionPool(nn.Module):
+    """A weighted mean over positions: learned queries, one for each head, look for the positions that matter.
+
+    With temperature π, queries and keys have unit length and the logits are q·k·√d/π, at most √d/π in size: no position
+    can take all the weight. Without, the logits are q·k/√d (Vaswani 2017, arXiv 1706.03762, eq. 1).
+    """
+
+    def __init__(self, width: int, pi: float | None) -> None:
+        super().__init__()
+        self.n_heads = max(1, width // HEAD_DIM)
+        self.pi = pi
+        self.norm = _norm(width)
+        self.key = nn.Conv2d(width, width, 1)
+        self.query = nn.Parameter(torch.randn(self.n_heads, width // self.n_heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, D, H, W). Returns (B, D)."""
+        x = functional.relu(self.norm(x))
+        batch, width = x.shape[:2]
+        keys = self.key(x).reshape(batch, self.n_heads, width // self.n_heads, -1).float()  # (B, heads, d, P)
+        values = x.reshape(batch, self.n_heads, width // self.n_heads, -1).float()
+        query = self.query.float()
+        dim = query.shape[1]
+        if self.pi is None:
+            factor = 1 / math.sqrt(dim)
+        else:
+            keys, query = functional.normalize(keys, dim=2), functional.normalize(query, dim=1)
+            factor = math.sqrt(dim) / self.pi
+        logits = (query[None, :, :, None] * keys).sum(dim=2, keepdim=True) * factor  # (B, heads, 1, P)
+        pooled: Tensor = (values * logits.softmax(dim=3)).sum(dim=3)
+        return pooled.reshape(batch, width)
+
+
+class MeanPool(nn.Module):
+    """The mean over positions, as ResNet does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, D, H, W). Returns (B, D)."""
+        return x.mean(dim=(2, 3))
+
+
+class Head(nn.Module):
+    """From the pooled vector to logits through hidden layers whose widths fall by `ratio`: D/φ, D/φ²."""
+
+    def __init__(self, width: int, n_classes: int, ratio: float) -> None:
+        super().__init__()
+        widths = [width, *(max(8, round(width / ratio ** (layer + 1))) for layer in range(N_HIDDEN))]
+        self.widths = tuple(widths)
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.out = nn.Linear(widths[-1], n_classes)
+
+    def forward(self, pooled: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
+        """pooled: (B, D); masks: for dropout, (B, width) before each layer. Returns (B, K) logits, float32."""
+        x = self.norm(pooled.float())
+        for number, layer in enumerate([*self.hidden, self.out]):
+            if number < len(masks):
+                x = x * masks[number]
+            x = layer(x)
+            if layer is not self.out:
+                x = functional.gelu(x)
+        logits: Tensor = x.float()
+        return logits
+
+
+class ConceptualImageModel(nn.Module):
+    """Pictures to logits. Parts, input first: those of `body`, then `pool`, then `head`.
+
+    `mean` and `std` (C,) in levels of [0, 255] normalise; `class_weight` (K,) weighs the loss. All three are set from the
+    train rows before training and are saved with the weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+    class_weight: Tensor
+
+    def __init__(
+        self, body: dict[str, nn.Module], pool: nn.Module, head: Head, n_channels: int, n_classes: int
+    ) -> None:
+        super().__init__()
+        self.body = nn.ModuleDict(body)
+        self.pool = pool
+        self.head = head
+        self.register_buffer("mean", torch.full((n_channels,), 127.5))
+        self.register_buffer("std", torch.full((n_channels,), 64.0))
+        self.register_buffer("class_weight", torch.ones(n_classes))
+
+    def parts(self) -> list[tuple[str, nn.Module]]:
+        """Ordered named stages that together hold all parameters."""
+        return [*self.body.items(), ("pool", self.pool), ("head", self.head)]
+
+    def embed(self, pixel_values: Tensor, part: str = "head") -> Tensor:
+        """The output of all parts before `part`: (B, D) before the head, (B, C, H, W) before the others."""
+        x = (pixel_values.float() - self.mean[:, None, None]) / self.std[:, None, None]
+        for name, module in self.parts():
+            if name == part:
+                return x
+            x = module(x)
+        raise KeyError(part)
+
+    def forward(
+        self, pixel_values: Tensor, masks: Sequence[Tensor] = (), features: Tensor | None = None, part: str = "head"
+    ) -> Tensor:
+        """Logits (B, K) float32.
+
+        pixel_values: (B, C, H, W) uint8 or float in [0, 255]; not looked at when `features`, the output of all parts
+        before `part`, are given. masks: for dropout in the head, see `Head`.
+        """
+        x = self.embed(pixel_values) if features is None else self._from(features, part)
+        logits: Tensor = self.head(x, masks)
+        return logits
+
+    def _from(self, x: Tensor, part: str) -> Tensor:
+        names = [name for name, _ in self.parts()]
+        for _, module in self.parts()[names.index(part) : -1]:
+            x = module(x)
+        return x
+
+
+def build(recipe: Recipe, processor: ImageProcessor) -> ConceptualImageModel:
+    """The network for a recipe, with initial weights drawn from torch's global generator."""
+    options: Options = recipe.options
+    n_classes = len(processor.labels)
+    ratio = recipe.constants.value("phi") or 2.0
+    if processor.backbone is not None:
+        from ouvroir.media.image.pretrained import build_backbone
+
+        body, width = build_backbone(processor.backbone)
+        model = ConceptualImageModel(body, MeanPool(), Head(width, n_classes, ratio), 3, n_classes)
+        model.mean.copy_(torch.tensor(processor.backbone["image_mean"]) * 255)
+        model.std.copy_(torch.tensor(processor.backbone["image_std"]) * 255)
+        return model
+    shape = plan(recipe.model.preset, options.train_px or processor.storage_px)
+    scale = recipe.constants.value("alpha") or 1.0
+    body = {"stem": Stem(processor.n_channels, shape.widths[0], shape.stem_stride)}
+    width = shape.widths[0]
+    for number, (after, depth) in enumerate(zip(shape.widths, shape.depths, strict=True), start=1):
+        body[f"stage{number}"] = Stage(width, after, depth, scale)
+        width = after
+    for module in nn.ModuleList(body.values()).modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+    pool = AttentionPool(width, recipe.constants.value("pi"))
+    return ConceptualImageModel(body, pool, Head(width, n_classes, ratio), processor.n_channels, n_classes)
+
+
+def reset_head(model: ConceptualImageModel) -> None:
+    """Draw the last layer of the head anew, close to uniform answers."""
+    nn.init.normal_(model.head.out.weight, std=0.01)
+    nn.init.zeros_(model.head.out.bias)
