@@ -94,6 +94,8 @@ def write_bundle(
     """
     card = _facts(run, manifest, judged or run, is_refit=judged is not None and judged.path != run.path)
     card = dataclasses.replace(card, threshold=threshold, limits=limits)
+    from ouvroir.training.checkpoint import read_recipe
+
     with whole_folder(folder) as place:
         _copy_weights(checkpoint, place)
         recipe = _portable(read_recipe(place))
@@ -139,14 +141,6 @@ def load_bundle(folder: str | Path) -> Bundle:
     )
 
 
-def read_recipe(folder: Path) -> Recipe:
-    """The recipe kept in a bundle or checkpoint. Raises CheckpointError, RecipeError."""
-    try:
-        return Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"The recipe in {folder} could not be read: {error}.") from error
-
-
 def is_bundle(folder: Path) -> bool:
     """Whether `folder` looks like a bundle."""
     return (folder / CONFIG).is_file() and (folder / "model.safetensors").is_file()
@@ -180,6 +174,9 @@ def hash_file(path: Path) -> str:
 
 
 def _copy_weights(checkpoint: Path, place: Path) -> None:
+    from ouvroir.training.checkpoint import check_hashes
+
+    check_hashes(checkpoint)
     for name in ("model.safetensors", "recipe.json"):
         if not (checkpoint / name).is_file():
             raise CheckpointError(f"{checkpoint} has no {name}, so no bundle can be made of it.")

@@ -85,7 +85,7 @@ def load(source: str | Path, *, device: str | None = None, runs: str | Path = DE
 
     A run that is not finished answers with its best checkpoint. Raises RunError, CheckpointError, DeviceError.
     """
-    from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.checkpoint import check_hashes, load_model, read_recipe
     from ouvroir.training.device import find_device
 
     place = find_device(device or "auto")
@@ -95,7 +95,8 @@ def load(source: str | Path, *, device: str | None = None, runs: str | Path = DE
         bundle = bundles.load_bundle(folder)
         name, threshold = bundle.task, bundle.threshold
     else:
-        name = bundles.read_recipe(folder).task
+        check_hashes(folder)
+        name = read_recipe(folder).task
     task = find_task(name)
     model, processor, recipe = load_model(task, folder, device=place)
     # a run knows where its data are; a bundle that travels does not

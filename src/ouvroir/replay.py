@@ -8,6 +8,7 @@ Axes: N rows that are replayed, C classes.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ouvroir.errors import CheckpointError, DataError, Refused
+from ouvroir.errors import CheckpointError, DataError, ExportError, Refused
 from ouvroir.files import whole_file
 from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, StepOutput, Task
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
 
 BATCH_SIZE = 32
+N_SHOWN = 5  # rows that a message names
 FORMAT = "1"
 
 
@@ -131,8 +133,9 @@ def _batches(task: Task, recipe: Recipe, items: Replay) -> Iterator[tuple[Batch,
 
     from ouvroir.rng import Rng
 
-    for start in range(0, len(items), BATCH_SIZE):
-        places = torch.arange(start, min(start + BATCH_SIZE, len(items)))
+    # one row alone first: a copy that only works for the batch it was made with is found out
+    for start, end in itertools.pairwise([0, *range(1, len(items), BATCH_SIZE), len(items)]):
+        places = torch.arange(start, end)
         rng = Rng(recipe.loop.seed, 0, places)
         yield task.prepare(task.collate(select(items.rows, places)), recipe, rng=rng, training=False), rng
 
@@ -148,6 +151,38 @@ def select(rows: TableSlice, places: Tensor) -> TableSlice:
         start=None if rows.start is None else rows.start[places],
         length=None if rows.length is None else rows.length[places],
     )
+
+
+def require_same(
+    found: np.ndarray | None, wanted: np.ndarray | None, items: Replay, tolerance: float, who: str
+) -> float:
+    """The largest difference of a probability between two (N, C) arrays of answers to the same rows.
+
+    Raises ExportError naming the rows with another label or a difference above `tolerance`; `who` gave `found`.
+    """
+    assert wanted is not None
+    if found is None or found.shape != wanted.shape:
+        raise ExportError(f"{who} gives answers of another shape than the model.")
+    differences = np.abs(found.astype(np.float64) - wanted).max(axis=1)
+    is_off = ~(differences <= tolerance)  # also where it is not a number
+    sums_to_one = bool(np.allclose(wanted.sum(axis=1), 1, atol=1e-3))
+    is_flipped = found.argmax(axis=1) != wanted.argmax(axis=1)
+    if not sums_to_one:  # several labels at once: each has its own yes or no
+        is_flipped = ((found >= 0.5) != (wanted >= 0.5)).any(axis=1)
+    bad = np.flatnonzero(is_off | is_flipped)
+    if len(bad):
+        shown = "; ".join(
+            f"`{items.ids[place]}`"
+            + (" (another label" if is_flipped[place] else " (the same label")
+            + f", {differences[place]:.2g} off)"
+            for place in bad[:N_SHOWN]
+        )
+        more = f"; and {len(bad) - N_SHOWN} more" if len(bad) > N_SHOWN else ""
+        raise ExportError(
+            f"{who} does not answer as the trained model did: of {len(wanted)} {items.kind}, {int(is_flipped.sum())} get another "
+            f"label and {int(is_off.sum())} a probability more than {tolerance:g} off: {shown}{more}."
+        )
+    return float(differences.max())
 
 
 def save(path: Path, items: Replay) -> None:

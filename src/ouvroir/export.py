@@ -1,0 +1,453 @@
+"""Other formats, and the gate in front of them: held-out rows are replayed through the exported file before it is called done.
+
+    pth     the state dict, for torch.load(weights_only=True)
+    onnx    the graph with normalising inside, for ONNX Runtime and others
+    hf      the folder that transformers loads, for architectures that it knows
+
+Beside each lies `export.json`, which says how to use the file and what the gate found. A file that fails the gate never
+gets its final name; it is kept under a name that says so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from ouvroir import __version__
+from ouvroir import bundle as bundles
+from ouvroir.card import data_name
+from ouvroir.errors import DataError, ExportError, ManifestError, MissingExtra, UsageError
+from ouvroir.files import disk_errors, readable_size, whole_folder, write_json
+from ouvroir.media import find_task
+from ouvroir.predictor import model_folder
+from ouvroir.progress import QUIET, Progress
+from ouvroir.recipe import Recipe
+from ouvroir.run import DEFAULT_ROOT, Run
+from ouvroir.task import Batch, Processor, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from ouvroir.replay import Forward, Replay
+    from ouvroir.task import Answers
+
+Format = Literal["onnx", "pth", "hf"]
+FORMATS: dict[Format, str] = {
+    "onnx": "a graph that needs no PyTorch",
+    "pth": "a PyTorch state dict",
+    "hf": "a folder for transformers",
+}
+N_ITEMS = 200
+TOLERANCE: dict[Format, float] = {"pth": 1e-5, "hf": 1e-4, "onnx": 1e-3}  # of a probability; pth is the same arithmetic
+AGING_TOLERANCE = 5e-3  # of a bundle's own answers, on another machine with other versions
+OPSET = 18
+NOTE = "export.json"
+
+Activation = Literal["none", "softmax", "sigmoid"]
+
+
+@runtime_checkable
+class ForHuggingFace(Protocol):
+    """What a task adds when some of its models are architectures of the transformers library."""
+
+    def to_hf(self, model: nn.Module, processor: Processor, recipe: Recipe, folder: Path) -> None:
+        """Write what `from_pretrained` reads. Raises UsageError saying why this model cannot be written so."""
+
+    def from_hf(self, folder: Path, processor: Processor) -> Forward:
+        """Load that folder with transformers; gives a function from a prepared batch to `StepOutput.outputs`."""
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """An export that passed the gate: `largest_difference` of a probability over `n_items` rows, whose kind is said."""
+
+    path: str
+    format: Format
+    size_bytes: int
+    n_items: int
+    items: str
+    largest_difference: float
+    tolerance: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What is exported, with the questions for the gate and the model's own answers."""
+
+    task: Task
+    model: nn.Module
+    processor: Processor
+    recipe: Recipe
+    items: Replay
+    answers: Answers
+    activation: Activation
+    threshold: float
+
+
+def export(
+    source: str | Path,
+    to: Format,
+    folder: str | Path | None = None,
+    *,
+    runs: str | Path = DEFAULT_ROOT,
+    progress: Progress = QUIET,
+) -> ExportResult:
+    """Write the model of a run or bundle as `<folder>/<to>/`, by default in `export/` beside the bundle.
+
+    At most 200 held-out rows are replayed through the file: any other label, or a probability that differs by more than
+    TOLERANCE, raises ExportError naming the rows. Raises UsageError, MissingExtra, DiskFull, CheckpointError too.
+    """
+    if to not in FORMATS:
+        raise UsageError(f"There is no format `{to}`. There are: {', '.join(FORMATS)}.")
+    place, run = model_folder(source, runs=runs)
+    root = Path(folder) if folder is not None else (run.path if run else place.parent) / "export"
+    target = root.absolute() / to
+    _refuse_others_files(target)
+    opened = _open(place, run, progress)
+    progress.say(f"Writing {FORMATS[to]}, then replaying {len(opened.items)} {opened.items.kind} through it.")
+    result: ExportResult | None = None
+    with whole_folder(target) as written:
+        file = _WRITERS[to](opened, written)
+        _write_note(opened, to, written, file)
+        with _marked_if_broken(written, target):
+            difference = _gate(opened, to, file)
+        result = ExportResult(
+            path=str(target if file == written else target / file.name),
+            format=to,
+            size_bytes=sum(path.stat().st_size for path in written.rglob("*") if path.is_file()),
+            n_items=len(opened.items),
+            items=opened.items.kind,
+            largest_difference=difference,
+            tolerance=TOLERANCE[to],
+        )
+        note = json.loads((written / NOTE).read_text(encoding="utf-8"))
+        write_json(written / NOTE, {**note, "gate": {**result.as_dict(), "path": None}})
+    progress.say(
+        f"{result.path} answers like the model on all {result.n_items} {result.items} "
+        f"({readable_size(result.size_bytes)}, largest difference of a probability {difference:.1g})."
+    )
+    return result
+
+
+def _refuse_others_files(target: Path) -> None:
+    if target.exists() and not (target / NOTE).is_file():
+        raise UsageError(
+            f"{target} is there and was not written by an export. Choose another --folder, or move it away."
+        )
+
+
+@contextmanager
+def _marked_if_broken(written: Path, target: Path) -> Iterator[None]:
+    """Keep files that fail the gate as `<target>.failed`, for whoever looks for the reason."""
+    try:
+        yield
+    except ExportError as error:
+        failed = target.with_name(f"{target.name}.failed")
+        with disk_errors(failed):
+            if (failed / NOTE).is_file():
+                shutil.rmtree(failed)
+            if failed.exists():
+                raise
+            written.rename(failed)
+        raise ExportError(f"{error} Nothing was exported; the files that failed are in {failed}.") from error
+
+
+# ---------------------------------------------------------------- the model and the questions
+
+
+def _open(place: Path, run: Run | None, progress: Progress) -> _Model:
+    from ouvroir import replay
+    from ouvroir.training.checkpoint import load_model, read_recipe
+
+    bundle = bundles.load_bundle(place) if bundles.is_bundle(place) else None
+    task = find_task(bundle.task if bundle else read_recipe(place).task)
+    model, processor, recipe = load_model(task, place)
+    recipe = run.recipe() if run else recipe
+    kept = bundle.check_items() if bundle else None
+    if kept is not None and kept.scores is not None:
+        own = replay.answer(task, model, processor, recipe, kept)
+        replay.require_same(own.scores, kept.scores, kept, AGING_TOLERANCE, "The model itself, before any export,")
+    items = _items(task, processor, recipe, kept, progress)
+    answers = replay.answer(task, model, processor, recipe, items)
+    if answers.scores is None:
+        raise UsageError(
+            f"Models of the task {recipe.task} give no probabilities to compare, so they cannot be exported yet."
+        )
+    return _Model(
+        task=task,
+        model=model,
+        processor=processor,
+        recipe=recipe,
+        items=items,
+        answers=answers,
+        activation=_find_activation(task, model, processor, recipe, items),
+        threshold=bundle.threshold if bundle else 0.0,
+    )
+
+
+def _items(task: Task, processor: Processor, recipe: Recipe, kept: Replay | None, progress: Progress) -> Replay:
+    """Up to 200 rows from their files; when these are gone, those that the bundle keeps. Raises ExportError."""
+    from ouvroir import replay
+    from ouvroir.data.manifest import Manifest
+
+    try:
+        found = replay.from_manifest(task, processor, Manifest.load(recipe.data.manifest), N_ITEMS)
+    except (ManifestError, DataError) as error:
+        found = None
+        progress.say(f"The data of this model cannot be read here ({error}) The rows kept in the bundle serve instead.")
+    if found is not None and (kept is None or len(found) >= len(kept)):
+        return found
+    if kept is None:
+        raise ExportError(
+            "There is nothing to prove the export with: the data are gone and the bundle keeps no rows. "
+            "Put the data back where they were and run `ouvroir check` on them, or train again."
+        )
+    return kept
+
+
+def _find_activation(task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay) -> Activation:
+    """How the task makes probabilities of what the model gives, found by trying. Raises ExportError when no way fits."""
+    import torch
+
+    from ouvroir import replay
+
+    output, answers = next(replay.each_answer(task, model, processor, recipe, items))
+    assert answers.scores is not None
+    scores = torch.from_numpy(answers.scores)
+    outputs = output.outputs
+    if isinstance(outputs, torch.Tensor) and outputs.shape == scores.shape:
+        ways: dict[Activation, Tensor] = {"none": outputs, "softmax": outputs.softmax(-1), "sigmoid": outputs.sigmoid()}
+        for name, values in ways.items():
+            if torch.allclose(values.float(), scores, atol=1e-5):
+                return name
+    raise ExportError(
+        f"The task {recipe.task} makes its probabilities in a way that an exported file cannot carry: "
+        "they are neither the model's outputs nor their softmax or sigmoid."
+    )
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _write_pth(opened: _Model, folder: Path) -> Path:
+    import torch
+
+    path = folder / "model.pth"
+    with disk_errors(path):
+        torch.save(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in opened.model.state_dict().items()}, path
+        )
+    return path
+
+
+def _write_onnx(opened: _Model, folder: Path) -> Path:
+    _require("onnx", "onnxscript", "onnxruntime")
+    import torch
+
+    path = folder / "model.onnx"
+    inputs = opened.task.export_inputs(opened.processor)
+    whole = _with_probabilities(opened.model, opened.activation)
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    with disk_errors(path), _quiet_exporter():
+        program = torch.onnx.export(
+            whole,
+            tuple(inputs.values()),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=["logits", "probabilities"] if opened.activation != "none" else ["probabilities"],
+            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+        )
+        assert program is not None
+        program.save(str(path))
+    _add_metadata(opened, path)
+    return path
+
+
+def _with_probabilities(model: nn.Module, activation: Activation) -> nn.Module:
+    """The model, giving (logits, probabilities), each (B, C) float32; or probabilities alone when that is what it gives."""
+    from torch import nn
+
+    class WithProbabilities(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+            logits = self.model(*inputs).float()
+            if activation == "none":
+                return (logits,)
+            return logits, logits.softmax(-1) if activation == "softmax" else logits.sigmoid()
+
+    return WithProbabilities().eval()
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without the exporter's own warnings and log lines: the gate says whether the file is right."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _add_metadata(opened: _Model, path: Path) -> None:
+    """The same facts as in export.json, inside the file itself, so that it can travel alone."""
+    import onnx
+
+    graph = onnx.load(str(path), load_external_data=False)
+    facts = _facts(opened)
+    onnx.helper.set_model_props(
+        graph, {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
+    )
+    graph.producer_name, graph.producer_version = "ouvroir", __version__
+    with disk_errors(path):
+        onnx.save(graph, str(path))
+
+
+def _write_hf(opened: _Model, folder: Path) -> Path:
+    task = _huggingface(opened.task)
+    _require("transformers", extra="pretrained")
+    with disk_errors(folder):
+        task.to_hf(opened.model, opened.processor, opened.recipe, folder)
+    return folder
+
+
+def _huggingface(task: Task) -> ForHuggingFace:
+    if not isinstance(task, ForHuggingFace):
+        raise UsageError(
+            f"Models of the task {task.name} are no architecture of the transformers library. "
+            "Use --to onnx to run without Ouvroir, or --to pth for the weights."
+        )
+    return task
+
+
+_WRITERS: dict[Format, Callable[[_Model, Path], Path]] = {"onnx": _write_onnx, "pth": _write_pth, "hf": _write_hf}
+
+
+def _require(*modules: str, extra: str = "export") -> None:
+    import importlib.util
+
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise MissingExtra(f"This format (through {module})", extra)
+
+
+def _facts(opened: _Model) -> dict[str, Any]:
+    example = opened.task.export_inputs(opened.processor)
+    return {
+        "ouvroir": __version__,
+        "task": opened.recipe.task,
+        "labels": list(opened.processor.labels),
+        "inputs": {
+            name: {"dtype": str(value.dtype).removeprefix("torch."), "shape": ["batch", *value.shape[1:]]}
+            for name, value in example.items()
+        },
+        "probabilities": {"none": "the outputs", "softmax": "softmax(logits)", "sigmoid": "sigmoid(logits)"}[
+            opened.activation
+        ],
+        "threshold": opened.threshold,
+    }
+
+
+def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:
+    recipe = opened.recipe.replace("data", source=data_name(opened.recipe.data.source))
+    note = {
+        **_facts(opened),
+        "format": to,
+        "file": file.name if file != folder else None,
+        "opset": OPSET if to == "onnx" else None,
+        "load": {
+            "onnx": "onnxruntime.InferenceSession('model.onnx'); outputs are named logits and probabilities",
+            "pth": "model.load_state_dict(torch.load('model.pth', weights_only=True)), model built from the recipe below",
+            "hf": "transformers: from_pretrained on this folder",
+        }[to],
+        "recipe": recipe.to_dict(),
+    }
+    write_json(folder / NOTE, note)
+
+
+# ---------------------------------------------------------------- the gate
+
+
+def _gate(opened: _Model, to: Format, file: Path) -> float:
+    """Ask the exported file what the model was asked; the largest difference of a probability. Raises ExportError."""
+    from ouvroir import replay
+
+    model, forward = opened.model, None
+    if to == "pth":
+        model = _read_pth(opened, file)
+    elif to == "onnx":
+        forward = _read_onnx(opened, file)
+    else:
+        forward = _huggingface(opened.task).from_hf(file, opened.processor)
+    answers = replay.answer(opened.task, model, opened.processor, opened.recipe, opened.items, forward=forward)
+    return replay.require_same(answers.scores, opened.answers.scores, opened.items, TOLERANCE[to], "The exported file")
+
+
+def _read_pth(opened: _Model, file: Path) -> nn.Module:
+    import pickle
+
+    import torch
+
+    from ouvroir.training.checkpoint import build_empty
+
+    model = build_empty(opened.task, opened.recipe, opened.processor)
+    try:
+        model.load_state_dict(torch.load(file, weights_only=True), strict=True)
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise ExportError(f"The exported file does not load: {error}.") from error
+    return model
+
+
+def _read_onnx(opened: _Model, file: Path) -> Forward:
+    """The exported graph as a function from a prepared batch to logits; it must also agree with its own probabilities."""
+    import onnxruntime
+    import torch
+
+    example = opened.task.export_inputs(opened.processor)
+    try:
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no public base class
+        raise ExportError(f"The exported file does not load: {error}.") from error
+
+    def forward(batch: Batch) -> Any:
+        inputs = {name: batch[name].to(value.dtype).contiguous().numpy() for name, value in example.items()}
+        try:
+            outputs = session.run(None, inputs)
+        except Exception as error:
+            raise ExportError(f"The exported file does not run on {len(batch['index'])} rows: {error}.") from error
+        _check_probabilities(opened, outputs)
+        return torch.from_numpy(outputs[0])
+
+    return forward
+
+
+def _check_probabilities(opened: _Model, outputs: list[np.ndarray]) -> None:
+    import torch
+
+    logits, probabilities = torch.from_numpy(outputs[0]), torch.from_numpy(outputs[-1])
+    if opened.activation != "none":
+        logits = logits.softmax(-1) if opened.activation == "softmax" else logits.sigmoid()
+    if not torch.allclose(logits, probabilities, atol=TOLERANCE["onnx"]):
+        raise ExportError("The two outputs of the exported file contradict each other.")
