@@ -55,14 +55,18 @@ class Rng:
     """The numbers of one (micro-)batch.
 
     `places`: (B,) int64, places of the rows in the global batch, on the device the numbers are wanted on.
-    `shard_size`: rows per virtual shard; `partner` never leaves one.
+    `shard_size`: rows per virtual shard; `partner` never leaves one. `first`: places[0], where the caller knows it:
+    reading it back from a GPU would make the GPU wait.
     """
 
-    def __init__(self, seed: int, step: int, places: Tensor, *, shard_size: int | None = None) -> None:
+    def __init__(
+        self, seed: int, step: int, places: Tensor, *, shard_size: int | None = None, first: int | None = None
+    ) -> None:
         self.seed = seed
         self.step = step
         self.places = places
-        self.shard_size = shard_size or len(places)
+        self.shard_size = shard_size or max(1, len(places))
+        self._first = first
 
     def _bits(self, name: str, shape: tuple[int, ...]) -> Tensor:
         per_row = math.prod(shape)
@@ -104,6 +108,7 @@ class Rng:
 
     def torch_seed(self) -> int:
         """A seed for torch's own generator, for modules that draw from it (`nn.Dropout`); one per virtual shard and step."""
-        return (
-            key(self.seed, self.step, "torch", int(self.places[0]) // self.shard_size if len(self.places) else 0) >> 1
-        )
+        first = self._first
+        if first is None:
+            first = int(self.places[0]) if len(self.places) else 0
+        return key(self.seed, self.step, "torch", first // self.shard_size) >> 1

@@ -1,0 +1,305 @@
+"""Checkpoints: everything a run needs to go on, and everything a model needs to answer, whole or not at all.
+
+    checkpoints/step_000500/model.safetensors            the weights that are judged (averaged ones if averaging is on)
+                            processor/  recipe.json      with these three a model answers
+                            training_state.safetensors   raw weights if averaged, optimiser, running sums
+                            training_state.json          step, seconds, best so far, patience
+                            hashes.json                  SHA-256 of every file above
+    checkpoints/last.txt, best.txt, branch.txt           names of step folders
+
+A folder is written beside, synced and renamed. Kept are the last two, the best (also as the older of the two knew it)
+and the branch. No file is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ouvroir.errors import CheckpointError
+from ouvroir.files import disk_errors, sync_folder, whole_folder, write_json, write_text
+from ouvroir.progress import Progress
+from ouvroir.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ouvroir.task import Processor, Task
+
+N_KEPT = 2
+_WEIGHTS, _STATE = "model.safetensors", "training_state.safetensors"
+
+
+@dataclass
+class Place:
+    """How far a training is. `seconds` of training over all resumptions; `best_*` of the best validation so far.
+
+    `stale` counts validations since the best; `is_complete` says that training ended by itself.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best_step: int = 0
+    best_value: float | None = None
+    best_loss: float | None = None
+    stale: int = 0
+    is_complete: bool = False
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One checkpoint read back: its place and tensors, `weights` being the raw ones."""
+
+    folder: Path
+    place: Place
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor] | None
+    state: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self.folder = run_folder / "checkpoints"
+
+    def save(
+        self,
+        place: Place,
+        *,
+        recipe: Recipe,
+        processor: Processor,
+        weights: Mapping[str, Tensor],
+        average: Mapping[str, Tensor] | None,
+        state: Mapping[str, Tensor],
+        is_best: bool = False,
+        is_branch: bool = False,
+    ) -> Path:
+        """Write the checkpoint of `place.step`, point to it, and drop those no longer needed. Raises DiskFull.
+
+        `weights` and `average` are state dicts; `state` holds the optimiser's tensors and the running sums.
+        """
+        path = self.folder / f"step_{place.step:06d}"
+        with disk_errors(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with whole_folder(path) as temporary:
+            write_tensors(temporary / _WEIGHTS, weights if average is None else average)
+            raw = {} if average is None else {f"weights/{name}": tensor for name, tensor in weights.items()}
+            write_tensors(temporary / _STATE, {**raw, **{f"state/{name}": tensor for name, tensor in state.items()}})
+            write_text(temporary / "recipe.json", recipe.to_json())
+            (temporary / "processor").mkdir()
+            processor.save(temporary / "processor")
+            write_json(temporary / "training_state.json", {**asdict(place), "is_averaged": average is not None})
+            write_json(temporary / "hashes.json", _hashes(temporary))
+        write_text(self.folder / "last.txt", path.name + "\n")
+        if is_best:
+            write_text(self.folder / "best.txt", path.name + "\n")
+        if is_branch:
+            write_text(self.folder / "branch.txt", path.name + "\n")
+        self._drop_old()
+        return path
+
+    def newest(self, progress: Progress) -> Saved | None:
+        """The newest undamaged checkpoint, None when none was ever written. A damaged one is said and set aside.
+
+        Raises CheckpointError when there are some and none can be read.
+        """
+        self._sweep()
+        found = self._steps()
+        for path in reversed(found):
+            try:
+                saved = read_checkpoint(path)
+            except CheckpointError as error:
+                progress.say(f"{error} The one before it is used.")
+                continue
+            self._repoint(saved.place)
+            return saved
+        if found:
+            raise CheckpointError(
+                f"None of the {len(found)} checkpoints in {self.folder} could be read. Start a new run with the same recipe: "
+                f"`ouvroir train DATA --recipe {self.folder.parent / 'recipe.json'}`."
+            )
+        return None
+
+    def _steps(self) -> list[Path]:
+        return sorted(
+            (path for path in self.folder.glob("step_*") if path.is_dir()), key=lambda path: int(path.name[5:])
+        )
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half done."""
+        for path in self.folder.glob(".*.tmp"):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in self.folder.glob(".*.old"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _repoint(self, place: Place) -> None:
+        """Make the pointers agree with the checkpoint that training goes on from."""
+        write_text(self.folder / "last.txt", f"step_{place.step:06d}\n")
+        best = self.folder / f"step_{place.best_step:06d}"
+        if place.best_value is not None and best.is_dir():
+            write_text(self.folder / "best.txt", best.name + "\n")
+
+    def _drop_old(self) -> None:
+        steps = self._steps()
+        kept = {path.name for path in steps[-N_KEPT:]}
+        for pointer in ("best.txt", "branch.txt"):
+            if (self.folder / pointer).is_file():
+                kept.add((self.folder / pointer).read_text(encoding="utf-8").strip())
+        for path in steps[-N_KEPT:]:
+            state = json.loads((path / "training_state.json").read_text(encoding="utf-8"))
+            kept.add(f"step_{state['best_step']:06d}")
+        dropped = [path for path in steps if path.name not in kept]
+        for path in dropped:
+            shutil.rmtree(path, ignore_errors=True)
+        if dropped:
+            sync_folder(self.folder)
+
+
+def read_checkpoint(folder: Path) -> Saved:
+    """Read one checkpoint after comparing every file with its hash. Raises CheckpointError."""
+    check_hashes(folder)
+    state = read_tensors(folder / _STATE)
+    judged = read_tensors(folder / _WEIGHTS)
+    try:
+        place = json.loads((folder / "training_state.json").read_text(encoding="utf-8"))
+        is_averaged = place.pop("is_averaged")
+        found = Place(**place)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"The training state of {folder} is damaged: {error}.") from error
+    raw = {name.removeprefix("weights/"): tensor for name, tensor in state.items() if name.startswith("weights/")}
+    return Saved(
+        folder=folder,
+        place=found,
+        weights=raw if is_averaged else judged,
+        average=judged if is_averaged else None,
+        state={name.removeprefix("state/"): tensor for name, tensor in state.items() if name.startswith("state/")},
+    )
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_hashes(folder: Path) -> None:
+    """Raise CheckpointError unless every file that hashes.json of `folder` lists is there and unchanged."""
+    try:
+        wanted: dict[str, str] = json.loads((folder / "hashes.json").read_text(encoding="utf-8"))
+        damaged = [name for name, value in wanted.items() if _sha256(folder / name) != value]
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"The checkpoint {folder} is damaged: {error}.") from error
+    if damaged:
+        raise CheckpointError(f"The checkpoint {folder} is damaged: {damaged[0]} is not as it was written.")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors. Of names that share one tensor (tied weights) the first is written; the ties are noted."""
+    from safetensors.torch import save_file
+
+    first: dict[tuple[int, int, torch.Size, tuple[int, ...]], str] = {}
+    ties: dict[str, str] = {}
+    kept: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        identity = (tensor.data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+        if tensor.numel() and identity in first:
+            ties[name] = first[identity]
+            continue
+        first[identity] = name
+        kept[name] = tensor.detach().cpu().contiguous()
+    save_file(_unshared(kept), path, metadata={"ties": json.dumps(ties)})
+
+
+def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors that are different views of one storage, which the format refuses."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if storage in seen else tensor
+        seen.add(storage)
+    return found
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """What `write_tensors` wrote, ties included. Raises CheckpointError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            found: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            ties = json.loads((file.metadata() or {}).get("ties", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} could not be read: {error}.") from error
+    return {**found, **{name: found[source] for name, source in ties.items()}}
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The judged weights in a checkpoint or bundle. Raises CheckpointError."""
+    return read_tensors(folder / _WEIGHTS)
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe in a checkpoint or bundle. Raises CheckpointError."""
+    try:
+        return Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{folder} is no checkpoint and no bundle: {error}.") from error
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy weights into `model`, keeping its layout and device. Raises CheckpointError when they do not fit."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"The weights in {folder} do not fit the model of its recipe: {error}") from error
+
+
+def load_model(task: Task, folder: Path, *, device: str = "cpu") -> tuple[nn.Module, Processor, Recipe]:
+    """The model of a checkpoint or bundle, in evaluation mode on `device`, its processor and recipe.
+
+    Raises CheckpointError when a file is missing or damaged, DeviceError when the device is not there.
+    """
+    from ouvroir.training.device import find_device, set_layout
+
+    place = find_device(device)
+    recipe = read_recipe(folder)
+    processor = task.load_processor(folder / "processor")
+    model = empty_model(task, processor, recipe)
+    load_weights(model, read_weights(folder), folder)
+    model.to(place)
+    set_layout(model, recipe.loop.layout)
+    return model.eval(), processor, recipe
+
+
+def empty_model(task: Task, processor: Processor, recipe: Recipe) -> nn.Module:
+    """A model whose weights will be loaded: built as from nothing, without a trace on torch's generator."""
+    state = torch.get_rng_state()
+    try:
+        return task.build_model(recipe.replace("model", init_from="scratch"), processor)
+    finally:
+        torch.set_rng_state(state)
+
+
+def copy_state(live: Mapping[str, Tensor], saved: Mapping[str, Tensor], folder: Path) -> None:
+    """Copy `saved` tensors into the `live` ones of the same names. Raises CheckpointError when they differ in name."""
+    if missing := [name for name in live if name not in saved]:
+        raise CheckpointError(f"The training state in {folder} lacks {missing[0]}: was the recipe changed by hand?")
+    with torch.no_grad():
+        for name, tensor in live.items():
+            tensor.copy_(saved[name])
+
+
+def tensors_of(model: nn.Module) -> dict[str, Any]:
+    """The state dict of `model`, detached."""
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}

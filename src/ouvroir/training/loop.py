@@ -1,0 +1,382 @@
+"""The training loop: from a recipe and prepared tables to checkpoints of a trained model.
+
+One loop for every task that has one optimiser. It knows a Task, a Recipe and a Run and nothing of the medium. What a
+step does is in step.py, how long training lasts in plan.py; here is the course of events: begin or go on, step, log,
+validate, save, stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ouvroir.data.loader import Sampler
+from ouvroir.errors import DataError, OuvroirError, TrainingError
+from ouvroir.progress import QUIET, Bar, Progress
+from ouvroir.rng import key
+from ouvroir.training import plan
+from ouvroir.training.adapters import adopt_weights, freeze, own_weights, set_training
+from ouvroir.training.checkpoint import Checkpoints, Place, Saved, copy_state, empty_model, load_weights
+from ouvroir.training.device import require_precision, threads
+from ouvroir.training.distributed import Share, World, join, resolve_device, share
+from ouvroir.training.features import cache_features, can_cache
+from ouvroir.training.interrupt import Interrupt
+from ouvroir.training.optim import rate
+from ouvroir.training.step import Engine, Feed, Taken
+from ouvroir.training.tracking import Tracker
+from ouvroir.training.watch import Watch
+
+if TYPE_CHECKING:
+    from ouvroir.data.table import Table
+    from ouvroir.recipe import Recipe
+    from ouvroir.run import Run
+    from ouvroir.task import Processor, Split, Task
+
+LOGS_PER_RUN = 100
+MOST_STEPS_PER_LOG = 50
+BAR_S = 0.5
+"""Seconds after which the progress bar moves at the latest."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data ready to train on: the processor fitted on the train rows, and a table for each split that has rows."""
+
+    processor: Processor
+    tables: Mapping[Split, Table]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How training ended. `seconds` of training over all resumptions; `best_step` is that of the checkpoint to keep."""
+
+    recipe: Recipe
+    steps: int
+    seconds: float
+    best_step: int
+    stopped: Literal["finished", "early", "interrupted"]
+
+
+def fit(
+    task: Task, run: Run, data: Prepared, *, device: str = "auto", progress: Progress = QUIET, resume: bool = False
+) -> Fitted:
+    """Train the model of the run's recipe on `data`, leaving checkpoints and metrics.jsonl in the run.
+
+    What the recipe leaves open (steps, arithmetic, memory) is settled first and written to recipe.json. With `resume`
+    training goes on from the newest undamaged checkpoint to the same weights as without the interruption, to the bit on
+    a CPU; without one it begins. Ctrl-C finishes the step, saves and returns with `stopped` "interrupted". Under torchrun
+    every process calls this, and the first one writes.
+
+    Raises RecipeError, DeviceError, DataError, NonFiniteLoss, DiskFull, CheckpointError, RunError; checkpoints written
+    before are intact.
+    """
+    place = resolve_device(device)
+    with join(place) as world, _held(run, world), _failures_noted(run, world):
+        job = _Job(task, run, data, place, world, progress if world.is_first else QUIET, began=time.monotonic())
+        return job.train(resume=resume)
+
+
+@contextmanager
+def _held(run: Run, world: World) -> Iterator[None]:
+    if world.is_first:
+        with run.hold():
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _failures_noted(run: Run, world: World) -> Iterator[None]:
+    try:
+        yield
+    except OuvroirError as error:
+        if world.is_first:
+            _note_quietly(run, str(error))
+        raise
+
+
+def _note_quietly(run: Run, sentence: str) -> None:
+    """The status cannot be written when the disk is full; the error itself matters more."""
+    try:
+        run.set_status("failed", sentence)
+    except (OuvroirError, OSError):
+        return
+
+
+class _Job:
+    """One call of `fit`: what its steps share."""
+
+    def __init__(
+        self, task: Task, run: Run, data: Prepared, device: str, world: World, progress: Progress, began: float
+    ) -> None:
+        self.task, self.run, self.data = task, run, data
+        self.device, self.world, self.progress, self.began = device, world, progress, began
+        self.recipe = world.tell(run.recipe())
+        require_precision(self.recipe.loop, device)
+        self.share: Share = share(self.recipe.loop, world)
+        if "train" not in data.tables:
+            raise DataError("There are no train rows, so nothing can be learned. Look at the splits of the data.")
+        self.table = data.tables["train"]
+        self.validation = data.tables.get("validation")
+        self.processor = data.processor
+        self.checkpoints = Checkpoints(run.path)
+        self.tracker = Tracker(run, is_writer=world.is_first)
+        self.place = Place()
+        self.last_saved = 0
+
+    def train(self, *, resume: bool) -> Fitted:
+        saved = self.world.tell(self.checkpoints.newest(self.progress) if resume and self.world.is_first else None)
+        if saved is not None and saved.place.is_complete:
+            self.place = saved.place
+            return self._fitted("finished" if saved.place.step == self.recipe.loop.steps else "early")
+        if saved is None and not resume and self.world.is_first:
+            self._require_unused()
+        if self.world.is_first:
+            self.run.set_status("running", "Training.")
+        with Interrupt() as interrupt:
+            model = self._model(saved)
+            feed = Feed(self.task, self.table, self.task.items(self.table, training=True))
+            feed = self._settle(model, feed)
+            with threads(self.recipe.loop.threads):
+                self.engine = Engine(
+                    self.task, model, self.recipe, feed, device=self.device, world=self.world, share=self.share
+                )
+                self._begin(feed, saved)
+                return self._steps(interrupt)
+
+    def _require_unused(self) -> None:
+        if any(self.checkpoints.folder.glob("step_*")):
+            raise TrainingError(
+                f"{self.run.path} has been trained already. `ouvroir train --resume {self.run.name}` goes on with it."
+            )
+
+    # --- before the first step ----------------------------------------------------------------------------------------
+
+    def _model(self, saved: Saved | None) -> nn.Module:
+        """The model on the CPU: the saved one, or a new one, started from an earlier one where the recipe says so."""
+        if saved is not None:
+            model = empty_model(self.task, self.processor, self.recipe)
+            load_weights(model, saved.weights, saved.folder)
+            freeze(self.task.parts(model), self.recipe.model.scope)
+            return model
+        torch.manual_seed(key(self.recipe.loop.seed, "model") >> 1)
+        model = self.task.build_model(self.recipe, self.processor)
+        earlier = own_weights(self.recipe.model.init_from)
+        if earlier is not None:
+            for sentence in adopt_weights(self.task, model, self.processor, earlier):
+                self.progress.say(sentence)
+        self.task.prepare_model(model, self.table, self.recipe)
+        sentence = freeze(self.task.parts(model), self.recipe.model.scope)
+        if sentence:
+            self.progress.say(sentence)
+        return model
+
+    def _settle(self, model: nn.Module, feed: Feed) -> Feed:
+        """Resolve the recipe where it is not, write it, and cache what frozen parts give. Returns the feed to train on."""
+        is_resolved = plan.is_resolved(self.recipe.loop)
+        ground = plan.Ground(self.run, model, feed, self.share, self.world, self.device, self.progress)
+        step_s = 0.0
+        if not is_resolved:
+            self.recipe, step_s = plan.settle_arithmetic(self.recipe, ground)
+        part = can_cache(feed, model, self.recipe)
+        if part is not None:
+            with threads(self.recipe.loop.threads):
+                model.to(self.device)
+                feed = cache_features(
+                    feed, model, part, self.recipe, device=self.device, folder=self.run.path, progress=self.progress
+                )
+                model.to("cpu")
+        if not is_resolved:
+            ground = replace(ground, feed=feed)
+            if self.recipe.loop.steps is None and (self.recipe.loop.minutes is not None or part is not None):
+                step_s = plan.measure_step(self.recipe, ground)
+            self._settle_length(ground, step_s)
+        return feed
+
+    def _settle_length(self, ground: plan.Ground, step_s: float) -> None:
+        resolved = plan.settle_length(
+            self.recipe,
+            n_items=len(ground.feed.items.row),
+            n_validation=0 if self.validation is None else len(self.validation),
+            step_s=step_s,
+            spent_s=time.monotonic() - self.began,
+            n_bytes=plan.checkpoint_bytes(ground.model, self.recipe),
+        )
+        self.recipe = self.world.tell(resolved)
+        if self.world.is_first:
+            self.run.write_recipe(self.recipe)
+        loop = self.recipe.loop
+        about = f", about {loop.steps * step_s:.0f} s" if loop.steps and step_s else ""
+        self.progress.say(f"Training for {loop.steps} steps of {loop.batch_size} rows{about}.")
+
+    def _begin(self, feed: Feed, saved: Saved | None) -> None:
+        """Everything that changes from step to step, new or as it was saved."""
+        loop = self.recipe.loop
+        self.sampler = Sampler(feed.items, seed=loop.seed, batch_size=loop.batch_size, sampling=loop.sampling)
+        self.watch = Watch(feed, device=self.device, world=self.world, lr=self.recipe.optim.lr)
+        self.steps = loop.steps or 1
+        self.log_every = max(1, min(MOST_STEPS_PER_LOG, self.steps // LOGS_PER_RUN))
+        self.sums: Tensor | None = None
+        self.norm = torch.zeros((), device=self.device)
+        if saved is not None:
+            self.place = saved.place
+            self.last_saved = saved.place.step
+            if self.engine.average is not None and saved.average is not None:
+                load_weights(self.engine.average.model, saved.average, saved.folder)
+            copy_state(self._optimizer_state(), saved.state, saved.folder)
+            self.sums = saved.state["running/sums"].to(self.device) if "running/sums" in saved.state else None
+            self.norm.copy_(saved.state["running/norm"])
+            self.progress.say(f"Going on from step {self.place.step} of {self.steps}.")
+        self.seconds_before = self.place.seconds
+        self.tracker.begin(self.place.step)
+
+    # --- the steps ----------------------------------------------------------------------------------------------------
+
+    def _steps(self, interrupt: Interrupt) -> Fitted:
+        self.started = time.monotonic()
+        engine, draw, watch, steps = self.engine, self.sampler.draw, self.watch, self.steps
+        loop = self.recipe.loop
+        evaluate_every, save_every = loop.evaluate_every or steps, loop.save_every or steps
+        branch = round(loop.branch_at * steps)
+        with self.progress.bar("Training", steps, start=self.place.step) as bar:
+            self._drawn, self._drawn_at = self.place.step, self.started
+            for step in range(self.place.step, steps):
+                taken = engine.advance(step, draw(step))
+                watch.look(step, taken, last_saved=self.last_saved)
+                self._add(taken)
+                done = self.place.step = step + 1
+                is_last = done == steps
+                if done % self.log_every == 0 or is_last:
+                    self._log(taken.names, bar)
+                is_better = (done % evaluate_every == 0 or is_last) and self._validate()
+                is_early = bool(loop.patience) and self.place.stale >= loop.patience
+                is_asked = self._is_asked(interrupt, done)
+                if is_better or is_last or is_early or is_asked or done == branch or done % save_every == 0:
+                    self.place.is_complete = is_last or is_early
+                    self._save(is_best=is_better or self.validation is None, is_branch=done == branch)
+                if is_last or is_early or is_asked:
+                    return self._end(is_last=is_last, is_early=is_early)
+        raise AssertionError("the last step returns")
+
+    def _is_asked(self, interrupt: Interrupt, done: int) -> bool:
+        """Whether to stop; several processes agree on it only now and then, since each agreement costs a message."""
+        if self.world.size == 1:
+            return interrupt.is_asked
+        return done % self.log_every == 0 and self.world.any(interrupt.is_asked)
+
+    def _add(self, taken: Taken) -> None:
+        self.sums = taken.sums.clone() if self.sums is None else self.sums.add_(taken.sums)
+        self.norm.add_(taken.norm)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _log(self, names: list[str], bar: Bar) -> None:
+        """Mean losses and norm since the last time; the only place in the loop that waits for the device."""
+        assert self.sums is not None
+        n = len(names)
+        sums = self.sums.tolist()
+        values = {name: sums[k] / max(sums[n + k], 1e-12) for k, name in enumerate(names)}
+        if n > 1:
+            values["loss"] = sum(values.values())
+        since = self.place.step - (self.place.step - 1) // self.log_every * self.log_every
+        values["grad_norm"] = self.norm.item() / since
+        values["lr"] = rate(self.recipe.optim, self.place.step - 1, self.steps)
+        self.tracker.add(self.place.step, "train", values, self._seconds())
+        self.tracker.flush_now_and_then()
+        self.sums = None
+        self.norm.zero_()
+        now = time.monotonic()
+        moved = self.place.step - self._drawn
+        rows_s = moved * self.recipe.loop.batch_size / max(now - self._drawn_at, 1e-9)
+        self._drawn, self._drawn_at = self.place.step, now
+        bar.advance(moved, f"loss {next(iter(values.values())):.4f}, {rows_s:,.0f} rows/s")
+
+    def _validate(self) -> bool:
+        """Judge the model on the validation table. Returns whether it is the best so far; processes agree."""
+        if self.validation is None:
+            return False
+        values = self.world.tell(self._judged() if self.world.is_first else None)
+        assert values is not None
+        name, value = next(iter(values.items()))
+        from ouvroir.evaluation.metrics import is_higher_better
+
+        self.tracker.add(self.place.step, "validation", values, self._seconds())
+        sign = 1 if is_higher_better(name) else -1
+        place = self.place
+        before = None if place.best_value is None else (sign * place.best_value, -(place.best_loss or 0.0))
+        if before is not None and (sign * value, -values["loss"]) <= before:
+            place.stale += 1
+            return False
+        place.best_step, place.best_value, place.best_loss, place.stale = place.step, value, values["loss"], 0
+        return True
+
+    def _judged(self) -> dict[str, float]:
+        """Metrics on the validation table, the deciding one first; loss per item among them."""
+        from ouvroir.evaluation.evaluate import evaluate
+        from ouvroir.evaluation.metrics import applies, score
+
+        assert self.validation is not None
+        answers = evaluate(
+            self.task, self.engine.judged(), self.processor, self.recipe, self.validation, device=self.device
+        )
+        set_training(self.engine.model, self.engine.parts)
+        names = [name for name in self.task.metrics_for(self.processor) if applies(name, answers)]
+        values = {name: score(name, answers) for name in names}
+        return {**values, "loss": float(answers.loss.sum() / max(1, answers.n_items.sum()))}
+
+    # --- saving and ending --------------------------------------------------------------------------------------------
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        return {f"optimizer/{name}": tensor for name, tensor in self.engine.optimizer.state().items()}
+
+    def _save(self, *, is_best: bool, is_branch: bool) -> None:
+        """Write a checkpoint, the measurements so far before it: what is resumed is never ahead of what is told."""
+        self.watch.require_finite([param.detach() for param in self.engine.params], last_saved=self.last_saved)
+        self.place.seconds = self._seconds()
+        if self.validation is None:
+            self.place.best_step = self.place.step
+        self.last_saved = self.place.step
+        if not self.world.is_first:
+            return
+        self.tracker.flush(sync=True)
+        running = {"running/norm": self.norm} | ({} if self.sums is None else {"running/sums": self.sums})
+        average = self.engine.average
+        self.checkpoints.save(
+            self.place,
+            recipe=self.recipe,
+            processor=self.processor,
+            weights=self.engine.model.state_dict(),
+            average=None if average is None else self.engine.judged().state_dict(),
+            state={**self._optimizer_state(), **running},
+            is_best=is_best,
+            is_branch=is_branch,
+        )
+
+    def _end(self, *, is_last: bool, is_early: bool) -> Fitted:
+        self.tracker.close()
+        done = self.place.step
+        if not (is_last or is_early):
+            sentence = (
+                f"Stopped after step {done} of {self.steps}. `ouvroir train --resume {self.run.path}` goes on "
+                "to the same result."
+            )
+            self.progress.say(sentence)
+            if self.world.is_first:
+                self.run.set_status("stopped", sentence)
+            return self._fitted("interrupted")
+        if not is_last:
+            self.progress.say(f"Stopped early at step {done}: no gain on validation since step {self.place.best_step}.")
+        if self.world.is_first:
+            self.run.set_status("finished", f"Trained for {done} steps.")
+        return self._fitted("finished" if is_last else "early")
+
+    def _fitted(self, stopped: Literal["finished", "early", "interrupted"]) -> Fitted:
+        place = self.place
+        return Fitted(self.recipe, place.step, place.seconds, place.best_step, stopped)

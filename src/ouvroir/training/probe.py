@@ -1,0 +1,239 @@
+"""A short measurement before step 1: which arithmetic, layout and number of threads make real steps fastest here.
+
+Candidates are tried on copies of the model and one real batch, about two seconds in all. What was found is kept in the
+home folder for this machine, model and batch, so that the next start does not measure again. A resumed run never does.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ouvroir.errors import DiskFull
+from ouvroir.files import home, write_json
+from ouvroir.recipe import Recipe
+from ouvroir.training.device import has_bf16, n_cores, synchronise, threads
+from ouvroir.training.distributed import Share, World
+from ouvroir.training.step import Engine, Feed
+
+if TYPE_CHECKING:
+    from ouvroir.progress import Progress
+    from ouvroir.task import Task
+
+CANDIDATE_S = 0.35
+"""Time for one candidate."""
+LONG_STEP_S = 0.4
+"""Candidates are compared on fewer rows when a step takes longer than this."""
+GAIN = 1.05
+BF16_GAIN = 1.1
+"""How much faster a candidate must be to be taken; more for bf16, which also changes results."""
+AGREEMENT = 0.02
+"""Largest relative difference of the first loss between bf16 and fp32."""
+
+MakeEngine = Callable[[Recipe, World, Share], Engine]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured: settings, seconds of one step (rough), and milliseconds of each candidate."""
+
+    precision: str
+    layout: str
+    threads: int
+    micro_batch: int | None = None
+    activation_checkpointing: bool = False
+    step_s: float = 0.0
+    candidates_ms: dict[str, float] = field(default_factory=dict)
+
+    def applied(self, recipe: Recipe) -> Recipe:
+        """The recipe with these settings."""
+        return recipe.replace(
+            "loop",
+            precision=self.precision,
+            layout=self.layout,
+            threads=self.threads,
+            micro_batch=self.micro_batch,
+            activation_checkpointing=self.activation_checkpointing,
+        )
+
+
+def engine_maker(task: Task, model: nn.Module, feed: Feed, device: str) -> MakeEngine:
+    """A function that gives an engine on a copy of `model`, which is on the CPU and stays as it is."""
+
+    def make(recipe: Recipe, world: World, share: Share) -> Engine:
+        return Engine(task, copy.deepcopy(model), recipe, feed, device=device, world=world, share=share)
+
+    return make
+
+
+def signature(model: nn.Module, recipe: Recipe, feed: Feed, device: str, world: World) -> str:
+    """What a finding holds for: machine, device, processes, model, kind of batch and the settings that change a step."""
+    batch = feed.batch(np.zeros(1, dtype=np.int64), "cpu")
+    shapes = {name: [str(value.dtype), *value.shape] for name, value in batch.items() if hasattr(value, "dtype")}
+    loop = asdict(recipe.loop)
+    for name in (
+        "steps",
+        "epochs",
+        "minutes",
+        "evaluate_every",
+        "save_every",
+        "branch_at",
+        "patience",
+        "seed",
+        "sampling",
+    ):
+        loop.pop(name)
+    longest = 0 if feed.items.length is None else int(feed.items.length.max())
+    learning = [[name, *param.shape, param.requires_grad] for name, param in model.named_parameters()]
+    described = [_machine(device), world.size, repr(model), learning, shapes, longest, loop, recipe.optim.name]
+    described += [recipe.optim.ema > 0, recipe.options]
+    text = json.dumps(described, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
+
+
+def _machine(device: str) -> list[Any]:
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor_name()
+    # torch.get_num_threads and not the number of cores: OMP_NUM_THREADS is the user's word
+    return [name, n_cores(), torch.get_num_threads(), torch.__version__, device.partition(":")[0]]
+
+
+def _processor_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def recall(key: str) -> Finding | None:
+    """What an earlier start found for `key`; None when there is nothing or it cannot be read."""
+    try:
+        return Finding(**json.loads((home() / "probes" / f"{key}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def remember(key: str, finding: Finding) -> None:
+    """Keep a finding for the next start; without room for it, the next start measures again."""
+    try:
+        write_json(home() / "probes" / f"{key}.json", asdict(finding))
+    except (OSError, DiskFull):
+        return
+
+
+def probe(
+    recipe: Recipe,
+    model: nn.Module,
+    make: MakeEngine,
+    places: np.ndarray,
+    *,
+    share: Share,
+    device: str,
+    world: World,
+    progress: Progress,
+) -> Finding:
+    """Settle what the recipe leaves to `auto`: threads first, then arithmetic, then layout, each the better of two."""
+    trial = _Trial(make, places, share, device)
+    has_kernels = any(param.ndim in {4, 5} for param in model.parameters())
+    loop = recipe.loop
+    best = recipe.replace(
+        "loop",
+        precision="fp32" if loop.precision == "auto" else loop.precision,
+        layout="contiguous" if loop.layout == "auto" else loop.layout,
+        threads=loop.threads or most_threads(world, is_exact=loop.exact),
+    )
+    rivals: list[tuple[float, dict[str, Any]]] = []
+    if not loop.threads and best.loop.threads > 1 and device == "cpu":
+        rivals.append((GAIN, {"threads": 1}))
+    if loop.precision == "auto" and has_bf16(device):
+        rivals.append((BF16_GAIN, {"precision": "bf16"}))
+    if loop.layout == "auto" and has_kernels:
+        rivals.append((GAIN, {"layout": "channels_last"}))
+    if not rivals:
+        return Finding(best.loop.precision, best.loop.layout, best.loop.threads)
+    fastest, loss = trial.time(best)
+    for gain, changes in rivals:
+        rival = best.replace("loop", **changes)
+        seconds, rival_loss = trial.time(rival)
+        is_true = abs(rival_loss - loss) <= AGREEMENT * abs(loss) + 1e-3
+        if seconds * gain < fastest and is_true:
+            best, fastest = rival, seconds
+    finding = Finding(best.loop.precision, best.loop.layout, best.loop.threads, candidates_ms=trial.times_ms)
+    _say(finding, progress, device)
+    return finding
+
+
+def most_threads(world: World, *, is_exact: bool) -> int:
+    """Threads that one process may use: its share of the cores, no more than OMP_NUM_THREADS, one with loop.exact."""
+    return 1 if is_exact else max(1, min(torch.get_num_threads(), n_cores() // world.local_size))
+
+
+class _Trial:
+    """Times candidates on one batch."""
+
+    def __init__(self, make: MakeEngine, places: np.ndarray, share: Share, device: str) -> None:
+        self.make, self.places, self.share, self.device = make, places, share, device
+        self.times_ms: dict[str, float] = {}
+
+    def time(self, recipe: Recipe) -> tuple[float, float]:
+        """Seconds of one step and the loss before any step."""
+        with threads(recipe.loop.threads):
+            engine = self.make(recipe, World(device=self.device), self.share)
+            start = time.perf_counter()
+            taken = engine.advance(0, self.places)
+            names = len(taken.names)
+            loss = (taken.sums[:names] / taken.sums[names:]).sum().item()
+            if time.perf_counter() - start > LONG_STEP_S and not self.times_ms:
+                self._shorten(time.perf_counter() - start)
+                engine = self.make(recipe, World(device=self.device), self.share)
+                engine.advance(0, self.places)
+            seconds = time_steps(lambda step: engine.advance(step, self.places), CANDIDATE_S, device=self.device)
+        loop = recipe.loop
+        self.times_ms[f"{loop.precision} {loop.layout} threads={loop.threads}"] = round(1000 * seconds, 3)
+        return seconds, loss
+
+    def _shorten(self, step_s: float) -> None:
+        """Compare on fewer rows: whole virtual shards, as many as pass in about the time for a candidate."""
+        rows = self.share.last - self.share.first
+        size = self.share.shard_size
+        kept = max(size, int(rows * LONG_STEP_S / 2 / step_s) // size * size)
+        self.share = replace(self.share, last=min(self.share.last, self.share.first + kept))
+
+
+def time_steps(step: Callable[[int], object], seconds: float, *, device: str) -> float:
+    """Median seconds of calls of `step(number)` within about `seconds`, two calls at least."""
+    found: list[float] = []
+    start = time.perf_counter()
+    number = 1
+    while len(found) < 2 or time.perf_counter() - start < seconds:
+        before = time.perf_counter()
+        step(number)
+        synchronise(device)
+        found.append(time.perf_counter() - before)
+        number += 1
+    return float(np.median(found))
+
+
+def _say(finding: Finding, progress: Progress, device: str) -> None:
+    others = ", ".join(f"{name}: {ms:.3g} ms" for name, ms in finding.candidates_ms.items())
+    words = f"{finding.precision}, {finding.layout}"
+    if device == "cpu":
+        words += f", {finding.threads} thread{'s' if finding.threads > 1 else ''}"
+    progress.say(f"Chosen by measuring real steps: {words} ({others}).")
