@@ -182,3 +182,11 @@ def test_workers_need_no_torch():
 def test_no_junk_drawers():
     names = {path.stem for path in modules()}
     assert not names & {"utils", "util", "common", "helpers", "misc"}
+
+
+def test_a_verb_stays_a_function_when_its_module_is_loaded():
+    code = "import importlib, ouvroir, pathlib\n"
+    code += "names = [path.stem for path in pathlib.Path(ouvroir.__file__).parent.glob('*.py')]\n"
+    code += "[importlib.import_module(f'ouvroir.{name}') for name in names if name in ouvroir.__all__]\n"
+    code += "assert all(callable(getattr(ouvroir, name)) for name in ouvroir.__all__)"
+    loaded_by(code)

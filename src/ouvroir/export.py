@@ -272,8 +272,10 @@ def _write_onnx(opened: _Model, folder: Path) -> Path:
             dynamic_shapes=(tuple({0: batch} for _ in inputs),),
         )
         assert program is not None
+        for name, value in _facts(opened).items():  # inside the file itself, so that it can travel alone
+            program.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
+        program.model.producer_name, program.model.producer_version = "ouvroir", __version__
         program.save(str(path))
-    _add_metadata(opened, path)
     return path
 
 
@@ -309,20 +311,6 @@ def _quiet_exporter() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _add_metadata(opened: _Model, path: Path) -> None:
-    """The same facts as in export.json, inside the file itself, so that it can travel alone."""
-    import onnx
-
-    graph = onnx.load(str(path), load_external_data=False)
-    facts = _facts(opened)
-    onnx.helper.set_model_props(
-        graph, {name: value if isinstance(value, str) else json.dumps(value) for name, value in facts.items()}
-    )
-    graph.producer_name, graph.producer_version = "ouvroir", __version__
-    with disk_errors(path):
-        onnx.save(graph, str(path))
 
 
 def _write_hf(opened: _Model, folder: Path) -> Path:
@@ -410,9 +398,9 @@ def _read_pth(opened: _Model, file: Path) -> nn.Module:
 
     import torch
 
-    from ouvroir.training.checkpoint import build_empty
+    from ouvroir.training.checkpoint import empty_model
 
-    model = build_empty(opened.task, opened.recipe, opened.processor)
+    model = empty_model(opened.task, opened.processor, opened.recipe)
     try:
         model.load_state_dict(torch.load(file, weights_only=True), strict=True)
     except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:

@@ -165,9 +165,8 @@ def require_same(
         raise ExportError(f"{who} gives answers of another shape than the model.")
     differences = np.abs(found.astype(np.float64) - wanted).max(axis=1)
     is_off = ~(differences <= tolerance)  # also where it is not a number
-    sums_to_one = bool(np.allclose(wanted.sum(axis=1), 1, atol=1e-3))
     is_flipped = found.argmax(axis=1) != wanted.argmax(axis=1)
-    if not sums_to_one:  # several labels at once: each has its own yes or no
+    if not np.allclose(wanted.sum(axis=1), 1, atol=1e-3):  # several labels at once: each has its own yes or no
         is_flipped = ((found >= 0.5) != (wanted >= 0.5)).any(axis=1)
     bad = np.flatnonzero(is_off | is_flipped)
     if len(bad):

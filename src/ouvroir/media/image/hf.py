@@ -1,0 +1,107 @@
+"""Writing a picture classifier as the folder that the transformers library loads, and reading it back.
+
+Only what transformers knows can be written so: a ResNet whose head is one linear layer. Our own network, and heads with
+hidden layers, have no class there; the errors say so and name what to do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from ouvroir.errors import ExportError, UsageError
+from ouvroir.files import write_json
+from ouvroir.media.image.models import ConceptualImageModel
+from ouvroir.media.image.pretrained import _KeptStatistics, _transformers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ouvroir.media.image.processor import ImageProcessor
+    from ouvroir.task import Batch
+
+BILINEAR = 2  # PIL's number for it, which preprocessor_config.json uses
+_INSTEAD = "Use --to onnx to run it without Ouvroir, or --to pth for the weights."
+
+
+def write_hf(network: ConceptualImageModel, processor: ImageProcessor, folder: Path) -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json. Raises UsageError when transformers has no class."""
+    _require_expressible(network, processor)
+    assert processor.backbone is not None
+    transformers = _transformers()
+    names = dict(enumerate(processor.labels))
+    config = transformers.ResNetConfig(
+        **processor.backbone["config"],
+        id2label=names,
+        label2id={label: number for number, label in names.items()},
+        problem_type="multi_label_classification" if processor.is_multi_label else "single_label_classification",
+    )
+    model = transformers.ResNetForImageClassification(config)
+    _copy(network.body["stem"], model.resnet.embedder)
+    for number, stage in enumerate(model.resnet.encoder.stages, start=1):
+        _copy(network.body[f"stage{number}"], stage)
+    model.classifier[1].load_state_dict(network.head.out.state_dict())
+    model.eval().save_pretrained(folder)
+    write_json(folder / "preprocessor_config.json", _preprocessing(processor))
+
+
+def read_hf(folder: Path, processor: ImageProcessor) -> Callable[[Batch], Tensor]:
+    """The folder as transformers reads it: from `pixel_values` (B, 3, H, W) uint8 to logits (B, K) float32."""
+    import torch
+
+    transformers = _transformers()
+    try:
+        model = transformers.AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ExportError(f"transformers cannot read the exported folder: {error}.") from error
+    found = tuple(model.config.id2label[number] for number in range(model.config.num_labels))
+    if found != processor.labels:
+        raise ExportError(f"The exported folder names other labels: {', '.join(found[:10])}.")
+    pixels = _preprocessing(processor)
+    mean = torch.tensor(pixels["image_mean"])[:, None, None]
+    std = torch.tensor(pixels["image_std"])[:, None, None]
+
+    def forward(batch: Batch) -> Tensor:
+        logits: Tensor = model(pixel_values=(batch["pixel_values"].float() / 255 - mean) / std).logits
+        return logits.float()
+
+    return forward
+
+
+def _require_expressible(network: ConceptualImageModel, processor: ImageProcessor) -> None:
+    if processor.backbone is None:
+        raise UsageError(
+            "This model is Ouvroir's own network (options.backbone is compact), which transformers has no class for. "
+            f"{_INSTEAD}"
+        )
+    if len(network.head.hidden) or not isinstance(network.head.norm, nn.Identity):
+        raise UsageError(
+            "The body of this model is a ResNet that transformers knows, but its head has a normalisation and hidden "
+            "layers, and ResNetForImageClassification has room for one linear layer only. "
+            f"{_INSTEAD}"
+        )
+
+
+def _preprocessing(processor: ImageProcessor) -> dict[str, Any]:
+    assert processor.backbone is not None
+    edge = processor.storage_px
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": edge, "width": edge},
+        "resample": BILINEAR,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(processor.backbone["image_mean"]),
+        "image_std": list(processor.backbone["image_std"]),
+    }
+
+
+def _copy(source: nn.Module, target: nn.Module) -> None:
+    inner = source.inner if isinstance(source, _KeptStatistics) else source
+    assert isinstance(inner, nn.Module)
+    target.load_state_dict(inner.state_dict())

@@ -1,0 +1,213 @@
+import importlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ouvroir import bundle as bundles
+from ouvroir.errors import CheckpointError, ExportError, MissingExtra, UsageError
+from toy_run import make_run
+from toy_task import Numbers
+
+exporting = importlib.import_module("ouvroir.export")  # the package also has a function of this name
+export = exporting.export
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def run(tmp_path, home):
+    run, manifest = make_run(tmp_path)
+    bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle)
+    return run
+
+
+class Said:
+    """Progress that remembers its sentences."""
+
+    def __init__(self):
+        self.text = ""
+
+    def say(self, text):
+        self.text += text + "\n"
+
+
+def test_pth_is_a_state_dict_without_code(run):
+    result = export(run.path, "pth")
+    assert result.path == str(run.path / "export" / "pth" / "model.pth")
+    assert (result.n_items, result.items, result.largest_difference) == (30, "held-out rows", 0.0)
+    state = torch.load(result.path, weights_only=True)
+    note = json.loads((run.path / "export" / "pth" / "export.json").read_text())
+    assert note["labels"] == ["large", "small", "wide"]
+    assert note["inputs"] == {"facts": {"dtype": "float32", "shape": ["batch", 4]}}
+    assert note["probabilities"] == "softmax(logits)"
+    assert note["gate"]["n_items"] == 30
+    facts = torch.tensor([[1.0, 2.0, 3.0, -1.0]])
+    hidden = torch.tanh((facts - state["mean"]) / state["std"] @ state["body.weight"].T + state["body.bias"])
+    by_hand = hidden @ state["head.weight"].T + state["head.bias"]
+    _, model, _, _ = bundles.load_bundle(run.bundle).open_model()
+    assert torch.allclose(model(facts), by_hand, atol=1e-5)
+
+
+def test_onnx_runs_elsewhere_with_any_number_of_rows(run):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    said = Said()
+    result = export(run.path, "onnx", progress=said)
+    assert result.largest_difference < exporting.TOLERANCE["onnx"]
+    assert "answers like the model on all 30 held-out rows" in said.text
+    session = onnxruntime.InferenceSession(result.path)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["labels"]) == ["large", "small", "wide"]
+    _, model, _, _ = bundles.load_bundle(run.bundle).open_model()
+    for n_rows in (1, 3, 70):
+        facts = torch.randn(n_rows, 4, generator=torch.Generator().manual_seed(n_rows))
+        logits, probabilities = session.run(["logits", "probabilities"], {"facts": facts.numpy()})
+        assert np.allclose(logits, model(facts).detach(), atol=1e-5)
+        assert np.allclose(probabilities, model(facts).softmax(1).detach(), atol=1e-5)
+
+
+def test_a_bundle_alone_can_be_exported(run, tmp_path):
+    moved = tmp_path / "travelled" / "final_model"
+    shutil.copytree(run.bundle, moved)
+    shutil.rmtree(run.path)
+    shutil.rmtree(tmp_path / "numbers")
+    said = Said()
+    result = export(moved, "pth", progress=said)
+    assert result.path == str(tmp_path / "travelled" / "export" / "pth" / "model.pth")
+    assert result.n_items == 30
+    assert "cannot be read here" in said.text
+
+
+def test_an_unfinished_run_exports_its_best_checkpoint(tmp_path, home):
+    run, _ = make_run(tmp_path)
+    assert export(run.name, "pth", runs=run.path.parent).n_items == 30
+
+
+def test_nothing_to_prove_with_is_an_error(run, tmp_path):
+    shutil.rmtree(tmp_path / "numbers")
+    (run.bundle / bundles.CHECK_ITEMS).unlink()
+    with pytest.raises(ExportError, match="nothing to prove the export with"):
+        export(run.path, "pth")
+    assert not (run.path / "export").exists()
+
+
+# ---------------------------------------------------------------- the gate
+
+
+def break_weights(scale):
+    """A writer that writes the state dict with one layer changed."""
+
+    def write(opened, folder):
+        state = {name: tensor.clone() for name, tensor in opened.model.state_dict().items()}
+        state["head.bias"] = state["head.bias"] + scale * torch.tensor([1.0, -1.0, 0.5])
+        torch.save(state, folder / "model.pth")
+        return folder / "model.pth"
+
+    return write
+
+
+@pytest.mark.parametrize(("scale", "words"), [(50.0, "another label"), (1e-3, "more than 1e-05 off")])
+def test_a_broken_export_is_caught_and_never_gets_its_name(run, monkeypatch, scale, words):
+    monkeypatch.setitem(exporting._WRITERS, "pth", break_weights(scale))
+    with pytest.raises(ExportError, match=words) as caught:
+        export(run.path, "pth")
+    assert ".txt" in str(caught.value)  # rows are named
+    assert not (run.path / "export" / "pth").exists()
+    assert (run.path / "export" / "pth.failed" / "model.pth").is_file()
+    assert str(run.path / "export" / "pth.failed") in str(caught.value)
+    assert {path.name for path in (run.path / "export").iterdir()} == {"pth.failed"}
+
+
+def test_a_failure_leaves_the_earlier_export_in_place(run, monkeypatch):
+    good = export(run.path, "pth")
+    before = bundles.hash_files(run.path / "export" / "pth")
+    monkeypatch.setitem(exporting._WRITERS, "pth", break_weights(50.0))
+    for _ in range(2):  # also when an earlier failure lies there
+        with pytest.raises(ExportError):
+            export(run.path, "pth")
+    assert bundles.hash_files(run.path / "export" / "pth") == before
+    monkeypatch.undo()
+    monkeypatch.setenv("OUVROIR_HOME", str(run.path.parent.parent / "home"))
+    assert export(run.path, "pth").path == good.path
+
+
+def test_a_broken_onnx_graph_is_caught(run, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    whole = exporting._with_probabilities
+
+    def forgets_to_normalise(model, activation):
+        model.mean.zero_()
+        return whole(model, activation)
+
+    original = exporting._write_onnx
+
+    def write(opened, folder):
+        kept = opened.model.mean.clone()
+        path = original(opened, folder)
+        opened.model.mean.copy_(kept)
+        return path
+
+    monkeypatch.setattr(exporting, "_with_probabilities", forgets_to_normalise)
+    monkeypatch.setitem(exporting._WRITERS, "onnx", write)
+    with pytest.raises(ExportError, match="does not answer as the trained model did"):
+        export(run.path, "onnx")
+    assert not (run.path / "export" / "onnx").exists()
+
+
+def test_a_file_that_is_no_number_anywhere_is_caught(run, monkeypatch):
+    monkeypatch.setitem(exporting._WRITERS, "pth", break_weights(float("nan")))
+    with pytest.raises(ExportError):
+        export(run.path, "pth")
+
+
+def test_a_file_that_does_not_load_is_caught(run, monkeypatch):
+    def write(opened, folder):
+        torch.save({"head.bias": torch.zeros(3)}, folder / "model.pth")
+        return folder / "model.pth"
+
+    monkeypatch.setitem(exporting._WRITERS, "pth", write)
+    with pytest.raises(ExportError, match="does not load"):
+        export(run.path, "pth")
+
+
+def test_a_model_that_no_longer_answers_as_its_bundle_says_is_caught(run, monkeypatch):
+    step = Numbers.step
+
+    def other_step(self, model, batch, recipe, *, rng, training):
+        output = step(self, model, batch, recipe, rng=rng, training=training)
+        return type(output)(losses=output.losses, outputs=-output.outputs)
+
+    monkeypatch.setattr(Numbers, "step", other_step)
+    with pytest.raises(ExportError, match="The model itself"):
+        export(run.path, "pth")
+
+
+# ---------------------------------------------------------------- wrong calls
+
+
+def test_wrong_calls(run, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="There are: onnx, pth, hf"):
+        export(run.path, "tflite")
+    with pytest.raises(UsageError, match="no architecture of the transformers library"):
+        export(run.path, "hf")
+    (tmp_path / "mine" / "pth").mkdir(parents=True)
+    (tmp_path / "mine" / "pth" / "thesis.txt").write_text("x")
+    with pytest.raises(UsageError, match="not written by an export"):
+        export(run.path, "pth", tmp_path / "mine")
+    assert (tmp_path / "mine" / "pth" / "thesis.txt").exists()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"ouvroir\[export\]"):
+        export(run.path, "onnx")
+
+
+def test_a_damaged_bundle_is_not_exported(run):
+    path = run.bundle / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-2] + b"xx")
+    with pytest.raises(CheckpointError, match="damaged"):
+        export(run.path, "pth")

@@ -1,0 +1,200 @@
+import csv
+import io
+import json
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from ouvroir import predictor
+from ouvroir.errors import RunError, UsageError
+from ouvroir.predictor import Predictor, expand_inputs
+from ouvroir.task import Prediction
+
+TASK = "image-classification"
+CAT = Prediction(scores={"cat": 0.75, "dog": 0.25}, label="cat")
+UNSURE = Prediction(scores={"cat": 0.5, "dog": 0.5})
+BROKEN = Prediction(error="`x.png` is 0 bytes, so it cannot be decoded.")
+MANY = Prediction(scores={"red": 0.9, "round": 0.8, "old": 0.1}, labels=("red", "round"))
+
+
+@dataclass
+class Echo:
+    """Answers every input with itself; remembers how many it was given at a time."""
+
+    sizes: list = field(default_factory=list)
+    thresholds: set = field(default_factory=set)
+
+    def predict(self, model, processor, recipe, inputs, *, device, threshold):
+        self.sizes.append(len(inputs))
+        self.thresholds.add(threshold)
+        return [Prediction(error="unreadable") if item is None else Prediction(text=str(item)) for item in inputs]
+
+
+def make(task, **others):
+    return Predictor(task, model=None, processor=None, recipe=None, **others)
+
+
+def test_order_and_length_are_kept_and_an_unreadable_input_stops_nothing():
+    task = Echo()
+    found = make(task).predict(["a", None, "b", "c", "d"], batch_size=2)
+    assert [one.text for one in found] == ["a", None, "b", "c", "d"]
+    assert found[1].error == "unreadable"
+    assert task.sizes == [2, 2, 1]
+
+
+def test_a_generator_is_read_only_as_far_as_needed():
+    read = []
+
+    def endless():
+        number = 0
+        while True:
+            read.append(number)
+            yield number
+            number += 1
+
+    answers = make(Echo()).each(endless(), batch_size=10)
+    assert [next(answers).text for _ in range(15)] == [str(number) for number in range(15)]
+    assert len(read) == 20
+
+
+def test_the_threshold_of_the_bundle_can_be_overridden():
+    task = Echo()
+    answering = make(task, threshold=0.5)
+    answering.predict(["a"])
+    answering.predict(["a"], threshold=0.0)
+    assert task.thresholds == {0.5, 0.0}
+
+
+def test_wrong_calls_are_refused_at_once():
+    with pytest.raises(UsageError, match="a list"):
+        make(Echo()).each("a.png")
+    with pytest.raises(UsageError, match="batch size"):
+        make(Echo()).each([], batch_size=0)
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        make(Echo()).each([], threshold=1.5)
+    with pytest.raises(RunError, match="no run or model at `nowhere`"):
+        predictor.load("nowhere", device="cpu")
+
+
+def test_threads_share_a_predictor():
+    answering = make(Echo())
+    wrong = []
+
+    def ask(start):
+        wanted = [str(number) for number in range(start, start + 200)]
+        if [one.text for one in answering.predict(range(start, start + 200), batch_size=7)] != wanted:
+            wrong.append(start)
+
+    threads = [threading.Thread(target=ask, args=(1000 * number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+# ---------------------------------------------------------------- inputs
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.png", "a.JPG", "notes.txt", ".hidden.png", "sub/c.gif", ".git/d.png", "empty/readme.md"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def names(found, root):
+    return [name.removeprefix(f"{root}/") for name, _ in found]
+
+
+def test_folders_are_searched_in_a_stable_order(folder):
+    assert names(expand_inputs([folder], TASK), folder) == ["a.JPG", "b.png", "sub/c.gif"]
+
+
+def test_a_named_file_is_given_as_it_is_even_when_missing(folder):
+    wanted = [folder / "notes.txt", folder / "nowhere.png"]
+    assert [item for _, item in expand_inputs(wanted, TASK)] == wanted
+
+
+def test_a_folder_without_files_of_the_task_is_a_wrong_call(folder):
+    with pytest.raises(UsageError, match="no file to answer for"):
+        list(expand_inputs([folder / "empty"], TASK))
+
+
+def test_links_to_folders_are_not_followed_round_and_round(folder):
+    (folder / "sub" / "loop").symlink_to(folder)
+    assert len(list(expand_inputs([folder], TASK))) == 3
+
+
+def test_standard_input_gives_paths(folder):
+    many = [f"{folder}/é{number:05d}.png" for number in range(500)]  # longer than one read
+    text = "\r\n".join([str(folder / "sub"), "", *many]).encode()
+    found = names(expand_inputs(["-"], TASK, stdin=io.BytesIO(text)), folder)
+    assert found == ["sub/c.gif", *(name.removeprefix(f"{folder}/") for name in many)]
+
+
+def test_standard_input_gives_the_content_of_one_item():
+    content = b"\x89PNG\r\n\x1a\n\0\0" + b"\xff" * 10_000
+    assert list(expand_inputs(["-"], TASK, stdin=io.BytesIO(content))) == [("-", content)]
+
+
+def test_empty_standard_input_is_a_wrong_call():
+    with pytest.raises(UsageError, match="empty"):
+        list(expand_inputs(["-"], TASK, stdin=io.BytesIO(b"")))
+    with pytest.raises(UsageError, match="there is none"):
+        list(expand_inputs(["-"], TASK))
+
+
+# ---------------------------------------------------------------- answers as text
+
+NAMED = [("a,b.png", CAT), ("u.png", UNSURE), ("x.png", BROKEN)]
+
+
+def test_csv_reads_back():
+    rows = list(csv.DictReader(io.StringIO("".join(predictor.as_csv(NAMED, ["cat", "dog"])))))
+    assert rows[0] == {
+        "input": "a,b.png",
+        "label": "cat",
+        "score": "0.750000",
+        "error": "",
+        "cat": "0.750000",
+        "dog": "0.250000",
+    }
+    assert rows[1]["label"] == "(none of these)"
+    assert rows[2]["error"] == BROKEN.error
+    assert rows[2]["score"] == rows[2]["cat"] == rows[2]["label"] == ""
+
+
+def test_csv_keeps_labels_apart_from_its_own_columns():
+    header = "".join(predictor.as_csv([], ["label", "other"])).strip()
+    assert header == "input,label,score,error,score:label,other"
+
+
+def test_json_and_json_lines_agree():
+    whole = json.loads("".join(predictor.as_json(NAMED)))
+    lines = [json.loads(line) for line in "".join(predictor.as_jsonl(NAMED)).splitlines()]
+    assert whole == lines
+    assert whole[0] == {"input": "a,b.png", "label": "cat", "score": 0.75, "scores": {"cat": 0.75, "dog": 0.25}}
+    assert whole[1]["label"] is None
+    assert whole[2] == {"input": "x.png", "error": BROKEN.error}
+    assert json.loads("".join(predictor.as_json([]))) == []
+
+
+def test_several_labels():
+    assert predictor.as_dict("m.png", MANY)["labels"] == ["red", "round"]
+    assert "red|round" in "".join(predictor.as_csv([("m.png", MANY)], ["red", "round", "old"]))
+
+
+def test_table_lines_are_for_people():
+    lines = list(predictor.as_table(NAMED))
+    assert lines[0].split("\t") == ["a,b.png", "cat", "cat 75.0%, dog 25.0%\n"]
+    assert "(none of these)" in lines[1]
+    assert BROKEN.error in lines[2]
+
+
+def test_every_writer_takes_the_same_arguments():
+    for write in predictor.WRITERS.values():
+        assert "x.png" in "".join(write(NAMED, ["cat", "dog"]))

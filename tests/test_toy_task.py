@@ -1,0 +1,89 @@
+"""A task from outside the package goes through everything without a line changed in shared code."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import toy_task
+from ouvroir import api
+from ouvroir.media import find_task
+from ouvroir.task import Task
+
+HERE = str(Path(__file__).parent)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([HERE, *filter(None, [os.environ.get("PYTHONPATH")])])
+    )  # for workers
+    monkeypatch.chdir(tmp_path)
+    assert HERE in sys.path
+    toy_task.write_data(tmp_path / "numbers", 40)
+    return tmp_path
+
+
+@pytest.fixture
+def run(place):
+    return api.train("numbers", task=toy_task.NAME, device="cpu", workers=1, settings={"loop.steps": "120"})
+
+
+def test_it_keeps_the_protocol():
+    assert isinstance(find_task(toy_task.NAME), Task)
+
+
+def test_check_accounts_for_every_file(place):
+    (place / "numbers" / "small" / "words.txt").write_text("one two three")
+    (place / "numbers" / "small" / "nothing.txt").write_text("")
+    manifest = api.check("numbers", task=toy_task.NAME, workers=1)
+    assert manifest.found == 122
+    assert len(manifest.rows) == 120
+    assert {refusal.code for refusal in manifest.refused} == {"not_numbers", "empty"}
+    assert manifest.labels == ("large", "small", "wide")
+
+
+def test_it_trains_evaluates_predicts_reports_and_exports(run, place):
+    assert run.status()["state"] == "finished"
+    judged = json.loads((run.path / "evaluation.json").read_text())["test"]
+    assert judged["accuracy"]["value"] > 0.8
+    assert judged["accuracy"]["low"] < judged["accuracy"]["value"] < judged["accuracy"]["high"]
+
+    toy_task.write_data(place / "more", 20, seed=1)
+    evaluation = api.evaluate(run.path, "more", device="cpu", workers=1)
+    assert evaluation.judgement.metrics["accuracy"].value > 0.8
+    assert len(evaluation.ids) == 60
+
+    files = sorted((place / "more").rglob("*.txt"))
+    (place / "bad.txt").write_text("no numbers")
+    found = api.predict(run.path, [*files, place / "bad.txt", place / "missing.txt"], device="cpu")
+    right = sum(one.label == path.parent.name for one, path in zip(found, files, strict=False))
+    assert right > 0.8 * len(files)
+    assert "no number" in found[-2].error
+    assert "is not there" in found[-1].error
+
+    page = api.report(run.path).read_text(encoding="utf-8")
+    assert "large" in page
+    assert "most frequent class" in page
+
+    assert api.export(run.path, "pth").largest_difference < 1e-5
+
+
+def test_the_main_job_runs_on_it(place):
+    run = api.refine("numbers", task=toy_task.NAME, device="cpu", workers=1, settings={"loop.steps": "60"})
+    assert run.status()["state"] == "finished"
+    assert (run.path / "report.html").is_file()
+    assert api.load(run.path, device="cpu").labels == ("large", "small", "wide")
+
+
+def test_it_is_fine_tuned_with_a_setting(run, place):
+    tuned = api.finetune(
+        run.path, "numbers", task=toy_task.NAME, scope="head", device="cpu", workers=1, settings={"loop.steps": "20"}
+    )
+    assert tuned.status()["state"] == "finished"
+    before, after = (api.load(one.path, device="cpu").model.state_dict() for one in (run, tuned))
+    assert before["body.weight"].equal(after["body.weight"])
+    assert not before["head.weight"].equal(after["head.weight"])
