@@ -1,0 +1,251 @@
+"""Samples per second of Ouvroir's loop beside DataLoader + PIL, Lightning and the Trainer of transformers.
+
+The same network, data, optimiser, batch size and number of threads; the probe's choice of arithmetic and layout against
+the peers' fp32 where the network is convolutional, fp32 on both sides for the MLP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks import datasets, harness, networks, plain
+from benchmarks.harness import Result, Steps
+from ouvroir.progress import QUIET
+
+ROUNDS = 5
+SECONDS = 5.0  # of one measurement
+PEERS = ("DataLoader + PIL", "Lightning", "transformers Trainer")
+TRAIN = {
+    "DataLoader + PIL": plain.train_plainly,
+    "Lightning": plain.train_with_lightning,
+    "transformers Trainer": plain.train_with_trainer,
+}
+WORKERS = (0, 2)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network on one set of pictures. `make` gives the network the peers train; `loop` what Ouvroir is told."""
+
+    name: str
+    task: str
+    make: Callable[[], nn.Module]
+    mode: str
+    px: int
+    loop: dict[str, Any]
+    least: dict[int, tuple[float, float, float]]  # batch size -> least ratio to each peer
+    warmup: int = 20
+    seconds: float = SECONDS
+    rounds: int = ROUNDS
+
+
+class Ours:
+    """Ouvroir's loop on a real pack of the folder."""
+
+    def __init__(self, case: Case, folder: Path, place: Path) -> None:
+        from ouvroir import api, workflow
+        from ouvroir.media import find_task
+        from ouvroir.recipe import Loop, Model, Optim, Recipe
+
+        self.case, self.place = case, place
+        self.task = find_task(case.task)
+        manifest = api.check(folder, task=case.task)
+        options = self.task.Options(
+            storage_px=case.px,
+            train_px=case.px,
+            colour="grey" if case.mode == "L" else "rgb",
+            label_smoothing=0.0,
+            dropout=0.0,
+        )
+        recipe = Recipe(
+            task=case.task,
+            data=replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint),
+            model=Model(preset="small"),
+            optim=Optim(lr=plain.LR, weight_decay=plain.WEIGHT_DECAY, schedule="constant", max_grad_norm=0.0, ema=0.0),
+            loop=Loop(**case.loop),
+            options=options,
+        )
+        self.recipe = recipe.with_overrides({"constants.zeta": "ordinary"})
+        self.prepared = workflow.prepare(self.task, manifest, self.recipe, workers=None, progress=QUIET)
+
+    def network(self) -> nn.Module:
+        """The same network for the peers: the case's own, or the task's."""
+        if self.case.task == "image-classification":
+            model: Any = self.task.build_model(self.recipe, self.prepared.processor)
+            return networks.Compact(model)
+        return self.case.make()
+
+    def rate(self, batch_size: int, n_steps: int) -> float:
+        """Samples per second over the steps after the warm-up, seen from outside. Keeps what the probe chose."""
+        from ouvroir.run import Run
+        from ouvroir.training.loop import fit
+
+        recipe = self.recipe.replace(
+            "loop", steps=n_steps, batch_size=batch_size, evaluate_every=n_steps, save_every=n_steps
+        )
+        run = Run.create(recipe, self.place / "runs")
+        steps = Steps(self.case.warmup)
+        fit(self.task, run, self.prepared, device="cpu", progress=harness.StepProgress(steps, "train"))
+        chosen = run.recipe().loop
+        self.recipe = self.recipe.replace(
+            "loop", precision=chosen.precision, layout=chosen.layout, threads=chosen.threads
+        )
+        return steps.rate(batch_size)
+
+
+def measure(options: harness.Options) -> Result:
+    """All cases, each against its peers by turns."""
+    result = Result(
+        name="peers",
+        title="The loop beside its peers",
+        about=(
+            "Samples per second in training, the start not counted. DataLoader + PIL opens PNG or JPEG files one at a time; "
+            "Lightning (barebones) and the Trainer (no logging, no checkpoints) get the pictures as one float tensor in "
+            "memory, which is kind to them. The MLP (784-256-128-10, MNIST) runs in fp32 on one thread on both sides; "
+            "the convolutional networks run with what Ouvroir's probe chose against fp32 with the same number of threads. "
+            "Everyone uses fused AdamW without clipping. `best of` takes the better of 0 and 2 worker processes for a "
+            "peer, and more workers means more cores; the goals are against that."
+        ),
+        seeds=[0],
+        settings={"rounds": 1 if options.is_quick else ROUNDS, "warm-up": "not counted"},
+    )
+    with harness.workplace() as place:
+        for case, folder in cases(place, is_quick=options.is_quick):
+            compare(result, case, folder, place, is_quick=options.is_quick)
+    return result
+
+
+def cases(place: Path, *, is_quick: bool) -> list[tuple[Case, Path]]:
+    """The networks with their pictures, written as files."""
+    fp32 = {"precision": "fp32", "layout": "contiguous", "threads": 1}
+    mnist = datasets.write_mnist(place / "mnist", n_train=800 if is_quick else datasets.MNIST_TRAIN)
+    small = datasets.write_clothing(place / "clothes32", px=32, n=200 if is_quick else 3000)
+    large = datasets.write_clothing(place / "clothes224", px=224, n=60 if is_quick else 500, suffix="jpg")
+    return [
+        (
+            Case(
+                "MLP",
+                "benchmarks.tasks:Mlp",
+                networks.mlp,
+                "L",
+                28,
+                fp32,
+                {64: (6, 2, 2.5), 256: (6, 1.5, 2)},
+            ),
+            mnist,
+        ),
+        (
+            Case(
+                "compact network at 32 px",
+                "image-classification",
+                networks.mlp,
+                "RGB",
+                32,
+                {},
+                {64: (2, 2, 2)},
+                warmup=3,
+            ),
+            small,
+        ),
+        (
+            Case(
+                "ResNet-18 at 224 px",
+                "benchmarks.tasks:ResNet18",
+                networks.resnet18,
+                "RGB",
+                224,
+                {},
+                {8 if is_quick else 32: (2, 2, 2)},
+                warmup=1,
+                seconds=15.0,
+                rounds=3,
+            ),
+            large,
+        ),
+    ]
+
+
+def compare(result: Result, case: Case, folder: Path, place: Path, *, is_quick: bool) -> None:
+    """One network at each of its batch sizes: choose workers and numbers of steps, then by turns."""
+    ours = Ours(case, folder, place)
+    files, labels, _ = datasets.files_of(folder)
+    pictures = plain.PilPictures(files, labels, px=case.px, mode=case.mode)
+    in_memory, rows = plain.tensors(pictures)
+    data = dict(zip(PEERS, (pictures, in_memory, rows), strict=True))
+    seconds, rounds = (0.3, 1) if is_quick else (case.seconds, case.rounds)
+    for batch_size, least in case.least.items():
+        harness.say(f"{case.name}, batch {batch_size}")
+        trial = case.warmup + (2 if is_quick else 10)
+        guess = ours.rate(batch_size, trial)
+        loop = ours.recipe.loop
+        torch.set_num_threads(loop.threads or torch.get_num_threads())
+        sides = {"Ouvroir": partial(ours.rate, batch_size, _steps(guess, batch_size, seconds, case.warmup))}
+        one_core: dict[str, float] = {}
+        for name in PEERS:
+            train = partial(_peer_rate, name, ours.network, data[name], batch_size, case.warmup, loop.threads)
+            rates = {n_workers: train(n_workers, trial) for n_workers in WORKERS}
+            best = max(rates, key=rates.__getitem__)
+            steps = _steps(rates[best], batch_size, seconds, case.warmup)
+            sides[name] = partial(train, best, steps)
+            if best:
+                one_core[name] = best
+                steps = _steps(rates[0], batch_size, seconds, case.warmup)
+                sides[f"{name}, no workers"] = partial(train, 0, steps)
+        choice = f"{loop.precision}, {loop.layout}, {loop.threads} thread{'s' * (loop.threads != 1)}"
+        _report(result, f"{case.name}, batch {batch_size}", choice, harness.alternate(sides, rounds), one_core, least)
+
+
+def _report(
+    result: Result,
+    what: str,
+    choice: str,
+    rates: dict[str, list[float]],
+    best_workers: dict[str, int],
+    least: tuple[float, float, float],
+) -> None:
+    for name, values in rates.items():
+        note = (
+            f" ({choice})" if name == "Ouvroir" else f", {best_workers[name]} workers" if name in best_workers else ""
+        )
+        result.add(f"{what}: {name}{note}", harness.Spread.of(values), "samples/s")
+    for name, goal in zip(PEERS, least, strict=True):
+        best = "best of 0 and 2 workers of " if name in best_workers else ""
+        result.add(
+            f"{what}: Ouvroir / {best}{name}", harness.ratio(rates["Ouvroir"], rates[name]), "times", at_least=goal
+        )
+        alone = f"{name}, no workers"
+        if alone in rates:
+            result.add(f"{what}: Ouvroir / {alone}", harness.ratio(rates["Ouvroir"], rates[alone]), "times")
+
+
+def _peer_rate(
+    name: str,
+    make: Callable[[], nn.Module],
+    data: Any,
+    batch_size: int,
+    warmup: int,
+    threads: int,
+    n_workers: int,
+    n: int,
+) -> float:
+    torch.set_num_threads(threads or torch.get_num_threads())
+    torch.manual_seed(0)
+    steps = Steps(warmup)
+    TRAIN[name](make(), data, batch_size, n_workers, n, steps)
+    return steps.rate(batch_size)
+
+
+def _steps(rate: float, batch_size: int, seconds: float, warmup: int) -> int:
+    """Steps that take about so many seconds after the warm-up."""
+    return warmup + max(5, round(rate * seconds / batch_size))
+
+
+if __name__ == "__main__":
+    harness.run(measure)

@@ -1,0 +1,89 @@
+"""Turns benchmarks/results/*.json into docs/benchmarks/README.md, so that no figure there is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, Line, number
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks" / "README.md"
+HEAD = """# Measurements
+
+Each figure below was measured by a script in `benchmarks/` that runs both sides in one process run, by turns where it
+measures speed. This page is written by `python -m benchmarks.tables` from `benchmarks/results/*.json`; nobody types a
+figure. Speeds depend on the machine, so compare within a table; `make bench` measures them on yours.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(results), encoding="utf-8")
+    print(f"Wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE.name}.")
+
+
+def page(results: list[dict[str, Any]]) -> str:
+    """The whole page in Markdown."""
+    return "\n".join([HEAD, *_goals(results), *(section(result) for result in results)])
+
+
+def _goals(results: list[dict[str, Any]]) -> list[str]:
+    rows = [
+        f"| [{result['title']}](#{_anchor(result['title'])}) | {line['what']} | {line['goal']} | {_value(line)} | "
+        f"{'yes' if line['is_met'] else '**no**'} |"
+        for result in results
+        for line in result["lines"]
+        if line["goal"]
+    ]
+    if not rows:
+        return []
+    return [
+        "## Goals",
+        "",
+        "| measurement | figure | goal | measured | met |",
+        "| --- | --- | --- | --- | --- |",
+        *rows,
+        "",
+    ]
+
+
+def section(result: dict[str, Any]) -> str:
+    """One benchmark: what it compares, when and where it was measured, and its figures."""
+    machine = result["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = [
+        f"## {result['title']}",
+        "",
+        result["about"],
+        "",
+        f"`python -m benchmarks.{result['name']}`, {result['date']}; {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['memory_gb']} GB; Python {machine['python']}, {versions}.",
+    ]
+    details = [f"{name} {value}" for name, value in result.get("settings", {}).items()]
+    if result.get("seeds"):
+        details.append("seeds " + ", ".join(str(seed) for seed in result["seeds"]))
+    if details:
+        lines += ["", "Settings: " + "; ".join(details) + "."]
+    lines += ["", f"| figure | value | {result['spread']} | n | goal |", "| --- | --- | --- | --- | --- |"]
+    for line in result["lines"]:
+        spread = f"{number(line['low'])} to {number(line['high'])}" if line["low"] is not None else ""
+        goal = f"{line['goal']}: {'met' if line['is_met'] else '**not met**'}" if line["goal"] else ""
+        lines.append(f"| {line['what']} | {_value(line)} | {spread} | {line['n']} | {goal} |")
+    return "\n".join([*lines, ""])
+
+
+def _value(line: dict[str, Any]) -> str:
+    made = Line(**line)
+    return number(made.value) if made.value is None else f"{number(made.value)} {made.unit}".rstrip()
+
+
+def _anchor(title: str) -> str:
+    kept = "".join(letter for letter in title.lower() if letter.isalnum() or letter in " -")
+    return kept.replace(" ", "-")
+
+
+if __name__ == "__main__":
+    main()
