@@ -115,12 +115,13 @@ def compare(a: Answers, b: Answers, *, metric: str | None = None, n_draws: int =
         fixed, broken = right_b & ~right_a, right_a & ~right_b
         p_value = mcnemar(int(fixed.sum()), int(broken.sum()))
     counts_rows = name in ("accuracy", "subset_accuracy")
-    if counts_rows:
-        low, high = _row_interval(fixed, broken, n_draws, seed)
-        smallest = smallest_difference(len(a.index), disagreement=float((fixed | broken).mean()))
-    else:
+    low = high = 0.0
+    if not counts_rows:
         low, high = bca(paired(sums_of(name, a), sums_of(name, b)), n_draws=n_draws, seed=seed)
         smallest = POWER_RATIO * (high - low) / 2
+    if counts_rows or (low == high and p_value is not None):  # rows that never differ prove no equality
+        low, high = _row_interval(fixed, broken, n_draws, seed)
+        smallest = smallest_difference(len(a.index), disagreement=float((fixed | broken).mean()))
     gap = second.value - first.value
     difference = Metric(gap, min(low, gap), max(high, gap), len(a.index))
     return Comparison(

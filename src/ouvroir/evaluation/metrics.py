@@ -318,6 +318,8 @@ def _measure(name: str, answers: Answers, n_draws: int, seed: int) -> Metric:
     sums = sums_of(name, answers)
     value = sums.value()
     low, high = bca(sums, n_draws=n_draws, seed=seed)
+    if low == high and kind.is_percent and 0 <= value <= 1:  # every draw alike, as when all are right: no certainty
+        low, high = wilson(value * n, n)
     return Metric(value, min(low, value), max(high, value), n)
 
 

@@ -1,0 +1,284 @@
+"""report.html: the values of report.json as one file that opens offline, in English or French.
+
+The page has no script, loads nothing, and says so in its content policy; names and labels of the user are text to it
+and never markup. Charts are made here from `plots`, the layout is in `templates/`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from ouvroir.evaluation import plots
+from ouvroir.evaluation.metrics import METRICS, is_higher_better, is_percent
+from ouvroir.evaluation.verdict import verdict_lines, who
+from ouvroir.evaluation.words import Language, LanguageName
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CONSTANTS = ("phi", "pi", "alpha", "zeta")
+_STAGES = ("check", "pack", "train", "evaluate", "report")
+
+
+def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
+    """One self-contained HTML file from the values of `make_report`, which may have been read back from report.json."""
+    t = Language(language)
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    return _template().render(
+        r=report,
+        t=t,
+        lines=verdict_lines(report, t),
+        style=Markup(style),  # noqa: S704 (our own file)
+        style_hash=digest,
+        who=lambda system: who(report, system, t),
+        compared=_compared(report, t),
+        tables=_tables(report),
+        curves=_curves(report, t),
+        confusion=_confusion(report, t),
+        calibration=_calibration(report, t),
+        weakest=_weakest(report),
+        steps=_steps(report, t),
+        constants=_constants(report, t),
+        costs=_costs(report, t),
+        named={one["name"]: one for one in report["systems"]},
+        trained=[
+            {"name": who(report, one, t), "kind": _kind(report, one)}
+            for one in report["systems"]
+            if one["role"] != "baseline"
+        ],
+        ledger_labels=_ledger_labels(report),
+        environment=_flat(report["environment"]),
+    )
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sentence"] = _sentence
+    environment.filters["headline"] = _headline
+    return environment.get_template("report.html")
+
+
+def _sentence(text: str) -> str:
+    """The text with its first letter large and the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def _headline(text: str) -> Markup:
+    """The first line of the verdict with its interval set apart."""
+    before, bracket, rest = text.partition("[")
+    inside, close, after = rest.partition("]")
+    if not close:
+        return Markup("{}").format(text)
+    return Markup("{}<span>{}</span>{}").format(before, bracket + inside + close, after)
+
+
+def _ledger_labels(report: Mapping[str, Any]) -> list[str]:
+    """All classes of the ledger's table."""
+    counts = report["ledger"].get("counts", {})
+    return sorted({label for split in counts.values() for label in split})
+
+
+def _flat(value: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Nested values as (dotted name, text)."""
+    found: list[tuple[str, str]] = []
+    for name, one in value.items():
+        if isinstance(one, Mapping):
+            found += _flat(one, f"{before}{name}.")
+        elif one is not None:
+            found.append((f"{before}{name}", " ".join(map(str, one)) if isinstance(one, list | tuple) else str(one)))
+    return found
+
+
+def _kind(report: Mapping[str, Any], system: Mapping[str, Any]) -> str:
+    """The CSS class of a system's colour."""
+    return "kept" if system["name"] == report["kept"] else "other" if system["role"] != "baseline" else "cheap"
+
+
+def _compared(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
+    """The dot-and-whisker rows of the main metric with their common axis."""
+    main = report["main"]
+    systems = [one for one in report["systems"] if main in one["metrics"]] if main else []
+    if not systems:
+        return None
+    values = [one["metrics"][main] for one in systems]
+    ceiling = 1.0 if is_percent(main) else float("inf")
+    axis = plots.domain([one["low"] for one in values], [one["high"] for one in values], floor=0.0, ceiling=ceiling)
+    ticks = plots.nice_ticks(*axis)
+    return {
+        "rows": [_compared_row(report, one, main, axis, ticks, t) for one in systems],
+        "ticks": [(100 * (tick - axis[0]) / (axis[1] - axis[0]), _tick(main, tick, ticks, t)) for tick in ticks],
+        "is_cut": axis[0] > 0,
+    }
+
+
+def _compared_row(
+    report: Mapping[str, Any],
+    system: Mapping[str, Any],
+    main: str,
+    axis: tuple[float, float],
+    ticks: Sequence[float],
+    t: Language,
+) -> dict[str, Any]:
+    metric = system["metrics"][main]
+    name = who(report, system, t)
+    value, span = t.value(main, metric["value"]), t.span(main, metric["low"], metric["high"])
+    kind = _kind(report, system)
+    return {
+        "name": name,
+        "role": t("role_baseline") if system["role"] == "baseline" else "",
+        "kind": kind,
+        "is_kept": kind == "kept",
+        "value": value,
+        "span": span,
+        "track": plots.track(
+            metric["value"],
+            metric["low"],
+            metric["high"],
+            axis=axis,
+            ticks=ticks,
+            kind=kind,
+            title=f"{name}: {value} {span}",
+        ),
+    }
+
+
+def _tick(metric: str, tick: float, ticks: Sequence[float], t: Language) -> str:
+    if is_percent(metric):
+        return t.percent(tick, max(0, plots.decimals(ticks) - 2))
+    return t.number(tick, plots.decimals(ticks))
+
+
+def _tables(report: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """The metrics of the table of all measures, the main one first, with whether higher is better."""
+    found = dict.fromkeys(name for system in report["systems"] for name in system["metrics"])
+    return [(name, is_higher_better(name)) for name in found]
+
+
+def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
+    """Training loss, then each metric of validation that is known here."""
+    charts = []
+    wanted = [("train", "loss")]
+    wanted += [("validation", name) for name in dict.fromkeys([report["main"], "loss", *METRICS]) if name]
+    for split, metric in wanted:
+        lines = [one for one in report["curves"] if (one["split"], one["metric"]) == (split, metric)]
+        lines = [one for one in lines if len(one["points"]) > 1]
+        if lines and len(charts) < 4:
+            charts.append(_curve(report, lines, split, metric, t))
+    return charts
+
+
+def _curve(
+    report: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], split: str, metric: str, t: Language
+) -> tuple[str, Markup]:
+    title = t("curve_loss") if split == "train" else t("curve_validation", metric=t(f"metric_{metric}"))
+    title = _sentence(title)
+    values = [y for one in lines for _, y in one["points"]]
+    ticks = plots.nice_ticks(*plots.domain(values, values))
+
+    def write(value: float) -> str:
+        if is_percent(metric):
+            return t.percent(value, max(0, plots.decimals(ticks) - 2))
+        return t.number(value, max(1, plots.decimals(ticks)))
+
+    named = [(who(report, one | {"name": one["system"]}, t), one) for one in lines]
+    series = [plots.Series(name, _kind(report, one | {"name": one["system"]}), one["points"]) for name, one in named]
+    ends = ", ".join(t("curve_end", name=name, value=write(one["points"][-1][1])) for name, one in named)
+    steps = t.count(max(one["points"][-1][0] for one in lines))
+    alt = t("curve_alt", title=title, steps=steps, ends=ends)
+    label = t("metric_loss") if split == "train" else t(f"metric_{metric}")
+    return title, plots.curves(series, title=alt, y_label=label, t=t, write=write)
+
+
+def _confusion(report: Mapping[str, Any], t: Language) -> Markup | None:
+    found = report["confusion"]
+    if not found or not found["labels"]:
+        return None
+    title = t("confusion_alt", n=t.count(len(found["labels"])))
+    return plots.confusion(found["labels"], found["cells"], title=title, t=t)
+
+
+def _calibration(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
+    found = report["calibration"]
+    if not found:
+        return None
+    said, right = t.percent(found["said"]), t.percent(found["right"])
+    gap = found["said"] - found["right"]
+    if found["is_multi_label"]:
+        sentence = t("calibration_labels", said=said, right=right)
+    else:
+        key = "even" if abs(gap) <= found["half_width"] else "over" if gap > 0 else "under"
+        sentence = t(f"calibration_{key}", said=said, right=right, gap=t.gap_size("accuracy", abs(gap)))
+    bins = found["bins"]
+    title = t("calibration_alt", n=len(bins))
+    return {"sentence": sentence, "chart": plots.calibration(bins, title=title, t=t)}
+
+
+def _weakest(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    rows = [row for row in report["classes"] if row["support"]]
+    return min(rows, key=lambda row: row["recall"]["value"]) if len(rows) > 1 else None
+
+
+def _steps(report: Mapping[str, Any], t: Language) -> str | None:
+    """Whether base and tuned model had the same number of steps, as a sentence."""
+    steps = {
+        who(report, one, t): one["steps"] for one in report["systems"] if one["role"] != "baseline" and one["steps"]
+    }
+    if len(steps) < 2:
+        return None
+    if len(set(steps.values())) == 1:
+        return t("equal_steps", steps=t.count(next(iter(steps.values()))))
+    return t("unequal_steps", steps=", ".join(t("colon", name=name, value=t.count(n)) for name, n in steps.items()))
+
+
+def _constants(report: Mapping[str, Any], t: Language) -> list[dict[str, str]]:
+    """The constants in the settings with their ordinary values and uses."""
+    from ouvroir import constants
+
+    values = {name: value for name, value, _ in report["settings"]}
+    found = []
+    for name in _CONSTANTS:
+        if f"constants.{name}" not in values:
+            continue
+        one = getattr(constants, name.upper())
+        used = values[f"constants.{name}"].strip('"')
+        ordinary = t("none") if one.ordinary is None else f"{one.ordinary:g}"
+        found.append(
+            {
+                "symbol": one.symbol,
+                "used": t("ordinary") if used == "ordinary" else t.number(float(used), 5),
+                "ordinary": ordinary if t.name == "en" else ordinary.replace(".", ","),
+                "use": t(f"constant_{name}"),
+            }
+        )
+    return found
+
+
+def _costs(report: Mapping[str, Any], t: Language) -> list[tuple[str, str]]:
+    """Names and values of the table of times and sizes."""
+    found = []
+    timings = {name.removesuffix("_s"): seconds for name, seconds in report["timings"].items()}
+    for stage in (*_STAGES, *(name for name in timings if name not in _STAGES)):
+        if timings.get(stage) is not None:
+            found.append((t.known("cost", stage), t.seconds(timings[stage])))
+    for key, value in (
+        ("device", report["device"] or None),
+        ("items_per_second", report["items_per_second"] and t.count(report["items_per_second"])),
+        ("parameters", report["n_parameters"] and t.count(report["n_parameters"])),
+        ("model_bytes", report["model_bytes"] and t.size(report["model_bytes"])),
+    ):
+        if value:
+            found.append((t(key), str(value)))
+    return [*found, (t("energy"), t("energy_unknown"))] if found else []

@@ -1,0 +1,79 @@
+"""The verdict as sentences: what the kept model is worth, against the cheap baseline and against the base model.
+
+Nothing is said to be better without an interval that excludes zero; "no measurable difference" comes with what would
+have been seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ouvroir.evaluation.metrics import is_percent
+from ouvroir.evaluation.words import Language
+
+_FEW_ITEMS = 100
+
+
+def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
+    """The headline first, then one sentence per comparison, then cautions."""
+    kept = next((one for one in report["systems"] if one["name"] == report["kept"]), None)
+    if kept is None or report["main"] is None:
+        return [t("verdict_none"), t("verdict_none_next")]
+    lines = [_headline(report, kept, t)]
+    for pair in report["pairs"]:
+        lines.append(_against(report, pair, t) if pair["kind"] == "baseline" else _tuning(report, pair, t))
+    if any(pair["kind"] == "tuning" for pair in report["pairs"]):
+        lines.append(t("kept_on_validation"))
+    if report["n_test"] < _FEW_ITEMS:
+        lines.append(t("few_items", n=t.count(report["n_test"])))
+    return lines
+
+
+def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, subject: bool = False) -> str:
+    """What a system is called: by its role, or 'the model' when only one was trained; baselines by their name."""
+    if system["role"] == "baseline":
+        return t.known("name", system["name"])
+    trained = [one for one in report["systems"] if one["role"] != "baseline"]
+    if len(trained) == 1:
+        return t("the_only" if subject else "only_model")
+    roles = [one["role"] for one in trained]
+    if roles.count(system["role"]) > 1:
+        return str(system["name"])
+    return t(f"the_{system['role']}" if subject else f"role_{system['role']}")
+
+
+def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
+    main = report["main"]
+    metric = kept["metrics"][main]
+    key = f"verdict_{main}" if main in ("accuracy", "subset_accuracy") else "verdict_share"
+    return t(
+        key if is_percent(main) else "verdict_number",
+        who=who(report, kept, t, subject=True),
+        value=t.value(main, metric["value"]),
+        n=t.count(metric["n"]),
+        interval=t.span(main, metric["low"], metric["high"]),
+        metric=t(f"metric_{main}"),
+        direction=t("higher_better" if report["higher_is_better"] else "lower_better"),
+    )
+
+
+def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
+    main = report["main"]
+    cheap = next(one for one in report["systems"] if one["name"] == pair["first"])
+    return t(
+        f"against_{pair['verdict']}",
+        name=who(report, cheap, t),
+        value=t.value(main, cheap["metrics"][main]["value"]),
+        gap=t.gap(main, pair["difference"]),
+    )
+
+
+def _tuning(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
+    return t(
+        f"tuning_{pair['verdict']}",
+        gap=t.gap(report["main"], pair["difference"]),
+        fixed=t.count(pair["n_fixed"]),
+        broken=t.count(pair["n_broken"]),
+        smallest=t.gap_size(report["main"], pair["smallest"]),
+    )
