@@ -84,18 +84,19 @@ def write_bundle(
     judged: Run | None = None,
     threshold: float = 0.0,
     limits: tuple[str, ...] = (),
+    device: str = "",
 ) -> Bundle:
     """Make the bundle `folder` from a checkpoint of `run`, replacing what was there.
 
     `judged` is the run whose figures the card shows when it is not this one: then the model was trained again on more
-    rows. `threshold` is the score under which the answer is 'none of these', `limits` are sentences for the card. The
-    model is read back from the new files and answers rows that it was not trained on, so a bundle that exists has been
-    opened once. Raises CheckpointError, DiskFull.
+    rows. `threshold` is the score under which the answer is 'none of these', `limits` are sentences for the card,
+    `device` is what was trained on. The model is read back from the new files and answers held-out rows, so a bundle
+    that exists has been opened once. Raises CheckpointError, DiskFull.
     """
-    card = _facts(run, manifest, judged or run, is_refit=judged is not None and judged.path != run.path)
-    card = dataclasses.replace(card, threshold=threshold, limits=limits)
     from ouvroir.training.checkpoint import read_recipe
 
+    card = _facts(run, manifest, judged or run, is_refit=judged is not None and judged.path != run.path)
+    card = dataclasses.replace(card, threshold=threshold, limits=limits, device=device)
     with whole_folder(folder) as place:
         _copy_weights(checkpoint, place)
         recipe = _portable(read_recipe(place))
@@ -204,7 +205,6 @@ def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card
     evaluation = judged.read_json("evaluation.json") or {}
     judged_on = next((split for split in ("test", "validation") if evaluation.get(split)), "test")
     measurements = run.metrics()
-    device = (run.read_json("training.json") or {}).get("device", "")
     return Card(
         data=data_name(manifest.source),
         fingerprint=manifest.fingerprint,
@@ -214,7 +214,6 @@ def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card
         judged_on=judged_on,
         steps=run.recipe().loop.steps,
         seconds=measurements[-1].seconds if measurements else None,
-        device=device,
         started=_time((run.path / "environment.json").stat().st_mtime),
         finished=_time(time.time()),
         refit=is_refit,

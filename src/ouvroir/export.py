@@ -77,6 +77,14 @@ class ExportResult:
     largest_difference: float
     tolerance: float
 
+    @property
+    def sentence(self) -> str:
+        """Where the file is and what the gate found."""
+        return (
+            f"{self.path} ({readable_size(self.size_bytes)}) answers like the model on all {self.n_items} {self.items}; "
+            f"the largest difference of a probability is {self.largest_difference:.1g}."
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
@@ -117,7 +125,6 @@ def export(
     _refuse_others_files(target)
     opened = _open(place, run, progress)
     progress.say(f"Writing {FORMATS[to]}, then replaying {len(opened.items)} {opened.items.kind} through it.")
-    result: ExportResult | None = None
     with whole_folder(target) as written:
         file = _WRITERS[to](opened, written)
         _write_note(opened, to, written, file)
@@ -134,10 +141,7 @@ def export(
         )
         note = json.loads((written / NOTE).read_text(encoding="utf-8"))
         write_json(written / NOTE, {**note, "gate": {**result.as_dict(), "path": None}})
-    progress.say(
-        f"{result.path} answers like the model on all {result.n_items} {result.items} "
-        f"({readable_size(result.size_bytes)}, largest difference of a probability {difference:.1g})."
-    )
+    progress.say(result.sentence)
     return result
 
 
