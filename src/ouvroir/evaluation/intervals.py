@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import cast
 
 import numpy as np
 
@@ -65,7 +64,7 @@ class Sums:
     @cached_property
     def counts(self) -> Array:
         """(U,) float64: rows of each kind."""
-        return cast("Array", np.bincount(self.kinds, minlength=len(self.parts)).astype(np.float64))
+        return np.bincount(self.kinds, minlength=len(self.parts)).astype(np.float64)
 
     def value(self) -> float:
         """The metric on the rows as they are."""
@@ -89,7 +88,7 @@ def difference(first: Sums, second: Sums) -> Sums:
         return np.concatenate([first.parts[kinds // n_second], second.parts[kinds % n_second]], axis=1)
 
     def finish(total: Array) -> Array:
-        return second.finish(total[:, width:]) - first.finish(total[:, :width])
+        return np.asarray(second.finish(total[:, width:]) - first.finish(total[:, :width]))
 
     return Sums.of_kinds(first.kinds * n_second + second.kinds, parts_of, finish)
 

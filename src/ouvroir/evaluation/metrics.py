@@ -207,8 +207,9 @@ def _accuracy(answers: Answers) -> Array:
 
 def _top5(answers: Answers) -> Array:
     scores, targets = classified(answers)
-    own = scores[np.arange(len(scores)), targets]
-    return cast("Array", (scores > own[:, None]).sum(1) < 5)
+    own = scores[np.arange(len(scores)), targets][:, None]
+    ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < targets[:, None]))  # ties: first come
+    return cast("Array", ahead.sum(1) < 5)
 
 
 @dataclass(frozen=True)

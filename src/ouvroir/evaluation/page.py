@@ -31,7 +31,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
     t = Language(language)
     style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    return _template().render(
+    page: str = _template().render(
         r=report,
         t=t,
         lines=verdict_lines(report, t),
@@ -56,6 +56,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         ledger_labels=_ledger_labels(report),
         environment=_flat(report["environment"]),
     )
+    return page
 
 
 @cache
@@ -169,7 +170,7 @@ def _tables(report: Mapping[str, Any]) -> list[tuple[str, bool]]:
 
 def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
     """Training loss, then each metric of validation that is known here."""
-    charts = []
+    charts: list[tuple[str, Markup]] = []
     wanted = [("train", "loss")]
     wanted += [("validation", name) for name in dict.fromkeys([report["main"], "loss", *METRICS]) if name]
     for split, metric in wanted:
@@ -193,8 +194,13 @@ def _curve(
             return t.percent(value, max(0, plots.decimals(ticks) - 2))
         return t.number(value, max(1, plots.decimals(ticks)))
 
-    named = [(who(report, one | {"name": one["system"]}, t), one) for one in lines]
-    series = [plots.Series(name, _kind(report, one | {"name": one["system"]}), one["points"]) for name, one in named]
+    systems = [{"name": one["system"], "role": one["role"]} for one in lines]
+    names = [who(report, system, t) for system in systems]
+    named = list(zip(names, lines, strict=True))
+    series = [
+        plots.Series(name, _kind(report, system), one["points"])
+        for (name, one), system in zip(named, systems, strict=True)
+    ]
     ends = ", ".join(t("curve_end", name=name, value=write(one["points"][-1][1])) for name, one in named)
     steps = t.count(max(one["points"][-1][0] for one in lines))
     alt = t("curve_alt", title=title, steps=steps, ends=ends)
@@ -228,7 +234,8 @@ def _calibration(report: Mapping[str, Any], t: Language) -> dict[str, Any] | Non
 
 def _weakest(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
     rows = [row for row in report["classes"] if row["support"]]
-    return min(rows, key=lambda row: row["recall"]["value"]) if len(rows) > 1 else None
+    weakest = min(rows, key=lambda row: row["recall"]["value"]) if len(rows) > 1 else None
+    return weakest if weakest and weakest["recall"]["value"] < 1 else None
 
 
 def _steps(report: Mapping[str, Any], t: Language) -> str | None:

@@ -133,15 +133,12 @@ def _svg(width: float, height: float, title: str, inside: Markup, *, kind: str =
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = _MAX_POINTS) -> list[tuple[float, float]]:
-    """At most about `most` points: neighbours are averaged, the last point is kept as it is."""
+    """At most `most` points: neighbours are averaged."""
     if len(points) <= most:
         return list(points)
     size = math.ceil(len(points) / most)
-    found = []
-    for start in range(0, len(points) - 1, size):
-        part = points[start : min(start + size, len(points) - 1)]
-        found.append((sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)))
-    return [*found, points[-1]]
+    parts = [points[start : start + size] for start in range(0, len(points), size)]
+    return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
 
 
 def curves(series: Sequence[Series], *, title: str, y_label: str, t: Language, write: Callable[[float], str]) -> Markup:
@@ -151,10 +148,10 @@ def curves(series: Sequence[Series], *, title: str, y_label: str, t: Language, w
     frame = _Frame(x=(0.0, max(xs)), y=domain(ys, ys))
     parts = [frame.axes(t("step"), y_label, t.count, write)]
     for one in series:
-        places = [frame.place(x, y) for x, y in thin(one.points)]
-        line = " ".join(f"{x},{y}" for x, y in places)
+        points = thin(one.points)
+        line = " ".join("{},{}".format(*frame.place(x, y)) for x, y in points)
         parts.append(Markup('<polyline class="line {}" points="{}"/>').format(one.kind, line))
-        marked = list(one.points) if len(one.points) <= 40 else [one.points[-1]]
+        marked = points if len(points) <= 40 else points[-1:]
         for x, y in marked:
             note = t("curve_point", name=one.name, step=t.count(x), value=write(y))
             parts.append(_mark(*frame.place(x, y), one.kind, note))
@@ -214,7 +211,7 @@ _MAX_TITLES = 3000
 def confusion(labels: Sequence[str], cells: Sequence[Sequence[int]], *, title: str, t: Language) -> Markup:
     """A heat map of (given, answer, count) cells, shaded by the share of the row; counts are written where they fit."""
     n = len(labels)
-    side = max(7.0, min(44.0, _MATRIX_PX / n))
+    side = max(6.0, min(44.0, _MATRIX_PX / n))
     totals = [0] * n
     for given, _, count in cells:
         totals[given] += count

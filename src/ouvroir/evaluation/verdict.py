@@ -65,14 +65,14 @@ def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) ->
         f"against_{pair['verdict']}",
         name=who(report, cheap, t),
         value=t.value(main, cheap["metrics"][main]["value"]),
-        gap=t.gap(main, pair["difference"]),
+        gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
     )
 
 
 def _tuning(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
     return t(
         f"tuning_{pair['verdict']}",
-        gap=t.gap(report["main"], pair["difference"]),
+        gap=t.gap(report["main"], pair["difference"], turn=not report["higher_is_better"]),
         fixed=t.count(pair["n_fixed"]),
         broken=t.count(pair["n_broken"]),
         smallest=t.gap_size(report["main"], pair["smallest"]),

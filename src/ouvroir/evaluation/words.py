@@ -7,6 +7,7 @@ template escapes all of it.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,6 @@ WORDS: dict[str, tuple[str, str]] = {
     # the page
     "title": ("{name} · Ouvroir report", "{name} · rapport Ouvroir"),
     "report": ("Report", "Rapport"),
-    "contents": ("On this page", "Sur cette page"),
     "skip": ("Skip to the results", "Aller aux résultats"),
     "footer": (
         "Made by Ouvroir. This page is one file and asks nothing of the network.",
@@ -35,6 +35,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "colon": ("{name}: {value}", "{name} : {value}"),
     # sections
     "section_side_by_side": ("Side by side", "Côte à côte"),
+    "section_measures": ("How good it is", "Ce qu’il vaut"),
     "section_classes": ("Class by class", "Classe par classe"),
     "section_confusions": ("What is taken for what", "Ce qui est pris pour quoi"),
     "section_calibration": ("Can its confidence be trusted?", "Peut-on croire sa confiance ?"),
@@ -398,6 +399,11 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 
 
+def _unbroken(text: str) -> str:
+    """The text with narrow no-break spaces where a line may not end: before % and French punctuation, inside « »."""
+    return re.sub(r" (?=[%:;?!»])|(?<=«) ", _THIN, text)
+
+
 @dataclass(frozen=True)
 class Language:
     """Writes words and numbers in one language."""
@@ -406,7 +412,7 @@ class Language:
 
     def __call__(self, key: str, **values: object) -> str:
         """The sentence `key` with its values filled in."""
-        text = WORDS[key][LANGUAGES.index(self.name)]
+        text = _unbroken(WORDS[key][LANGUAGES.index(self.name)])
         return text.format(**values) if values else text
 
     def known(self, kind: str, word: str) -> str:
