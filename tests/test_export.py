@@ -1,3 +1,4 @@
+import copy
 import importlib
 import json
 import shutil
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from ouvroir import bundle as bundles
+from ouvroir import onnx_graph
 from ouvroir.errors import CheckpointError, ExportError, MissingExtra, UsageError
 from toy_run import make_run
 from toy_task import Numbers
@@ -140,22 +142,14 @@ def test_a_failure_leaves_the_earlier_export_in_place(run, monkeypatch):
 
 def test_a_broken_onnx_graph_is_caught(run, monkeypatch):
     pytest.importorskip("onnxruntime")
-    whole = exporting._with_probabilities
+    written = onnx_graph.write_graph
 
-    def forgets_to_normalise(model, activation):
-        model.mean.zero_()
-        return whole(model, activation)
+    def forgets_to_normalise(model, inputs, path, **others):
+        careless = copy.deepcopy(model)
+        careless.mean.zero_()
+        written(careless, inputs, path, **others)
 
-    original = exporting._write_onnx
-
-    def write(opened, folder):
-        kept = opened.model.mean.clone()
-        path = original(opened, folder)
-        opened.model.mean.copy_(kept)
-        return path
-
-    monkeypatch.setattr(exporting, "_with_probabilities", forgets_to_normalise)
-    monkeypatch.setitem(exporting._WRITERS, "onnx", write)
+    monkeypatch.setattr(onnx_graph, "write_graph", forgets_to_normalise)
     with pytest.raises(ExportError, match="does not answer as the trained model did"):
         export(run.path, "onnx")
     assert not (run.path / "export" / "onnx").exists()
@@ -187,6 +181,14 @@ def test_a_model_that_no_longer_answers_as_its_bundle_says_is_caught(run, monkey
     monkeypatch.setattr(Numbers, "step", other_step)
     with pytest.raises(ExportError, match="The model itself"):
         export(run.path, "pth")
+
+
+def test_a_graph_that_only_works_for_its_own_batch_is_caught(run, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    static = torch.export.Dim.STATIC
+    monkeypatch.setattr(torch.export, "Dim", lambda name, **limits: static)
+    with pytest.raises(ExportError, match="does not run on facts"):
+        export(run.path, "onnx")
 
 
 # ---------------------------------------------------------------- wrong calls

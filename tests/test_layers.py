@@ -13,7 +13,7 @@ from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = ("data", "training", "evaluation", "synthesis", "serving", "api", "workflow", "refine", "reporting")
-BLIND += ("bundle", "card", "predictor", "replay", "export", "cache", "run", "files", "rng")
+BLIND += ("bundle", "card", "predictor", "replay", "export", "onnx_graph", "cache", "run", "files", "rng")
 HEAVY = {
     "torch",
     "numpy",
@@ -42,6 +42,7 @@ LAYERS = [
         "card",
         "replay",
         "export",
+        "onnx_graph",
         "doctor",
         "cache",
         "testing",

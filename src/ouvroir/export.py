@@ -11,16 +11,14 @@ gets its final name; it is kept under a name that says so.
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from ouvroir import __version__
+from ouvroir import __version__, onnx_graph
 from ouvroir import bundle as bundles
 from ouvroir.card import data_name
 from ouvroir.errors import DataError, ExportError, ManifestError, MissingExtra, UsageError
@@ -48,10 +46,7 @@ FORMATS: dict[Format, str] = {
 N_ITEMS = 200
 TOLERANCE: dict[Format, float] = {"pth": 1e-5, "hf": 1e-4, "onnx": 1e-3}  # of a probability; pth is the same arithmetic
 AGING_TOLERANCE = 5e-3  # of a bundle's own answers, on another machine with other versions
-OPSET = 18
 NOTE = "export.json"
-
-Activation = Literal["none", "softmax", "sigmoid"]
 
 
 @runtime_checkable
@@ -100,7 +95,7 @@ class _Model:
     recipe: Recipe
     items: Replay
     answers: Answers
-    activation: Activation
+    activation: onnx_graph.Activation
     threshold: float
 
 
@@ -221,7 +216,9 @@ def _items(task: Task, processor: Processor, recipe: Recipe, kept: Replay | None
     return kept
 
 
-def _find_activation(task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay) -> Activation:
+def _find_activation(
+    task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay
+) -> onnx_graph.Activation:
     """How the task makes probabilities of what the model gives, found by trying. Raises ExportError when no way fits."""
     import torch
 
@@ -232,7 +229,11 @@ def _find_activation(task: Task, model: nn.Module, processor: Processor, recipe:
     scores = torch.from_numpy(answers.scores)
     outputs = output.outputs
     if isinstance(outputs, torch.Tensor) and outputs.shape == scores.shape:
-        ways: dict[Activation, Tensor] = {"none": outputs, "softmax": outputs.softmax(-1), "sigmoid": outputs.sigmoid()}
+        ways: dict[onnx_graph.Activation, Tensor] = {
+            "none": outputs,
+            "softmax": outputs.softmax(-1),
+            "sigmoid": outputs.sigmoid(),
+        }
         for name, values in ways.items():
             if torch.allclose(values.float(), scores, atol=1e-5):
                 return name
@@ -258,63 +259,11 @@ def _write_pth(opened: _Model, folder: Path) -> Path:
 
 def _write_onnx(opened: _Model, folder: Path) -> Path:
     _require("onnx", "onnxscript", "onnxruntime")
-    import torch
-
     path = folder / "model.onnx"
+    facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in _facts(opened).items()}
     inputs = opened.task.export_inputs(opened.processor)
-    whole = _with_probabilities(opened.model, opened.activation)
-    batch = torch.export.Dim("batch", min=1, max=1 << 20)
-    with disk_errors(path), _quiet_exporter():
-        program = torch.onnx.export(
-            whole,
-            tuple(inputs.values()),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=["logits", "probabilities"] if opened.activation != "none" else ["probabilities"],
-            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
-        )
-        assert program is not None
-        for name, value in _facts(opened).items():  # inside the file itself, so that it can travel alone
-            program.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
-        program.model.producer_name, program.model.producer_version = "ouvroir", __version__
-        program.save(str(path))
+    onnx_graph.write_graph(opened.model, inputs, path, activation=opened.activation, facts=facts)
     return path
-
-
-def _with_probabilities(model: nn.Module, activation: Activation) -> nn.Module:
-    """The model, giving (logits, probabilities), each (B, C) float32; or probabilities alone when that is what it gives."""
-    from torch import nn
-
-    class WithProbabilities(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-            logits = self.model(*inputs).float()
-            if activation == "none":
-                return (logits,)
-            return logits, logits.softmax(-1) if activation == "softmax" else logits.sigmoid()
-
-    return WithProbabilities().eval()
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without the exporter's own warnings and log lines: the gate says whether the file is right."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _write_hf(opened: _Model, folder: Path) -> Path:
@@ -368,7 +317,7 @@ def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:
         **_facts(opened),
         "format": to,
         "file": file.name if file != folder else None,
-        "opset": OPSET if to == "onnx" else None,
+        "opset": onnx_graph.OPSET if to == "onnx" else None,
         "load": {
             "onnx": "onnxruntime.InferenceSession('model.onnx'); outputs are named logits and probabilities",
             "pth": "model.load_state_dict(torch.load('model.pth', weights_only=True)), model built from the recipe below",
@@ -414,21 +363,14 @@ def _read_pth(opened: _Model, file: Path) -> nn.Module:
 
 def _read_onnx(opened: _Model, file: Path) -> Forward:
     """The exported graph as a function from a prepared batch to logits; it must also agree with its own probabilities."""
-    import onnxruntime
     import torch
 
     example = opened.task.export_inputs(opened.processor)
-    try:
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no public base class
-        raise ExportError(f"The exported file does not load: {error}.") from error
+    ask = onnx_graph.read_graph(file)
 
     def forward(batch: Batch) -> Any:
         inputs = {name: batch[name].to(value.dtype).contiguous().numpy() for name, value in example.items()}
-        try:
-            outputs = session.run(None, inputs)
-        except Exception as error:
-            raise ExportError(f"The exported file does not run on {len(batch['index'])} rows: {error}.") from error
+        outputs = ask(inputs)
         _check_probabilities(opened, outputs)
         return torch.from_numpy(outputs[0])
 
