@@ -295,7 +295,7 @@ def inspect_picture(source: Source, limits: Limits) -> Facts:
     small = np.asarray(_look(picture.image)).astype(np.float32)
     small = small.reshape(*small.shape[:2], -1)
     notes = list(picture.notes)
-    if float(np.ptp(small)) < 1:
+    if float(np.ptp(small, axis=(0, 1)).max()) < 1:
         notes.append(f"`{source.name}` is one flat colour; there is nothing in it to learn from.")
     if max(picture.width, picture.height) > 20 * min(picture.width, picture.height):
         notes.append(f"`{source.name}` is very narrow ({picture.width}x{picture.height}).")
