@@ -71,6 +71,8 @@ class Source:
             return self.text.encode("utf-8")
         try:
             return self._read(max_bytes)
+        except Refused:
+            raise
         except FileNotFoundError as error:
             raise Refused("missing", f"`{self.locator}` is not there. Was it moved or deleted?") from error
         except PermissionError as error:

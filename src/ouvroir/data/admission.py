@@ -1,0 +1,189 @@
+"""The one door: every file is opened once under limits, and each row is admitted or refused with a reason.
+
+The steps, each in its own module: list (`sources`), open in worker processes or remember (`facts`), relate rows
+(`relations`), split (`splits`), say what a person should know (`findings`). Source files are only ever read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ouvroir.data import facts, findings, relations, splits
+from ouvroir.data.arrays import map_arrays, write_arrays
+from ouvroir.data.candidates import Candidate, Collection
+from ouvroir.data.manifest import Manifest, label_names
+from ouvroir.data.sources import read_source
+from ouvroir.errors import ManifestError
+from ouvroir.files import home
+from ouvroir.media import find_task
+from ouvroir.progress import QUIET, Progress
+from ouvroir.recipe import Data
+from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
+
+_NOTES_SHOWN = 10  # oddities of single files
+
+
+def admit(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    data: Data | None = None,
+    limits: Limits | None = None,
+    workers: int | None = None,
+    progress: Progress = QUIET,
+    fresh: bool = False,
+) -> Manifest:
+    """Account for every file of `source`: each is admitted or refused, and what is admitted is split.
+
+    Files whose path, size and time of change are as before are not opened again, unless `fresh`. Rows keep the split
+    they had when files are added later. Raises DataError when there is nothing to look at.
+    """
+    data = data if data is not None else Data()
+    limits = limits if limits is not None else Limits()
+    collection = read_source(source, data, task=task)
+    path = str(Path(source).expanduser().absolute())
+    progress.say(f"{collection.found:,} files found in {path}; {len(collection.candidates):,} of them to check.")
+    looked = facts.look(
+        collection.root,
+        collection.candidates,
+        collection.task,
+        limits=limits,
+        workers=workers,
+        progress=progress,
+        fresh=fresh,
+    )
+    admitted = _take_out_refused(collection, looked)
+    candidates, contents = _gather(collection.candidates, looked, admitted)
+    leaks, leak_notes = relations.find_leaks(candidates, contents)
+    collection.refused.extend(leaks.values())
+    if leaks:
+        admitted = [row for place, row in enumerate(admitted) if place not in leaks]
+        candidates, contents = _gather(collection.candidates, looked, admitted)
+    groups, group_notes = relations.groups_of(candidates, data.group_pattern)
+    looked.near.place = looked.near.place[np.array(admitted, dtype=np.int64)]
+    near_place = relations.near_cache(collection.root, collection.task)
+    near = relations.find_near(contents, looked.near, near_place, fresh=fresh)
+    related = relations.relate(candidates, contents, groups, near)
+    codes = _split(candidates, contents, related.group, data, _earlier_place(collection, path, data))
+    meta = [looked.meta[row] for row in admitted]
+    rows = [
+        Row(
+            candidate.id,
+            candidate.locator,
+            contents[place],
+            candidate.label,
+            candidate.text,
+            related.group[place],
+            SPLITS[codes[place]],
+            "real",
+            1.0,
+            meta[place].get("details", {}),
+            candidate.fields,
+        )
+        for place, candidate in enumerate(candidates)
+    ]
+    notes = [*collection.notes, *leak_notes, *group_notes, *related.notes]
+    notes += relations.say_straddling(candidates, related, groups)
+    notes += _content_notes(meta)
+    has_weights = "class_weights" in getattr(find_task(collection.task).Options, "__dataclass_fields__", ())
+    notes += (
+        findings.label_notes(rows, has_class_weights=has_weights)
+        + findings.split_notes(rows, data)
+        + findings.propose_group_pattern(rows, data)
+    )
+    if not rows:
+        first = collection.refused[0].reason
+        notes.append(Note("nothing_admitted", f"None of {collection.found} files can be used. The first one: {first}"))
+    return Manifest(
+        root=collection.root,
+        source=path,
+        task=collection.task,
+        rows=tuple(sorted(rows, key=lambda row: row.id)),
+        refused=tuple(sorted(collection.refused, key=lambda refusal: refusal.id)),
+        notes=tuple(notes),
+        data=dataclasses.replace(data, source=path),
+    )
+
+
+def _take_out_refused(collection: Collection, looked: facts.Looked) -> list[int]:
+    """Move what the workers refused to the refusals; the places of the candidates that are admitted."""
+    admitted = []
+    for place, meta in enumerate(looked.meta):
+        refused = meta.get("refused")
+        if refused is None:
+            admitted.append(place)
+        else:
+            collection.refused.append(Refusal(collection.candidates[place].id, refused[0], refused[1]))
+    return admitted
+
+
+def _gather(
+    candidates: Sequence[Candidate], looked: facts.Looked, places: Sequence[int]
+) -> tuple[list[Candidate], list[str]]:
+    return [candidates[place] for place in places], [looked.sha256[place] for place in places]
+
+
+def _content_notes(meta: Sequence[facts.Meta]) -> list[Note]:
+    said = [text for entry in meta for text in entry.get("notes", ())]
+    notes = [Note("odd_file", text) for text in said[:_NOTES_SHOWN]]
+    if len(said) > _NOTES_SHOWN:
+        notes.append(Note("odd_file", f"{len(said) - _NOTES_SHOWN} more files have oddities of this kind."))
+    return notes
+
+
+def _split(
+    candidates: Sequence[Candidate], contents: Sequence[str], groups: Sequence[str], data: Data, memory: Path
+) -> list[int]:
+    """Split codes. The user's own splits stay; what they lack is taken from their train rows."""
+    codes = [SPLITS.index(candidate.split or "train") for candidate in candidates]
+    given = {candidate.split for candidate in candidates}
+    wanted = splits.Wanted(
+        validation=0.0 if "validation" in given else data.validation,
+        test=0.0 if "test" in given else data.test,
+        per_class=data.per_class,
+        seed=data.seed,
+    )
+    pool = [place for place, code in enumerate(codes) if code == splits.TRAIN]
+    if not pool or (wanted.validation == wanted.test == 0 and wanted.per_class is None):
+        return codes
+    before = _remember(memory)
+    assigned = splits.assign(
+        [label_names(candidates[place].label) for place in pool],
+        [groups[place] for place in pool],
+        [contents[place] for place in pool],
+        [before.get(contents[place], splits.UNKNOWN) for place in pool],
+        wanted,
+    ).tolist()
+    now = {contents[place]: code for place, code in zip(pool, assigned, strict=True)}
+    if any(before.get(content) != code for content, code in now.items()):
+        _keep(memory, {**before, **now})
+    for place, code in zip(pool, assigned, strict=True):
+        codes[place] = code
+    return codes
+
+
+def _earlier_place(collection: Collection, source: str, data: Data) -> Path:
+    """Where the splits of this source, made with these settings, are remembered."""
+    settings = dataclasses.replace(data, source=source, manifest="")
+    name = hashlib.sha256(repr((collection.task, settings)).encode()).hexdigest()[:32]
+    return home() / "splits" / f"{name}.safetensors"
+
+
+def _remember(path: Path) -> dict[str, int]:
+    with contextlib.suppress(OSError, ManifestError, KeyError):
+        arrays = map_arrays(path)
+        text = arrays["contents"].tobytes().hex()
+        codes = arrays["codes"].tolist()
+        return {text[64 * place : 64 * place + 64]: code for place, code in enumerate(codes)}
+    return {}
+
+
+def _keep(path: Path, assigned: dict[str, int]) -> None:
+    packed = np.frombuffer(bytes.fromhex("".join(assigned)), dtype=np.uint8)
+    write_arrays(path, {"codes": np.array(list(assigned.values()), dtype=np.int8), "contents": packed})

@@ -1,0 +1,153 @@
+"""What a person should know of the labels and the splits before training: notes, with the setting that answers them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from ouvroir.data.manifest import label_names
+from ouvroir.recipe import Data
+from ouvroir.task import SPLITS, Note, Row, Split
+
+TINY_CLASS_ROWS = 10
+UNEVEN_RATIO = 3.0  # largest class to smallest, in train
+_SHOWN = 5
+
+
+def label_notes(rows: Sequence[Row], *, has_class_weights: bool) -> list[Note]:
+    """Notes on classes: `one_class`, `single_row`, `tiny_class`, `uneven_classes`, `label_variants`.
+
+    `has_class_weights`: the task can weight classes, which is then what uneven ones are answered with.
+    """
+    total = Counter(name for row in rows for name in label_names(row.label))
+    in_train = Counter(name for row in rows if row.split == "train" for name in label_names(row.label))
+    notes = []
+    if len(total) == 1:
+        name = next(iter(total))
+        notes.append(Note("one_class", f"There is one class, `{name}`. A classifier needs two or more to tell apart."))
+    single = sorted(name for name, n in total.items() if n == 1)
+    if single:
+        text = f"One row only: {_some(single)}. It goes into train, so these classes cannot be tested."
+        notes.append(Note("single_row", text))
+    tiny = sorted(name for name, n in total.items() if 1 < n < TINY_CLASS_ROWS)
+    if tiny:
+        counts = {name: total[name] for name in tiny}
+        text = f"Fewer than {TINY_CLASS_ROWS} rows: {_counted(counts)}. What is measured on them is uncertain."
+        notes.append(Note("tiny_class", text))
+    if not any(isinstance(row.label, tuple) for row in rows):
+        notes += _uneven(in_train, "options.class_weights" if has_class_weights else "loop.sampling")
+    return notes + _variants(total)
+
+
+def _uneven(in_train: Mapping[str, int], setting: str) -> list[Note]:
+    if len(in_train) < 2:
+        return []
+    largest = max(in_train, key=lambda name: (in_train[name], name))
+    smallest = min(in_train, key=lambda name: (in_train[name], name))
+    if in_train[largest] <= UNEVEN_RATIO * in_train[smallest]:
+        return []
+    text = (
+        f"Classes are uneven: `{largest}` has {in_train[largest]} rows to learn from, `{smallest}` {in_train[smallest]}. "
+        f"If the rare ones matter as much, let them count as much: --set {setting}=balanced."
+    )
+    return [Note("uneven_classes", text, {setting: "balanced"})]
+
+
+def _variants(total: Mapping[str, int]) -> list[Note]:
+    """Names that differ by case or blanks only: probably one class; the user decides."""
+    alike: dict[str, list[str]] = {}
+    for name in total:
+        alike.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(name)
+    found = [sorted(names, key=lambda name: (-total[name], name)) for names in alike.values() if len(names) > 1]
+    if not found:
+        return []
+    shown = "; ".join(
+        " / ".join(f"`{name}` ({total[name]})" for name in names) + f" → `{names[0]}`"
+        for names in sorted(found)[:_SHOWN]
+    )
+    text = f"Labels that differ only by case or blanks: {shown}. If each is one class, give its files one name."
+    return [Note("label_variants", text)]
+
+
+def split_notes(rows: Sequence[Row], data: Data) -> list[Note]:
+    """Notes on splits: `untested_class`, `per_class_short`, `no_test`, `no_validation`."""
+    notes = []
+    counted = {
+        split: Counter(name for row in rows if row.split == split for name in label_names(row.label))
+        for split in SPLITS
+    }
+    sizes = Counter(row.split for row in rows)
+    shares: tuple[tuple[Split, float], ...] = (("test", data.test), ("validation", data.validation))
+    for split, share in shares:
+        if not sizes[split] and share > 0 and rows:
+            text = f"No row could be set aside for {split}: there are too few rows or groups. Add some."
+            notes.append(Note(f"no_{split}", text))
+    held_out = set(counted["test"])
+    total = Counter(name for row in rows for name in label_names(row.label))
+    untested = sorted(name for name in total if name not in held_out and total[name] > 1)
+    if untested and sizes["test"]:
+        text = f"Not in the test split: {_some(untested)}. Their rows are few, or belong together in one group."
+        notes.append(Note("untested_class", text))
+    unlearnt = sorted(held_out - set(counted["train"]))
+    if unlearnt and sizes["train"]:
+        text = (
+            f"In the test split but not in train: {_some(unlearnt)}. These cannot be learnt; add rows of them to train."
+        )
+        notes.append(Note("class_not_in_train", text))
+    if data.per_class is not None:
+        short = {name: counted["train"][name] for name in total if counted["train"][name] < data.per_class}
+        if short:
+            text = f"Fewer than {data.per_class} rows to learn from: {_counted(dict(sorted(short.items())))}."
+            notes.append(Note("per_class_short", text))
+    return notes
+
+
+def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
+    """A group pattern when file names look like `speaker_take.ext` or `name_12.ext`; never applied by itself."""
+    if data.group_pattern or data.group_column or data.group_level or len(rows) < 8:
+        return []
+    names = [row.locator.rsplit("/", 1)[-1] for row in rows if row.locator]
+    labels = [row.label if isinstance(row.label, str) else "" for row in rows if row.locator]
+    for pattern in (*_token_patterns(names), r"^(.+?)[_\-. ]?\(?\d+\)?\.[^.]+$"):
+        found = [re.search(pattern, name) for name in names]
+        groups = [match.group(1) if match else "" for match in found]
+        if _is_telling(groups, labels):
+            sizes = Counter(filter(None, groups))
+            text = (
+                f"File names look as if {len(sizes)} groups had several files each ({_some(sorted(sizes))}). If files of "
+                f"one group are alike, as takes of one person are, keep them in one split: --group-pattern '{pattern}'."
+            )
+            return [Note("group_proposed", text, {"data.group_pattern": pattern})]
+    return []
+
+
+def _token_patterns(names: Sequence[str]) -> list[str]:
+    """Patterns for one token of names that all have the same number of tokens, words before numbers."""
+    tokens = [re.split(r"[_-]", name.rsplit(".", 1)[0]) for name in names]
+    n_tokens, n_alike = Counter(map(len, tokens)).most_common(1)[0]
+    if n_tokens < 2 or n_alike < 0.9 * len(names):
+        return []
+    columns = [[row[place] for row in tokens if len(row) == n_tokens] for place in range(n_tokens)]
+    worded = [place for place, column in enumerate(columns) if not all(token.isdigit() for token in column)]
+    return [rf"^(?:[^_-]+[_-]){{{place}}}([^_-]+)" for place in worded]
+
+
+def _is_telling(groups: Sequence[str], labels: Sequence[str]) -> bool:
+    """Several groups in a class, several files in a group, and most files in one."""
+    sizes = Counter(filter(None, groups))
+    per_class = Counter(label for _, label in {pair for pair in zip(groups, labels, strict=True) if pair[0]})
+    if len(sizes) < 3 or sum(sizes.values()) < 0.8 * len(groups) or not per_class:
+        return False
+    middle = sorted(sizes.values())[len(sizes) // 2]
+    return middle >= 2 and min(per_class.values()) >= 3 and len(sizes) <= len(groups) / 2
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"`{name}`" for name in names[:_SHOWN]) + more
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    shown = ", ".join(f"`{name}` {n}" for name, n in list(counts.items())[:_SHOWN])
+    return shown + (f" and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else "")

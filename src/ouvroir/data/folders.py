@@ -1,0 +1,114 @@
+"""Class folders: which folder level says the class, and which the split.
+
+`cats/1.png`, `train/cats/1.png`, `cats/train/1.png`, any of them inside further folders that hold everything. What lies
+deeper than the class belongs to the class.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ouvroir.data.candidates import Candidate, Collection
+from ouvroir.data.listing import File
+from ouvroir.data.tabular import SPLIT_NAMES
+from ouvroir.recipe import Data
+from ouvroir.task import Note
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Folder levels, counted from 0 at the top: of the class, and of the split (None: the user made no splits)."""
+
+    label: int
+    split: int | None
+
+
+def find_levels(folders: Sequence[tuple[str, ...]], group_level: int | None = None) -> Levels:
+    """Which level is which. `folders`: the folder names above each file; `group_level` (from 1) is not the class."""
+    top = 0
+    while _is_wrapper(folders, top):
+        top += 1
+    if _is_split_level(folders, top):
+        return Levels(label=_next_level(top, group_level), split=top)
+    label = _next_level(top - 1, group_level)
+    below = [parts[label + 1] for parts in folders if len(parts) > label + 1]
+    if below and len(below) == sum(len(parts) > label for parts in folders) and _are_splits(below):
+        return Levels(label=label, split=label + 1)
+    return Levels(label=label, split=None)
+
+
+def _next_level(level: int, group_level: int | None) -> int:
+    return level + 2 if group_level == level + 2 else level + 1
+
+
+def _is_wrapper(folders: Sequence[tuple[str, ...]], level: int) -> bool:
+    """One folder that holds everything, and further folders in it; a folder named like a split is none."""
+    names = {parts[level] if len(parts) > level else None for parts in folders}
+    name = next(iter(names), None)
+    return (
+        len(names) == 1
+        and name is not None
+        and name.lower() not in SPLIT_NAMES
+        and all(len(parts) > level + 1 for parts in folders)
+    )
+
+
+def _is_split_level(folders: Sequence[tuple[str, ...]], level: int) -> bool:
+    names = {parts[level] for parts in folders if len(parts) > level + 1}
+    if not names:
+        return False
+    return _are_splits(names) or (len({SPLIT_NAMES.get(name.lower()) for name in names} - {None}) > 1)
+
+
+def _are_splits(names: set[str] | list[str]) -> bool:
+    return all(name.lower() in SPLIT_NAMES for name in names)
+
+
+def read_folders(collection: Collection, files: list[File], data: Data, *, needs_labels: bool) -> None:
+    """Add each readable file as a candidate whose label is its folder, or refuse it (`no_label`, `no_split`)."""
+    folders = [tuple(file.path.split("/")[:-1]) for file in files]
+    levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
+    for file, parts in zip(files, folders, strict=True):
+        split = None
+        if levels.split is not None and len(parts) > levels.split:
+            split = SPLIT_NAMES.get(parts[levels.split].lower())
+        label = parts[levels.label] if len(parts) > levels.label else None
+        if levels.split is not None and split is None and levels.split < levels.label:
+            text = f"`{file.locator}` lies outside of the train, validation and test folders. Move it into one."
+            collection.refuse(file.locator, "no_split", text)
+        elif label is None and needs_labels:
+            text = (
+                f"`{file.locator}` lies in no class folder, so it has no label. Move it into the folder of its class."
+            )
+            collection.refuse(file.locator, "no_label", text)
+        else:
+            group = _group_of(parts, data.group_level)
+            collection.candidates.append(
+                Candidate(file.locator, file.locator, label, split, None, group, {}, file.size, file.stamp)
+            )
+    _say_nested(collection, folders, levels, data)
+
+
+def _group_of(parts: tuple[str, ...], group_level: int | None) -> str:
+    return parts[group_level - 1] if group_level is not None and len(parts) >= group_level else ""
+
+
+def _say_nested(collection: Collection, folders: list[tuple[str, ...]], levels: Levels, data: Data) -> None:
+    """`ann/cat`, `ann/dog`, `bob/cat`: the class may be the lower level; only a person can know."""
+    level = levels.label
+    pairs = Counter(parts[level : level + 2] for parts in folders if len(parts) > level + 1)
+    upper = {pair[0] for pair in pairs}
+    lower = {pair[1] for pair in pairs}
+    if data.group_level is None and levels.split is None and len(upper) > 1 and len(pairs) > len(lower):
+        text = (
+            f"Classes were read from folder level {level + 1} ({_some(upper)}); the folders below ({_some(lower)}) repeat. "
+            f"If those are the classes and the upper ones persons or sources, add --group-level {level + 1}."
+        )
+        collection.notes.append(Note("nested_folders", text))
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:3]
+    return ", ".join(shown) + (", …" if len(names) > 3 else "")

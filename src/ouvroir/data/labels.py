@@ -1,0 +1,327 @@
+"""Label tables: their rows are joined to the files they name, and become candidates.
+
+A table may lie beside or inside the folder or zip of its files, say paths from its own place or from anywhere above, or
+only the names of files without their suffix. Every row has one outcome, and so has every file that no row names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ouvroir.data.candidates import Candidate, Collection
+from ouvroir.data.listing import File, Listing, suffix_of
+from ouvroir.data.tabular import (
+    MAX_TABLE_BYTES,
+    SPLIT_NAMES,
+    Columns,
+    RawTable,
+    as_label,
+    as_text,
+    find_columns,
+    proposed_group_columns,
+    read_table,
+)
+from ouvroir.errors import DataError, Refused
+from ouvroir.files import readable_size
+from ouvroir.media import find_task, suffixes_of
+from ouvroir.recipe import Data
+from ouvroir.task import ZIP_SEPARATOR, Note, Source, Split
+
+
+class FileFinder:
+    """Which listed file a table cell names."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._root = listing.root
+        self._by_path = {file.path: file for file in listing.files}
+        self._by_name: dict[str, list[File]] = {}
+        for file in listing.files:
+            name = file.path.rsplit("/", 1)[-1]
+            self._by_name.setdefault(name, []).append(file)
+            stem = name.rsplit(".", 1)[0]
+            if stem != name:
+                self._by_name.setdefault(stem, []).append(file)
+
+    def find(self, cell: str, table: File, *, split: Split | None = None) -> list[File]:
+        """The file named by `cell` in `table`: one, none, or several when the name is ambiguous."""
+        value = cell.strip().replace("\\", "/").removeprefix("./")
+        folder = table.path.rsplit("/", 1)[0] + "/" if "/" in table.path else ""
+        for path in (folder + value, value):
+            if path in self._by_path:
+                return [self._by_path[path]]
+        if value.startswith("/") or ".." in value.split("/"):
+            return [] if ZIP_SEPARATOR in table.locator else self._find_outside(value, folder)
+        named = [file for file in self._by_name.get(value.rsplit("/", 1)[-1], []) if _ends_like(file.path, value)]
+        if len(named) > 1 and split is not None:
+            named = [file for file in named if split in map(SPLIT_NAMES.get, file.path.lower().split("/"))] or named
+        return named
+
+    def _find_outside(self, value: str, folder: str) -> list[File]:
+        """A path that starts at the top of the disk or climbs: the user's own table may name files anywhere."""
+        absolute = os.path.normpath(Path(self._root) / folder / value)
+        inside = os.path.relpath(absolute, self._root)
+        if inside in self._by_path:
+            return [self._by_path[inside]]
+        try:
+            status = Path(absolute).stat()
+        except (OSError, ValueError):
+            return []
+        return [File(absolute, absolute, status.st_size, status.st_mtime_ns)] if Path(absolute).is_file() else []
+
+
+def _ends_like(path: str, value: str) -> bool:
+    return any(f"/{whole}".endswith(f"/{value}") for whole in (path, path[: -len(suffix_of(path)) or None]))
+
+
+@dataclass(frozen=True)
+class _Used:
+    """A table that is used, its columns, and the split its name says."""
+
+    file: File
+    raw: RawTable
+    columns: Columns
+    split: Split | None
+    n_hits: int
+
+
+def read_labelled_tables(
+    collection: Collection, listing: Listing, tables: Sequence[File], data: Data, *, is_only_source: bool
+) -> bool:
+    """Make candidates from the tables that name files. False when none serves, so that folders must.
+
+    `is_only_source`: the user named the table itself, so it must serve, and files it does not name are no concern.
+    Raises DataError and MissingExtra.
+    """
+    if not tables:
+        return False
+    finder = FileFinder(listing)
+    opened: list[_Used] = []
+    for file in tables:
+        try:
+            opened.append(_open(file, listing, finder, collection.task, data))
+        except DataError as error:
+            if is_only_source:
+                raise
+            collection.notes.append(Note("table_ignored", f"{error} The table was not used."))
+    used = _choose(opened, listing, collection, is_only_source=is_only_source)
+    if not used:
+        return False
+    for table in used:
+        collection.notes.extend(table.raw.notes)
+        _say_columns(collection, table, data)
+    named = _add_rows(collection, used, finder, data)
+    _unify_labels(collection)
+    if is_only_source:
+        of_folder = set(listing.refused)
+        collection.refused = [refusal for refusal in collection.refused if refusal not in of_folder]
+        return True
+    _refuse_unnamed(collection, listing, named | {table.file.locator for table in used})
+    return True
+
+
+def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
+    try:
+        content = Source(listing.root, file.locator).read(MAX_TABLE_BYTES)
+    except Refused as error:
+        limit = f" Tables may have up to {readable_size(MAX_TABLE_BYTES)}." if error.code == "too_large" else ""
+        raise DataError(f"{error.reason}{limit}") from error
+    raw = read_table(file.path.rsplit("/", 1)[-1], content)
+    readable = suffixes_of(task)
+
+    def names_file(cell: str) -> bool:
+        return any(found.suffix in readable for found in finder.find(cell, file))
+
+    columns = find_columns(
+        raw,
+        names_file=names_file,
+        looks_like_file=lambda cell: suffix_of(cell) in readable,
+        path_column=data.path_column,
+        label_column=data.label_column,
+        group_column=data.group_column,
+        reads_text=bool(getattr(find_task(task), "reads_text", False)),
+    )
+    tokens = re.split(r"[^a-z]+", raw.name.lower().rsplit(".", 1)[0])
+    split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)
+    n_hits = 0
+    if columns.path is not None:
+        n_hits = sum(names_file(as_text(cell)) for cell in raw.column(columns.path))
+    return _Used(file, raw, columns, split, n_hits)
+
+
+def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *, is_only_source: bool) -> list[_Used]:
+    """The tables to use: one, or one for each split. The table that names most files wins."""
+    readable = suffixes_of(collection.task)
+    loose = sum(file.suffix in readable for file in listing.files)
+    serving = [table for table in opened if table.columns.text is not None or table.n_hits]
+    if not serving and (is_only_source or not loose):
+        serving = [table for table in opened if table.columns.path is not None]
+        if not serving:
+            _raise_no_path(opened, collection.task)
+    labelled = [table for table in serving if table.columns.label is not None]
+    if serving and not labelled and _needs_labels(collection.task):
+        text = _no_label_column(serving[0])
+        if is_only_source or not any("/" in file.path for file in listing.files if file.suffix in readable):
+            raise DataError(text)
+        collection.notes.append(Note("table_ignored", text + " Folders were taken as classes instead."))
+        return []
+    serving = labelled or serving
+    by_split = [table for table in serving if table.split is not None]
+    if len({table.split for table in by_split}) > 1 and len({table.split for table in by_split}) == len(by_split):
+        return by_split
+    serving = sorted(serving, key=lambda table: -table.n_hits)
+    if len(serving) > 1 and serving[0].n_hits == serving[1].n_hits:
+        names = ", ".join(f"`{table.file.path}`" for table in serving)
+        raise DataError(f"Several tables name as many files each: {names}. Give the path of the one to use.")
+    return serving[:1]
+
+
+def _needs_labels(task: str) -> bool:
+    return bool(getattr(find_task(task), "needs_labels", True))
+
+
+def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
+    if opened:
+        table = opened[0].raw
+        raise DataError(
+            f"No column of `{table.name}` names files that {task} reads. Its columns are: {', '.join(table.columns)}. "
+            "Say which one holds the paths with --path-column, and give the table beside its files."
+        )
+
+
+def _no_label_column(table: _Used) -> str:
+    return (
+        f"`{table.raw.name}` names files, but no column looks like a label. "
+        f"Its columns are: {', '.join(table.raw.columns)}. Say which one with --label-column."
+    )
+
+
+def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
+    names = table.raw.columns
+    places = {
+        "paths": table.columns.path,
+        "texts": table.columns.text,
+        "labels": table.columns.label,
+        "splits": table.columns.split,
+        "groups": table.columns.group,
+    }
+    said = ", ".join(f"{what} from `{names[place]}`" for what, place in places.items() if place is not None)
+    collection.notes.append(Note("table_used", f"`{table.raw.name}` was read: {said}."))
+    for name in proposed_group_columns(table.raw, table.columns) if data.group_column is None else ():
+        text = (
+            f"The column `{name}` of `{table.raw.name}` repeats. If its rows belong together, as all recordings of one "
+            f"person do, keep them in one split: --group-column {name}. Otherwise the test may look better than it is."
+        )
+        collection.notes.append(Note("group_proposed", text, {"data.group_column": name}))
+
+
+def _add_rows(collection: Collection, used: Sequence[_Used], finder: FileFinder, data: Data) -> set[str]:
+    """One outcome for each row of the tables. Returns the locators of the files that were named."""
+    named: set[str] = set()
+    taken: set[str] = set()
+    readable = suffixes_of(collection.task)
+    needs_labels = _needs_labels(collection.task)
+    for table in used:
+        name = table.file.path
+        for number, reason in table.raw.broken:
+            collection.refuse(f"{name}#{number}", "malformed_row", f"Row {number} of `{name}` is left out: {reason}.")
+        for number, cells in zip(table.raw.numbers, table.raw.values, strict=True):
+            row = _read_row(table, f"{name}#{number}", cells, data)
+            found = None
+            if table.columns.text is None:
+                found = _find_file(collection, cells[table.columns.path or 0], row.id, finder, table, row.split)
+                if found is None:
+                    continue
+                named.add(found.locator)
+                if found.suffix not in readable:
+                    collection.refuse_kind(row.id, found.suffix)
+                    continue
+            elif not (row.text or "").strip():
+                collection.refuse(row.id, "empty", f"Row {number} of `{name}` has no text.")
+                continue
+            if row.label is None and needs_labels:
+                collection.refuse(row.id, "no_label", f"Row {number} of `{name}` has no label.")
+                continue
+            collection.candidates.append(row if found is None else _with_file(row, found, taken, data))
+    return named
+
+
+def _read_row(table: _Used, place: str, cells: Sequence[Any], data: Data) -> Candidate:
+    """A candidate of what the cells say, before it is known where its file is."""
+    columns, titles = table.columns, table.raw.columns
+    meant = (columns.path, columns.text, columns.label, columns.split, columns.group)
+    said = as_text(cells[columns.split]).strip().lower() if columns.split is not None else ""
+    return Candidate(
+        id=place,
+        locator="",
+        label=None if columns.label is None else as_label(cells[columns.label], data.label_separator),
+        split=SPLIT_NAMES.get(said, table.split),
+        text=as_text(cells[columns.text]) if columns.text is not None else None,
+        group=as_text(cells[columns.group]) if columns.group is not None else "",
+        fields={title: as_text(cells[at]) for at, title in enumerate(titles) if at not in meant},
+    )
+
+
+def _with_file(row: Candidate, file: File, taken: set[str], data: Data) -> Candidate:
+    """The candidate with its file; it is called by the file's path unless another row has that name."""
+    name = row.id if file.locator in taken else file.locator
+    taken.add(file.locator)
+    group = row.group
+    if not group and data.group_level is not None:
+        group = _folder(file.path, data.group_level)
+    return Candidate(name, file.locator, row.label, row.split, None, group, row.fields, file.size, file.stamp)
+
+
+def _folder(path: str, level: int) -> str:
+    parts = path.split("/")[:-1]
+    return parts[level - 1] if len(parts) >= level else ""
+
+
+def _find_file(
+    collection: Collection, cell: Any, place: str, finder: FileFinder, table: _Used, split: Split | None
+) -> File | None:
+    path = as_text(cell).strip()
+    if not path:
+        collection.refuse(place, "no_path", f"`{place}` names no file.")
+        return None
+    found = finder.find(path, table.file, split=split)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        several = ", ".join(f"`{file.path}`" for file in found[:3])
+        collection.refuse(
+            place, "ambiguous", f"`{place}` names `{path}`, which may be {several}. Write the whole path."
+        )
+    else:
+        collection.refuse(
+            place, "missing", f"`{place}` names `{path}`, which is not there. Add the file or drop the row."
+        )
+    return None
+
+
+def _unify_labels(collection: Collection) -> None:
+    """When one row has a list of labels, every row has one."""
+    if not any(isinstance(candidate.label, tuple) for candidate in collection.candidates):
+        return
+    collection.candidates = [
+        candidate
+        if isinstance(candidate.label, tuple)
+        else replace(candidate, label=(candidate.label,) if isinstance(candidate.label, str) else ())
+        for candidate in collection.candidates
+    ]
+
+
+def _refuse_unnamed(collection: Collection, listing: Listing, used: set[str]) -> None:
+    readable = suffixes_of(collection.task)
+    for file in listing.files:
+        if file.locator in used:
+            continue
+        if file.suffix in readable:
+            text = f"`{file.locator}` is named by no row of the table. Add a row for it, or leave it."
+            collection.refuse(file.locator, "not_in_table", text)
+        else:
+            collection.refuse_kind(file.locator, file.suffix)

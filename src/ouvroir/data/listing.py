@@ -1,0 +1,174 @@
+"""What is in a folder or a zip: every file once, in a stable order, before anything is opened.
+
+Folders are walked without entering a loop of links; a zip is read in place and never unpacked. What cannot be a row
+whatever the task (hidden, linked to nothing, locked, leading out of its archive) is refused here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ouvroir.errors import DataError
+from ouvroir.task import ZIP_SEPARATOR, Note, Refusal
+
+_SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r"}
+_ENCRYPTED = 0x1
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file. `locator` as in `Source`; `path` what its folders and name say, '/' between them; `stamp` changes with
+    the content: the time of change in ns, or the CRC of an archive's entry.
+    """
+
+    locator: str
+    path: str
+    size: int
+    stamp: int
+
+    @property
+    def suffix(self) -> str:
+        """Lower-case suffix with its dot, or ''."""
+        return suffix_of(self.path)
+
+
+@dataclass
+class Listing:
+    """All files under `root`. `refused` are those that can be no row at all."""
+
+    root: str
+    files: list[File] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def suffix_of(path: str) -> str:
+    """Lower-case suffix of a path with its dot, or ''."""
+    name = path.rsplit("/", 1)[-1]
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+def list_folder(root: Path) -> Listing:
+    """Every file under `root`, sorted by path. Follows links; a folder that was entered already is not entered again."""
+    listing = Listing(root=str(root))
+    visited = {_identity(root.stat())}
+    waiting = [("", os.fspath(root))]
+    while waiting:
+        prefix, folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    _list_entry(entry, prefix, listing, waiting, visited)
+        except OSError as error:
+            name = readable_name(prefix.rstrip("/")) or "."
+            text = f"The folder `{name}` could not be opened: {error.strerror}. Change its permissions."
+            listing.refused.append(Refusal(f"{name}/", "unreadable", text))
+    listing.files.sort(key=lambda file: file.path)
+    return listing
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _list_entry(
+    entry: os.DirEntry[str],
+    prefix: str,
+    listing: Listing,
+    waiting: list[tuple[str, str]],
+    visited: set[tuple[int, int]],
+) -> None:
+    path = prefix + entry.name
+    try:
+        if entry.is_dir():
+            if entry.is_symlink():
+                identity = _identity(entry.stat())
+                if identity in visited or _is_above(entry.path, listing.root):
+                    text = f"`{readable_name(path)}` is a link to a folder that is listed already; it was not entered again."
+                    listing.notes.append(Note("linked_twice", text))
+                    return
+                visited.add(identity)
+            waiting.append((path + "/", entry.path))
+            return
+        status = entry.stat()
+    except OSError as error:
+        reason = "is a link that leads nowhere" if entry.is_symlink() else f"could not be looked at: {error.strerror}"
+        listing.refused.append(Refusal(readable_name(path), "missing", f"`{readable_name(path)}` {reason}."))
+        return
+    refusal = _refuse_by_name(path)
+    if refusal is None and not stat.S_ISREG(status.st_mode):
+        refusal = Refusal(path, "not_a_file", f"`{path}` is a pipe, a socket or a device, not a file.")
+    if refusal is not None:
+        listing.refused.append(refusal)
+        return
+    listing.files.append(File(path, path, status.st_size, status.st_mtime_ns))
+
+
+def _is_above(link: str, root: str) -> bool:
+    """Whether a linked folder is inside the tree that is walked anyway, or holds it."""
+    real, tree = os.path.realpath(link), os.path.realpath(root)
+    return real == tree or real.startswith(tree + os.sep) or tree.startswith(real.rstrip(os.sep) + os.sep)
+
+
+def readable_name(path: str) -> str:
+    """`path` fit for JSON: bytes that are no UTF-8 are shown as escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _refuse_by_name(path: str) -> Refusal | None:
+    name = readable_name(path)
+    if any(part.startswith(".") or part.lower() in _SYSTEM_NAMES for part in path.split("/")):
+        return Refusal(name, "hidden", f"`{name}` is hidden or belongs to the system.")
+    if name != path or ZIP_SEPARATOR in path:
+        why = "is not UTF-8" if name != path else f"contains `{ZIP_SEPARATOR}`"
+        return Refusal(name, "unusable_name", f"The name of `{name}` {why}. Rename the file.")
+    return None
+
+
+def list_archive(root: Path, archive: str, *, prefix: str = "") -> Listing:
+    """Every entry of the zip `archive` (a path relative to `root`), sorted; paths start with `prefix`.
+
+    Entries with absolute or `../` paths are refused with `unsafe_path`. Raises DataError when the zip cannot be read.
+    """
+    listing = Listing(root=str(root))
+    try:
+        with zipfile.ZipFile(root / archive) as opened:
+            entries = opened.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"`{root / archive}` cannot be opened as a zip: {error}. Download or pack it again.") from error
+    last = {entry.filename: place for place, entry in enumerate(entries)}
+    for place, entry in enumerate(entries):
+        if entry.is_dir():
+            continue
+        locator = f"{archive}{ZIP_SEPARATOR}{entry.filename}"
+        refusal = _refuse_entry(entry, readable_name(locator))
+        if refusal is None and last[entry.filename] != place:
+            again = f"{readable_name(locator)}#{place + 1}"
+            refusal = Refusal(
+                again, "repeated_entry", f"`{again}` is in the zip again under the same name; the last one counts."
+            )
+        if refusal is not None:
+            listing.refused.append(refusal)
+            continue
+        listing.files.append(File(locator, prefix + entry.filename, entry.file_size, entry.CRC))
+    listing.files.sort(key=lambda file: file.path)
+    return listing
+
+
+def _refuse_entry(entry: zipfile.ZipInfo, locator: str) -> Refusal | None:
+    parts = entry.filename.replace("\\", "/").split("/")
+    if entry.filename.startswith(("/", "\\")) or ".." in parts or parts[0].endswith(":") or "\\" in entry.filename:
+        return Refusal(locator, "unsafe_path", f"`{locator}` leads out of its archive, so it is not opened.")
+    if entry.flag_bits & _ENCRYPTED:
+        return Refusal(
+            locator, "encrypted", f"`{locator}` is encrypted. Unpack it with its password and give the folder."
+        )
+    if suffix_of(entry.filename) == ".zip":
+        return Refusal(locator, "nested_archive", f"`{locator}` is a zip inside a zip. Unpack it and give the folder.")
+    refusal = _refuse_by_name(entry.filename)
+    return refusal if refusal is None else Refusal(locator, refusal.code, refusal.reason)

@@ -1,0 +1,226 @@
+"""Manifest: the rows of a data set with one outcome for each, its fingerprint, reading and writing.
+
+A manifest is what admission writes and the only thing that packs, training and evaluation read. It is a JSON Lines
+file that a person can open; how rows came to be admitted is in `admission.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ouvroir.errors import DataError, ManifestError
+from ouvroir.files import home, whole_file
+from ouvroir.recipe import Data
+from ouvroir.task import SPLITS, Label, Note, Refusal, Row, Split
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_VERSION = 1
+_DEFAULTS: dict[str, Any] = {
+    "label": None,
+    "text": None,
+    "group": "",
+    "origin": "real",
+    "weight": 1.0,
+    "details": {},
+    "fields": {},
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a data set. `root` is where locators start, `source` what the user pointed at, `data` how it was read."""
+
+    root: str
+    source: str
+    task: str
+    rows: tuple[Row, ...]
+    refused: tuple[Refusal, ...] = ()
+    notes: tuple[Note, ...] = ()
+    data: Data = dataclasses.field(default_factory=Data)
+
+    @property
+    def found(self) -> int:
+        """How many rows or files were found: admitted plus refused."""
+        return len(self.rows) + len(self.refused)
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+        return [encode(_row_to_dict(row)) for row in self.rows]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, as hex, of the rows in the order of their ids. Notes, refusals and the root do not enter it."""
+        order = sorted(range(len(self.rows)), key=lambda place: self.rows[place].id)
+        return _hash_lines(self._lines[place] for place in order)
+
+    def positions(self, split: Split) -> np.ndarray:
+        """(n,) int64, places in `rows` of the rows of one split, ascending."""
+        import numpy as np
+
+        return np.fromiter((place for place, row in enumerate(self.rows) if row.split == split), dtype=np.int64)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """All class names, sorted."""
+        return tuple(sorted({name for row in self.rows for name in label_names(row.label)}))
+
+    @cached_property
+    def is_multi_label(self) -> bool:
+        """Whether a row may have several labels at once."""
+        return any(isinstance(row.label, tuple) for row in self.rows)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Rows of each class in each split, e.g. `{"train": {"cat": 12}}`. Rows without a label count under the empty name."""
+        counted: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+        for row in self.rows:
+            counted[row.split].update(label_names(row.label) or ("",))
+        return {split: dict(sorted(counter.items())) for split, counter in counted.items()}
+
+    def require_trainable(self, *, needs_labels: bool = True) -> None:
+        """Raise DataError when nothing can be learnt from these rows: none, none in train, fewer than two classes."""
+        if not self.rows:
+            raise DataError(f"None of the {self.found} files in {self.source} can be used{_reasons(self.refused)}.")
+        if not any(row.split == "train" for row in self.rows):
+            raise DataError(
+                f"All {len(self.rows)} rows of {self.source} are for validation or test, so there is nothing to learn from. "
+                "Add a `train` folder, or a table in which some rows say train."
+            )
+        if needs_labels and len(self.labels) < 2:
+            name = f"one class, `{self.labels[0]}`" if self.labels else "no class at all"
+            raise DataError(
+                f"{self.source} has {name}; a classifier needs two or more to tell apart. "
+                "Put the files of each class into a folder of its own, or give a table with a label column."
+            )
+
+    def save(self) -> Path:
+        """Write the manifest under `home()/manifests/<fingerprint>` and return the file. Raises DiskFull."""
+        path = _place(self.fingerprint)
+        head = {
+            "version": _VERSION,
+            "root": self.root,
+            "source": self.source,
+            "task": self.task,
+            "data": dataclasses.asdict(self.data),
+            "admitted": len(self.rows),
+            "refused": len(self.refused),
+            "notes": [dataclasses.asdict(note) for note in self.notes],
+        }
+        encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+        refusals = [encode(dataclasses.asdict(refusal)) for refusal in self.refused]
+        text = "\n".join([encode(head), *self._lines, *refusals]) + "\n"
+        with whole_file(path) as file:
+            file.write(text.encode("utf-8"))
+        return path
+
+    @classmethod
+    def load(cls, fingerprint: str) -> Manifest:
+        """Read a saved manifest and check that it is still what was saved. Raises ManifestError."""
+        path = _place(fingerprint)
+        again = "`ouvroir check DATA` writes it again."
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+            head = json.loads(lines[0])
+            n_rows, n_refused = int(head["admitted"]), int(head["refused"])
+            values = json.loads("[" + ",".join(lines[1 : 1 + n_rows + n_refused]) + "]")
+            rows = tuple(map(_row_from_dict, values[:n_rows]))
+            manifest = cls(
+                root=head["root"],
+                source=head["source"],
+                task=head["task"],
+                rows=rows,
+                refused=tuple(Refusal(**value) for value in values[n_rows:]),
+                notes=tuple(Note(**value) for value in head["notes"]),
+                data=Data(**head["data"]),
+            )
+        except FileNotFoundError as error:
+            raise ManifestError(f"There is no manifest {fingerprint} in {path.parent.parent}. {again}") from error
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise ManifestError(f"The manifest {path} is damaged: {error}. {again}") from error
+        manifest.__dict__["_lines"] = lines[1 : 1 + n_rows]
+        if len(values) != n_rows + n_refused or manifest.fingerprint != fingerprint:
+            raise ManifestError(f"The manifest {path} was changed after it was written. {again}")
+        return manifest
+
+    def summary(self) -> dict[str, Any]:
+        """What `check` answers: counts, refusals, classes per split, notes, fingerprint; plain JSON values."""
+        splits = {split: sum(row.split == split for row in self.rows) for split in SPLITS}
+        return {
+            "source": self.source,
+            "task": self.task,
+            "found": self.found,
+            "admitted": len(self.rows),
+            "refused": len(self.refused),
+            "refused_by_code": dict(Counter(refusal.code for refusal in self.refused).most_common()),
+            "refusals": [dataclasses.asdict(refusal) for refusal in self.refused],
+            "splits": splits,
+            "labels": list(self.labels),
+            "counts": self.counts(),
+            "is_multi_label": self.is_multi_label,
+            "synthetic": sum(row.origin == "synthetic" for row in self.rows),
+            "notes": [{"code": note.code, "text": note.text, "proposal": dict(note.proposal)} for note in self.notes],
+            "fingerprint": self.fingerprint,
+        }
+
+
+def label_names(label: Label) -> tuple[str, ...]:
+    """The class names in a label: none, one or several."""
+    if label is None:
+        return ()
+    return (label,) if isinstance(label, str) else label
+
+
+def _row_to_dict(row: Row) -> dict[str, Any]:
+    value: dict[str, Any] = {"id": row.id}
+    if row.locator != row.id:
+        value["locator"] = row.locator
+    value["sha256"] = row.sha256
+    value["split"] = row.split
+    for name, default in _DEFAULTS.items():
+        given = getattr(row, name)
+        if given != default:
+            value[name] = dict(given) if isinstance(given, Mapping) else given
+    return value
+
+
+def _row_from_dict(value: dict[str, Any]) -> Row:
+    label = value.get("label")
+    return Row(
+        value["id"],
+        value.get("locator", value["id"]),
+        value["sha256"],
+        tuple(label) if isinstance(label, list) else label,
+        value.get("text"),
+        value.get("group", ""),
+        value["split"],
+        value.get("origin", "real"),
+        value.get("weight", 1.0),
+        value.get("details", {}),
+        value.get("fields", {}),
+    )
+
+
+def _hash_lines(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
+
+
+def _place(fingerprint: str) -> Path:
+    return home() / "manifests" / fingerprint / "manifest.jsonl"
+
+
+def _reasons(refused: Sequence[Refusal]) -> str:
+    if not refused:
+        return ""
+    counted = Counter(refusal.code for refusal in refused).most_common(3)
+    codes = ", ".join(f"{n} {code}" for code, n in counted)
+    return f" ({codes}). The first one: {refused[0].reason.rstrip('.')}"

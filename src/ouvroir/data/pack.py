@@ -1,0 +1,379 @@
+"""Pack: the encoded rows as memory-mapped arrays, made once and shared by all runs that encode alike.
+
+A pack is a folder `home()/packs/<storage fingerprint>` of shards that are only ever added. Rows are found by the hash
+of their content, so the same content is encoded once, and adding files later encodes these only. Rows are opened again
+in worker processes, and their content must still have the hash it was admitted with.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ouvroir.data.arrays import map_arrays
+from ouvroir.data.shards import KEYS, ShardWriter, check_shard, fixed_row_bytes, offsets_name
+from ouvroir.data.workers import Done, Job, Pool, n_workers
+from ouvroir.errors import DataError, ManifestError
+from ouvroir.files import disk_errors, home, require_space
+from ouvroir.progress import QUIET, Progress
+from ouvroir.task import Field, Limits, Processor, Row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.task import Task
+
+SHARD_BYTES = 256 * 1024**2  # what an interruption may cost, and what a shard is about as large as
+_SAMPLE_ROWS = 12  # rows encoded to estimate time and size
+_WORTH_MEASURING = 256  # fewer new rows than this are packed in a few seconds anyway
+_USUAL_ROW_SECONDS = 0.005  # assumed for so few
+_START_SECONDS = 0.5  # of the worker processes
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of unequal length end to end. `values`: (sum of lengths, ...); row i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: Tensor
+    offsets: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) int64."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+
+@dataclass(frozen=True)
+class PackPlan:
+    """What packing will take. `n_new` contents to encode, `n_kept` encoded already; bytes to write; seconds, estimated."""
+
+    n_new: int
+    n_kept: int
+    n_bytes: int
+    seconds: float
+
+
+class Pack:
+    """Encoded rows, one for each row of a manifest and in its order. Nothing is in memory before it is taken."""
+
+    def __init__(
+        self,
+        fields: Mapping[str, Field],
+        shards: Sequence[Mapping[str, np.ndarray]],
+        shard: np.ndarray,
+        place: np.ndarray,
+    ) -> None:
+        self.fields = dict(fields)
+        self._shards = [{name: torch.from_numpy(array) for name, array in arrays.items()} for arrays in shards]
+        self._shard = torch.from_numpy(shard)
+        self._place = torch.from_numpy(place)
+        self._only = int(shard[0]) if len(shard) and (shard == shard[0]).all() else None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the manifest."""
+        return len(self._place)
+
+    def take(
+        self, positions: Tensor, start: Tensor | None = None, length: Tensor | None = None
+    ) -> dict[str, Tensor | Ragged]:
+        """The rows at `positions` (B,) int64 as fresh tensors (B, ...); ragged fields flat, with offsets.
+
+        `start` and `length`, (B,) int64, cut a window out of each row's ragged fields, as far as the row reaches.
+        """
+        places = self._place[positions]
+        parts = self._parts(positions)
+        found: dict[str, Tensor | Ragged] = {}
+        for name, field in self.fields.items():
+            if field.is_ragged:
+                found[name] = self._take_ragged(name, places, parts, start, length)
+            else:
+                found[name] = self._take_fixed(name, places, parts)
+        return found
+
+    def _parts(self, positions: Tensor) -> list[tuple[int, Tensor | None]]:
+        """Shards that hold some of the positions, and which of these; None stands for all."""
+        if self._only is not None:
+            return [(self._only, None)]
+        shard = self._shard[positions]
+        return [(int(number), torch.nonzero(shard == number).flatten()) for number in torch.unique(shard)]
+
+    def _take_fixed(self, name: str, places: Tensor, parts: list[tuple[int, Tensor | None]]) -> Tensor:
+        if len(parts) == 1:
+            return self._shards[parts[0][0]][name].index_select(0, places)
+        example = self._shards[0][name]
+        result = torch.empty((len(places), *example.shape[1:]), dtype=example.dtype)
+        for number, at in parts:
+            assert at is not None
+            result[at] = self._shards[number][name].index_select(0, places[at])
+        return result
+
+    def _take_ragged(
+        self,
+        name: str,
+        places: Tensor,
+        parts: list[tuple[int, Tensor | None]],
+        start: Tensor | None,
+        length: Tensor | None,
+    ) -> Ragged:
+        first = torch.empty(len(places), dtype=torch.int64)
+        last = torch.empty(len(places), dtype=torch.int64)
+        for number, at in parts:
+            chosen = slice(None) if at is None else at
+            offsets = self._shards[number][offsets_name(name)]
+            first[chosen] = offsets[places[chosen]]
+            last[chosen] = offsets[places[chosen] + 1]
+        if start is not None:
+            first = torch.minimum(first + start, last)
+        if length is not None:
+            last = torch.minimum(first + length, last)
+        lengths = last - first
+        offsets = torch.zeros(len(places) + 1, dtype=torch.int64)
+        torch.cumsum(lengths, 0, out=offsets[1:])
+        example = self._shards[0][name]
+        values = torch.empty((int(offsets[-1]), *example.shape[1:]), dtype=example.dtype)
+        for number, at in parts:
+            chosen = slice(None) if at is None else at
+            source = _ranges(first[chosen], lengths[chosen])
+            piece = self._shards[number][name].index_select(0, source)
+            if at is None:
+                values = piece
+            else:
+                values[_ranges(offsets[:-1][at], lengths[at])] = piece
+        return Ragged(values, offsets)
+
+
+def _ranges(first: Tensor, lengths: Tensor) -> Tensor:
+    """The whole numbers first[i] ... first[i] + lengths[i] - 1 of all i, end to end."""
+    before = lengths.cumsum(0) - lengths
+    total = int(lengths.sum())
+    return torch.repeat_interleave(first - before, lengths, output_size=total) + torch.arange(total)
+
+
+def plan_pack(
+    manifest: Manifest,
+    processor: Processor,
+    *,
+    task: Task,
+    limits: Limits | None = None,
+    workers: int | None = None,
+) -> PackPlan:
+    """What `build_pack` would write, and about how long it would take, from encoding a few rows."""
+    del task  # workers find it by the name in the manifest
+    fields = processor.fields()
+    known = _index(_open_shards(_folder(processor), fields))
+    new = _new_rows(manifest, known)
+    n_kept = len({row.sha256 for row in manifest.rows}) - len(new)
+    if not new:
+        return PackPlan(0, n_kept, 0, 0.0)
+    row_bytes, row_seconds = float(fixed_row_bytes(fields)), _USUAL_ROW_SECONDS
+    if len(new) >= _WORTH_MEASURING or any(field.is_ragged for field in fields.values()):
+        sample = new[:: max(1, len(new) // _SAMPLE_ROWS)][:_SAMPLE_ROWS]
+        row_bytes, row_seconds = _measure(manifest, processor, sample, limits or Limits(), row_bytes)
+    n = n_workers(workers, len(new))
+    return PackPlan(len(new), n_kept, round(row_bytes * len(new)), _START_SECONDS + row_seconds * len(new) / n)
+
+
+def _measure(
+    manifest: Manifest, processor: Processor, sample: Sequence[Row], limits: Limits, fixed_bytes: float
+) -> tuple[float, float]:
+    """Bytes and seconds of one row, by encoding some; rows that fail are left to packing itself to tell."""
+    ragged = {name for name, field in processor.fields().items() if field.is_ragged}
+    n_bytes: list[int] = []
+    with _encoders(manifest, processor, limits, 1) as pool:
+        answers = pool.run(_jobs(sample))
+        next(answers, None)
+        began = time.perf_counter()
+        for done in answers:
+            if done.refused is None:
+                example = decode_example(done)
+                n_bytes.append(sum(example[name].nbytes for name in ragged))
+        seconds = time.perf_counter() - began
+    mean = sum(n_bytes) / len(n_bytes) if n_bytes else 0.0
+    return fixed_bytes + mean, max(seconds, 1e-4) / max(1, len(sample) - 1)
+
+
+def build_pack(
+    manifest: Manifest,
+    processor: Processor,
+    *,
+    task: Task,
+    limits: Limits | None = None,
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> Pack:
+    """Encode what is not encoded yet, in worker processes, and open the pack of `manifest`.
+
+    Raises DiskFull, leaving whole shards only, and DataError naming a file that is no longer what was admitted.
+    """
+    del task  # workers find it by the name in the manifest
+    fields = processor.fields()
+    folder = _folder(processor)
+    shards = _open_shards(folder, fields)
+    if _new_rows(manifest, _index(shards)):
+        with _hold(folder, progress):
+            _sweep(folder, fields, progress)
+            shards = _open_shards(folder, fields)  # another process may have been at it while we waited
+            new = _new_rows(manifest, _index(shards))
+            if new:
+                _encode(manifest, processor, new, folder, limits or Limits(), workers, progress)
+                shards = _open_shards(folder, fields)
+    known = _index(shards)
+    where = np.array([known[row.sha256] for row in manifest.rows], dtype=np.int64).reshape(-1, 2)
+    return Pack(fields, list(shards.values()), where[:, 0].copy(), where[:, 1].copy())
+
+
+def _folder(processor: Processor) -> Path:
+    return home() / "packs" / processor.storage_fingerprint()
+
+
+def _open_shards(folder: Path, fields: Mapping[str, Field]) -> dict[Path, dict[str, np.ndarray]]:
+    """The undamaged shards of a pack, oldest first."""
+    found: dict[Path, dict[str, np.ndarray]] = {}
+    for path in sorted(folder.glob("shard_*.safetensors")):
+        try:
+            arrays = map_arrays(path)
+            check_shard(arrays, fields, path)
+        except (ManifestError, OSError):
+            continue
+        found[path] = arrays
+    return found
+
+
+def _index(shards: Mapping[Path, Mapping[str, np.ndarray]]) -> dict[str, tuple[int, int]]:
+    """Content hash to (number of the shard, place in it)."""
+    found: dict[str, tuple[int, int]] = {}
+    for number, arrays in enumerate(shards.values()):
+        text = arrays[KEYS].tobytes().hex()
+        for place in range(len(arrays[KEYS])):
+            found.setdefault(text[64 * place : 64 * place + 64], (number, place))
+    return found
+
+
+def _new_rows(manifest: Manifest, known: Mapping[str, object]) -> list[Row]:
+    """One row for each content that is not encoded yet."""
+    first: dict[str, Row] = {}
+    for row in manifest.rows:
+        if row.sha256 not in known:
+            first.setdefault(row.sha256, row)
+    return list(first.values())
+
+
+@contextmanager
+def _hold(folder: Path, progress: Progress) -> Iterator[None]:
+    """Be the one process that adds to this pack; wait for another one. Freed by the kernel when a process is killed."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "a+b")  # noqa: SIM115 - closed below
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("Another process is packing the same kind of data; waiting for it.")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sweep(folder: Path, fields: Mapping[str, Field], progress: Progress) -> None:
+    """Remove what an interruption or a damage left, while nobody else writes."""
+    for path in folder.glob(".shard_*.tmp"):
+        path.unlink(missing_ok=True)
+    good = _open_shards(folder, fields)
+    for path in folder.glob("shard_*.safetensors"):
+        if path not in good:
+            progress.say(f"{path} is damaged; what it held is encoded again.")
+            path.unlink(missing_ok=True)
+
+
+def _jobs(rows: Iterable[Row]) -> list[Job]:
+    return [Job(row.locator, row.text, row.sha256) for row in rows]
+
+
+@contextmanager
+def _encoders(manifest: Manifest, processor: Processor, limits: Limits, n: int) -> Iterator[Pool]:
+    with tempfile.TemporaryDirectory(prefix="ouvroir-") as saved:
+        processor.save(Path(saved))
+        setup = {"job": "encode", "task": manifest.task, "root": manifest.root, "processor": saved}
+        with Pool(setup, limits, n) as pool:
+            yield pool
+
+
+def _encode(
+    manifest: Manifest,
+    processor: Processor,
+    new: Sequence[Row],
+    folder: Path,
+    limits: Limits,
+    workers: int | None,
+    progress: Progress,
+) -> None:
+    """Encode rows into as many shards as they need. What fails is told at the end, when the rest is safe."""
+    fields = processor.fields()
+    failed: list[tuple[Row, str, str]] = []
+    n = n_workers(workers, len(new))
+    with progress.bar("Packing", len(new)) as bar, _encoders(manifest, processor, limits, n) as pool:
+        answers = pool.run(_jobs(new))
+        first = list(islice(answers, _SAMPLE_ROWS))
+        row_bytes = _mean_bytes(first, fields)
+        require_space(folder, round(row_bytes * len(new)) + SHARD_BYTES // 64, f"Packing {len(new)} rows")
+        per_shard = max(1, int(SHARD_BYTES / row_bytes))
+        stream = chain(first, answers)
+        for start in range(0, len(new), per_shard):
+            rows = new[start : start + per_shard]
+            with ShardWriter(_next_name(folder), fields, len(rows)) as writer:
+                for row, done in zip(rows, stream):  # noqa: B905 - the stream goes on into the next shard
+                    if done.refused is None:
+                        writer.add(bytes.fromhex(row.sha256), decode_example(done))
+                    else:
+                        failed.append((row, *done.refused))
+                    bar.advance()
+    if failed:
+        _raise_failed(failed, manifest)
+
+
+def _mean_bytes(done: Sequence[Done], fields: Mapping[str, Field]) -> float:
+    ragged = [name for name, field in fields.items() if field.is_ragged]
+    sizes = [sum(decode_example(one)[name].nbytes for name in ragged) for one in done if one.refused is None]
+    return fixed_row_bytes(fields) + (sum(sizes) / len(sizes) if sizes else 0.0)
+
+
+def _next_name(folder: Path) -> Path:
+    numbers = [int(path.stem.removeprefix("shard_")) for path in folder.glob("shard_*.safetensors")]
+    return folder / f"shard_{max(numbers, default=0) + 1:06d}.safetensors"
+
+
+def decode_example(done: Done) -> dict[str, np.ndarray]:
+    """The arrays in a worker's answer, over its bytes."""
+    example: dict[str, np.ndarray] = {}
+    start = 0
+    for name, (dtype, shape) in done.header["arrays"].items():
+        count = int(np.prod(shape, dtype=np.int64))
+        example[name] = np.frombuffer(done.payload, dtype=dtype, count=count, offset=start).reshape(shape)
+        start += example[name].nbytes
+    return example
+
+
+def _raise_failed(failed: Sequence[tuple[Row, str, str]], manifest: Manifest) -> None:
+    row, code, reason = failed[0]
+    others = ", ".join(f"`{other.id}`" for other, _, _ in failed[1 : 1 + _SHOWN])
+    more = f" The same goes for {others}" if others else ""
+    more += f" and {len(failed) - 1 - _SHOWN} more" if len(failed) > 1 + _SHOWN else ""
+    if code in ("changed", "missing"):
+        advice = f"Run `ouvroir check {manifest.source}` to account for the files as they are now, then train again."
+    else:
+        advice = (
+            f"`{row.id}` could be opened when it was checked. Take it out of the data, or repair it, and check again."
+        )
+    raise DataError(f"{reason.rstrip('.')}.{more}{'.' if more else ''} {advice}")

@@ -1,0 +1,261 @@
+"""Which rows belong together: same content, nearly the same content, same group; and what leaks between splits.
+
+Rows that belong together form one group, which the splits keep whole. Medium-blind: what is near is told by vectors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ouvroir.data import duplicates
+from ouvroir.data.arrays import map_arrays, write_arrays
+from ouvroir.data.candidates import Candidate
+from ouvroir.data.duplicates import Clusters
+from ouvroir.data.facts import NearKeys
+from ouvroir.errors import DataError, ManifestError
+from ouvroir.files import home
+from ouvroir.task import SPLITS, Note, Refusal
+
+_SHOWN = 3  # names in a sentence
+_MOST_NEW = 0.2  # share of new contents up to which only their pairs are looked for
+
+
+@dataclass
+class Relations:
+    """`group[i]` of each row ('' when it belongs to nothing), near-duplicate pairs as places, and what is worth saying."""
+
+    group: list[str]
+    near: np.ndarray
+    notes: list[Note] = field(default_factory=list)
+
+
+def groups_of(candidates: Sequence[Candidate], pattern: str | None) -> tuple[list[str], list[Note]]:
+    """The user's groups: from column or folder level, else from `pattern` on the file name. Raises DataError."""
+    if pattern is None:
+        return [candidate.group for candidate in candidates], []
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"The group pattern `{pattern}` is not a regular expression: {error}.") from error
+    if not compiled.groups:
+        raise DataError(f"The group pattern `{pattern}` has no group. Put ( ) around the part that names it.")
+    groups = []
+    for candidate in candidates:
+        found = compiled.search(candidate.locator.rsplit("/", 1)[-1] if candidate.locator else candidate.id)
+        groups.append((found.group(1) or "") if found else "")
+    n_matched = sum(map(bool, groups))
+    if not n_matched:
+        raise DataError(
+            f"The group pattern `{pattern}` matches none of {len(groups)} file names, such as "
+            f"`{candidates[0].locator.rsplit('/', 1)[-1]}`."
+            if candidates
+            else f"There is nothing for `{pattern}` to match."
+        )
+    text = (
+        f"The pattern `{pattern}` puts {n_matched} of {len(groups)} files into {len(set(filter(None, groups)))} groups."
+    )
+    return groups, [Note("groups", text)]
+
+
+def find_near(contents: Sequence[str], near: NearKeys, cache: Path, *, fresh: bool) -> np.ndarray:
+    """(P, 2) int64 near-duplicate pairs of rows with different content; one row stands for each content.
+
+    Pairs that were found before are read from `cache`, and only new contents are compared.
+    """
+    first_of: dict[str, int] = {}
+    for place, content in enumerate(contents):
+        if near.place[place] >= 0:
+            first_of.setdefault(content, place)
+    if not first_of:
+        return np.empty((0, 2), dtype=np.int64)
+    known, known_pairs = ([], np.empty((0, 2), dtype=np.int64)) if fresh else _load_near(cache)
+    still = [content for content in known if content in first_of]
+    new = sorted(first_of.keys() - set(still))
+    if len(new) > _MOST_NEW * len(first_of):
+        still, new, known_pairs = [], sorted(first_of), known_pairs[:0]
+    ordered = still + new
+    number = {content: place for place, content in enumerate(ordered)}
+    old = [
+        (number[known[a]], number[known[b]])
+        for a, b in known_pairs.tolist()
+        if known[a] in number and known[b] in number
+    ]
+    pairs = np.array(old, dtype=np.int64).reshape(-1, 2)
+    rows = np.array([first_of[content] for content in ordered], dtype=np.int64)
+    if new:
+        found = duplicates.find_pairs(near.rows(rows), n_known=len(still))
+        pairs = np.concatenate([pairs, found.places])
+        _save_near(cache, ordered, pairs)
+    return rows[pairs]
+
+
+def near_cache(root: str, task: str) -> Path:
+    """Where the near-duplicate pairs of a data root are kept."""
+    settings = (duplicates.MAX_DISTANCE, duplicates.RATIO, duplicates.NEIGHBOUR, duplicates.MIN_DISTANCE)
+    name = hashlib.sha256(repr((root, task, settings)).encode()).hexdigest()[:32]
+    return home() / "facts" / f"{name}.near.safetensors"
+
+
+def _load_near(path: Path) -> tuple[list[str], np.ndarray]:
+    with contextlib.suppress(OSError, ManifestError, KeyError):
+        arrays = map_arrays(path)
+        text = arrays["contents"].tobytes().hex()
+        return [text[start : start + 64] for start in range(0, len(text), 64)], np.array(arrays["pairs"])
+    return [], np.empty((0, 2), dtype=np.int64)
+
+
+def _save_near(path: Path, contents: Sequence[str], pairs: np.ndarray) -> None:
+    packed = np.frombuffer(bytes.fromhex("".join(contents)), dtype=np.uint8)
+    write_arrays(path, {"pairs": pairs.astype(np.int64), "contents": packed})
+
+
+def relate(
+    candidates: Sequence[Candidate], contents: Sequence[str], groups: Sequence[str], near: np.ndarray
+) -> Relations:
+    """Join rows of equal group, equal content and near content into groups, and say what was found."""
+    notes = _say_same(candidates, contents)
+    clusters = _join(contents, groups, near)
+    members = Counter(map(clusters.find, range(len(candidates))))
+    n_groups = len(set(filter(None, groups)))
+    if n_groups > 2 and members and max(members.values()) > len(candidates) / 2:
+        within = np.array(
+            [groups[a] == groups[b] or not (groups[a] and groups[b]) for a, b in near.tolist()], dtype=bool
+        )
+        clusters = _join([""] * len(contents), groups, near[within] if len(near) else near)
+        members = Counter(map(clusters.find, range(len(candidates))))
+        text = (
+            "Files of different groups are alike, so that keeping alike files together would put most rows into one group. "
+            "The groups were kept apart; alike files may lie in different splits."
+        )
+        notes.append(Note("alike_across_groups", text))
+    if len(near):
+        examples = ", ".join(f"`{candidates[a].id}` and `{candidates[b].id}`" for a, b in near[:2].tolist())
+        n_alike = len(np.unique(near))
+        text = f"{n_alike} files are nearly the same as another one ({examples}). They are kept in one split."
+        notes.append(Note("near_duplicates", text))
+    return Relations(_name_groups(candidates, groups, clusters, members), near, notes)
+
+
+def _join(contents: Sequence[str], groups: Sequence[str], near: np.ndarray) -> Clusters:
+    clusters = Clusters(len(contents))
+    clusters.join_equal(groups)
+    clusters.join_equal(contents)
+    clusters.join_all(near.tolist())
+    return clusters
+
+
+def _name_groups(
+    candidates: Sequence[Candidate], groups: Sequence[str], clusters: Clusters, members: Counter[int]
+) -> list[str]:
+    """The user's name where there is one (several are joined), else the first row's id; '' for a row alone."""
+    named: dict[int, set[str]] = {}
+    for place, group in enumerate(groups):
+        if group:
+            named.setdefault(clusters.find(place), set()).add(group)
+    names: dict[int, str] = {}
+    taken = {group for group in groups if group}
+    result = []
+    for place in range(len(candidates)):
+        leader = clusters.find(place)
+        if leader not in names:
+            given = sorted(named.get(leader, ()))
+            name = " + ".join(given[:_SHOWN]) if given else candidates[leader].id if members[leader] > 1 else ""
+            if len(given) > _SHOWN or (not given and name in taken):
+                name = f"{name} ({candidates[leader].id})"
+            names[leader] = name
+        result.append(names[leader])
+    return result
+
+
+def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[Note]:
+    """Notes on rows with the same content: `duplicates`, and `conflicting_labels` when their labels differ."""
+    places: dict[str, list[int]] = {}
+    counted = Counter(contents)
+    for place, content in enumerate(contents):
+        if counted[content] > 1:
+            places.setdefault(content, []).append(place)
+    if not places:
+        return []
+    first = next(iter(places.values()))
+    n_repeated = sum(len(same) - 1 for same in places.values())
+    example = f"`{candidates[first[1]].id}` that of `{candidates[first[0]].id}`"
+    text = f"{n_repeated} files repeat the content of another, e.g. {example}. They are kept in one split."
+    notes = [Note("duplicates", text)]
+    conflicts = [same for same in places.values() if len({candidates[place].label for place in same}) > 1]
+    if conflicts:
+        shown = "; ".join(
+            " and ".join(f"`{candidates[place].id}` ({_label_text(candidates[place])})" for place in same[:2])
+            for same in conflicts[:_SHOWN]
+        )
+        text = f"{len(conflicts)} contents have more than one label: {shown}. Decide which label is right and delete the other."
+        notes.append(Note("conflicting_labels", text))
+    return notes
+
+
+def _label_text(candidate: Candidate) -> str:
+    return ", ".join(candidate.label) if isinstance(candidate.label, tuple) else str(candidate.label)
+
+
+def find_leaks(candidates: Sequence[Candidate], contents: Sequence[str]) -> tuple[dict[int, Refusal], list[Note]]:
+    """Rows of the user's own splits whose content lies in a more held-out split too: they are refused there.
+
+    A test that holds what was trained on says nothing, and the user's test stays as it is, so the train side goes.
+    """
+    most: dict[str, int] = {}
+    keeper: dict[str, int] = {}
+    codes = [SPLITS.index(candidate.split or "train") for candidate in candidates]
+    for place, content in enumerate(contents):
+        if codes[place] > most.get(content, -1):
+            most[content], keeper[content] = codes[place], place
+    refused: dict[int, Refusal] = {}
+    for place, content in enumerate(contents):
+        if codes[place] < most[content]:
+            other = candidates[keeper[content]].id
+            split = SPLITS[most[content]]
+            text = f"`{candidates[place].id}` has the same content as `{other}` of the {split} split, so it is not trained on."
+            if SPLITS[codes[place]] == "validation":
+                text = (
+                    f"`{candidates[place].id}` has the same content as `{other}` of the test split, so it is left out."
+                )
+            refused[place] = Refusal(candidates[place].id, "leak", text)
+    if not refused:
+        return {}, []
+    shown = ", ".join(f"`{candidates[place].id}`" for place in list(refused)[:_SHOWN])
+    text = (
+        f"{len(refused)} files lie both in a split to learn from and in one to judge by ({shown}). "
+        "The copies to learn from were refused."
+    )
+    return refused, [Note("leak", text)]
+
+
+def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups: Sequence[str]) -> list[Note]:
+    """Notes on what the user's own splits tear apart: near-duplicates (`near_leak`) and groups (`group_leak`)."""
+    if not any(candidate.split for candidate in candidates):
+        return []
+    split = [candidate.split or "train" for candidate in candidates]
+    notes = []
+    torn = [(a, b) for a, b in relations.near.tolist() if split[a] != split[b]]
+    if torn:
+        a, b = torn[0]
+        text = (
+            f"{len(torn)} pairs of nearly the same files lie in different splits of yours, e.g. `{candidates[a].id}` "
+            f"and `{candidates[b].id}`. The result on them may look better than it is."
+        )
+        notes.append(Note("near_leak", text))
+    where: dict[str, set[str]] = {}
+    for place, group in enumerate(groups):
+        if group:
+            where.setdefault(group, set()).add(split[place])
+    both = sorted(group for group, splits in where.items() if len(splits) > 1)
+    if both:
+        text = f"{len(both)} groups lie in several splits of yours ({', '.join(both[:_SHOWN])}). Your splits were kept as they are."
+        notes.append(Note("group_leak", text))
+    return notes

@@ -1,0 +1,140 @@
+"""A folder, a table or a zip becomes candidates: what may be rows, with their labels and the splits the user made.
+
+Nothing is opened here except tables. Each file or table row ends as one candidate or one refusal, so counts add up.
+Reading class folders is in `folders.py`, reading tables in `tabular.py`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from pathlib import Path
+from typing import NoReturn
+
+from ouvroir.data.candidates import Collection
+from ouvroir.data.folders import read_folders
+from ouvroir.data.labels import read_labelled_tables
+from ouvroir.data.listing import File, Listing, list_archive, list_folder, suffix_of
+from ouvroir.data.tabular import TABLE_SUFFIXES
+from ouvroir.errors import DataError
+from ouvroir.media import TASKS, detect_task, find_task, suffixes_of
+from ouvroir.recipe import Data
+from ouvroir.task import Refusal
+
+_DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
+
+
+def read_source(source: str | Path, data: Data, *, task: str | None) -> Collection:
+    """List what the user pointed at. `task` is told from the suffixes of the files when absent. Raises DataError."""
+    path = existing_path(source)
+    listing, tables = _list(path, task)
+    chosen = task or _detect(path, listing)
+    readable = suffixes_of(chosen)
+    collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
+    is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
+    if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):
+        needs_labels = bool(getattr(find_task(chosen), "needs_labels", True))
+        read_folders(
+            collection, [file for file in listing.files if file.suffix in readable], data, needs_labels=needs_labels
+        )
+        for file in listing.files:
+            if file.suffix not in readable:
+                collection.refuse_kind(file.locator, file.suffix)
+    if not collection.candidates and all(refusal.code in _DULL for refusal in collection.refused):
+        _raise_nothing_readable(path, listing, chosen, readable)
+    collection.make_ids_unique()
+    return collection
+
+
+def existing_path(source: str | Path) -> Path:
+    """The absolute path of what the user named. Raises DataError with names that are close."""
+    path = Path(source).expanduser().absolute()
+    if path.exists():
+        return path
+    above = path.parent
+    while not above.exists():
+        above = above.parent
+    wanted = path.relative_to(above).parts[0]
+    try:
+        close = difflib.get_close_matches(wanted, [entry.name for entry in above.iterdir()], n=3)
+    except OSError:
+        close = []
+    hint = f"Close names in {above}: {', '.join(close)}." if close else f"{above} exists; `{wanted}` is not in it."
+    raise DataError(f"There is nothing at {path}. {hint}")
+
+
+def _list(path: Path, task: str | None) -> tuple[Listing, list[File]]:
+    """The files, and those of them that may be tables of labels."""
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        listing = list_folder(path)
+        _open_archives(listing, task)
+        return listing, _tables_of(listing)
+    if suffix == ".zip":
+        listing = list_archive(path.parent, path.name)
+        return listing, _tables_of(listing)
+    if suffix in TABLE_SUFFIXES:
+        listing = list_folder(path.parent)
+        _open_archives(listing, task)
+        table = [file for file in listing.files if file.locator == path.name]
+        return listing, table
+    raise DataError(
+        f"{path} is one file. Give a folder with a folder per class, a zip of it, "
+        f"or a table ({', '.join(sorted(TABLE_SUFFIXES))}) with a column of paths and one of labels."
+    )
+
+
+def _readable_by_any(task: str | None) -> frozenset[str]:
+    return suffixes_of(task) if task else frozenset().union(*(entry.suffixes for entry in TASKS.values()))
+
+
+def _open_archives(listing: Listing, task: str | None) -> None:
+    """Put the entries of zips that lie directly in the folder in their place, unless readable files lie there too."""
+    archives = [file for file in listing.files if file.suffix == ".zip" and "/" not in file.path]
+    readable = _readable_by_any(task)
+    if not archives or any(file.suffix in readable for file in listing.files):
+        return
+    opened: list[File] = []
+    replaced: set[str] = set()
+    for archive in archives:
+        prefix = "" if len(archives) == 1 else archive.path[: -len(".zip")] + "/"
+        try:
+            inside = list_archive(Path(listing.root), archive.locator, prefix=prefix)
+        except DataError as error:
+            listing.refused.append(Refusal(archive.path, "unreadable", str(error)))
+        else:
+            opened += inside.files
+            listing.refused += inside.refused
+        replaced.add(archive.path)
+    listing.files = sorted(
+        [file for file in listing.files if file.path not in replaced] + opened, key=lambda file: file.path
+    )
+
+
+def _tables_of(listing: Listing) -> list[File]:
+    """Tables that lie as high as any, and not deeper than two folders."""
+    tables = [file for file in listing.files if file.suffix in TABLE_SUFFIXES]
+    depth = min((file.path.count("/") for file in tables), default=0)
+    return [file for file in tables if file.path.count("/") == depth <= 2]
+
+
+def _detect(path: Path, listing: Listing) -> str:
+    counts = Counter(file.suffix for file in listing.files)
+    counts.update(suffix_of(refusal.id) for refusal in listing.refused)
+    task = detect_task(counts)
+    if task is None:
+        _raise_nothing_readable(path, listing, "any task", _readable_by_any(None))
+    return task
+
+
+def _raise_nothing_readable(path: Path, listing: Listing, reader: str, readable: frozenset[str]) -> NoReturn:
+    n_found = len(listing.files) + len(listing.refused)
+    if not n_found:
+        raise DataError(f"{path} is empty. Put files into it, one folder for each class, and try again.")
+    counts = Counter(file.suffix or "without suffix" for file in listing.files).most_common(4)
+    kinds = ", ".join(f"{n} {suffix}" for suffix, n in counts)
+    refused = Counter(refusal.code for refusal in listing.refused).most_common(3)
+    others = ", ".join([kinds] * bool(kinds) + [f"{n} {code}" for code, n in refused])
+    some = ", ".join(sorted(readable)[:6])
+    what = "the one file" if n_found == 1 else f"the {n_found} files"
+    raise DataError(f"None of {what} in {path} can be read by {reader} ({others}). It reads {some} and the like.")

@@ -1,0 +1,315 @@
+"""Label tables: CSV, TSV, JSON Lines and Parquet become columns of values; which column is which.
+
+Only the table itself is read here. Whether the files it names exist is asked of the caller.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from ouvroir.errors import DataError, MissingExtra
+from ouvroir.task import Label, Note, Split
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
+MAX_TABLE_BYTES = 4 * 1024**3
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+_PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "file_path", "fichier", "chemin")
+_LABEL_NAMES = (
+    *("label", "labels", "class", "category", "target", "tags", "tag", "classe", "catégorie", "categorie", "étiquette"),
+    *("etiquette", "class_name", "label_name", "y"),
+)
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition")
+_TEXT_NAMES = ("text", "texte", "sentence", "content", "document", "phrase")
+_GROUP_NAMES = ("group", "group_id", "groupe")
+_GROUP_HINTS = ("speaker", "subject", "patient", "person", "user", "author", "source", "session", "product", "locuteur")
+_SAMPLE = 200  # rows looked at to tell what a column is
+
+
+@dataclass
+class RawTable:
+    """A table as read. `values[r][c]` is the cell of row r and column c; `numbers[r]` the row's place in the file,
+    counted from 1 as an editor shows it; `broken` the numbers and reasons of rows that are none.
+    """
+
+    name: str
+    columns: list[str]
+    values: list[Sequence[Any]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    broken: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def column(self, place: int) -> Iterator[Any]:
+        """The cells of one column."""
+        return (row[place] for row in self.values)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column is which, as places; None where there is none."""
+
+    path: int | None
+    text: int | None
+    label: int | None
+    split: int | None
+    group: int | None
+
+
+def read_table(name: str, data: bytes) -> RawTable:
+    """Read a table from its bytes; the suffix of `name` says its form. Raises DataError and MissingExtra."""
+    if name.lower().endswith(".parquet"):
+        return _read_parquet(name, data)
+    text, notes = decode_text(name, data)
+    is_json = name.lower().endswith((".jsonl", ".ndjson"))
+    table = _read_json_lines(name, text) if is_json else _read_csv(name, text)
+    table.notes.extend(notes)
+    return table
+
+
+def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
+    """Text of a file in UTF-8 with or without mark, UTF-16, or a Western 8-bit encoding; what was found is said."""
+    notes = []
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text, encoding = data.decode("utf-16", errors="replace"), "UTF-16"
+    elif _looks_like_utf16(data):
+        order = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+        text, encoding = data.decode(order, errors="replace"), "UTF-16"
+    else:
+        try:
+            text, encoding = data.decode("utf-8-sig"), "UTF-8"
+        except UnicodeDecodeError:
+            text, encoding = _decode_lines(data)
+    if encoding != "UTF-8":
+        said = (
+            f"`{name}` is not UTF-8; it was read as {encoding}. Look at a label with accents to see that it is right."
+        )
+        notes.append(Note("encoding", said))
+    if "\0" in text:
+        text = text.replace("\0", "")
+        notes.append(
+            Note("null_bytes", f"`{name}` holds zero bytes, which were left out. Was it cut while being copied?")
+        )
+    return text, notes
+
+
+def _looks_like_utf16(data: bytes) -> bool:
+    head = data[:200]
+    return len(head) >= 4 and max(head[::2].count(0), head[1::2].count(0)) > len(head) * 0.35
+
+
+def _decode_lines(data: bytes) -> tuple[str, str]:
+    """Windows-1252 where a line is no UTF-8: files that were put together hold both."""
+    lines, kinds = [], set()
+    for line in data.split(b"\n"):
+        try:
+            lines.append(line.decode("utf-8"))
+            if not line.isascii():
+                kinds.add("UTF-8")
+        except UnicodeDecodeError:
+            try:
+                lines.append(line.decode("cp1252"))
+                kinds.add("Windows-1252")
+            except UnicodeDecodeError:
+                lines.append(line.decode("latin-1"))
+                kinds.add("Latin-1")
+    return "\n".join(lines), " and ".join(sorted(kinds)) + (", line by line" if len(kinds) > 1 else "")
+
+
+def _read_csv(name: str, text: str) -> RawTable:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    head = text[: text.find("\n")] if "\n" in text else text
+    delimiter = "\t" if name.lower().endswith(".tsv") else max(",;\t|", key=head.count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    table = RawTable(name, [])
+    csv.field_size_limit(2**31 - 1)
+    number = 0
+    try:
+        for cells in reader:
+            number += 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if not table.columns:
+                table.columns = _unique([cell.strip() for cell in cells])
+                continue
+            _add_cells(table, cells, number)
+    except csv.Error as error:
+        table.broken.append((number + 1, f"it could not be read as CSV: {error}"))
+    if not table.columns:
+        raise DataError(f"The table `{name}` is empty. It needs a first line with the names of its columns.")
+    return table
+
+
+def _add_cells(table: RawTable, cells: list[str], number: int) -> None:
+    width = len(table.columns)
+    if len(cells) > width and any(cell.strip() for cell in cells[width:]):
+        table.broken.append((number, f"it has {len(cells)} cells and the first line names {width} columns"))
+        return
+    table.values.append(cells[:width] + [""] * (width - len(cells)))
+    table.numbers.append(number)
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    found = []
+    for place, name in enumerate(names):
+        base = name or f"column {place + 1}"
+        seen[base] = seen.get(base, 0) + 1
+        found.append(base if seen[base] == 1 else f"{base} {seen[base]}")
+    return found
+
+
+def _read_json_lines(name: str, text: str) -> RawTable:
+    table = RawTable(name, [])
+    rows: list[dict[str, Any]] = []
+    columns: dict[str, None] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            table.broken.append((number, f"it is not JSON: {error}"))
+            continue
+        if not isinstance(value, dict):
+            table.broken.append((number, 'it is not a JSON object such as {"file": "a.png", "label": "cat"}'))
+            continue
+        columns.update(dict.fromkeys(value))
+        rows.append(value)
+        table.numbers.append(number)
+    if not rows:
+        raise DataError(f"The table `{name}` has no readable row. Each line must be one JSON object.")
+    table.columns = list(columns)
+    table.values = [[row.get(column) for column in table.columns] for row in rows]
+    return table
+
+
+def _read_parquet(name: str, data: bytes) -> RawTable:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingExtra(f"Reading `{name}`", "table") from error
+    try:
+        read = pyarrow.parquet.read_table(io.BytesIO(data))
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"`{name}` could not be read as Parquet: {error}. Write it again.") from error
+    columns = [column.to_pylist() for column in read.columns]
+    return RawTable(name, list(read.column_names), list(zip(*columns, strict=True)), list(range(1, read.num_rows + 1)))
+
+
+def find_columns(
+    table: RawTable,
+    *,
+    names_file: Callable[[str], bool],
+    looks_like_file: Callable[[str], bool],
+    path_column: str | None,
+    label_column: str | None,
+    group_column: str | None,
+    reads_text: bool,
+) -> Columns:
+    """Tell the columns of a table apart: the path column is the one whose values name files. Raises DataError."""
+    path = _named(table, path_column, "--path-column")
+    if path is None:
+        path = _find_path(table, names_file, looks_like_file)
+    split = _find_split(table)
+    group = _named(table, group_column, "--group-column")
+    if group is None:
+        group = _by_name(table, _GROUP_NAMES)
+    label = _named(table, label_column, "--label-column")
+    text = _by_name(table, _TEXT_NAMES) if path is None and reads_text else None
+    if label is None:
+        label = _by_name(table, _LABEL_NAMES)
+        if label is None:
+            rest = [place for place in range(len(table.columns)) if place not in (path, split, group, text)]
+            label = rest[0] if len(rest) == 1 else None
+    return Columns(path=path, text=text, label=label, split=split, group=group)
+
+
+def _named(table: RawTable, name: str | None, option: str) -> int | None:
+    if name is None:
+        return None
+    if name not in table.columns:
+        raise DataError(
+            f"`{table.name}` has no column `{name}` (given by {option}). It has: {', '.join(table.columns)}."
+        )
+    return table.columns.index(name)
+
+
+def _by_name(table: RawTable, names: Sequence[str]) -> int | None:
+    lower = [column.strip().lower() for column in table.columns]
+    return next((lower.index(name) for name in names if name in lower), None)
+
+
+def _sample(table: RawTable, place: int) -> list[str]:
+    step = max(1, len(table.values) // _SAMPLE)
+    cells = islice((row[place] for row in table.values[::step]), _SAMPLE)
+    return [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
+
+
+def _find_path(
+    table: RawTable, names_file: Callable[[str], bool], looks_like_file: Callable[[str], bool]
+) -> int | None:
+    """The column most of whose values name files that are there; else one whose values end like files; else by name."""
+    samples = [_sample(table, place) for place in range(len(table.columns))]
+    for test in (names_file, looks_like_file):
+        hits = [sum(map(test, sample)) for sample in samples]
+        best = max(range(len(hits)), key=lambda place: (hits[place], -place), default=None)
+        if best is not None and hits[best]:
+            return best
+    return _by_name(table, _PATH_NAMES)
+
+
+def _find_split(table: RawTable) -> int | None:
+    place = _by_name(table, _SPLIT_COLUMNS)
+    if place is None:
+        return None
+    sample = _sample(table, place)
+    known = sum(cell.lower() in SPLIT_NAMES for cell in sample)
+    return place if known and known * 2 > len(sample) else None
+
+
+def proposed_group_columns(table: RawTable, used: Columns) -> list[str]:
+    """Columns that are named like something whose rows should stay in one split, and whose values repeat."""
+    found = []
+    for place, name in enumerate(table.columns):
+        is_free = place not in (used.path, used.label, used.split, used.group, used.text)
+        if is_free and any(hint in name.lower() for hint in _GROUP_HINTS):
+            values = {str(cell) for cell in table.column(place)}
+            if 1 < len(values) < len(table.values):
+                found.append(name)
+    return found
+
+
+def as_text(cell: Any) -> str:
+    """One cell as text; whole numbers lose their '.0', what is absent becomes ''."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        if cell != cell:  # noqa: PLR0124 - NaN, what Parquet holds for absent numbers
+            return ""
+        return str(int(cell)) if cell.is_integer() else str(cell)
+    return cell if isinstance(cell, str) else str(cell)
+
+
+def as_label(cell: Any, separator: str | None) -> Label:
+    """A label cell: a list or a text with `separator` is several labels, an empty cell is none."""
+    if isinstance(cell, list | tuple):
+        return tuple(dict.fromkeys(filter(None, map(as_text, cell))))
+    text = as_text(cell)
+    if separator:
+        return tuple(dict.fromkeys(part.strip() for part in text.split(separator) if part.strip()))
+    return text if text.strip() else None
