@@ -1,5 +1,6 @@
 import fcntl
 import json
+import mmap
 import os
 import time
 
@@ -44,7 +45,7 @@ def test_entries_have_sizes_and_kinds(home):
     fill(home / "packs" / "p1" / "b.safetensors", 500)
     fill(home / "probes" / "machine.json", 7)
     found = {(entry.kind, entry.name): entry for entry in cache.list_cache()}
-    assert set(found) == {("manifests", "abc"), ("packs", "p1"), ("probes", "machine")}
+    assert set(found) == {("manifests", "abc"), ("packs", "p1"), ("probes", "machine.json")}
     assert (found["packs", "p1"].size_bytes, found["packs", "p1"].n_files) == (1500, 2)
     assert not any(entry.is_busy for entry in found.values())
 
@@ -83,6 +84,14 @@ def test_what_a_process_holds_is_kept(home, lock):
     assert [entry.name for entry in cache.clear_cache(names=["p1"])] == ["p1"]
 
 
+def test_a_pack_that_a_training_reads_is_kept(home):
+    fill(home / "packs" / "p1" / "shard", 4096)
+    fill(home / "packs" / "p10" / "shard", 4096)
+    with open(home / "packs" / "p1" / "shard", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
+        assert [entry.name for entry in cache.clear_cache()] == ["p10"]
+    assert [entry.name for entry in cache.clear_cache()] == ["p1"]
+
+
 def test_a_link_is_removed_and_its_target_kept(home, tmp_path):
     fill(tmp_path / "precious" / "file", 5)
     (home / "packs").mkdir(parents=True)
@@ -92,7 +101,7 @@ def test_a_link_is_removed_and_its_target_kept(home, tmp_path):
 
 
 def test_unknown_names_are_refused_with_what_there_is(home):
-    with pytest.raises(UsageError, match="manifests, facts, packs, features, probes"):
+    with pytest.raises(UsageError, match="manifests, facts, splits, packs, probes"):
         cache.clear_cache(["pack"])
     with pytest.raises(UsageError, match="nothing called `nope`"):
         cache.clear_cache(names=["nope"])

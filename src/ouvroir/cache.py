@@ -21,12 +21,12 @@ from ouvroir.files import home
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
 
-Kind = Literal["manifests", "facts", "packs", "features", "probes"]
+Kind = Literal["manifests", "facts", "splits", "packs", "probes"]
 KINDS: dict[Kind, str] = {
     "manifests": "what `check` found: one line per file, with its split",
     "facts": "what one look at each file told, so that a second check is quick",
+    "splits": "how rows were shared out, so that adding files moves none",
     "packs": "files decoded once, ready for training",
-    "features": "what frozen parts of a model gave for each row",
     "probes": "how fast this machine computes each model",
 }
 SECONDS_PER_DAY = 86_400
@@ -77,7 +77,8 @@ class RunEntry:
 
 def list_cache() -> list[CacheEntry]:
     """Everything in the cache, by kind, the longest unused first."""
-    found = [_entry(kind, path) for kind in KINDS for path in _places(kind)]
+    mapped = _mapped_files()
+    found = [_entry(kind, path, mapped) for kind in KINDS for path in _places(kind)]
     order = list(KINDS)
     return sorted(found, key=lambda entry: (order.index(entry.kind), entry.used_at, entry.name))
 
@@ -169,10 +170,21 @@ def _places(kind: Kind) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def _entry(kind: Kind, path: Path) -> CacheEntry:
+def _entry(kind: Kind, path: Path, mapped: str) -> CacheEntry:
     n_bytes, n_files, used_at = size_of(path)
-    name = path.name.removesuffix(".json")
-    return CacheEntry(kind, name, str(path), n_bytes, n_files, used_at or path.lstat().st_mtime, _is_busy(path))
+    is_busy = f" {path}/" in mapped or f" {path}\n" in mapped or _is_locked(path)
+    return CacheEntry(kind, path.name, str(path), n_bytes, n_files, used_at or path.lstat().st_mtime, is_busy)
+
+
+def _mapped_files() -> str:
+    """The files that processes have mapped into memory, as the kernel lists them; empty where it does not."""
+    texts = []
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            texts.append(maps.read_text(encoding="utf-8", errors="replace"))
+        except OSError:  # ended meanwhile, or belongs to somebody else
+            continue
+    return "".join(texts)
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -205,7 +217,7 @@ def _all_locks(path: Path) -> Iterator[bool]:
         yield True
 
 
-def _is_busy(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     with _all_locks(path) as is_free:
         return not is_free
 
