@@ -80,7 +80,8 @@ class Sampler:
             until = (epoch + 1) * each + _turns((epoch + 1) * rest, c, n_classes)
             drawn.append(self._from_class(c, members, before, until))
         whole = np.concatenate(drawn)
-        return whole[self._shuffled(len(whole), "balance", epoch)]
+        shuffled: np.ndarray = whole[self._shuffled(len(whole), "balance", epoch)]
+        return shuffled
 
     def _from_class(self, c: int, members: np.ndarray, before: int, until: int) -> np.ndarray:
         """Draws `before` to `until` of class c, whose stream is one shuffled pass over its members after another."""

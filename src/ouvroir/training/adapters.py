@@ -90,7 +90,7 @@ def recompute_activations(parts: Parts) -> None:
     """Make each part forget its activations and compute them again in the backward pass (Chen 2016, arXiv 1604.06174)."""
     for _, part in parts:
         if type(part).forward is not nn.Module.forward and not isinstance(part, nn.ModuleList | nn.ModuleDict):
-            part.forward = _recomputed(part.forward)  # type: ignore[method-assign]
+            part.forward = _recomputed(part.forward)
 
 
 def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -207,7 +207,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors as safetensors. Of names that share one tensor (tied weights) the first is written; the ties are noted."""
     from safetensors.torch import save_file
 
-    first: dict[tuple[int, int, torch.Size, tuple[int, ...]], str] = {}
+    first: dict[tuple[Any, ...], str] = {}
     ties: dict[str, str] = {}
     kept: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

@@ -48,7 +48,7 @@ def _cuda(number: str, local_rank: int) -> str:
 def has_bf16(device: str) -> bool:
     """Whether the device can calculate in bfloat16."""
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "mps":
         return bool(torch.backends.mps.is_macos_or_newer(14, 0))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

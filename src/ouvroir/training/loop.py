@@ -148,7 +148,10 @@ class _Job:
                     self.task, model, self.recipe, feed, device=self.device, world=self.world, share=self.share
                 )
                 self._begin(feed, saved)
-                return self._steps(interrupt)
+                try:
+                    return self._steps(interrupt)
+                finally:
+                    self.tracker.close()
 
     def _require_unused(self) -> None:
         if any(self.checkpoints.folder.glob("step_*")):
@@ -195,7 +198,8 @@ class _Job:
         if not is_resolved:
             ground = replace(ground, feed=feed)
             if self.recipe.loop.steps is None and (self.recipe.loop.minutes is not None or part is not None):
-                step_s = plan.measure_step(self.recipe, ground)
+                budget_s = 60 * (self.recipe.loop.minutes or 1.0)
+                step_s = plan.measure_step(self.recipe, ground, min(plan.MEASURE_S, budget_s / 20))
             self._settle_length(ground, step_s)
         return feed
 
@@ -360,7 +364,6 @@ class _Job:
         )
 
     def _end(self, *, is_last: bool, is_early: bool) -> Fitted:
-        self.tracker.close()
         done = self.place.step
         if not (is_last or is_early):
             sentence = (

@@ -36,7 +36,8 @@ def orthogonalise(matrix: Tensor) -> Tensor:
     for _ in range(N_ITERATIONS):
         gram = work @ work.mT
         work = A * work + (B * gram + C * gram @ gram) @ work
-    return (work.mT if is_tall else work).to(matrix.dtype)
+    found: Tensor = work.mT if is_tall else work
+    return found.to(matrix.dtype)
 
 
 @dataclass

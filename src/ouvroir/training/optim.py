@@ -69,7 +69,7 @@ class Group:
     """Parameters that share a rate (`ratio` times the schedule's) and a decay."""
 
     names: list[str]
-    params: list[nn.Parameter]
+    params: list[Tensor]
     ratio: float
     weight_decay: float
     is_matrix: bool = False
@@ -120,7 +120,7 @@ def _gradients(group: Group, coefficient: Tensor | None) -> tuple[list[Tensor], 
     return grads, None
 
 
-def fill_gradients(params: Sequence[nn.Parameter]) -> list[Tensor]:
+def fill_gradients(params: Sequence[Tensor]) -> list[Tensor]:
     """Gradients of `params`; one that took no part in the step gets zeros, on whatever process, so that all agree."""
     found = []
     for param in params:
@@ -248,7 +248,7 @@ def make_optimizer(model: nn.Module, parts: Sequence[tuple[str, nn.Module]], opt
     return Adam(groups, optim.momentum, optim.beta2, is_decoupled=optim.name == "adamw")
 
 
-def coefficient(grads: Sequence[Tensor], count: Tensor, max_norm: float) -> tuple[Tensor, Tensor]:
+def coefficient(grads: list[Tensor], count: Tensor, max_norm: float) -> tuple[Tensor, Tensor]:
     """What summed gradients are multiplied with: 1 / `count`, smaller where their norm would exceed `max_norm` (0: never).
 
     Returns the coefficient and the norm before clipping, scalar tensors; nothing waits for the device. Equal to dividing

@@ -175,6 +175,6 @@ def measure_step(recipe: Recipe, ground: Ground, seconds: float = MEASURE_S) -> 
 
 def checkpoint_bytes(model: nn.Module, recipe: Recipe) -> int:
     """About the size of one checkpoint: weights, averages, and two numbers of the optimiser per weight that learns."""
-    whole = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    whole: int = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     learning = sum(4 * param.numel() for param in model.parameters() if param.requires_grad)
     return whole * (2 if recipe.optim.ema else 1) + 2 * learning

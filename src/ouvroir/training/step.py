@@ -186,7 +186,8 @@ class Engine:
             one.backward(ratios)
             passed.append(one)
             flat = [grad.reshape(-1) for grad in fill_gradients(self.params)]
-            shards.append(torch.cat([*flat, one.sums, *(buffer.reshape(-1) for buffer in self._moving)]))
+            statistics = [buffer.reshape(-1) for buffer in self._moving if buffer.is_floating_point()]
+            shards.append(torch.cat([*flat, one.sums, *statistics]))
         whole = self.world.gather_rows(torch.stack(shards))
         total = whole[0].clone()
         for shard in whole[1:]:
@@ -203,7 +204,7 @@ class Engine:
             param.grad = torch.empty_like(param).copy_(total[start : start + param.numel()].view(param.shape))
             start += param.numel()
         start += n_sums
-        for buffer in self._moving:
+        for buffer in filter(Tensor.is_floating_point, self._moving):
             buffer.copy_(total[start : start + buffer.numel()].view(buffer.shape) / n_shards)
             start += buffer.numel()
 
@@ -220,12 +221,12 @@ class _Passed:
     def backward(self, ratios: Tensor | None) -> None:
         """Add to the gradients those of the losses, each brought to the count of the first."""
         if len(self.losses) == 1:
-            self.losses[0].backward()
+            self.losses[0].backward()  # type: ignore[no-untyped-call]
             return
         if ratios is None:
             counts = self.sums[len(self.losses) :]
             ratios = counts[0] / counts.clamp_min(1e-12)
-        torch.dot(torch.stack(self.losses), ratios).backward()
+        torch.dot(torch.stack(self.losses), ratios).backward()  # type: ignore[no-untyped-call]
 
 
 class _Forward(nn.Module):
@@ -240,11 +241,11 @@ class _Forward(nn.Module):
 
 
 def _moving_buffers(model: nn.Module) -> list[Tensor]:
-    """Running statistics that training changes, as floats."""
+    """Running statistics that training changes, and their counters."""
     found = []
     for module in model.modules():
         if module.training and getattr(module, "track_running_stats", False):
-            found += [buffer for buffer in module.buffers(recurse=False) if buffer.is_floating_point()]
+            found += list(module.buffers(recurse=False))
     return found
 
 

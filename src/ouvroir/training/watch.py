@@ -45,7 +45,7 @@ class Watch:
 
     def _has_arrived_bad(self, value: Tensor) -> bool:
         here = torch.empty((), pin_memory=True).copy_(value, non_blocking=True)
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         event.record()
         self._arriving.append((here, event))
         if len(self._arriving) < N_KEPT:
@@ -61,7 +61,7 @@ class Watch:
             self._raise(last_saved)
 
     def _raise(self, last_saved: int) -> None:
-        step, ids = next(self._culprits(), None) or self._whole_batch()
+        step, ids = self._culprits()
         ids = sorted({one for found in self.world.gather(ids) for one in found})
         kept = (
             f"The last good checkpoint (step {last_saved}) is kept." if last_saved else "No checkpoint was written yet."
@@ -73,17 +73,16 @@ class Watch:
             ids,
         )
 
-    def _culprits(self):  # type: ignore[no-untyped-def]
-        """(step, ids) of steps with rows whose own loss is not finite, the earliest first."""
+    def _culprits(self) -> tuple[int, list[str]]:
+        """The earliest step with rows whose own loss is not finite, and their ids.
+
+        When no single row is to blame: the last step and all rows of its batch.
+        """
         for step, taken in self._recent:
             bad = [places[~torch.isfinite(losses).cpu().numpy()] for places, losses in taken.per_row]
             places = np.concatenate(bad)
-            is_any = self.world.any(len(places) > 0)
-            if is_any:
-                yield step, self._ids(places)
-
-    def _whole_batch(self) -> tuple[int, list[str]]:
-        """The last step and all its rows, when no single row is to blame."""
+            if self.world.any(len(places) > 0):
+                return step, self._ids(places)
         step, taken = self._recent[-1]
         return step, self._ids(np.concatenate([places for places, _ in taken.per_row]))
 
