@@ -329,7 +329,7 @@ def _check_learns(stage: _Stage) -> None:
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        losses.append(float(total))
+        losses.append(float(total.detach()))
     assert min(losses[-5:]) < 0.5 * losses[0], f"Eight rows are not learnt: {losses[0]:.3f} became {losses[-1]:.3f}."
     _check_keeps_what_it_learnt(stage, model)
 

@@ -221,7 +221,8 @@ def checkpoint(tmp_path):
 class FakeTable:
     """The two things that prepare_model looks at."""
 
-    targets: dict = {}
+    def __init__(self):
+        self.targets = {}
 
     def __len__(self):
         return 4
