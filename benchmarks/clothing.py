@@ -72,16 +72,11 @@ def one_seed(result: Result, place: Path, seed: int, *, is_quick: bool) -> None:
             interval = (100 * metric.low, 100 * metric.high)
             what = f"{name.replace('_', ' ')} of {who}, seed {seed}, {n_steps} steps"
             result.add(what, 100 * metric.value, "%", interval=interval, n=metric.n)
-    difference = compare(theirs, answers)
-    _report_difference(result, difference, seed)
+    found = compare(theirs, answers).difference
+    what = f"Ouvroir minus the plain loop, paired, seed {seed}"
+    result.add(what, 100 * found.value, "points", interval=(100 * found.low, 100 * found.high), n=found.n)
     result.add(f"From the zip to the report, seed {seed}", total, "s")
     result.settings = {**result.settings, **_choices(run)}
-
-
-def _report_difference(result: Result, difference: Any, seed: int) -> None:
-    found = difference.difference if hasattr(difference, "difference") else difference
-    what = f"Ouvroir minus the plain loop, paired, seed {seed}"
-    result.add(what, 100 * found.value, "points", interval=(100 * found.low, 100 * found.high))
 
 
 def _choices(run: Any) -> dict[str, Any]:

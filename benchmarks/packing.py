@@ -167,10 +167,10 @@ def memory(result: Result, place: Path, n: int) -> None:
 
 
 class Peak:
-    """Watches the anonymous memory of all processes of one session, in bytes."""
+    """Watches the anonymous memory of a process and all that it starts, in bytes."""
 
-    def __init__(self, session: int) -> None:
-        self.session = session
+    def __init__(self, first: int) -> None:
+        self.first = first
         self.started = time.perf_counter()
         self.seen: list[tuple[float, int]] = []
         self.highest = 0
@@ -181,7 +181,7 @@ class Peak:
 
     def _watch(self) -> None:
         while not self._is_over.wait(SAMPLE_S):
-            sizes = [anonymous_bytes(pid) for pid in processes_of(self.session)]
+            sizes = [anonymous_bytes(pid) for pid in processes_of(self.first)]
             self.seen.append((time.perf_counter() - self.started, sum(sizes)))
             if sum(sizes) > self.highest:
                 self.highest, self.n_processes = sum(sizes), len(sizes)
@@ -197,17 +197,21 @@ class Peak:
         return max((size for at, size in self.seen if at <= seconds), default=0)
 
 
-def processes_of(session: int) -> list[int]:
-    """All processes of a session, whoever started them; children that outlive their parent too."""
-    found = []
-    for name in (path.name for path in Path("/proc").iterdir()):
-        if name.isdigit():
+def processes_of(first: int) -> set[int]:
+    """A process and all its descendants; also those of its session, in case one has lost its parent."""
+    parents: dict[int, int] = {}
+    found = {first}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
             try:
-                fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+                fields = (path / "stat").read_text().rpartition(")")[2].split()
             except OSError:  # ended meanwhile
                 continue
-            if int(fields[3]) == session:
-                found.append(int(name))
+            parents[int(path.name)] = int(fields[1])
+            if int(fields[3]) == first:
+                found.add(int(path.name))
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
     return found
 
 
