@@ -1,0 +1,99 @@
+"""The transformers folder: written from our network, read and answered by transformers itself."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from ouvroir.errors import ExportError, UsageError
+from ouvroir.media.image.processor import ImageProcessor
+from ouvroir.media.image.recipes import Options
+from ouvroir.recipe import Recipe
+
+transformers = pytest.importorskip("transformers")
+
+from ouvroir.media.image.hf import read_hf, write_hf  # noqa: E402
+from ouvroir.media.image.models import build  # noqa: E402
+
+SHAPE = {
+    "num_channels": 3,
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 2],
+    "layer_type": "bottleneck",
+    "hidden_act": "relu",
+    "downsample_in_first_stage": False,
+    "downsample_in_bottleneck": False,
+}
+BACKBONE = {
+    "config": SHAPE,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+    "is_pretrained": True,
+}
+
+
+def make(backbone, *, is_linear):
+    processor = ImageProcessor(labels=("cat", "dog", "owl"), storage_px=32, n_channels=3, backbone=backbone)
+    recipe = Recipe(task="image-classification", options=Options(backbone="resnet50" if backbone else "compact"))
+    torch.manual_seed(0)
+    network = build(recipe.replace("model", preset="tiny"), processor)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):  # statistics as after training, so that a forgotten one shows
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2.0)
+    if is_linear:
+        network.head.hidden = nn.ModuleList()
+        network.head.norm = nn.Identity()
+        network.head.out = nn.Linear(network.head.widths[0], 3)
+    return network.eval(), processor
+
+
+def pixels(n_rows):
+    generator = torch.Generator().manual_seed(n_rows)
+    return torch.randint(0, 256, (n_rows, 3, 32, 32), generator=generator, dtype=torch.uint8)
+
+
+def test_transformers_answers_as_our_network_does(tmp_path):
+    network, processor = make(BACKBONE, is_linear=True)
+    write_hf(network, processor, tmp_path)
+    forward = read_hf(tmp_path, processor)
+    with torch.inference_mode():
+        for n_rows in (1, 5):
+            ours, theirs = network(pixels(n_rows)), forward({"pixel_values": pixels(n_rows)})
+            assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_the_folder_is_one_that_transformers_knows(tmp_path):
+    network, processor = make(BACKBONE, is_linear=True)
+    write_hf(network, processor, tmp_path)
+    model = transformers.AutoModelForImageClassification.from_pretrained(tmp_path)
+    assert type(model).__name__ == "ResNetForImageClassification"
+    assert model.config.id2label == {0: "cat", 1: "dog", 2: "owl"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    }
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert settings["size"] == {"height": 32, "width": 32}
+    assert settings["image_mean"] == BACKBONE["image_mean"]
+
+
+def test_what_transformers_has_no_class_for_is_refused_with_the_reason(tmp_path):
+    with pytest.raises(UsageError, match=r"own network.*--to onnx"):
+        write_hf(*make(None, is_linear=False), tmp_path)
+    with pytest.raises(UsageError, match=r"room for one linear layer only.*--to onnx"):
+        write_hf(*make(BACKBONE, is_linear=False), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_or_damaged_folder_is_refused(tmp_path):
+    network, processor = make(BACKBONE, is_linear=True)
+    write_hf(network, processor, tmp_path)
+    with pytest.raises(ExportError, match="other labels: cat, dog, owl"):
+        read_hf(tmp_path, processor.with_labels(("a", "b", "c")))
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(ExportError, match="cannot read the exported folder"):
+        read_hf(tmp_path, processor)
