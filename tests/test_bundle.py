@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,17 @@ def test_a_damaged_checkpoint_makes_no_bundle(tmp_path, home):
     with pytest.raises(CheckpointError):
         bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle)
     assert not run.bundle.exists()
+
+
+def test_threads_share_a_loaded_model(made, tmp_path):
+    answering = predictor.load(made[2].path, device="cpu")
+    files = sorted((tmp_path / "numbers").rglob("*.txt"))
+    wanted = answering.predict(files)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda size: answering.predict(files, batch_size=size), [1, 2, 3, 5, 8, 13, 21, 34]):
+            assert [one.label for one in found] == [one.label for one in wanted]
+            for one, other in zip(found, wanted, strict=True):
+                assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
 
 def test_loading_something_else_is_an_error_with_a_sentence(tmp_path, home):

@@ -1,6 +1,7 @@
 import copy
 import importlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from ouvroir import bundle as bundles
 from ouvroir import onnx_graph
-from ouvroir.errors import CheckpointError, ExportError, MissingExtra, UsageError
+from ouvroir.errors import CheckpointError, DiskFull, ExportError, MissingExtra, UsageError
 from toy_run import make_run
 from toy_task import Numbers
 
@@ -207,6 +208,23 @@ def test_wrong_calls(run, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"ouvroir\[export\]"):
         export(run.path, "onnx")
+
+
+def test_a_full_disk_is_said_before_and_during_the_work(run, monkeypatch):
+    usage = shutil.disk_usage(run.path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(DiskFull, match="Exporting to pth needs"):
+        export(run.path, "pth")
+    monkeypatch.undo()
+    monkeypatch.setenv("OUVROIR_HOME", str(run.path.parent.parent / "home"))
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFull):
+        export(run.path, "pth")
+    assert not any((run.path / "export").iterdir())
 
 
 def test_a_damaged_bundle_is_not_exported(run):

@@ -10,6 +10,7 @@ gets its final name; it is kept under a name that says so.
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from ouvroir import __version__, onnx_graph
 from ouvroir import bundle as bundles
 from ouvroir.card import data_name
 from ouvroir.errors import DataError, ExportError, ManifestError, MissingExtra, UsageError
-from ouvroir.files import disk_errors, readable_size, whole_folder, write_json
+from ouvroir.files import disk_errors, readable_size, require_space, whole_file, whole_folder, write_json
 from ouvroir.media import find_task
 from ouvroir.predictor import model_folder
 from ouvroir.progress import QUIET, Progress
@@ -119,6 +120,7 @@ def export(
     target = root.absolute() / to
     _refuse_others_files(target)
     opened = _open(place, run, progress)
+    require_space(target, 2 * (place / "model.safetensors").stat().st_size, f"Exporting to {to}")
     progress.say(f"Writing {FORMATS[to]}, then replaying {len(opened.items)} {opened.items.kind} through it.")
     with whole_folder(target) as written:
         file = _WRITERS[to](opened, written)
@@ -250,10 +252,10 @@ def _write_pth(opened: _Model, folder: Path) -> Path:
     import torch
 
     path = folder / "model.pth"
-    with disk_errors(path):
-        torch.save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in opened.model.state_dict().items()}, path
-        )
+    content = io.BytesIO()  # torch's own writer does not say when a disk is full
+    torch.save({name: tensor.detach().contiguous() for name, tensor in opened.model.state_dict().items()}, content)
+    with whole_file(path) as file:
+        file.write(content.getbuffer())
     return path
 
 
