@@ -45,7 +45,7 @@ def test_entries_have_sizes_and_kinds(home):
     fill(home / "packs" / "p1" / "b.safetensors", 500)
     fill(home / "probes" / "machine.json", 7)
     found = {(entry.kind, entry.name): entry for entry in cache.list_cache()}
-    assert set(found) == {("manifests", "abc"), ("packs", "p1"), ("probes", "machine.json")}
+    assert set(found) == {("manifests", "abc"), ("packs", "p1"), ("probes", "machine")}
     assert (found["packs", "p1"].size_bytes, found["packs", "p1"].n_files) == (1500, 2)
     assert not any(entry.is_busy for entry in found.values())
 

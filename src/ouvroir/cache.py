@@ -30,12 +30,16 @@ KINDS: dict[Kind, str] = {
     "probes": "how fast this machine computes each model",
 }
 SECONDS_PER_DAY = 86_400
+NAME_LENGTH = 12
 RUN_FILES = ("recipe.json", "status.json", "environment.json")
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """One removable thing in the cache. `used_at` is seconds since 1970, the last reading or writing of its files."""
+    """One removable thing in the cache. `name` is the start of its file's name, enough to tell entries of a kind apart.
+
+    `used_at` is seconds since 1970, the last reading or writing of its files.
+    """
 
     kind: Kind
     name: str
@@ -173,7 +177,8 @@ def _places(kind: Kind) -> list[Path]:
 def _entry(kind: Kind, path: Path, mapped: str) -> CacheEntry:
     n_bytes, n_files, used_at = size_of(path)
     is_busy = f" {path}/" in mapped or f" {path}\n" in mapped or _is_locked(path)
-    return CacheEntry(kind, path.name, str(path), n_bytes, n_files, used_at or path.lstat().st_mtime, is_busy)
+    name = path.name.partition(".")[0][:NAME_LENGTH]
+    return CacheEntry(kind, name, str(path), n_bytes, n_files, used_at or path.lstat().st_mtime, is_busy)
 
 
 def _mapped_files() -> str:

@@ -119,7 +119,7 @@ def export(
     root = Path(folder) if folder is not None else (run.path if run else place.parent) / "export"
     target = root.absolute() / to
     _refuse_others_files(target)
-    opened = _open(place, run, progress)
+    opened = _open(place, run, to, progress)
     require_space(target, 2 * (place / "model.safetensors").stat().st_size, f"Exporting to {to}")
     progress.say(f"Writing {FORMATS[to]}, then replaying {len(opened.items)} {opened.items.kind} through it.")
     with whole_folder(target) as written:
@@ -138,7 +138,6 @@ def export(
         )
         note = json.loads((written / NOTE).read_text(encoding="utf-8"))
         write_json(written / NOTE, {**note, "gate": {**result.as_dict(), "path": None}})
-    progress.say(result.sentence)
     return result
 
 
@@ -168,12 +167,13 @@ def _marked_if_broken(written: Path, target: Path) -> Iterator[None]:
 # ---------------------------------------------------------------- the model and the questions
 
 
-def _open(place: Path, run: Run | None, progress: Progress) -> _Model:
+def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Model:
     from ouvroir import replay
     from ouvroir.training.checkpoint import load_model, read_recipe
 
     bundle = bundles.load_bundle(place) if bundles.is_bundle(place) else None
     task = find_task(bundle.task if bundle else read_recipe(place).task)
+    _require_able(task, to)
     model, processor, recipe = load_model(task, place)
     recipe = run.recipe() if run else recipe
     kept = bundle.check_items() if bundle else None
@@ -260,7 +260,6 @@ def _write_pth(opened: _Model, folder: Path) -> Path:
 
 
 def _write_onnx(opened: _Model, folder: Path) -> Path:
-    _require("onnx", "onnxscript", "onnxruntime")
     path = folder / "model.onnx"
     facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in _facts(opened).items()}
     inputs = opened.task.export_inputs(opened.processor)
@@ -270,7 +269,6 @@ def _write_onnx(opened: _Model, folder: Path) -> Path:
 
 def _write_hf(opened: _Model, folder: Path) -> Path:
     task = _huggingface(opened.task)
-    _require("transformers", extra="pretrained")
     with disk_errors(folder):
         task.to_hf(opened.model, opened.processor, opened.recipe, folder)
     return folder
@@ -288,12 +286,16 @@ def _huggingface(task: Task) -> ForHuggingFace:
 _WRITERS: dict[Format, Callable[[_Model, Path], Path]] = {"onnx": _write_onnx, "pth": _write_pth, "hf": _write_hf}
 
 
-def _require(*modules: str, extra: str = "export") -> None:
+def _require_able(task: Task, to: Format) -> None:
+    """Raise before any work when the task or this machine cannot write the format."""
     import importlib.util
 
-    for module in modules:
+    if to == "hf":
+        _huggingface(task)
+    needs = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "hf": ("transformers",), "pth": ()}[to]
+    for module in needs:
         if importlib.util.find_spec(module) is None:
-            raise MissingExtra(f"This format (through {module})", extra)
+            raise MissingExtra(f"The format {to} (through {module})", "pretrained" if to == "hf" else "export")
 
 
 def _facts(opened: _Model) -> dict[str, Any]:
