@@ -17,7 +17,9 @@ from ouvroir.training.loop import fit
 
 def trained(tmp_path, name, *, n=1, steps=20, options=None, task="toy:ToyTask", **loop):
     options = options or toy.Options(net="layernorm", noise=0.1)
-    run = Run.create(toy.recipe(task=task, options=options, optim={"ema": 0.9}, steps=steps, **loop), tmp_path, name=name)
+    run = Run.create(
+        toy.recipe(task=task, options=options, optim={"ema": 0.9}, steps=steps, **loop), tmp_path, name=name
+    )
     finish(start(run.path, n=n))
     return run
 

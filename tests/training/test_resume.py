@@ -17,7 +17,13 @@ STEPS = 60
 def make_run(folder, name, **changes):
     options = toy.Options(net="batchnorm", dropout=0.2, noise=0.1, step_s=0.01)
     recipe = toy.recipe(
-        options=options, optim={"ema": 0.9}, steps=STEPS, save_every=7, evaluate_every=15, sampling="balanced", **changes
+        options=options,
+        optim={"ema": 0.9},
+        steps=STEPS,
+        save_every=7,
+        evaluate_every=15,
+        sampling="balanced",
+        **changes,
     )
     return Run.create(recipe, folder, name=name)
 

@@ -1,0 +1,188 @@
+"""Checkpoints are whole or absent, and read back as they were."""
+
+import errno
+import json
+
+import pytest
+import torch
+import toy
+from torch import nn
+
+from ouvroir.errors import CheckpointError, DeviceError, DiskFull
+from ouvroir.run import Run
+from ouvroir.training.checkpoint import (
+    Checkpoints,
+    Place,
+    copy_state,
+    load_model,
+    read_checkpoint,
+    read_tensors,
+    write_tensors,
+)
+from ouvroir.training.loop import fit
+
+
+def save(folder, step, *, best_step=None, average=None, **kinds):
+    place = Place(step=step, seconds=1.5, best_step=best_step or step, best_value=0.5, best_loss=1.0)
+    return Checkpoints(folder).save(
+        place,
+        recipe=toy.recipe(),
+        processor=toy.ToyProcessor(("a", "b")),
+        weights={"w": torch.full((2, 3), float(step))},
+        average=average,
+        state={"optimizer/w/first": torch.arange(6.0).view(2, 3), "running/norm": torch.tensor(1.0)},
+        **kinds,
+    )
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    path = save(tmp_path, 7, average={"w": torch.zeros(2, 3)})
+    saved = read_checkpoint(path)
+    assert saved.place == Place(step=7, seconds=1.5, best_step=7, best_value=0.5, best_loss=1.0)
+    assert torch.equal(saved.weights["w"], torch.full((2, 3), 7.0))
+    assert torch.equal(saved.average["w"], torch.zeros(2, 3))
+    assert set(saved.state) == {"optimizer/w/first", "running/norm"}
+    assert set(json.loads((path / "hashes.json").read_text())) == {
+        "model.safetensors",
+        "training_state.safetensors",
+        "training_state.json",
+        "recipe.json",
+        "processor/processor.json",
+    }
+
+
+def test_the_last_two_the_best_and_the_branch_are_kept(tmp_path):
+    save(tmp_path, 1, is_branch=True)
+    save(tmp_path, 2, is_best=True)
+    for step in (3, 4, 5):
+        save(tmp_path, step, best_step=2)
+    assert names(tmp_path) == ["best.txt", "branch.txt", "last.txt", *(f"step_00000{n}" for n in (1, 2, 4, 5))]
+    save(tmp_path, 6, is_best=True)
+    assert names(tmp_path)[3:] == [f"step_00000{n}" for n in (1, 2, 5, 6)], (
+        "5 still needs its best, should 6 be damaged"
+    )
+    save(tmp_path, 7, best_step=6)
+    save(tmp_path, 8, best_step=6)
+    assert names(tmp_path)[3:] == [f"step_00000{n}" for n in (1, 6, 7, 8)]
+    run = Run(tmp_path)
+    assert [run.checkpoint(which).name[-1] for which in ("branch", "best", "last")] == ["1", "6", "8"]
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "training_state.safetensors", "training_state.json", "hashes.json"]
+)
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_any_damage_is_noticed_and_the_one_before_is_taken(tmp_path, name, harm):
+    save(tmp_path, 1)
+    file = save(tmp_path, 2) / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    if harm == "remove":
+        file.unlink()
+    else:
+        file.write_bytes(bytes(content) if harm == "flip" else bytes(content[: len(content) // 2]))
+    told = toy.Told()
+    saved = Checkpoints(tmp_path).newest(told)
+    assert saved.place.step == 1
+    assert told.has("step_000002", "damaged")
+    assert (tmp_path / "checkpoints" / "last.txt").read_text() == "step_000001\n"
+
+
+def test_none_undamaged_is_an_error_and_none_at_all_is_not(tmp_path):
+    assert Checkpoints(tmp_path).newest(toy.Told()) is None
+    (save(tmp_path, 1) / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="None of the 1 checkpoints"):
+        Checkpoints(tmp_path).newest(toy.Told())
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path):
+    save(tmp_path, 1)
+    left = tmp_path / "checkpoints" / ".step_000002.123.tmp"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    assert Checkpoints(tmp_path).newest(toy.Told()).place.step == 1
+    assert not left.exists()
+
+
+def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, monkeypatch):
+    run = Run.create(toy.recipe(), tmp_path)
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    from ouvroir.training import checkpoint
+
+    write = checkpoint.write_tensors
+
+    def fill_up(path, tensors):
+        if "step_000020" in str(path):
+            full()
+        write(path, tensors)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", fill_up)
+    with pytest.raises(DiskFull, match="disk that holds"):
+        fit(toy.ToyTask(), run, toy.prepared(), device="cpu")
+    assert names(run.path) == ["best.txt", "last.txt", "step_000010"]
+    assert run.status()["state"] == "failed"
+    monkeypatch.undo()
+    whole = Run.create(toy.recipe(), tmp_path, name="whole")
+    fit(toy.ToyTask(), whole, toy.prepared(), device="cpu")
+    fit(toy.ToyTask(), run, toy.prepared(), device="cpu", resume=True)
+    assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(whole.checkpoint("last"))
+
+
+def test_tied_and_strided_tensors_survive(tmp_path):
+    weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    whole = torch.randn(10)
+    tensors = {
+        "a": weight,
+        "b": weight,
+        "left": whole[:5],
+        "right": whole[5:],
+        "n": torch.tensor(3),
+        "t": whole.view(2, 5).T,
+    }
+    write_tensors(tmp_path / "x.safetensors", tensors)
+    found = read_tensors(tmp_path / "x.safetensors")
+    assert set(found) == set(tensors)
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
+def test_a_model_with_tied_weights_goes_on(tmp_path):
+    class Tied(toy.ToyTask):
+        def build_model(self, recipe, processor):
+            model = super().build_model(recipe, processor)
+            model.extra = nn.ModuleList([model.head])
+            return model
+
+    run = Run.create(toy.recipe(), tmp_path)
+    fit(Tied(), run, toy.prepared(), device="cpu")
+    model, _, _ = load_model(Tied(), run.checkpoint("last"))
+    assert model.extra[0].weight is model.head.weight
+
+
+def test_a_model_is_loaded_to_answer(tmp_path):
+    run = Run.create(toy.recipe(optim={"ema": 0.9}), tmp_path)
+    fit(toy.ToyTask(), run, toy.prepared(), device="cpu")
+    before = torch.get_rng_state()
+    model, processor, recipe = load_model(toy.ToyTask(), run.checkpoint("best"))
+    assert torch.equal(before, torch.get_rng_state())
+    assert not model.training
+    assert processor.labels == ("0", "1", "2")
+    assert recipe == run.recipe()
+    table = toy.blobs(200, seed=5)
+    right = model(table.points).argmax(1) == table.targets["labels"]
+    assert right.float().mean() > 0.7
+    with pytest.raises(DeviceError, match="no kind of device"):
+        load_model(toy.ToyTask(), run.checkpoint("best"), device="tpu")
+    with pytest.raises(CheckpointError, match="no checkpoint and no bundle"):
+        load_model(toy.ToyTask(), tmp_path)
+
+
+def test_a_state_that_lacks_something_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="lacks optimizer/w"):
+        copy_state({"optimizer/w": torch.zeros(1)}, {}, tmp_path)

@@ -1,0 +1,248 @@
+"""Before step 1: measuring, rehearsing, and counting steps."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import toy
+
+from ouvroir.errors import DeviceError, TrainingError
+from ouvroir.recipe import Loop, Recipe
+from ouvroir.run import Run
+from ouvroir.task import Items
+from ouvroir.training import device, plan, probe
+from ouvroir.training.distributed import World, share
+from ouvroir.training.loop import fit
+from ouvroir.training.rehearsal import largest_places, rehearse
+
+
+def open_recipe(**loop):
+    return Recipe(
+        task="toy:ToyTask", options=toy.Options(net="conv"), loop=Loop(**{"batch_size": 16, "epochs": 4, **loop})
+    )
+
+
+def length(recipe, **known):
+    defaults = {"n_items": 1000, "n_validation": 100, "step_s": 0.01, "spent_s": 0.0, "n_bytes": 1000}
+    return plan.settle_length(recipe, **{**defaults, **known}).loop
+
+
+def test_epochs_become_steps():
+    loop = length(toy.recipe(steps=None, epochs=2.5, batch_size=64, evaluate_every=None, save_every=None))
+    assert loop.steps == 40  # 2500 / 64 = 39.06
+    assert loop.evaluate_every == 4  # 20 validations would take a quarter of the time
+    assert loop.save_every == 40
+
+
+def test_minutes_become_steps():
+    recipe = toy.recipe(steps=None, minutes=2, evaluate_every=None, save_every=None)
+    loop = length(recipe, spent_s=4.0, n_validation=1600)
+    # 0.97 · 120 - 4 = 112.4 s; 20 validations of 100/3 steps' time are 6.67 s
+    assert loop.steps == int((112.4 - 20 / 3) / 0.01)
+    assert loop.save_every == 3000
+    assert length(recipe, spent_s=500.0).steps == 1
+
+
+def test_costly_validations_become_rare():
+    recipe = toy.recipe(steps=1000, evaluate_every=None)
+    assert length(recipe, n_validation=100).evaluate_every == 50
+    assert length(recipe, n_validation=16 * 3 * 28).evaluate_every == 200
+    assert length(recipe, n_validation=10**6).evaluate_every == 1000
+
+
+def test_costly_checkpoints_become_rare():
+    recipe = toy.recipe(steps=10**6, save_every=None)
+    assert length(recipe).save_every == 3000
+    assert length(recipe, n_bytes=10**9).save_every == 50_000
+
+
+def test_what_the_recipe_says_stays():
+    loop = length(toy.recipe(steps=17, evaluate_every=5, save_every=3))
+    assert (loop.steps, loop.evaluate_every, loop.save_every) == (17, 5, 3)
+    assert plan.is_resolved(loop)
+    assert not plan.is_resolved(Loop(steps=3))
+
+
+def test_an_open_recipe_is_settled_told_and_written(tmp_path, monkeypatch):
+    told = toy.Told()
+    run = Run.create(open_recipe(), tmp_path)
+    fitted = fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told)
+    assert plan.is_resolved(run.recipe().loop)
+    assert run.recipe() == fitted.recipe
+    assert fitted.steps == fitted.recipe.loop.steps == 24
+    assert told.has("Chosen by measuring real steps", "fp32 contiguous")
+    assert told.has("Training for 24 steps of 16 rows")
+    found = run.read_json("probe.json")
+    assert found["precision"] == fitted.recipe.loop.precision
+    assert len(found["candidates_ms"]) >= 2
+
+    def never(*args, **kwargs):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(plan, "probe", never)
+    monkeypatch.setattr(plan, "rehearse", never)
+    told = toy.Told()
+    second = Run.create(open_recipe(), tmp_path, name="second")
+    again = fit(toy.ToyTask(), second, toy.prepared(), device="cpu", progress=told)
+    assert again.recipe.loop == fitted.recipe.loop
+    assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(second.checkpoint("last"))
+
+
+def test_a_resumed_run_never_measures(tmp_path, monkeypatch):
+    import signal
+
+    from ouvroir.training.step import Engine
+
+    run = Run.create(open_recipe(), tmp_path)
+    advance = Engine.advance
+
+    def interrupted(self, step, places):
+        if step == 11:
+            signal.raise_signal(signal.SIGINT)
+        return advance(self, step, places)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ouvroir.training.plan.recall", lambda _: None)
+        fit(toy.ToyTask(), run, toy.prepared(), device="cpu")
+    before = toy.sha256_of(run.checkpoint("last"))
+    other = Run.create(open_recipe(), tmp_path, name="other")
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "advance", interrupted)
+        fit(toy.ToyTask(), other, toy.prepared(), device="cpu")
+
+    def never(*args, **kwargs):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(plan, "settle_arithmetic", never)
+    monkeypatch.setattr(plan, "settle_length", never)
+    fit(toy.ToyTask(), other, toy.prepared(), device="cpu", resume=True)
+    assert toy.sha256_of(other.checkpoint("last")) == before
+
+
+def test_a_finding_holds_for_one_kind_of_work_only():
+    data = toy.prepared()
+    feed = plan.Feed(toy.ToyTask(), data.tables["train"], toy.ToyTask().items(data.tables["train"], training=True))
+
+    def found(recipe, task=None, place="cpu", size=1):
+        model = toy.ToyTask().build_model(recipe, data.processor)
+        return probe.signature(model, recipe, feed, place, World(size=size))
+
+    base = found(toy.recipe())
+    assert base == found(toy.recipe(seed=5, steps=99, evaluate_every=3))
+    others = [
+        found(toy.recipe(batch_size=32)),
+        found(toy.recipe(options=toy.Options(width=8))),
+        found(toy.recipe(precision="auto")),
+        found(toy.recipe(optim={"ema": 0.5})),
+        found(toy.recipe(), size=2),
+    ]
+    assert len({base, *others}) == 6
+
+
+def test_a_damaged_finding_is_measured_again(tmp_path):
+    probe.remember("k", probe.Finding("fp32", "contiguous", 1, candidates_ms={"a": 1.0}))
+    assert probe.recall("k").candidates_ms == {"a": 1.0}
+    path = tmp_path / "home" / "probes" / "k.json"
+    path.write_text(json.dumps({"nonsense": 1}))
+    assert probe.recall("k") is None
+    path.write_text("{")
+    assert probe.recall("k") is None
+
+
+def climbed(fits, recipe=None, error=None):
+    recipe = recipe or toy.recipe(batch_size=64, micro_batch=None)
+    tried, told = [], toy.Told()
+
+    def attempt(candidate):
+        tried.append((candidate.loop.micro_batch, candidate.loop.activation_checkpointing))
+        if not fits(candidate.loop):
+            raise error or torch.OutOfMemoryError("CUDA out of memory")
+
+    one = share(recipe.loop, World())
+    found = None
+    try:
+        found = rehearse(recipe, attempt, share=one, world=World(), device="cpu", progress=told)
+    except TrainingError as problem:
+        told.say(str(problem))
+    return found, tried, told
+
+
+def test_the_ladder_halves_pieces_then_recomputes():
+    found, tried, told = climbed(lambda loop: True)
+    assert found.loop.micro_batch == 64
+    assert not told.said
+    found, tried, told = climbed(lambda loop: loop.micro_batch <= 20)
+    assert found.loop.micro_batch == 16
+    assert tried == [(64, False), (32, False), (16, False)]
+    assert told.has("Not enough memory on cpu with 64 rows at a time")
+    found, tried, _ = climbed(lambda loop: loop.activation_checkpointing)
+    assert tried[-1] == (16, True)
+    assert found.loop.batch_size == 64
+
+
+def test_the_ladder_ends_in_a_sentence():
+    error = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 99 bytes")
+    found, tried, told = climbed(lambda loop: False, error=error)
+    assert found is None
+    assert told.has("does not fit into the memory of cpu", "model.preset")
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    with pytest.raises(RuntimeError, match="shapes"):
+        climbed(lambda loop: False, error=RuntimeError("shapes differ"))
+
+
+def test_the_largest_items_are_rehearsed():
+    items = Items(row=np.arange(5), length=np.array([3, 9, 1, 7, 2]))
+    assert largest_places(items, None, 3).tolist() == [1, 3, 0]
+    assert largest_places(items, np.array([0, 1, 2, 3, 4]), 2).tolist() == [4, 3]
+    assert largest_places(Items(row=np.arange(2)), None, 5).tolist() == [0, 1, 0, 1, 0]
+
+
+def test_a_real_step_that_runs_out_of_memory_is_made_smaller(tmp_path, monkeypatch):
+    class Large(toy.ToyTask):
+        def step(self, model, batch, recipe, *, rng, training):
+            if training and len(batch["points"]) > 8:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: not enough memory")
+            return super().step(model, batch, recipe, rng=rng, training=training)
+
+    told = toy.Told()
+    run = Run.create(toy.recipe(micro_batch=None), tmp_path)
+    fitted = fit(Large(), run, toy.prepared(), device="cpu", progress=told)
+    assert fitted.recipe.loop.micro_batch == 8
+    assert told.has("Not enough memory", "16 rows")
+
+
+def test_devices_are_found_or_refused():
+    assert device.find_device("cpu") == "cpu"
+    with pytest.raises(DeviceError, match="There are: auto, cpu"):
+        device.find_device("gpu")
+    with pytest.raises(DeviceError, match="no kind of device"):
+        device.find_device("cpu:1")
+    if not torch.cuda.is_available():
+        assert device.find_device("auto") in {"cpu", "mps"}
+        with pytest.raises(DeviceError, match="No CUDA device"):
+            device.find_device("cuda:1")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(DeviceError, match="macOS"):
+            device.find_device("mps")
+
+
+def test_an_arithmetic_the_device_lacks_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "has_bf16", lambda _: False)
+    run = Run.create(toy.recipe(precision="bf16"), tmp_path)
+    with pytest.raises(DeviceError, match=r"loop\.precision is bf16"):
+        fit(toy.ToyTask(), run, toy.prepared(), device="cpu")
+
+
+@pytest.mark.skipif(not device.has_bf16("cpu"), reason="this processor has no bf16")
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_bf16_and_channels_last_learn_as_well(tmp_path, layout):
+    recipe = toy.recipe(options=toy.Options(net="conv"), precision="bf16", layout=layout, steps=60)
+    run = Run.create(recipe, tmp_path)
+    fit(toy.ToyTask(), run, toy.prepared(), device="cpu")
+    assert max(m.value for m in run.metrics() if m.name == "accuracy") > 0.7
+    again = Run.create(recipe, tmp_path, name="again")
+    fit(toy.ToyTask(), again, toy.prepared(), device="cpu")
+    assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(again.checkpoint("last"))
