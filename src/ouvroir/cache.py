@@ -171,7 +171,7 @@ def _places(kind: Kind) -> list[Path]:
     folder = home() / kind
     if not folder.is_dir():
         return []
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    return [path for path in folder.iterdir() if not path.name.startswith(".") and path.suffix != ".lock"]
 
 
 def _entry(kind: Kind, path: Path, mapped: str) -> CacheEntry:
