@@ -1,3 +1,47 @@
-"""Ouvroir: teach models from your own files, see honestly whether they got better, and use them."""
+"""Ouvroir: teach models from your own files, see honestly whether they got better, and use them.
+
+    run = ouvroir.refine("flowers/", minutes=10)
+    ouvroir.load(run.path).predict(["new.jpg"])
+
+Everything here loads in a moment; heavy libraries load when a function needs them.
+"""
+
+from ouvroir.api import (
+    check,
+    compare,
+    evaluate,
+    export,
+    finetune,
+    load,
+    predict,
+    refine,
+    refit,
+    report,
+    resume,
+    sample,
+    train,
+)
+from ouvroir.errors import OuvroirError
+from ouvroir.recipe import Recipe
+from ouvroir.run import Run
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "OuvroirError",
+    "Recipe",
+    "Run",
+    "check",
+    "compare",
+    "evaluate",
+    "export",
+    "finetune",
+    "load",
+    "predict",
+    "refine",
+    "refit",
+    "report",
+    "resume",
+    "sample",
+    "train",
+]

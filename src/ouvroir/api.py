@@ -6,11 +6,12 @@ Heavy libraries load inside the functions that need them.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import workflow
 from ouvroir.errors import DataError, RunError, UsageError
@@ -18,14 +19,14 @@ from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Split
+from ouvroir.task import SPLITS, Split
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.evaluation.compare import Comparison
     from ouvroir.export import ExportResult
     from ouvroir.predictor import Predictor
-    from ouvroir.task import Input, Prediction
+    from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
 
 Language = Literal["en", "fr"]
@@ -41,7 +42,7 @@ def check(
 ) -> Manifest:
     """Account for every file of a folder, a table or a zip, and save the manifest.
 
-    `settings` are `data.*` names, e.g. {"data.group_pattern": r"(speaker\\d+)_"}. Nothing of the user's is written.
+    `settings` are `data.*` names, e.g. {"data.group_pattern": "^([a-z]+)_"}. Nothing of the user's is written.
     """
     return workflow.admit(source, task, read_data(settings or {}), workers=workers, progress=progress)
 
@@ -60,16 +61,16 @@ def plan(
     """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
     settings = settings or {}
     data = read_data(settings) if recipe is None else _merged(recipe.data, settings)
-    manifest = workflow.admit(source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress)
+    manifest = workflow.admit(
+        source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress
+    )
     manifest.require_trainable()
     if recipe is not None:
         data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
         mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
         return replace(recipe, data=data).with_overrides(mine), manifest
     found = find_task(task or manifest.task)
-    proposed = workflow.propose_recipe(
-        found, manifest, settings, preset=preset, init_from=_weights(init_from), progress=progress
-    )
+    proposed = workflow.propose_recipe(found, manifest, settings, preset=preset, init_from=init_from, progress=progress)
     return proposed, manifest
 
 
@@ -79,9 +80,14 @@ def _merged(data: Data, settings: Mapping[str, str]) -> Data:
     return replace(data, manifest="", **{name: getattr(mine, name) for name in changed})
 
 
-def _weights(source: str) -> str:
-    """A local place made absolute, a hub name as it is."""
-    return str(Path(source).absolute()) if source != "scratch" and Path(source).exists() else source
+def place_of(source: str, runs: str | Path) -> str:
+    """A run's name in `runs` or a local place, made absolute; anything else (`scratch`, a hub name) as it is."""
+    if source == "last":
+        return str(Run.open("last", Path(runs)).path)
+    for place in (Path(source), Path(runs) / source):
+        if source != "scratch" and place.exists():
+            return str(place.absolute())
+    return source
 
 
 def train(
@@ -108,7 +114,7 @@ def train(
         source,
         task=task,
         preset=preset,
-        init_from=init_from,
+        init_from=place_of(init_from, runs),
         recipe=recipe,
         settings=settings,
         workers=workers,
@@ -121,6 +127,45 @@ def train(
 
 def _with_minutes(settings: Mapping[str, str] | None, minutes: float | None) -> dict[str, str]:
     return {**(settings or {}), **({} if minutes is None else {"loop.minutes": str(minutes)})}
+
+
+def dry_run(
+    source: str | Path,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    minutes: float | None = None,
+    settings: Mapping[str, str] | None = None,
+    progress: Progress = QUIET,
+    **others: Any,
+) -> dict[str, Any]:
+    """Do all the checks of a training, pack a few rows, take two steps, and leave no run.
+
+    Returns `found`, `admitted`, `refused`, `splits`, `parameters`, `pack_bytes`, `pack_seconds`, `recipe`.
+    """
+    import tempfile
+
+    settings = {**_with_minutes(settings, minutes), "loop.steps": "2", "loop.save_every": "2"}
+    recipe, manifest = plan(source, settings=settings, workers=workers, progress=progress, **others)
+    task = find_task(recipe.task)
+    processor = task.fit_processor(manifest, recipe)
+    packing = workflow.plan_packing(task, manifest, processor)
+    few = workflow.few_rows(manifest, 2 * recipe.loop.batch_size)
+    few.save()
+    with tempfile.TemporaryDirectory(prefix="ouvroir-") as folder:
+        run = Run.create(replace(recipe, data=replace(recipe.data, manifest=few.fingerprint)), Path(folder))
+        fitted = workflow.train_run(run, device=device, workers=workers, progress=progress)
+    model = task.build_model(fitted.recipe, processor)
+    return {
+        "found": manifest.found,
+        "admitted": len(manifest.rows),
+        "refused": len(manifest.refused),
+        "splits": {split: len(manifest.positions(split)) for split in SPLITS},
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "pack_bytes": packing.n_bytes,
+        "pack_seconds": round(packing.seconds, 1),
+        "recipe": recipe.to_dict(),
+    }
 
 
 def resume(
@@ -185,7 +230,7 @@ def refine(
         source,
         task=task,
         preset=preset,
-        init_from=init_from,
+        init_from=place_of(init_from, runs),
         minutes=minutes,
         settings=settings,
         runs=Path(runs),
@@ -258,7 +303,7 @@ def evaluate(
     from ouvroir.training.distributed import resolve_device
 
     chosen = resolve_device(device)
-    predictor = load_predictor(_place(model, runs), device=chosen)
+    predictor = load_predictor(model, device=chosen, runs=runs)
     manifest = check(source, task=predictor.recipe.task, settings=settings, workers=workers, progress=progress)
     manifest, left_out = _judgeable(manifest, predictor, split)
     tables = workflow.prepare(
@@ -277,11 +322,6 @@ def evaluate(
     )
     ids = tuple(table.rows[int(place)].id for place in judgement.answers.index)
     return Evaluation(judgement=judgement, ids=ids, left_out=left_out)
-
-
-def _place(model: str | Path, runs: str | Path) -> str:
-    named = Path(runs) / str(model)
-    return str(named) if not Path(model).exists() and named.exists() else str(model)
 
 
 def _judgeable(
@@ -309,7 +349,7 @@ def _judgeable(
     kept = []
     for row in wanted:
         labels = row.label if isinstance(row.label, tuple) else (row.label,)
-        if split != "validation" and split != "train" and row.sha256 in learned:
+        if split not in ("validation", "train") and row.sha256 in learned:
             left_out["learned from"] += 1
         elif row.label is None:
             left_out["no label"] += 1
@@ -353,19 +393,15 @@ def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> 
     )
 
 
-def _aligned(one: Evaluation, ids: list[str]) -> Any:
+def _aligned(one: Evaluation, ids: list[str]) -> Answers:
     """Answers of an evaluation for `ids` in that order, indexed by the place in `ids`."""
     import numpy as np
 
+    from ouvroir.evaluation.metrics import take
+
     place = {name: at for at, name in enumerate(one.ids)}
     order = np.array([place[name] for name in ids], dtype=np.int64)
-    answers = one.judgement.answers
-    columns = {
-        column.name: getattr(answers, column.name)[order]
-        for column in dataclasses.fields(answers)
-        if column.name not in ("labels", "index") and getattr(answers, column.name) is not None
-    }
-    return replace(answers, **columns, index=np.arange(len(ids), dtype=np.int64))
+    return replace(take(one.judgement.answers, order), index=np.arange(len(ids), dtype=np.int64))
 
 
 def load(model: str | Path, *, device: str | None = None) -> Predictor:
@@ -373,6 +409,41 @@ def load(model: str | Path, *, device: str | None = None) -> Predictor:
     from ouvroir.predictor import load as load_predictor
 
     return load_predictor(str(model), device=device)
+
+
+def predict_files(
+    model: str | Path,
+    files: Iterable[str],
+    *,
+    output: Literal["table", "csv", "json", "jsonl"],
+    to: TextIO,
+    threshold: float | None = None,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+) -> int:
+    """Write answers for files, folders and `-` (standard input) to `to`, as they come. Returns how many failed."""
+    from ouvroir import predictor as found
+
+    chosen = found.load(model, device=device, runs=runs)
+    paths, inputs = itertools.tee(found.expand_inputs(files, chosen.recipe.task, stdin=sys.stdin.buffer))
+    failed = 0
+
+    def named() -> Iterator[tuple[str, Prediction]]:
+        nonlocal failed
+        answers = chosen.each((one for _, one in inputs), threshold=threshold)
+        for (name, _), answer in zip(paths, answers, strict=True):
+            failed += answer.error is not None
+            yield name, answer
+
+    if output == "csv":
+        lines = found.as_csv(named(), chosen.labels)
+    else:
+        lines = {"table": found.as_table, "json": found.as_json, "jsonl": found.as_jsonl}[output](named())
+    to.write('{"predictions":\n' if output == "json" else "")
+    for line in lines:
+        to.write(line)
+    to.write("}\n" if output == "json" else "")
+    return failed
 
 
 def predict(
@@ -403,7 +474,7 @@ def export(
     """Write a model in another format, after replaying held-out items through it. Raises ExportError on any difference."""
     from ouvroir.export import export as export_model
 
-    return export_model(_place(model, runs), to, folder, progress=progress)
+    return export_model(place_of(str(model), runs), to, folder, progress=progress)
 
 
 def sample(task: str, folder: str | Path) -> int:

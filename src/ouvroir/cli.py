@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ouvroir import api, terminal
+from ouvroir import api, summaries, terminal
 from ouvroir.errors import OuvroirError, RecipeError, UsageError
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
@@ -30,7 +30,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 runs_app = typer.Typer(help="List the runs, or remove one.", invoke_without_command=True)
-cache_app = typer.Typer(help="What Ouvroir keeps on the disk to start quickly, and how to remove it.", invoke_without_command=True)
+cache_app = typer.Typer(
+    help="What Ouvroir keeps on the disk to start quickly, and how to remove it.", invoke_without_command=True
+)
 app.add_typer(runs_app, name="runs")
 app.add_typer(cache_app, name="cache")
 
@@ -40,21 +42,35 @@ def _default_language() -> str:
     return "fr" if spoken.lower().startswith("fr") else "en"
 
 
-DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A folder, a table (CSV, JSONL, Parquet) or a zip of either.")]
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="A folder, a table (CSV, JSONL, Parquet) or a zip of either.")
+]
 ModelArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, its name, `last`, or a final_model folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of runs.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Processes that open files; one per core by default.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes that open files; one per core by default.")
+]
 TaskOption = Annotated[str | None, typer.Option("--task", help="The task; found by the kind of files when absent.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting, e.g. optim.lr=3e-4; repeatable.")]
-Minutes = Annotated[float | None, typer.Option("--minutes", min=0.05, help="Time to train in all; turned into a number of steps.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting, e.g. optim.lr=3e-4; repeatable.")
+]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", min=0.05, help="Time to train in all; turned into a number of steps.")
+]
 Preset = Annotated[str, typer.Option("--preset", help="tiny, small or base: the one dial for the size.")]
 From = Annotated[str, typer.Option("--from", help="Start from a run, a folder of pretrained weights or a hub name.")]
-LanguageOption = Annotated[str, typer.Option("--language", help="en or fr, for the report.", default_factory=_default_language)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, try two steps, say size and time; leave no run.")]
-Resume = Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Go on with a stopped run, to the same result.")]
+LanguageOption = Annotated[
+    str, typer.Option("--language", help="en or fr, for the report; by default as the terminal speaks.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, try two steps, say size and time; leave no run.")
+]
+Resume = Annotated[
+    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a stopped run, to the same result.")
+]
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Short for --set data.label_column=...")]
 GroupColumn = Annotated[str | None, typer.Option("--group-column", help="Short for --set data.group_column=...")]
 GroupPattern = Annotated[str | None, typer.Option("--group-pattern", help="Short for --set data.group_pattern=...")]
@@ -157,7 +173,9 @@ def train(
     task: TaskOption = None,
     preset: Preset = "small",
     minutes: Minutes = None,
-    exact: Annotated[bool, typer.Option("--exact", help="The same weights to the bit on any number of processes.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="The same weights to the bit on any number of processes.")
+    ] = False,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="A recipe.json to start from.")] = None,
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
@@ -167,7 +185,7 @@ def train(
     device: Device = "auto",
     workers: Workers = None,
     dry_run: DryRun = False,
-    language: LanguageOption = "en",
+    language: LanguageOption = _default_language(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -187,7 +205,9 @@ def train(
         if resume is not None:
             run = api.resume(resume, progress=progress, **shared)
         elif data is None:
-            raise UsageError("Say what to train on: ouvroir train DATA. Or go on with a run: ouvroir train --resume RUN.")
+            raise UsageError(
+                "Say what to train on: ouvroir train DATA. Or go on with a run: ouvroir train --resume RUN."
+            )
         else:
             given = Recipe.from_json(_read(recipe)) if recipe else None
             common: dict[str, Any] = {"task": task, "preset": preset, "init_from": init_from, "recipe": given}
@@ -214,7 +234,7 @@ def _show_plan(found: dict[str, Any], *, as_json: bool) -> int:
 
 
 def _show_run(run: Run, *, as_json: bool) -> int:
-    summary = api.run_summary(run)
+    summary = summaries.run_summary(run)
     if as_json:
         _print_json(summary)
     else:
@@ -233,7 +253,7 @@ def finetune(
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
     workers: Workers = None,
-    language: LanguageOption = "en",
+    language: LanguageOption = _default_language(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -275,7 +295,7 @@ def refine(
     device: Device = "auto",
     workers: Workers = None,
     dry_run: DryRun = False,
-    language: LanguageOption = "en",
+    language: LanguageOption = _default_language(),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -291,7 +311,9 @@ def refine(
         if resume is not None:
             run = api.resume(resume, progress=progress, **shared)
         elif data is None:
-            raise UsageError("Say what to work on: ouvroir refine DATA. Or go on with a run: ouvroir refine --resume RUN.")
+            raise UsageError(
+                "Say what to work on: ouvroir refine DATA. Or go on with a run: ouvroir refine --resume RUN."
+            )
         else:
             common: dict[str, Any] = {"task": task, "preset": preset, "init_from": init_from, "minutes": minutes}
             common |= {"settings": chosen, "progress": progress}
@@ -330,7 +352,7 @@ def evaluate(
             workers=workers,
             progress=progress,
         )
-    summary = api.evaluation_summary(model, found)
+    summary = summaries.evaluation_summary(model, found)
     if as_json:
         _print_json(summary)
     else:
@@ -357,10 +379,8 @@ def compare(
     """
     part = None if split is None else _choose(split, ("train", "validation", "test", "all"), "--split")
     with terminal.progress(quiet=quiet) as progress:
-        found = api.compare(
-            a, b, data, split=part, runs=runs, device=device, workers=workers, progress=progress
-        )
-    summary = api.comparison_summary(a, b, found)
+        found = api.compare(a, b, data, split=part, runs=runs, device=device, workers=workers, progress=progress)
+    summary = summaries.comparison_summary(a, b, found)
     if as_json:
         _print_json(summary)
     else:
@@ -372,7 +392,9 @@ def compare(
 @_command
 def predict(
     model: ModelArgument,
-    files: Annotated[list[str], typer.Argument(metavar="FILES…", help="Files, folders, or - for paths on standard input.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES…", help="Files, folders, or - for paths on standard input.")
+    ],
     output: Annotated[str, typer.Option("--format", help="table, csv, json or jsonl.")] = "table",
     threshold: Annotated[
         float | None, typer.Option("--threshold", min=0, max=1, help="Answer 'none of these' below this confidence.")
@@ -380,24 +402,21 @@ def predict(
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
     as_json: Json = False,
-    quiet: Quiet = False,
 ) -> int:
     """Answer for new files.
 
     Example: ouvroir predict last photos/ --format csv > answers.csv
     """
     _choose(output, ("table", "csv", "json", "jsonl"), "--format")
-    with terminal.progress(quiet=quiet) as progress:
-        n_failed = api.predict_files(
-            model,
-            files,
-            output="json" if as_json else output,
-            threshold=threshold,
-            runs=runs,
-            device=device,
-            to=sys.stdout,
-            progress=progress,
-        )
+    n_failed = api.predict_files(
+        model,
+        files,
+        output="json" if as_json else output,  # type: ignore[arg-type]
+        threshold=threshold,
+        runs=runs,
+        device=device,
+        to=sys.stdout,
+    )
     return 1 if n_failed else 0
 
 
@@ -448,7 +467,7 @@ def refit(
 @_command
 def report(
     run: ModelArgument,
-    language: LanguageOption = "en",
+    language: LanguageOption = _default_language(),
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,
 ) -> int:
@@ -493,11 +512,12 @@ def doctor(
 
     Example: ouvroir doctor
     """
+    from ouvroir.doctor import as_dict as findings_as_dict
     from ouvroir.doctor import examine
 
     findings = examine(fix=fix)
     if as_json:
-        _print_json({"findings": [finding.as_dict() for finding in findings]})
+        _print_json(findings_as_dict(findings))
     else:
         terminal.show_findings(findings)
     return 1 if any(finding.level == "fail" for finding in findings) else 0
@@ -565,7 +585,9 @@ def _list_cache(as_json: bool) -> int:
 @cache_app.command("rm")
 @_command
 def cache_rm(
-    kinds: Annotated[list[str] | None, typer.Argument(help="packs, manifests, facts, probes or features; all when absent.")] = None,
+    kinds: Annotated[
+        list[str] | None, typer.Argument(help="packs, manifests, facts, probes or features; all when absent.")
+    ] = None,
     unused_days: Annotated[float, typer.Option("--unused-days", min=0, help="Only what was not used for so long.")] = 0,
     as_json: Json = False,
 ) -> int:
@@ -575,7 +597,8 @@ def cache_rm(
     """
     from ouvroir.cache import clear_cache
 
-    removed = clear_cache(kinds or None, unused_days=unused_days)
+    with terminal.progress(quiet=False) as progress:
+        removed = clear_cache(kinds or None, unused_days=unused_days, progress=progress)
     if as_json:
         _print_json({"removed": [one.as_dict() for one in removed]})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 logger = logging.getLogger("ouvroir")
@@ -23,13 +23,8 @@ class Progress(Protocol):
     def say(self, text: str) -> None:
         """One sentence worth a person's attention: a choice that was made, a file that was refused."""
 
-    def bar(self, title: str, total: int | None, *, start: int = 0) -> _BarContext:
+    def bar(self, title: str, total: int | None, *, start: int = 0) -> AbstractContextManager[Bar]:
         """A context manager that gives a Bar of `total` units, `start` of them done already."""
-
-
-class _BarContext(Protocol):
-    def __enter__(self) -> Bar: ...
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class _SilentBar:

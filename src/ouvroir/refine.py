@@ -9,12 +9,10 @@ the weights, and minutes are shared equally.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ouvroir import workflow
-from ouvroir.evaluation_names import choose_better
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
 from ouvroir.run import Run
@@ -49,14 +47,12 @@ def begin_refine(
         settings["loop.branch_at"] = str(TRUNK)
     recipe, manifest = api.plan(source, task=task, preset=preset, settings=settings, workers=workers, progress=progress)
     run = Run.create(recipe, runs, name=Path(manifest.source).stem)
-    run.write_json("refine.json", {"init_from": api._weights(init_from), "preset": preset, "settings": settings})
+    run.write_json("refine.json", {"init_from": init_from, "preset": preset, "settings": settings})
     progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")
     return run
 
 
-def refine_run(
-    run: Run, *, device: str, workers: int | None, language: Literal["en", "fr"], progress: Progress
-) -> Run:
+def refine_run(run: Run, *, device: str, workers: int | None, language: Literal["en", "fr"], progress: Progress) -> Run:
     """Do what is left of the job in `run`."""
     from ouvroir.reporting import write_report
 
@@ -70,9 +66,10 @@ def refine_run(
         if not _stage(tuned, device=device, workers=workers, progress=progress):
             return _stopped(run)
         run.set_status("running", "Comparing and writing the report.")
-        chosen = choose_better(base, tuned)
-        progress.say(f"On validation data the {chosen.name} model is the better one; it becomes final_model/.")
+        chosen = better_on_validation(base, tuned)
+        progress.say(f"The {chosen.name} model is the better one on validation data; it becomes final_model/.")
         run.write_recipe(chosen.recipe())
+        run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
         workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
         write_report(run, language=language, progress=progress)
         run.set_status("finished", f"Done; the {chosen.name} model was kept.")
@@ -93,6 +90,18 @@ def _stage(child: Run, *, device: str, workers: int | None, progress: Progress) 
     return True
 
 
+def better_on_validation(base: Run, tuned: Run) -> Run:
+    """The run whose main metric is better on validation rows; the base on a tie, or when there are none."""
+    from ouvroir.evaluation.metrics import is_higher_better
+
+    found = [(run.read_json("evaluation.json") or {}).get("validation") or {} for run in (base, tuned)]
+    if not all(found):
+        return base
+    main = next(iter(found[0]))
+    gain = found[1][main]["value"] - found[0][main]["value"]
+    return tuned if (gain if is_higher_better(main) else -gain) > 0 else base
+
+
 def _stopped(run: Run) -> Run:
     run.set_status("stopped", f"Stopped; `ouvroir refine --resume {run.path}` goes on.")
     return run
@@ -107,7 +116,9 @@ def _tuned_recipe(run: Run, base: Run, *, progress: Progress) -> Recipe:
         branch = base.checkpoint("branch")
         steps = recipe.loop.steps or 1
         tuned = task.tuning(recipe).replace("model", init_from=str(branch))
-        return tuned.replace("loop", steps=max(1, steps - int(branch.name.rsplit("_", 1)[-1])), branch_at=0.0, minutes=None)
+        return tuned.replace(
+            "loop", steps=max(1, steps - int(branch.name.rsplit("_", 1)[-1])), branch_at=0.0, minutes=None
+        )
     manifest = workflow.manifest_of(run, progress=progress)
     settings = {name: value for name, value in plan["settings"].items() if not name.startswith("data.")}
     return workflow.propose_recipe(

@@ -21,8 +21,10 @@ def metrics_as_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
 
 
 def run_summary(run: Run) -> dict[str, Any]:
-    """`run`, `name`, `task`, `state`, `sentence`, `metrics` on the test split, `verdict`, `report`, `model`, `steps`,
-    `timings`. Absent things are null; metrics are empty when no test split was judged."""
+    """`run`, `name`, `task`, `state`, `sentence`, `metrics` (test), `validation`, `verdict`, `steps`, `timings`, `report`, `model`.
+
+    Absent things are null; metrics are empty when no such split was judged.
+    """
     status = run.status()
     evaluation = run.read_json("evaluation.json") or {}
     report = run.read_json("report.json") or {}

@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +28,7 @@ from ouvroir.progress import QUIET, Bar
 from ouvroir.progress import Progress as ProgressProtocol
 
 if TYPE_CHECKING:
-    from ouvroir.cache import CacheEntry, Removal, RunEntry
+    from ouvroir.cache import CacheEntry, RunEntry
     from ouvroir.data.manifest import Manifest
     from ouvroir.doctor import Finding
     from ouvroir.export import ExportResult
@@ -152,7 +160,11 @@ def show_run(summary: Mapping[str, Any]) -> None:
     if summary["verdict"]:
         out.print(Text(f"\n{summary['verdict']}"))
     elif summary["metrics"]:
-        out.print(_table(["on unseen items", "value [95 % interval]"], [[k, _interval(v)] for k, v in summary["metrics"].items()]))
+        out.print(
+            _table(
+                ["on unseen items", "value [95 % interval]"], [[k, _interval(v)] for k, v in summary["metrics"].items()]
+            )
+        )
     out.print(Text(f"\n{summary['sentence']}"))
     out.print(Text(f"run     {summary['run']}"))
     if summary["report"]:
@@ -175,7 +187,9 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
     """Two models side by side."""
     out = _out()
     names = list(summary["a"]["metrics"])
-    rows = [[name, _interval(summary["a"]["metrics"][name]), _interval(summary["b"]["metrics"][name])] for name in names]
+    rows = [
+        [name, _interval(summary["a"]["metrics"][name]), _interval(summary["b"]["metrics"][name])] for name in names
+    ]
     out.print(_table([f"{summary['n']} items", "A", "B"], rows))
     out.print(Text(f"\n{summary['sentence']}"))
     for word in ("fixed", "broken"):
@@ -206,7 +220,11 @@ def show_runs(runs: Iterable[RunEntry]) -> None:
     """One line per run."""
     rows = []
     for one in runs:
-        metric = "" if one.value is None else f"{one.metric} {_interval({'value': one.value, 'low': one.low, 'high': one.high})}"
+        metric = (
+            ""
+            if one.value is None
+            else f"{one.metric} {_interval({'value': one.value, 'low': one.low, 'high': one.high})}"
+        )
         rows.append([one.name, one.state, metric, readable_size(one.size_bytes)])
     if rows:
         _out().print(_table(["run", "state", "on unseen items", "size"], rows))
@@ -217,16 +235,16 @@ def show_runs(runs: Iterable[RunEntry]) -> None:
 def show_cache(entries: Iterable[CacheEntry]) -> None:
     """One line per cached thing."""
     rows = [
-        [f"{one.kind} {one.name}", time.strftime("%Y-%m-%d", time.localtime(one.used_at)), readable_size(one.size_bytes)]
+        [
+            f"{one.kind} {one.name}",
+            time.strftime("%Y-%m-%d", time.localtime(one.used_at)),
+            readable_size(one.size_bytes),
+        ]
         for one in entries
     ]
     _out().print(_table(["kept", "last used", "size"], rows) if rows else "Nothing is kept.")
 
 
-def show_removed(removal: Removal) -> None:
+def show_removed(removed: list[CacheEntry]) -> None:
     """What a clearing did."""
-    _out().print(f"Removed {len(removal.removed)} entries, {readable_size(removal.size_bytes)}.")
-    for entry in removal.busy:
-        say(f"Kept {entry.kind} {entry.name}: a process is using it.")
-
-
+    _out().print(f"Removed {len(removed)} entries, {readable_size(sum(entry.size_bytes for entry in removed))}.")

@@ -12,18 +12,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, UsageError
+from ouvroir.errors import DataError, ManifestError, OuvroirError, UsageError
 from ouvroir.files import readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe
 from ouvroir.run import Run
-from ouvroir.task import SPLITS, Limits, Row, Split, Task
+from ouvroir.task import SPLITS, Limits, Note, Row, Split, Task
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ouvroir.data.manifest import Manifest
+    from ouvroir.data.pack import PackPlan
     from ouvroir.data.table import Table
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.task import Answers, Processor
@@ -80,10 +81,27 @@ def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
 
 
 def propose_recipe(
-    task: Task, manifest: Manifest, preset: str, overrides: Mapping[str, str], progress: Progress
+    task: Task, manifest: Manifest, overrides: Mapping[str, str], *, preset: str, init_from: str, progress: Progress
 ) -> Recipe:
-    """The task's own recipe for this data, with the user's settings over it; what was chosen is said."""
-    recipe, notes = task.recipe(manifest, preset)
+    """The recipe for this data with the user's settings over it; what was chosen is said.
+
+    It is the task's own, or that of the earlier model when `init_from` is a run, bundle or checkpoint of ours; else
+    `init_from` is "scratch", a hub name or a folder of pretrained weights. Raises UsageError when the tasks differ.
+    """
+    from ouvroir.training.adapters import own_weights
+
+    own = own_weights(init_from)
+    notes: list[Note] = []
+    if own is None:
+        recipe, notes = task.recipe(manifest, preset, init_from=init_from)
+    else:
+        earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
+        if earlier.task != manifest.task:
+            raise UsageError(f"`{init_from}` does {earlier.task}, and these files are for {manifest.task}.")
+        recipe = task.tuning(earlier).replace(
+            "loop", steps=None, minutes=None, evaluate_every=None, save_every=None, branch_at=0.0
+        )
+    recipe = recipe.replace("model", init_from=str(own or init_from))
     data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
     recipe = replace(recipe, data=data)
     mine = {name: value for name, value in overrides.items() if not name.startswith("data.")}
@@ -92,20 +110,6 @@ def propose_recipe(
         if not any(name in mine for name in note.proposal):
             progress.say(note.text)
     return recipe
-
-
-def own_weights(source: str) -> Path | None:
-    """The folder of weights that Ouvroir itself wrote at `source` (run, run name, bundle or checkpoint), else None."""
-    if source == "scratch":
-        return None
-    path = Path(source)
-    if (path / "model.safetensors").is_file() and (path / "recipe.json").is_file():
-        return path.absolute()
-    try:
-        run = Run.open(source)
-    except RunError:
-        return None
-    return run.bundle if run.bundle.is_dir() else run.checkpoint("best")
 
 
 def prepare(
@@ -118,12 +122,12 @@ def prepare(
     progress: Progress,
 ) -> Prepared:
     """Encode what is not packed yet, and give tables per split. Says size and time before it starts."""
-    from ouvroir.data.pack import build_pack, plan_pack
+    from ouvroir.data.pack import build_pack
     from ouvroir.data.table import make_tables
     from ouvroir.training.loop import Prepared
 
     processor = processor or task.fit_processor(manifest, recipe)
-    plan = plan_pack(manifest, processor, task=task)
+    plan = plan_packing(task, manifest, processor)
     if plan.n_new:
         kept = f" ({plan.n_kept} are packed already)" if plan.n_kept else ""
         progress.say(
@@ -131,6 +135,24 @@ def prepare(
         )
     pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
+
+
+def plan_packing(task: Task, manifest: Manifest, processor: Processor) -> PackPlan:
+    """How much is to be encoded, and how long that will take."""
+    from ouvroir.data.pack import plan_pack
+
+    return plan_pack(manifest, processor, task=task)
+
+
+def few_rows(manifest: Manifest, n_rows: int) -> Manifest:
+    """A manifest of about `n_rows` train rows, every class among them, to try two steps on."""
+    chosen: list[Row] = []
+    seen: set[object] = set()
+    for row in manifest.rows:
+        if row.split == "train" and (row.label not in seen or len(chosen) < n_rows):
+            seen.add(row.label)
+            chosen.append(row)
+    return replace(manifest, rows=tuple(chosen))
 
 
 def _duration(seconds: float) -> str:
@@ -229,9 +251,7 @@ def failures_noted(run: Run) -> Iterator[None]:
         raise
 
 
-def bundle_run(
-    run: Run, *, folder: Path | None = None, judged: Run | None = None, progress: Progress = QUIET
-) -> None:
+def bundle_run(run: Run, *, folder: Path | None = None, judged: Run | None = None, progress: Progress = QUIET) -> None:
     """Write the self-contained model of the run's best checkpoint to `folder`, by default final_model/ in the run.
 
     `judged`: the run whose figures the card shows, when it is not this one (a refit has no unseen data left).

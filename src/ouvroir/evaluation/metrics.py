@@ -258,8 +258,8 @@ def is_higher_better(name: str) -> bool:
 
 
 def is_percent(name: str) -> bool:
-    """Whether the metric is a share that people read as a percentage."""
-    return _kind(name).is_percent
+    """Whether the metric is a share that people read as a percentage; a task's own losses are not."""
+    return name in METRICS and METRICS[name].is_percent
 
 
 def _kind(name: str) -> Kind:

@@ -1,0 +1,5 @@
+"""`python -m ouvroir` is the command line."""
+
+from ouvroir.cli import main
+
+main()

@@ -1,0 +1,226 @@
+"""From a finished run to its report: gathers what the stages left behind and hands it to `evaluation.report`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ouvroir import workflow
+from ouvroir.errors import RunError
+from ouvroir.files import write_text
+from ouvroir.media import find_task
+from ouvroir.progress import Progress
+from ouvroir.run import Measurement, Run
+
+if TYPE_CHECKING:
+    from ouvroir.data.table import Table
+    from ouvroir.evaluation.report import ReportInput, Suspect, System
+    from ouvroir.recipe import Recipe
+    from ouvroir.task import Task
+    from ouvroir.training.loop import Prepared
+
+Language = Literal["en", "fr"]
+SHOWN_EDGE_PX = 96
+MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
+
+
+def write_report(run: Run, *, language: Language, progress: Progress) -> Path:
+    """Judge, compare and write report.json and report.html of a finished run. Returns the page."""
+    from ouvroir.evaluation.report import make_report
+
+    with workflow.timed(run, "report_s"):
+        report = make_report(_gather(run, progress))
+    run.write_json("report.json", report)
+    return render_again(run, language=language)
+
+
+def render_again(run: Run, *, language: Language) -> Path:
+    """Write report.html from report.json, in either language. Raises RunError when there is no report yet."""
+    from ouvroir.evaluation.page import render
+
+    report = run.read_json("report.json")
+    if report is None:
+        raise RunError(f"{run.path} has no report yet. `ouvroir train --resume {run.path}` finishes the run.")
+    page = run.path / "report.html"
+    write_text(page, render(report, language))
+    return page
+
+
+def stages(run: Run) -> list[Run]:
+    """The trained models of a run: base and tuned of the main job, otherwise the run itself."""
+    if run.read_json("refine.json") is None:
+        return [run]
+    return [Run(run.path / name) for name in ("base", "tuned") if (run.path / name / "recipe.json").is_file()]
+
+
+def _gather(run: Run, progress: Progress) -> ReportInput:
+    from ouvroir.evaluation.report import ReportInput
+
+    recipe = run.recipe()
+    task = find_task(recipe.task)
+    manifest = workflow.manifest_of(run, progress=progress)
+    models = stages(run)
+    kept = next((one for one in models if one.recipe() == recipe), models[-1])
+    checkpoint = kept.checkpoint("best")
+    processor = task.load_processor(checkpoint / "processor")
+    prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=progress)
+    train, test = prepared.tables["train"], prepared.tables.get("test")
+    bundle = run.read_json("final_model/config.json") or {}
+    return ReportInput(
+        name=run.name,
+        task=recipe.task,
+        path=str(run.path),
+        created=time.strftime("%Y-%m-%d %H:%M"),
+        metrics=task.metrics_for(processor),
+        data=manifest.summary(),
+        systems=[*_baselines(run, task, prepared), *_models(models)],
+        kept=_name(kept, models),
+        show_test=None if test is None else _shower(task, test),
+        show_train=_shower(task, train),
+        train_labels=[row.label for row in train.rows],
+        mislabels=_doubted(kept, task, prepared),
+        notes=[note.text for note in manifest.notes],
+        timings=_timings(run, models),
+        device=str((kept.read_json("environment.json") or {}).get("device", "cpu")),
+        items_per_second=_speed(kept, recipe),
+        n_parameters=_n_parameters(checkpoint),
+        model_bytes=(checkpoint / "model.safetensors").stat().st_size,
+        threshold=float(bundle.get("threshold", 0.0)),
+        settings=recipe.settings(),
+        environment=run.read_json("environment.json") or {},
+    )
+
+
+def _name(model: Run, models: list[Run]) -> str:
+    return model.name if len(models) > 1 else "trained"
+
+
+def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
+    from ouvroir.evaluation.report import System
+
+    if "test" not in prepared.tables:
+        return []
+    with workflow.timed(run, "baselines_s"):
+        found = task.baselines(prepared.tables["train"], prepared.tables["test"], prepared.processor)
+    return [System(name=one.name, role="baseline", answers=one.answers) for one in found]
+
+
+def _models(models: list[Run]) -> list[System]:
+    from ouvroir.evaluation.evaluate import load_answers
+    from ouvroir.evaluation.report import System
+
+    found = []
+    for model in models:
+        recipe, metrics = model.recipe(), model.metrics()
+        before = steps_before(recipe)
+        path = model.path / "answers" / "test.safetensors"
+        found.append(
+            System(
+                name=_name(model, models),
+                role="tuned" if model.name == "tuned" else "base",
+                answers=load_answers(path) if path.is_file() else None,
+                curves=[_later(one, before) for one in metrics],
+                steps=before + (metrics[-1].step if metrics else 0),
+                seconds=max((one.seconds for one in metrics), default=0.0),
+            )
+        )
+    return found
+
+
+def steps_before(recipe: Recipe) -> int:
+    """Steps that the model a recipe starts from had taken on the same data: 0 unless it branches from a checkpoint."""
+    start = Path(recipe.model.init_from)
+    number = start.name.removeprefix("step_")
+    return int(number) if start.name.startswith("step_") and number.isdigit() else 0
+
+
+def _later(one: Measurement, steps: int) -> Measurement:
+    return replace(one, step=one.step + steps) if steps else one
+
+
+def _shower(task: Task, table: Table) -> Callable[[int], tuple[str, str, bytes]]:
+    def show(place: int) -> tuple[str, str, bytes]:
+        mime, content = task.render(table.source(place), max_edge_px=SHOWN_EDGE_PX)
+        return table.rows[place].id, mime, content
+
+    return show
+
+
+def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
+    """Rows whose label the others contradict: held-out answers on the test, out-of-fold answers on the train rows."""
+    import numpy as np
+
+    from ouvroir.classification import out_of_fold_scores, suspected_mislabels
+    from ouvroir.evaluation.evaluate import load_answers
+    from ouvroir.evaluation.report import Suspect
+    from ouvroir.training.checkpoint import load_model
+
+    path, labels = model.path / "answers" / "test.safetensors", prepared.processor.labels
+    found: list[Suspect] = []
+    if path.is_file():
+        answers = load_answers(path)
+        if answers.scores is None or answers.targets is None or answers.is_multi_label:
+            return []
+        doubted = suspected_mislabels(answers.scores, answers.targets, labels)
+        found += [
+            Suspect(int(answers.index[one.place]), one.given, one.suggested, one.confidence, "test") for one in doubted
+        ]
+    train = prepared.tables["train"]
+    targets = train.targets.get("labels")
+    if targets is None or targets.ndim != 1 or len(train) < 10 * len(labels):
+        return found
+    network, _, recipe = load_model(task, model.checkpoint("best"))
+    places = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_ROWS_DOUBTED)).astype(np.int64))
+    features = _features(task, network, recipe, train, places)
+    known = targets.numpy()[places]
+    doubted = suspected_mislabels(out_of_fold_scores(features, known, len(labels)), known, labels)
+    found += [Suspect(int(places[one.place]), one.given, one.suggested, one.confidence, "train") for one in doubted]
+    return sorted(found, key=lambda one: -one.confidence)
+
+
+def _features(task: Task, model: Any, recipe: Recipe, table: Table, places: Any) -> Any:
+    """(N, D) float32: what goes into the last part of the model, for the rows at `places`."""
+    import numpy as np
+    import torch
+
+    from ouvroir.rng import Rng
+
+    last = task.parts(model)[-1][0]
+    found = []
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(places), 256):
+            index = torch.from_numpy(places[start : start + 256])
+            rng = Rng(recipe.loop.seed, 0, torch.arange(len(index)))
+            batch = task.prepare(task.collate(table.slice(index)), recipe, rng=rng, training=False)
+            found.append(task.features(model, batch, last).float().flatten(1).numpy())
+    return np.concatenate(found)
+
+
+def _timings(run: Run, models: list[Run]) -> dict[str, float]:
+    """Seconds by stage over the run and its models."""
+    total: dict[str, float] = {}
+    for one in {item.path: item for item in (run, *models)}.values():
+        for name, seconds in (one.read_json("timings.json") or {}).items():
+            total[name.removesuffix("_s")] = total.get(name.removesuffix("_s"), 0.0) + float(seconds)
+    total["train"] = sum(max((one.seconds for one in model.metrics()), default=0.0) for model in models)
+    return total
+
+
+def _speed(model: Run, recipe: Recipe) -> float | None:
+    metrics = model.metrics()
+    if not metrics or metrics[-1].seconds <= 0:
+        return None
+    return metrics[-1].step * recipe.loop.batch_size / metrics[-1].seconds
+
+
+def _n_parameters(checkpoint: Path) -> int:
+    import math
+
+    from safetensors import safe_open
+
+    with safe_open(checkpoint / "model.safetensors", framework="np") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - not a dict
