@@ -109,9 +109,7 @@ def _to(value: Any, place: torch.device) -> Any:
     """Tensors, and what holds them, on the device."""
     if isinstance(value, dict):
         return {name: _to(one, place) for name, one in value.items()}
-    if hasattr(value, "to"):
-        return value.to(place, non_blocking=True)
-    return type(value)(*(_to(one, place) for one in value)) if isinstance(value, tuple) else value
+    return value.to(place) if hasattr(value, "to") else value
 
 
 def join(parts: Sequence[Answers], *, labels: tuple[str, ...] = ()) -> Answers:

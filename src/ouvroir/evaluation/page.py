@@ -171,7 +171,7 @@ def _tables(report: Mapping[str, Any]) -> list[tuple[str, bool]]:
 def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
     """Training loss, then each metric of validation that is known here."""
     charts: list[tuple[str, Markup]] = []
-    wanted = [("train", "loss")]
+    wanted = [("train", name) for name in _training_losses(report)]
     wanted += [("validation", name) for name in dict.fromkeys([report["main"], "loss", *METRICS]) if name]
     for split, metric in wanted:
         lines = [one for one in report["curves"] if (one["split"], one["metric"]) == (split, metric)]
@@ -179,6 +179,12 @@ def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
         if lines and len(charts) < 4:
             charts.append(_curve(report, lines, split, metric, t))
     return charts
+
+
+def _training_losses(report: Mapping[str, Any]) -> list[str]:
+    """The name under which the total training loss is kept: `loss`, or that of the only loss."""
+    names = list(dict.fromkeys(one["metric"] for one in report["curves"] if one["split"] == "train"))
+    return ["loss"] if "loss" in names else [name for name in names if name not in ("lr", "grad_norm")][:1]
 
 
 def _curve(

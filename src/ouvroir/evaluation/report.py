@@ -7,10 +7,10 @@ serves one label, several labels, and tasks that know only a loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,96 +18,21 @@ from ouvroir.evaluation import breakdown
 from ouvroir.evaluation.compare import Comparison, compare
 from ouvroir.evaluation.metrics import (
     Metric,
-    classified,
     decisions,
     is_classified,
     is_higher_better,
-    is_right,
     labelled,
     measure,
 )
 from ouvroir.evaluation.page import render
-from ouvroir.evaluation.samples import Shelf, Shown
-from ouvroir.task import Answers, Label
-
-if TYPE_CHECKING:
-    from ouvroir.run import Measurement
+from ouvroir.evaluation.report_input import ReportInput, Shown, Suspect, System
+from ouvroir.evaluation.samples import shown_samples
+from ouvroir.task import Answers
 
 FORMAT = 1
-N_MISTAKES = 24
-N_CHANGED = 12
-N_PER_CLASS = 8
-N_CLASSES_SHOWN = 30
-N_MISLABELS = 24
 N_REFUSALS = 200
 N_TOP_CONFUSIONS = 12
 MOST_CLASSES_DRAWN = 150
-
-Role = Literal["baseline", "base", "tuned"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """One way to answer. `name` in plain words; `answers` to the test rows; `curves` its measurements while training.
-
-    steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
-    """
-
-    name: str
-    role: Role
-    answers: Answers | None = None
-    curves: Sequence[Measurement] = ()
-    steps: int | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A row whose label is doubted: its place as `show_test` or `show_train` knows it, and how sure the model is of another."""
-
-    place: int
-    given: str
-    suggested: str
-    confidence: float
-    split: Literal["train", "test"] = "test"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportInput:
-    """What a report is made from. Only `name` and `task` must be given.
-
-    metrics: names in `evaluation.metrics`, the main one first. data: `Manifest.summary()`. systems: in the order of the
-    table, cheap baselines first. kept: the name of the system that became the bundle, by default the last one.
-    show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds
-    by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. constants: (symbol, used, ordinary, use, key
-    of ouvroir.constants). mislabels: most doubted first. commands and python: how to use the model, by default made
-    from `path`.
-    """
-
-    name: str
-    task: str
-    path: str = ""
-    created: str = ""
-    metrics: Sequence[str] = ("accuracy", "balanced_accuracy", "macro_f1", "top5", "nll", "ece")
-    data: Mapping[str, Any] = field(default_factory=dict)
-    systems: Sequence[System] = ()
-    kept: str = ""
-    show_test: Callable[[int], Shown] | None = None
-    show_train: Callable[[int], Shown] | None = None
-    train_labels: Sequence[Label] = ()
-    mislabels: Sequence[Suspect] = ()
-    notes: Sequence[str] = ()
-    timings: Mapping[str, float] = field(default_factory=dict)
-    device: str = ""
-    items_per_second: float | None = None
-    n_parameters: int | None = None
-    model_bytes: int | None = None
-    threshold: float = 0.0
-    threshold_keep: float = 0.95
-    settings: Sequence[tuple[str, str, str]] = ()
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    commands: Sequence[tuple[str, str]] | None = None
-    python: str | None = None
 
 
 def make_report(source: ReportInput) -> dict[str, Any]:
@@ -141,7 +66,8 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "use": _use(source),
         "environment": dict(source.environment),
     }
-    report.update(_shown(source, kept, pairs))
+    tuning = next(((first, second, found) for kind, first, second, found in pairs if kind == "tuning"), None)
+    report.update(shown_samples(source, kept, tuning))
     report = _plain(report)
     report["verdict"] = _verdict(report)
     return report
@@ -299,113 +225,6 @@ def _use(source: ReportInput) -> dict[str, Any] | None:
         "commands": [list(one) for one in (source.commands if source.commands is not None else commands)],
         "python": source.python if source.python is not None else "\n".join(lines),
     }
-
-
-# Samples
-
-
-def _shown(source: ReportInput, kept: System | None, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Samples in the order of their worth, as long as the file stays small."""
-    shelf = Shelf()
-    return {
-        "mistakes": _mistakes(source, kept, shelf),
-        "changes": _changes(source, pairs, shelf),
-        "mislabels": _suspects(source, shelf),
-        "samples": _gallery(source, shelf),
-    }
-
-
-def _mistakes(source: ReportInput, kept: System | None, shelf: Shelf) -> dict[str, Any] | None:
-    if kept is None or not is_classified(labelled(_answers(kept))):
-        return None
-    answers = labelled(_answers(kept))
-    wrong = np.flatnonzero(~is_right(answers))
-    scores, _ = classified(answers)
-    worst = wrong[np.argsort(-_wrong_confidence(answers)[wrong], kind="stable")][:N_MISTAKES]
-    items = [
-        {**_answered(answers, int(row), scores), **shelf.show(source.show_test, int(answers.index[row]))}
-        for row in worst
-    ]
-    return {"n": len(wrong), "items": items}
-
-
-def _wrong_confidence(answers: Answers) -> np.ndarray:
-    """How sure each row's answer is; with several labels, how sure its most wrong label is."""
-    scores, targets = classified(answers)
-    if not answers.is_multi_label:
-        return np.asarray(scores.max(1))
-    return np.asarray(np.abs(scores - targets).max(1))
-
-
-def _answered(answers: Answers, row: int, scores: np.ndarray) -> dict[str, Any]:
-    """Given label, answer and confidence of one row."""
-    _, targets = classified(answers)
-    if answers.is_multi_label:
-        given = [name for name, on in zip(answers.labels, targets[row], strict=True) if on]
-        answer = [name for name, value in zip(answers.labels, scores[row], strict=True) if value >= 0.5]
-        return {"given": ", ".join(given), "answer": ", ".join(answer), "confidence": None}
-    best = int(scores[row].argmax())
-    return {
-        "given": answers.labels[int(targets[row])],
-        "answer": answers.labels[best],
-        "confidence": float(scores[row, best]),
-    }
-
-
-def _changes(source: ReportInput, pairs: Sequence[Pair], shelf: Shelf) -> dict[str, Any] | None:
-    pair = next((pair for pair in pairs if pair[0] == "tuning"), None)
-    if pair is None or not is_classified(labelled(_answers(pair[1]))):
-        return None
-    _, first, second, found = pair
-    if not found.fixed and not found.broken:
-        return None
-    return {
-        "n_fixed": len(found.fixed),
-        "n_broken": len(found.broken),
-        "fixed": [_changed(source, _answers(first), place, shelf) for place in found.fixed[:N_CHANGED]],
-        "broken": [_changed(source, _answers(second), place, shelf) for place in found.broken[:N_CHANGED]],
-    }
-
-
-def _changed(source: ReportInput, wrong: Answers, place: int, shelf: Shelf) -> dict[str, Any]:
-    """One row with the answer of the system that got it wrong."""
-    row = int(np.flatnonzero(wrong.index == place)[0])
-    scores, _ = classified(wrong)
-    return {**_answered(wrong, row, scores), **shelf.show(source.show_test, place)}
-
-
-def _suspects(source: ReportInput, shelf: Shelf) -> list[dict[str, Any]]:
-    return [
-        {
-            "given": one.given,
-            "answer": one.suggested,
-            "confidence": one.confidence,
-            **shelf.show(source.show_train if one.split == "train" else source.show_test, one.place),
-        }
-        for one in source.mislabels[:N_MISLABELS]
-    ]
-
-
-def _gallery(source: ReportInput, shelf: Shelf) -> dict[str, Any] | None:
-    """The first training items of each class, spread over the table; one row of the gallery per class."""
-    if source.show_train is None or not source.train_labels:
-        return None
-    by_class: dict[str, list[int]] = {}
-    for place, label in enumerate(source.train_labels):
-        for name in (label,) if isinstance(label, str) else (label or ("",)):
-            by_class.setdefault(name, []).append(place)
-    names = sorted(by_class)
-    shown = names[:N_CLASSES_SHOWN]
-    per_class = max(3, min(N_PER_CLASS, 120 // max(1, len(shown))))
-    classes = []
-    for name in shown:
-        places = by_class[name]
-        picked = [
-            places[round(k * (len(places) - 1) / max(1, per_class - 1))] for k in range(min(per_class, len(places)))
-        ]
-        items = [shelf.show(source.show_train, place) for place in dict.fromkeys(picked)]
-        classes.append({"label": name, "n": len(places), "items": items})
-    return {"classes": classes, "n_more": len(names) - len(shown)}
 
 
 # The verdict in plain values, and in both languages

@@ -1,4 +1,7 @@
-"""Samples inside a report: one row as a person sees or hears it, kept small enough that the whole file stays light."""
+"""Samples inside a report: which rows are shown, and each as a person sees or hears it.
+
+Content is taken in the order of its worth until the file would grow heavy.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,24 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ouvroir.errors import OuvroirError
+from ouvroir.evaluation.compare import Comparison
+from ouvroir.evaluation.metrics import classified, is_classified, is_right, labelled
+from ouvroir.evaluation.report_input import ReportInput, Shown, System
+from ouvroir.task import Answers
 
 logger = logging.getLogger("ouvroir")
-
-Shown = tuple[str, str, bytes]
-"""A row for a person: its name, the MIME type of what shows it, and the bytes."""
 
 MAX_ALL_BYTES = 2_200_000  # of all samples of a report, as they stand in the file
 MAX_ONE_BYTES = 150_000
 MAX_TEXT = 600  # characters
+N_MISTAKES = 24
+N_CHANGED = 12
+N_PER_CLASS = 8
+N_CLASSES_SHOWN = 30
+N_MISLABELS = 24
 _MIME = re.compile(r"[a-z]+/[a-z0-9.+-]+")
 
 
@@ -53,3 +64,115 @@ class Shelf:
             return {}
         self._left -= cost
         return value
+
+
+def shown_samples(
+    source: ReportInput, kept: System | None, tuning: tuple[System, System, Comparison] | None
+) -> dict[str, Any]:
+    """Samples in the order of their worth, as long as the file stays small."""
+    shelf = Shelf()
+    return {
+        "mistakes": _mistakes(source, kept, shelf),
+        "changes": _changes(source, tuning, shelf),
+        "mislabels": _suspects(source, shelf),
+        "samples": _gallery(source, shelf),
+    }
+
+
+def _mistakes(source: ReportInput, kept: System | None, shelf: Shelf) -> dict[str, Any] | None:
+    if kept is None or not is_classified(labelled(_answers(kept))):
+        return None
+    answers = labelled(_answers(kept))
+    wrong = np.flatnonzero(~is_right(answers))
+    scores, _ = classified(answers)
+    worst = wrong[np.argsort(-_wrong_confidence(answers)[wrong], kind="stable")][:N_MISTAKES]
+    items = [
+        {**_answered(answers, int(row), scores), **shelf.show(source.show_test, int(answers.index[row]))}
+        for row in worst
+    ]
+    return {"n": len(wrong), "items": items}
+
+
+def _wrong_confidence(answers: Answers) -> np.ndarray:
+    """How sure each row's answer is; with several labels, how sure its most wrong label is."""
+    scores, targets = classified(answers)
+    if not answers.is_multi_label:
+        return np.asarray(scores.max(1))
+    return np.asarray(np.abs(scores - targets).max(1))
+
+
+def _answered(answers: Answers, row: int, scores: np.ndarray) -> dict[str, Any]:
+    """Given label, answer and confidence of one row."""
+    _, targets = classified(answers)
+    if answers.is_multi_label:
+        given = [name for name, on in zip(answers.labels, targets[row], strict=True) if on]
+        answer = [name for name, value in zip(answers.labels, scores[row], strict=True) if value >= 0.5]
+        return {"given": ", ".join(given), "answer": ", ".join(answer), "confidence": None}
+    best = int(scores[row].argmax())
+    return {
+        "given": answers.labels[int(targets[row])],
+        "answer": answers.labels[best],
+        "confidence": float(scores[row, best]),
+    }
+
+
+def _changes(
+    source: ReportInput, tuning: tuple[System, System, Comparison] | None, shelf: Shelf
+) -> dict[str, Any] | None:
+    if tuning is None or not is_classified(labelled(_answers(tuning[0]))):
+        return None
+    first, second, found = tuning
+    if not found.fixed and not found.broken:
+        return None
+    return {
+        "n_fixed": len(found.fixed),
+        "n_broken": len(found.broken),
+        "fixed": [_changed(source, _answers(first), place, shelf) for place in found.fixed[:N_CHANGED]],
+        "broken": [_changed(source, _answers(second), place, shelf) for place in found.broken[:N_CHANGED]],
+    }
+
+
+def _changed(source: ReportInput, wrong: Answers, place: int, shelf: Shelf) -> dict[str, Any]:
+    """One row with the answer of the system that got it wrong."""
+    row = int(np.flatnonzero(wrong.index == place)[0])
+    scores, _ = classified(wrong)
+    return {**_answered(wrong, row, scores), **shelf.show(source.show_test, place)}
+
+
+def _suspects(source: ReportInput, shelf: Shelf) -> list[dict[str, Any]]:
+    return [
+        {
+            "given": one.given,
+            "answer": one.suggested,
+            "confidence": one.confidence,
+            **shelf.show(source.show_train if one.split == "train" else source.show_test, one.place),
+        }
+        for one in source.mislabels[:N_MISLABELS]
+    ]
+
+
+def _gallery(source: ReportInput, shelf: Shelf) -> dict[str, Any] | None:
+    """The first training items of each class, spread over the table; one row of the gallery per class."""
+    if source.show_train is None or not source.train_labels:
+        return None
+    by_class: dict[str, list[int]] = {}
+    for place, label in enumerate(source.train_labels):
+        for name in (label,) if isinstance(label, str) else (label or ("",)):
+            by_class.setdefault(name, []).append(place)
+    names = sorted(by_class)
+    shown = names[:N_CLASSES_SHOWN]
+    per_class = max(3, min(N_PER_CLASS, 120 // max(1, len(shown))))
+    classes = []
+    for name in shown:
+        places = by_class[name]
+        picked = [
+            places[round(k * (len(places) - 1) / max(1, per_class - 1))] for k in range(min(per_class, len(places)))
+        ]
+        items = [shelf.show(source.show_train, place) for place in dict.fromkeys(picked)]
+        classes.append({"label": name, "n": len(places), "items": items})
+    return {"classes": classes, "n_more": len(names) - len(shown)}
+
+
+def _answers(system: System) -> Answers:
+    assert system.answers is not None
+    return system.answers

@@ -1,0 +1,81 @@
+"""What a report is made from: the systems that answered, how to show a row, and what the run recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from ouvroir.task import Answers, Label
+
+if TYPE_CHECKING:
+    from ouvroir.run import Measurement
+
+Shown = tuple[str, str, bytes]
+"""A row for a person: its name, the MIME type of what shows it, and the bytes."""
+
+Role = Literal["baseline", "base", "tuned"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One way to answer. `name` in plain words; `answers` to the test rows; `curves` its measurements while training.
+
+    steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
+    """
+
+    name: str
+    role: Role
+    answers: Answers | None = None
+    curves: Sequence[Measurement] = ()
+    steps: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A row whose label is doubted: its place as `show_test` or `show_train` knows it, and how sure the model is of another."""
+
+    place: int
+    given: str
+    suggested: str
+    confidence: float
+    split: Literal["train", "test"] = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInput:
+    """What a report is made from. Only `name` and `task` must be given.
+
+    metrics: names in `evaluation.metrics`, the main one first. data: `Manifest.summary()`. systems: in the order of the
+    table, cheap baselines first. kept: the name of the system that became the bundle, by default the last one.
+    show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds
+    by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. constants: (symbol, used, ordinary, use, key
+    of ouvroir.constants). mislabels: most doubted first. commands and python: how to use the model, by default made
+    from `path`.
+    """
+
+    name: str
+    task: str
+    path: str = ""
+    created: str = ""
+    metrics: Sequence[str] = ("accuracy", "balanced_accuracy", "macro_f1", "top5", "nll", "ece")
+    data: Mapping[str, Any] = field(default_factory=dict)
+    systems: Sequence[System] = ()
+    kept: str = ""
+    show_test: Callable[[int], Shown] | None = None
+    show_train: Callable[[int], Shown] | None = None
+    train_labels: Sequence[Label] = ()
+    mislabels: Sequence[Suspect] = ()
+    notes: Sequence[str] = ()
+    timings: Mapping[str, float] = field(default_factory=dict)
+    device: str = ""
+    items_per_second: float | None = None
+    n_parameters: int | None = None
+    model_bytes: int | None = None
+    threshold: float = 0.0
+    threshold_keep: float = 0.95
+    settings: Sequence[tuple[str, str, str]] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    commands: Sequence[tuple[str, str]] | None = None
+    python: str | None = None

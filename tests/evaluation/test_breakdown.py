@@ -1,0 +1,62 @@
+import math
+
+import numpy as np
+import pytest
+from answers_made import from_decisions, from_scores, several, single
+from sklearn import metrics as sk
+
+from ouvroir.evaluation.breakdown import calibration, confusion, per_class, smallest_difference
+from ouvroir.evaluation.compare import mcnemar
+from ouvroir.evaluation.intervals import wilson
+
+
+def test_classes_equal_scikit_learn():
+    answers = single(300, 4, skill=1)
+    rows = per_class(answers)
+    found = sk.precision_recall_fscore_support(answers.targets, answers.scores.argmax(1))
+    for row, precision, recall, f1, support in zip(rows, *found, strict=True):
+        assert (row.precision.value, row.recall.value, row.f1) == pytest.approx((precision, recall, f1))
+        assert row.support == support == row.recall.n
+        assert (row.recall.low, row.recall.high) == wilson(round(recall * support), support)
+    matrix = sk.confusion_matrix(answers.targets, answers.scores.argmax(1))
+    assert (confusion(answers) == matrix).all()
+
+
+def test_classes_of_several_labels():
+    answers = several()
+    found = sk.precision_recall_fscore_support(answers.targets, answers.scores >= 0.5)
+    rows = per_class(answers)
+    assert [row.f1 for row in rows] == pytest.approx(list(found[2]))
+    assert [row.support for row in rows] == list(found[3])
+
+
+def test_a_class_that_never_occurs_has_no_recall():
+    row = per_class(from_decisions([0, 0], [0, 0], "ab"))[1]
+    assert math.isnan(row.recall.value)
+    assert math.isnan(row.f1)
+    assert row.support == row.answered == 0
+
+
+def test_calibration_bins_by_hand():
+    answers = from_scores([[0.92, 0.08]] * 3 + [[0.55, 0.45]] * 2, [0, 0, 1, 0, 1], "ab")
+    low, high = calibration(answers, n_bins=10)
+    assert (low.start, low.end, low.right.n, low.right.value) == (0.5, 0.6, 2, 0.5)
+    assert (high.right.n, high.right.value) == (3, pytest.approx(2 / 3))
+    assert high.confidence == pytest.approx(0.92)
+    assert sum(one.right.n for one in calibration(several())) == 150 * 5
+
+
+@pytest.mark.parametrize(("n", "disagreement"), [(400, 0.1), (1000, 0.05), (2000, 0.2)])
+def test_the_smallest_difference_is_seen_in_four_of_five_tests(n, disagreement):
+    gap = smallest_difference(n, disagreement=disagreement)
+    rng = np.random.default_rng(0)
+    odds = [(disagreement + gap) / 2, (disagreement - gap) / 2, 1 - disagreement]
+    drawn = rng.multinomial(n, odds, size=800)
+    seen = np.mean([mcnemar(int(fixed), int(broken)) < 0.05 for fixed, broken, _ in drawn])
+    assert 0.70 <= seen <= 0.86  # the exact test is a little more cautious than the formula
+
+
+def test_a_small_test_set_never_claims_to_see_everything():
+    assert smallest_difference(50, disagreement=0.0) == 6 / 50
+    assert smallest_difference(4, disagreement=0.5) == 1.0
+    assert smallest_difference(0, disagreement=0.1) == 1.0

@@ -1,0 +1,164 @@
+"""Evaluation runs a real model over a real table-like object in order, without leaving traces."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from answers_made import only_loss, several, single
+from torch import nn
+
+from ouvroir.errors import RunError
+from ouvroir.evaluation.evaluate import evaluate, load_answers, save_answers
+from ouvroir.recipe import Loop, Recipe
+from ouvroir.task import Answers, Items, Loss, StepOutput
+
+LABELS = ("low", "high", "other")
+
+
+class Rows:
+    """As much of a table as evaluation asks for."""
+
+    def __init__(self, n):
+        self.values = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+        self.labels = torch.randint(0, 3, (n,), generator=torch.Generator().manual_seed(1))
+
+    def __len__(self):
+        return len(self.values)
+
+    def slice(self, index, start=None, length=None):
+        index = torch.as_tensor(index)
+        return SimpleNamespace(index=index, values=self.values[index], labels=self.labels[index])
+
+
+class Lines:
+    """As much of a task as evaluation asks for; it notes what it saw."""
+
+    def __init__(self, fails_above=None):
+        self.sizes, self.modes, self.places, self.dtypes = [], [], [], []
+        self.fails_above = fails_above
+
+    def items(self, table, *, training):
+        assert not training
+        return Items(row=np.arange(len(table)))
+
+    def collate(self, rows):
+        return {"index": rows.index, "values": rows.values, "labels": rows.labels}
+
+    def prepare(self, batch, recipe, *, rng, training):
+        assert not training
+        self.places += rng.places.tolist()
+        return batch
+
+    def step(self, model, batch, recipe, *, rng, training):
+        if self.fails_above and len(batch["index"]) > self.fails_above:
+            raise torch.OutOfMemoryError("too much")
+        self.sizes.append(len(batch["index"]))
+        self.modes.append((model.training, torch.is_grad_enabled(), torch.is_inference_mode_enabled()))
+        logits = model(batch["values"])
+        self.dtypes.append(logits.dtype)
+        per_row = nn.functional.cross_entropy(logits.float(), batch["labels"], reduction="none")
+        return StepOutput({"class": Loss(per_row, torch.ones_like(batch["labels"]))}, logits)
+
+    def answers(self, batch, output, processor):
+        loss = output.losses["class"]
+        return Answers(
+            index=batch["index"].numpy(),
+            loss=loss.per_row.double().numpy(),
+            n_items=loss.n_items.numpy(),
+            scores=output.outputs.float().softmax(1).numpy(),
+            targets=batch["labels"].numpy(),
+            labels=processor.labels,
+        )
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 3)).train()
+
+
+PROCESSOR = SimpleNamespace(labels=LABELS)
+
+
+def recipe(**loop):
+    return Recipe(task="lines", loop=Loop(**loop))
+
+
+def test_answers_come_in_order_whatever_the_batch_size(model):
+    table, task = Rows(70), Lines()
+    whole = evaluate(task, model, PROCESSOR, recipe(), table, batch_size=70)
+    parts = evaluate(task, model, PROCESSOR, recipe(), table, batch_size=16)
+    assert task.sizes == [70, 16, 16, 16, 16, 6]
+    assert task.places == list(range(70)) * 2
+    assert (whole.index == np.arange(70)).all()
+    for name in ("index", "loss", "n_items", "scores", "targets"):
+        np.testing.assert_allclose(getattr(whole, name), getattr(parts, name), rtol=1e-5)
+    with torch.no_grad():
+        expected = model.eval()(table.values).softmax(1)
+    np.testing.assert_allclose(whole.scores, expected, rtol=1e-5)
+    assert whole.labels == LABELS
+
+
+def test_the_model_is_judged_in_evaluation_mode_and_left_as_it_came(model):
+    task = Lines()
+    evaluate(task, model, PROCESSOR, recipe(), Rows(5))
+    assert set(task.modes) == {(False, False, True)}
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_the_arithmetic_is_that_of_the_recipe(model):
+    task = Lines()
+    evaluate(task, model, PROCESSOR, recipe(precision="bf16"), Rows(5))
+    evaluate(task, model, PROCESSOR, recipe(precision="fp32"), Rows(5))
+    assert task.dtypes == [torch.bfloat16, torch.float32]
+
+
+def test_the_default_batch_is_generous_and_bounded(model):
+    small, large = Lines(), Lines()
+    evaluate(small, model, PROCESSOR, recipe(batch_size=8), Rows(300))
+    evaluate(large, model, PROCESSOR, recipe(batch_size=512), Rows(300))
+    assert small.sizes[0] == 32
+    assert large.sizes[0] == 256
+
+
+def test_memory_that_runs_out_halves_the_batch(model):
+    task = Lines(fails_above=20)
+    answers = evaluate(task, model, PROCESSOR, recipe(), Rows(50), batch_size=64)
+    assert task.sizes == [16, 16, 16, 2]
+    assert len(answers.index) == 50
+    task.fails_above = 0.5
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate(task, model, PROCESSOR, recipe(), Rows(3), batch_size=4)
+    assert model.training
+
+
+def test_an_empty_table_gives_no_answers(model):
+    answers = evaluate(Lines(), model, PROCESSOR, recipe(), Rows(0))
+    assert len(answers.index) == 0
+    assert answers.labels == LABELS
+
+
+@pytest.mark.parametrize("answers", [single(20, labels=("é", '"', "<b>", "d")), several(), only_loss()])
+def test_answers_survive_the_disk(tmp_path, answers):
+    path = tmp_path / "answers" / "test.safetensors"
+    save_answers(path, answers)
+    again = load_answers(path)
+    assert again.labels == answers.labels
+    for name in ("index", "loss", "n_items", "scores", "targets"):
+        before, after = getattr(answers, name), getattr(again, name)
+        assert (before is None) == (after is None)
+        if before is not None:
+            np.testing.assert_array_equal(before, after)
+            assert before.dtype == after.dtype
+
+
+def test_damaged_answers_are_a_sentence(tmp_path):
+    path = tmp_path / "test.safetensors"
+    with pytest.raises(RunError, match="could not be read"):
+        load_answers(path)
+    save_answers(path, single(20))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RunError, match="Evaluate the run again"):
+        load_answers(path)

@@ -1,0 +1,358 @@
+"""The report: its values, that it opens offline, that hostile names stay text, in both languages."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from answers_made import from_decisions, only_loss, several, single
+
+from ouvroir.errors import DataError
+from ouvroir.evaluation.report import ReportInput, Suspect, System, make_report, render
+from ouvroir.evaluation.samples import MAX_ALL_BYTES, MAX_TEXT, Shelf
+from ouvroir.recipe import Constants, Recipe
+from ouvroir.run import Measurement
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c6360000002000001e221bc330000000049454e44ae426082"
+)
+EVIL = "<script>alert(1)</script>\"'&{{ 7*7 }}"
+LANGUAGES = ("en", "fr")
+
+
+def curve(n=60):
+    lines = [Measurement(step, "train", "class", 2 / step, 0.1) for step in range(1, n)]
+    lines += [Measurement(step, "train", "lr", 0.1, 0.1) for step in range(1, n)]
+    return [*lines, *(Measurement(step, "validation", "accuracy", 1 - 1 / step, 0.1) for step in range(5, n, 5))]
+
+
+def ledger(labels):
+    return {
+        "found": 412, "admitted": 410, "refused": 2, "refused_by_code": {"empty": 1, "too_many_things": 1},
+        "refusals": [{"id": EVIL, "code": "empty", "reason": f"`{EVIL}` is 0 bytes long."}] * 2,
+        "splits": {"train": 110, "validation": 100, "test": 200}, "labels": list(labels),
+        "counts": {split: dict.fromkeys(labels, 20) for split in ("train", "validation", "test")},
+        "notes": [{"code": "duplicates", "text": f"Two files are alike: {EVIL}", "proposal": {}}],
+        "synthetic": 3, "is_multi_label": False, "fingerprint": "0f" * 32,
+    }  # fmt: skip
+
+
+def show(place):
+    return f"{EVIL}/{place}.png", "image/png", PNG
+
+
+@pytest.fixture(scope="module")
+def full():
+    labels = ("cat", "dog", EVIL, "été")
+    return ReportInput(
+        name=EVIL,
+        task="toy",
+        path=f"/runs/{EVIL}",
+        created="2026-01-01",
+        metrics=("accuracy", "macro_f1", "nll", "ece"),
+        data=ledger(labels),
+        systems=[
+            System(name="most frequent class", role="baseline", answers=from_decisions(single(200).targets, [0] * 200, labels)),
+            System(name=EVIL, role="baseline", answers=single(200, seed=3, skill=1, labels=labels)),
+            System(name="base", role="base", answers=single(200, seed=1, labels=labels), curves=curve(), steps=600),
+            System(name="tuned", role="tuned", answers=single(200, seed=2, skill=2.6, labels=labels), curves=curve(), steps=600),
+        ],
+        show_test=show,
+        show_train=show,
+        train_labels=[labels[k % 4] for k in range(110)],
+        mislabels=[Suspect(3, EVIL, "cat", 0.97)],
+        notes=[EVIL],
+        timings={"check_s": 1.0, "pack_s": 2.0, "train_s": 120.0, "evaluate_s": 3.0},
+        device="cpu",
+        items_per_second=4000.0,
+        n_parameters=10_000,
+        model_bytes=40_000,
+        threshold=0.5,
+        settings=[("constants.phi", "1.6180339887", "ratio"), ("constants.zeta", '"ordinary"', "penalty"), (EVIL, EVIL, EVIL)],
+        environment={"versions": {"ouvroir": "0.1"}, "command": ["ouvroir", EVIL], "commit": None},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(full):
+    return make_report(full)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, ids, and the text outside <style>."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words, self._open = [], [], []
+        self.feed(html)
+        self.text = re.sub(r"[ \n]+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.words.append(data)
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def sections(self):
+        return [one["id"] for one in self.of("section")]
+
+
+def test_the_values_are_plain_json_and_render_alike_when_read_back(report):
+    text = json.dumps(report, allow_nan=False)
+    assert render(json.loads(text)) == render(report)
+    assert report["verdict"]["sentence"].startswith("The tuned model answers ")
+    assert report["verdict"]["tuning"] in ("better", "same", "worse")
+    assert set(report["verdict"]["lines"]) == set(LANGUAGES)
+    assert report["kept"] == "tuned"
+    assert report["main"] == "accuracy"
+    accuracy = report["systems"][-1]["metrics"]["accuracy"]
+    assert set(accuracy) == {"value", "low", "high", "n"}
+    assert {pair["kind"] for pair in report["pairs"]} == {"baseline", "tuning"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_section_is_there(report, language):
+    page = Page(render(report, language))
+    assert page.sections == [
+        "verdict", "side_by_side", "mistakes", "changes", "confusions", "classes", "calibration", "ledger", "samples",
+        "mislabels", "curves", "cost", "use", "settings", "environment",
+    ]  # fmt: skip
+    assert page.of("html")[0]["lang"] == language
+    assert report["verdict"]["lines"][language][1] in page.text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_hostile_names_stay_text(report, language):
+    html = render(report, language)
+    page = Page(html)
+    assert not page.of("script")
+    assert "<script" not in html
+    assert "alert(1)" in page.text
+    assert "{{ 7*7 }}" in page.text
+    assert not [attributes for _, attributes in page.tags if any(name.startswith("on") for name in attributes)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_page_asks_nothing_of_the_network(report, language):
+    html = render(report, language)
+    page = Page(html)
+    for _, attributes in page.tags:
+        for name in ("src", "href", "srcset", "poster", "action"):
+            assert attributes.get(name, "#").startswith(("data:", "#"))
+        assert "style" not in attributes  # the content policy would ignore it
+    assert "url(" not in html
+    assert "@import" not in html
+    policy = next(one["content"] for one in page.of("meta") if one.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert not page.of("link")
+
+
+def test_the_style_is_the_one_the_policy_allows(report):
+    import base64
+    import hashlib
+
+    html = render(report)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in html.replace("&#39;", "'")
+
+
+def test_everything_shown_has_words_for_those_who_do_not_see_it(report):
+    page = Page(render(report))
+    assert all(one.get("alt") for one in page.of("img"))
+    assert all(one.get("aria-label") or one.get("class") == "ticks" for one in page.of("svg"))
+    assert all(one.get("scope") for one in page.of("th"))
+    assert len(page.of("h1")) == 1
+
+
+def test_the_verdict_never_claims_what_was_not_measured():
+    same = [
+        System(name="base", role="base", answers=single(60, seed=1), steps=10),
+        System(name="tuned", role="tuned", answers=single(60, seed=1), steps=30),
+    ]
+    report = make_report(ReportInput(name="run", task="toy", systems=same, kept="base"))
+    sentence = report["verdict"]["sentence"]
+    assert sentence.startswith("The base model answers")
+    assert "no measurable difference" in sentence
+    assert "With 60 test items the intervals are wide" in sentence
+    assert "They are not equal" in Page(render(report)).text
+    better = [
+        System(name="majority", role="baseline", answers=single(400, seed=1, skill=4)),
+        System(name="m", role="base", answers=single(400, seed=2, skill=0.5)),
+    ]
+    report = make_report(ReportInput(name="run", task="toy", systems=better))
+    assert report["verdict"]["against_baseline"] == "worse"
+    assert "is ahead of the model" in report["verdict"]["sentence"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("source", "sections"),
+    [
+        (ReportInput(name="n", task="t"), {"verdict"}),
+        (
+            ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=single(120, 7))]),
+            {"verdict", "measures", "mistakes", "confusions", "classes", "calibration"},
+        ),
+        (
+            ReportInput(
+                name="n",
+                task="t",
+                metrics=("micro_f1", "macro_f1", "subset_accuracy"),
+                systems=[
+                    System(name="a", role="base", answers=several(seed=1)),
+                    System(name="b", role="tuned", answers=several(seed=2, noise=0.9)),
+                ],
+            ),
+            {"verdict", "side_by_side", "mistakes", "changes", "classes", "calibration"},
+        ),
+        (
+            ReportInput(
+                name="n",
+                task="t",
+                metrics=("nll", "perplexity"),
+                systems=[
+                    System(name="n-grams", role="baseline", answers=only_loss()),
+                    System(name="m", role="base", answers=only_loss(scale=0.9)),
+                ],
+            ),
+            {"verdict", "side_by_side"},
+        ),
+        (
+            ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=from_decisions([0, 1], [0, 1], "ab"))]),
+            {"verdict", "measures", "mistakes", "confusions", "classes", "calibration"},
+        ),
+        (ReportInput(name="n", task="t", systems=[System(name="m", role="base", curves=curve())]), {"verdict", "curves"}),
+    ],
+    ids=["nothing", "one model", "several labels", "only a loss", "no mistakes", "no test"],
+)  # fmt: skip
+def test_sections_without_data_are_left_out(source, sections, language):
+    report = make_report(source)
+    page = Page(render(json.loads(json.dumps(report, allow_nan=False)), language))
+    assert set(page.sections) == sections
+    assert "None" not in page.text
+    assert "nan" not in page.text
+
+
+def test_many_classes_list_their_confusions_without_a_picture():
+    answers = single(600, 200, skill=3)
+    report = make_report(ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=answers)]))
+    assert report["confusion"]["labels"] == []
+    assert len(report["confusion"]["top"]) == 12
+    assert len(render(report)) < 400_000
+
+
+def test_the_most_confident_mistake_comes_first():
+    answers = single(150, 3, skill=0.5)
+    source = ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=answers)], show_test=show)
+    items = make_report(source)["mistakes"]["items"]
+    wrong = answers.scores.argmax(1) != answers.targets
+    assert items[0]["confidence"] == pytest.approx(answers.scores.max(1)[wrong].max())
+    assert [one["confidence"] for one in items] == sorted((one["confidence"] for one in items), reverse=True)
+    assert all(one["given"] != one["answer"] for one in items)
+
+
+# Samples
+
+
+def test_samples_show_by_their_type():
+    contents = {
+        0: ("a", "image/png", PNG),
+        1: ("b", "audio/wav", b"RIFF"),
+        2: ("c", "text/plain", "<b>é</b>".encode()),
+        3: ("d", "video/mp4", b"...."),
+        4: ("e", 'image/png" onerror="alert(1)', PNG),
+    }
+    answers = from_decisions([0] * 5, [1] * 5, "ab")
+    source = ReportInput(
+        name="n", task="t", systems=[System(name="m", role="base", answers=answers)], show_test=contents.__getitem__
+    )
+    html = render(make_report(source))
+    page = Page(html)
+    assert [len(page.of(tag)) for tag in ("img", "audio", "video")] == [1, 1, 1]
+    assert "&lt;b&gt;é&lt;/b&gt;" in html
+    assert "onerror" not in html
+    assert "not shown here" in page.text
+
+
+def test_a_sample_that_cannot_be_read_does_not_stop_the_report():
+    def gone(place):
+        raise DataError("It was deleted.")
+
+    answers = from_decisions([0] * 5, [1] * 5, "ab")
+    source = ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=answers)], show_test=gone)
+    assert "#3" in Page(render(make_report(source))).text
+
+
+def test_the_file_stays_small():
+    large = b"\x89PNG" + bytes(120_000)
+    answers = from_decisions([0] * 400, [1] * 400, "ab")
+    source = ReportInput(
+        name="n",
+        task="t",
+        systems=[System(name="m", role="base", answers=answers)],
+        show_test=lambda place: (f"{place}", "image/png", large),
+        show_train=lambda place: (f"{place}", "image/png", large),
+        train_labels=["a", "b"] * 50,
+    )
+    report = make_report(source)
+    assert len(render(report).encode()) < 3_000_000
+    assert "data" in report["mistakes"]["items"][0]
+    assert "data" not in report["samples"]["classes"][-1]["items"][-1]
+    assert MAX_ALL_BYTES < 2_500_000
+
+
+def test_text_is_cut_and_large_content_left_out():
+    shelf = Shelf()
+    assert len(shelf.show(lambda _: ("n", "text/plain", b"x" * 5000), 0)["text"]) == MAX_TEXT + 1
+    assert shelf.show(lambda _: ("n", "image/png", bytes(10**6)), 0) == {"name": "n"}
+
+
+def test_settings_and_constants_are_told(full):
+    recipe = Recipe(task="toy", constants=Constants())
+    assert recipe.constants.phi == pytest.approx(1.618, abs=1e-3)
+    text = Page(render(make_report(full), "fr")).text
+    assert "1,61803" in text
+    assert "ordinaire" in text
+
+
+# In a browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (320, "light")])
+def test_it_fits_the_window_and_keeps_its_own_policy(report, tmp_path, width, scheme):
+    api = pytest.importorskip("playwright.sync_api")
+    path = tmp_path / "report.html"
+    path.write_text(render(report, "fr"), encoding="utf-8")
+    switches = "--no-sandbox --disable-gpu --disable-background-networking --disable-sync --no-first-run"
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=switches.split())
+        page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+        said, asked = [], []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("getComputedStyle(document.body).fontFamily") != ""
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 21, 23)"
+        assert dark == (scheme == "dark")
+        browser.close()
+    assert said == []
+    assert all(url.startswith(("file:", "data:")) for url in asked)

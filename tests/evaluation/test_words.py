@@ -1,0 +1,95 @@
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+import ouvroir.evaluation as package
+from ouvroir.evaluation.metrics import METRICS
+from ouvroir.evaluation.words import LANGUAGES, WORDS, Language
+
+EN, FR = Language("en"), Language("fr")
+SOURCES = "\n".join(
+    path.read_text(encoding="utf-8")
+    for path in Path(package.__file__).parent.rglob("*")
+    if path.suffix in (".py", ".html") and path.name != "words.py"
+) + "".join(
+    re.findall(r'self\("\w+"|self\(\n?\s*"\w+"', (Path(package.__file__).parent / "words.py").read_text("utf-8"))
+)
+FAMILIES = (
+    "metric_",
+    "name_",
+    "code_",
+    "cost_",
+    "constant_",
+    "section_",
+    "split_",
+    "role_",
+    "the_",
+    "found_",
+    "verdict_",
+)
+FAMILIES += ("against_", "tuning_", "calibration_", "use_")
+
+
+def places(text):
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+@pytest.mark.parametrize("key", WORDS)
+def test_both_languages_say_the_same_thing(key):
+    english, french = WORDS[key]
+    assert english.strip()
+    assert french.strip()
+    assert places(english) == places(french)
+    assert "'" not in french, "French takes the typographic apostrophe here"
+
+
+@pytest.mark.parametrize("key", WORDS)
+def test_every_sentence_is_used(key):
+    used = f'"{key}"' in SOURCES or any(key.startswith(family) for family in FAMILIES)
+    assert used
+
+
+def test_every_sentence_asked_for_exists():
+    asked = set(re.findall(r'\bt\(\s*"(\w+)"\s*[,)]', SOURCES))
+    assert asked
+    assert asked <= set(WORDS)
+    assert {f"metric_{name}" for name in METRICS} <= set(WORDS)
+    sections = set(re.findall(r'call section\("(\w+)"\)', SOURCES)) | {"measures", "side_by_side"}
+    assert {key for key in WORDS if key.startswith("section_")} == {f"section_{name}" for name in sections}
+
+
+def test_translations_differ_unless_the_word_is_the_same_in_both():
+    same = {key for key, (english, french) in WORDS.items() if english == french}
+    assert len(same) < 25, same
+
+
+def test_numbers_in_two_languages():
+    assert (EN.percent(0.9412), FR.percent(0.9412)) == ("94.1\u202f%", "94,1\u202f%")
+    assert (EN.count(12345), FR.count(12345)) == ("12,345", "12\u202f345")
+    assert (EN.number(-0.5, 2), FR.number(0.25, 2, sign=True)) == ("−0.50", "+0,25")
+    assert EN.number(-0.0004, 2, sign=True) == "0.00"
+    assert EN.number(None) == EN.percent(None) == EN.number(float("nan")) == "–"
+    assert (EN.span("accuracy", 0.92, 0.957), FR.span("accuracy", 0.92, 0.957)) == (
+        "[92.0, 95.7]",
+        "[92,0\u202f; 95,7]",
+    )
+    assert EN.gap("accuracy", {"value": 0.058, "low": 0.039, "high": 0.077}) == "+5.8 points [+3.9, +7.7]"
+    assert EN.gap("nll", {"value": -0.05, "low": -0.06, "high": -0.04}, turn=True) == "+0.050 [+0.040, +0.060]"
+    assert [EN.seconds(s) for s in (0.42, 59.6, 150, 3000, 9000)] == ["0.4 s", "60 s", "2.5 min", "50 min", "2.5 h"]
+    assert (EN.size(999), EN.size(4_950_000), FR.size(4_950_000)) == ("999\u202fB", "5.0\u202fMB", "5,0\u202fMo")
+    assert (EN.p(0.0004), EN.p(0.0381), FR.p(0.5)) == ("<\u202f0.001", "0.038", "0,500")
+
+
+def test_unknown_names_are_passed_on():
+    assert FR.known("name", "most frequent class") == "classe la plus fréquente"
+    assert FR.known("code", "some_new_code") == "some new code"
+
+
+def test_french_punctuation_never_begins_a_line():
+    for key in WORDS:
+        text = FR(key) if not places(WORDS[key][1]) else WORDS[key][1]
+        if not places(WORDS[key][1]):
+            assert not re.search(r" [:;?!»%]|« ", text)
+    assert LANGUAGES == ("en", "fr")
