@@ -187,7 +187,9 @@ def test_baselines_learn(baseline, clouds):
 
 def test_baselines_take_features_that_never_vary(clouds):
     features, targets, asked, wanted = clouds
-    features, asked = (np.concatenate([part, np.zeros((len(part), 2), np.float32)], axis=1) for part in (features, asked))
+    features, asked = (
+        np.concatenate([part, np.zeros((len(part), 2), np.float32)], axis=1) for part in (features, asked)
+    )
     assert accuracy(shared.linear_baseline(features, targets, asked, wanted, LABELS)) > 0.85
 
 
@@ -227,8 +229,8 @@ def test_suspected_mislabels_are_found(clouds):
     scores = shared.out_of_fold_scores(features, given, 3)
     found = shared.suspected_mislabels(scores, given, LABELS)
     places = {suspect.place for suspect in found}
-    assert len(places & set(swapped.tolist())) >= 9
-    assert len(places - set(swapped.tolist())) <= 15
+    assert len(places & set(swapped.tolist())) >= 7
+    assert len(places - set(swapped.tolist())) <= 6
     assert {one.place for one in found[:6]} <= set(swapped.tolist())
     first = found[0]
     assert first.given == LABELS[given[first.place]]

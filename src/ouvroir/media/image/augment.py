@@ -45,7 +45,7 @@ def is_random(options: Options) -> bool:
     """Whether `augment` changes anything under these options, other than a resize to train_px."""
     return (
         _has_geometry(options)
-        or options.flip != "none"
+        or options.flip != "never"
         or any(
             (
                 options.brightness,
@@ -73,7 +73,7 @@ def augment(pixels: Tensor, options: Options, rng: Rng, *, edge_px: int | None =
     x = pixels.float()
     if _has_geometry(options) or edge != pixels.shape[-1]:
         x = _resample(x, _matrices(options, rng), edge)
-    elif options.flip != "none":
+    elif options.flip != "never":
         x = _mirror(x, options, rng)
     if options.brightness or options.contrast or options.colour_jitter:
         x = _recolour(x, options, rng)

@@ -110,7 +110,7 @@ class ImageClassification:
             load_backbone(network, recipe.model.init_from)
         elif options.backbone == "compact":
             places = np.linspace(0, len(table) - 1, min(len(table), STATISTICS_ROWS)).astype(np.int64)
-            pixels = table.slice(np.unique(places)).fields["pixel_values"].float()  # (N, H, W, C)
+            pixels = _pixels(table.slice(np.unique(places))).float()  # (N, H, W, C)
             network.mean.copy_(pixels.mean(dim=(0, 1, 2)))
             network.std.copy_(pixels.std(dim=(0, 1, 2)).clamp_min(1.0))
 
@@ -157,9 +157,8 @@ class ImageClassification:
 
     def collate(self, rows: TableSlice) -> Batch:
         """`pixel_values` (B, C, H, W) uint8 in channels-last memory; `labels`, `weight`, `index`."""
-        pixels = rows.fields["pixel_values"]
         return {
-            "pixel_values": pixels.permute(0, 3, 1, 2),
+            "pixel_values": _pixels(rows).permute(0, 3, 1, 2),
             "weight": rows.weight,
             "index": rows.index,
             **rows.targets,
@@ -201,7 +200,7 @@ class ImageClassification:
         extra: dict[str, Any] = {}
         if training:
             extra = {"label_smoothing": options.label_smoothing, "entropy": recipe.constants.value("zeta") or 0.0}
-            if options.class_weights != "none":
+            if options.class_weights == "balanced":
                 extra["class_weight"] = network.class_weight
         return StepOutput(losses={"class": loss(logits, targets, **extra)}, outputs=logits)
 
@@ -313,6 +312,15 @@ def _network(model: nn.Module) -> ConceptualImageModel:
     return inner
 
 
+def _pixels(rows: TableSlice) -> Tensor:
+    """(B, H, W, C) uint8, as they are packed."""
+    from torch import Tensor
+
+    pixels = rows.fields["pixel_values"]
+    assert isinstance(pixels, Tensor)
+    return pixels
+
+
 def _first_learning(network: ConceptualImageModel) -> str:
     """The part that cached features go into: everything before it is frozen."""
     for name, part in network.parts():
@@ -336,7 +344,7 @@ def simple_features(table: Table) -> np.ndarray:
     found = []
     for start in range(0, len(table), ROWS_AT_ONCE):
         index = np.arange(start, min(start + ROWS_AT_ONCE, len(table)))
-        pixels = table.slice(index).fields["pixel_values"].float() / 255  # (B, H, W, C)
+        pixels = _pixels(table.slice(index)).float() / 255  # (B, H, W, C)
         found.append(_small_copy(pixels.permute(0, 3, 1, 2)))
     return np.concatenate(found)
 

@@ -7,9 +7,8 @@ Note and can be overridden with `--set options.NAME=VALUE`.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
 
 Kind = Literal["glyphs", "plain background", "photographs"]
-Flip = Literal["none", "horizontal", "vertical", "both"]
+Flip = Literal["never", "horizontal", "vertical", "both"]
 Edge = Annotated[int, Setting(ge=8, le=1024)]
 Share = Annotated[float, Setting(ge=0, le=1)]
 
@@ -58,7 +57,7 @@ class Options:
     colour: Literal["auto", "grey", "rgb"] = setting(
         "auto", "Channels that are stored; auto is grey when all pictures are."
     )
-    flip: Flip = setting("none", "Mirroring in training; not where a mirrored picture would be another class.")
+    flip: Flip = setting("never", "Mirroring in training; not where a mirrored picture would be another class.")
     rotation_deg: Annotated[float, Setting(ge=0, le=180)] = setting(
         0.0, "Rotation by up to so many degrees either way."
     )
@@ -80,8 +79,8 @@ class Options:
         ALPHA.value, "Share of each target spread evenly; 1/137."
     )
     dropout: Annotated[float, Setting(ge=0, lt=1)] = setting(0.1, "Dropout before each layer of the head.")
-    class_weights: Literal["none", "balanced"] = setting(
-        "none", "balanced: rows of rare classes count more in the loss."
+    class_weights: Literal["equal", "balanced"] = setting(
+        "equal", "balanced: rows of rare classes count more in the loss."
     )
 
 
@@ -95,11 +94,10 @@ class Look:
     is_native: bool
     is_grey: bool
     labels: tuple[str, ...] = ()
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 def look_at(rows: Sequence[Row]) -> Look:
-    """Measure the train rows (all rows when there are none): kind, typical size, colour, class counts."""
+    """Measure the train rows (all rows when there are none): kind, typical size, colour, class names."""
     train = [row for row in rows if row.split == "train"] or list(rows)
     if not train:
         raise DataError("There is no picture to learn from.")
@@ -111,17 +109,14 @@ def look_at(rows: Sequence[Row]) -> Look:
     is_plain = float(np.median(detail["background"])) >= 0.9
     is_grey = bool(detail["is_grey"].all())
     is_glyph = is_plain and detail["is_grey"].mean() >= 0.95 and float(np.median(longest)) <= GLYPH_PX
-    counts = Counter(
-        label for row in train for label in ([row.label] if isinstance(row.label, str) else row.label or ())
-    )
+    labels = {label for row in train for label in ([row.label] if isinstance(row.label, str) else row.label or ())}
     return Look(
         kind="glyphs" if is_glyph else "plain background" if is_plain else "photographs",
         n_train=len(train),
         long_side_px=int(np.median(longest)),
         is_native=int(longest.max()) <= NATIVE_PX,
         is_grey=is_grey,
-        labels=tuple(sorted(counts)),
-        counts=dict(counts),
+        labels=tuple(sorted(labels)),
     )
 
 
@@ -149,8 +144,8 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
     pretrained = is_pretrained(init_from)
     notes = [_kind_note(look)]
     settings: dict[str, object] = dict(_AUGMENTATION[look.kind])
-    if settings["flip"] != "none" and any(_SIDED.search(label.replace("_", " ")) for label in look.labels):
-        settings["flip"] = "none"
+    if settings["flip"] != "never" and any(_SIDED.search(label.replace("_", " ")) for label in look.labels):
+        settings["flip"] = "never"
         notes.append(
             Note(
                 "no_mirroring",
@@ -167,13 +162,12 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
         colour="rgb" if pretrained or not look.is_grey else "grey",
         **settings,  # type: ignore[arg-type]
     )
-    notes += _balance_notes(look)
     chosen = Recipe(task=TASK, model=recipes.Model(preset=preset, init_from=init_from), options=options)  # type: ignore[arg-type]
     return _schedule(chosen, look, pretrained=pretrained), notes
 
 
 _AUGMENTATION: dict[Kind, dict[str, object]] = {
-    "glyphs": {"flip": "none", "rotation_deg": 12.0, "scale": 0.12, "translate": 0.08, "stretch": 0.1},
+    "glyphs": {"flip": "never", "rotation_deg": 12.0, "scale": 0.12, "translate": 0.08, "stretch": 0.1},
     "plain background": {
         "flip": "horizontal", "rotation_deg": 10.0, "scale": 0.15, "translate": 0.08, "brightness": 0.2, "contrast": 0.2,
     },
@@ -202,19 +196,8 @@ def _kind_note(look: Look) -> Note:
             "These look like photographs: mirrored left to right, cropped, recoloured, parts painted over in training."
         )
     return Note(
-        "kind", f"{text} If a mirrored picture would be another class, switch it off.", {"options.flip": "none"}
+        "kind", f"{text} If a mirrored picture would be another class, switch it off.", {"options.flip": "never"}
     )
-
-
-def _balance_notes(look: Look) -> list[Note]:
-    if len(look.counts) < 2 or max(look.counts.values()) < 3 * min(look.counts.values()):
-        return []
-    most, least = max(look.counts, key=look.counts.__getitem__), min(look.counts, key=look.counts.__getitem__)
-    text = (
-        f"Classes are uneven: {look.counts[most]} of `{most}`, {look.counts[least]} of `{least}`. If the rare ones matter "
-        "as much, weight the classes or sample them evenly."
-    )
-    return [Note("uneven_classes", text, {"options.class_weights": "balanced"})]
 
 
 def _schedule(chosen: Recipe, look: Look, *, pretrained: bool) -> Recipe:

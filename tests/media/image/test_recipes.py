@@ -1,0 +1,192 @@
+"""What is proposed for which pictures, and the processor that follows from it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ouvroir.data.manifest import Manifest
+from ouvroir.errors import DataError, RecipeError, Refused, RunError
+from ouvroir.media.image import recipes
+from ouvroir.media.image.processor import ImageProcessor
+from ouvroir.media.image.samples import write_digits
+from ouvroir.recipe import Recipe
+from ouvroir.task import Limits, Row, Source
+
+GLYPH = {"width": 28, "height": 28, "is_grey": True, "background": 1.0, "two_tone": 0.9}
+PHOTO = {"width": 640, "height": 480, "is_grey": False, "background": 0.2, "two_tone": 0.4}
+PRODUCT = {"width": 200, "height": 200, "is_grey": False, "background": 1.0, "two_tone": 0.6}
+
+
+def manifest(details, n=300, labels=("cat", "dog"), **changes):
+    rows = tuple(
+        Row(
+            id=f"{number}.png",
+            locator=f"{number}.png",
+            sha256=str(number),
+            label=labels[number % len(labels)],
+            details=details,
+        )
+        for number in range(n)
+    )
+    return Manifest(root="", source="", task=recipes.TASK, rows=tuple(replace(row, **changes) for row in rows))
+
+
+def test_digits_are_not_mirrored_nor_recoloured():
+    recipe, notes = recipes.propose(manifest(GLYPH), "small")
+    assert recipe.options.flip == "never"
+    assert recipe.options.brightness == 0
+    assert recipe.options.rotation_deg > 0
+    assert recipe.options.storage_px == 28
+    assert recipe.options.colour == "grey"
+    assert "not mirrored" in notes[0].text
+    assert notes[0].proposal == {"options.flip": "horizontal"}
+
+
+def test_photographs_are_mirrored_and_cropped():
+    recipe, notes = recipes.propose(manifest(PHOTO), "small")
+    assert recipe.options.flip == "horizontal"
+    assert recipe.options.crop < 1
+    assert recipe.options.storage_px == 128
+    assert recipe.options.train_px <= 128
+    assert recipe.options.colour == "rgb"
+    assert "photographs" in notes[0].text
+
+
+def test_things_on_a_plain_background_are_padded():
+    recipe, notes = recipes.propose(manifest(PRODUCT), "small")
+    assert recipe.options.aspect == "pad"
+    assert "plain background" in notes[0].text
+
+
+@pytest.mark.parametrize("labels", [("left", "right"), ("turn_left", "straight on"), ("Gauche", "Droite")])
+def test_class_names_with_sides_stop_the_mirroring(labels):
+    recipe, notes = recipes.propose(manifest(PHOTO, labels=labels), "small")
+    assert recipe.options.flip == "never"
+    assert any(note.code == "no_mirroring" for note in notes)
+
+
+@pytest.mark.parametrize(("edge", "want"), [(8, 8), (28, 28), (40, 40), (41, 48), (64, 64), (100, 112), (4000, 128)])
+def test_storage_size(edge, want):
+    found = manifest({**PHOTO, "width": edge, "height": edge})
+    assert recipes.propose(found, "small")[0].options.storage_px == want
+
+
+def test_small_sets_get_many_passes_and_large_ones_few():
+    epochs = [recipes.propose(manifest(GLYPH, n=n), "small")[0].loop.epochs for n in (100, 1000, 20_000)]
+    assert epochs[0] > epochs[1] > epochs[2] >= 3
+
+
+def test_the_proposal_survives_json_and_overrides():
+    recipe, _ = recipes.propose(manifest(PHOTO), "base")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    changed = recipe.with_overrides({"options.flip": "never", "options.class_weights": "balanced", "options.crop": "1"})
+    assert changed.options.flip == "never"
+    with pytest.raises(RecipeError, match="rotation_deg"):
+        recipe.with_overrides({"options.rotation": "3"})
+    with pytest.raises(RecipeError, match=r"options\.crop"):
+        recipe.with_overrides({"options.crop": "0"})
+
+
+def test_pretrained_weights_change_size_and_rate(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    recipe, _ = recipes.propose(manifest(PHOTO), "small", str(tmp_path))
+    assert recipe.options.backbone == "resnet50"
+    assert recipe.options.storage_px == 224
+    assert recipe.model.init_from == str(tmp_path)
+    plain, _ = recipes.propose(manifest(PHOTO), "small")
+    assert recipe.optim.lr < plain.optim.lr
+
+
+def test_what_is_pretrained_and_what_is_ours(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    assert recipes.is_pretrained(str(tmp_path))
+    assert recipes.is_pretrained("microsoft/resnet-50")
+    (tmp_path / "recipe.json").write_text("{}")
+    assert not recipes.is_pretrained(str(tmp_path))
+    assert not recipes.is_pretrained("scratch")
+
+
+def test_tuning_is_gentler():
+    recipe, _ = recipes.propose(manifest(PHOTO), "small")
+    tuned = recipes.tuning(recipe)
+    assert tuned.optim.lr < recipe.optim.lr
+    assert tuned.options.cutmix == 0
+    assert tuned.options.crop > recipe.options.crop
+    assert tuned.options.storage_px == recipe.options.storage_px
+    assert Recipe.from_json(tuned.to_json()) == tuned
+
+
+def test_processor_of_a_manifest():
+    found = manifest(GLYPH, labels=("one", "two"))
+    recipe, _ = recipes.propose(found, "small")
+    processor = recipes.make_processor(found, recipe)
+    assert processor.labels == ("one", "two")
+    assert processor.fields()["pixel_values"].shape == (28, 28, 1)
+    assert not processor.is_multi_label
+
+
+def test_labels_are_those_of_train_rows_only():
+    found = manifest(GLYPH, labels=("one", "two"))
+    others = tuple(replace(row, label="three", split="test") for row in found.rows[:3])
+    recipe, _ = recipes.propose(found, "small")
+    assert recipes.make_processor(replace(found, rows=found.rows + others), recipe).labels == ("one", "two")
+
+
+def test_one_class_and_no_class_are_sentences():
+    recipe, _ = recipes.propose(manifest(GLYPH), "small")
+    with pytest.raises(DataError, match="at least two"):
+        recipes.make_processor(manifest(GLYPH, labels=("one",)), recipe)
+    with pytest.raises(DataError, match="No train row has a label"):
+        recipes.make_processor(manifest(GLYPH, label=None), recipe)
+    with pytest.raises(DataError, match="no picture"):
+        recipes.propose(manifest(GLYPH, n=0), "small")
+
+
+# --- the processor ----------------------------------------------------------------------------------------------------
+
+
+def test_processor_saves_and_loads(tmp_path):
+    processor = ImageProcessor(
+        labels=("a", "b"), storage_px=32, n_channels=3, aspect="pad", backbone={"config": {"x": [1]}}
+    )
+    processor.save(tmp_path)
+    assert ImageProcessor.load(tmp_path) == processor
+
+
+def test_a_damaged_processor_is_a_sentence(tmp_path):
+    (tmp_path / "image_processor.json").write_text("{")
+    with pytest.raises(RunError, match="could not be read"):
+        ImageProcessor.load(tmp_path)
+
+
+def test_storage_fingerprint_depends_on_what_is_stored_only():
+    one = ImageProcessor(labels=("a", "b"), storage_px=32, n_channels=3)
+    assert one.storage_fingerprint() == one.with_labels(("c",)).storage_fingerprint()
+    changes = ({"storage_px": 48}, {"n_channels": 1}, {"aspect": "pad"})
+    prints = {replace(one, **change).storage_fingerprint() for change in changes}
+    assert len(prints | {one.storage_fingerprint()}) == 4
+
+
+def test_encode_gives_what_fields_declare(tmp_path):
+    assert write_digits(tmp_path, n_pictures=20) == 20
+    path = next(iter(sorted(tmp_path.rglob("*.png"))))
+    assert path.name.startswith("digit_")
+    processor = ImageProcessor(labels=("a",), storage_px=16, n_channels=3)
+    source = Source(root=str(tmp_path), locator=str(path.relative_to(tmp_path)))
+    found = processor.encode(source, Limits())["pixel_values"]
+    assert found.dtype == np.uint8
+    assert found.shape == (16, 16, 3)
+    with pytest.raises(Refused):
+        processor.encode(Source(root=str(tmp_path), locator="absent.png"), Limits())
+
+
+def test_written_digits_are_those_of_scikit_learn(tmp_path):
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    write_digits(tmp_path, n_pictures=30)
+    digits = load_digits()
+    for number in (0, 7, 29):
+        path = tmp_path / str(digits.target[number]) / f"digit_{number + 1:04d}.png"
+        assert np.abs(np.asarray(Image.open(path)) / (255 / 16) - digits.images[number]).max() < 0.05
