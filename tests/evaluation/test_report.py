@@ -1,5 +1,6 @@
 """The report: its values, that it opens offline, that hostile names stay text, in both languages."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -263,6 +264,13 @@ def test_the_most_confident_mistake_comes_first():
     assert items[0]["confidence"] == pytest.approx(answers.scores.max(1)[wrong].max())
     assert [one["confidence"] for one in items] == sorted((one["confidence"] for one in items), reverse=True)
     assert all(one["given"] != one["answer"] for one in items)
+
+
+def test_a_note_is_told_once(full):
+    note = full.data["notes"][0]["text"]
+    text = Page(render(make_report(dataclasses.replace(full, notes=[note, "another", "another"])))).text
+    assert text.count(note) == 1
+    assert text.count("another") == 1
 
 
 # Samples

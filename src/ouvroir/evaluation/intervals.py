@@ -117,7 +117,12 @@ def percentile(sums: Sums, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[fl
 
 
 def bca(sums: Sums, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, float]:
-    """The bias-corrected and accelerated interval (Efron 1987; Efron and Tibshirani 1993, equations 14.9 to 14.15)."""
+    """The bias-corrected and accelerated interval (Efron 1987; Efron and Tibshirani 1993, equations 14.9 to 14.15).
+
+    Chosen for F1 after a trial on 12 simulated kinds of test sets of 60 to 1,000 rows with at least 5 expected errors
+    (400 sets each, 2 to 30 classes): it held the truth in 95.5 to 97.2 % of them, the percentile interval in 88 to
+    95.5 % and the basic one in 86 to 96 % (docs/decisions).
+    """
     value, draws = sums.value(), sums.draws(n_draws, seed)
     draws = np.sort(draws[~np.isnan(draws)])
     if len(draws) == 0 or draws[0] == draws[-1]:

@@ -23,7 +23,7 @@ from ouvroir.evaluation.words import Language, LanguageName
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CONSTANTS = ("phi", "pi", "alpha", "zeta")
-_STAGES = ("check", "pack", "train", "evaluate", "report")
+_STAGES = ("check", "pack", "train", "evaluate", "baselines", "bundle", "report")
 
 
 def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:

@@ -58,10 +58,10 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "smallest": _smallest(kept, main, metrics),
         "ledger": dict(_ledger(source)),
         "curves": _curves(source),
-        "notes": list(source.notes),
+        "notes": _notes(source),
         **_details(kept),
         **_cost(source),
-        "threshold": {"value": source.threshold, "keep": source.threshold_keep} if source.threshold else None,
+        "threshold": _threshold(source, kept),
         "settings": [list(entry) for entry in source.settings],
         "use": _use(source),
         "environment": dict(source.environment),
@@ -169,6 +169,19 @@ def _ledger(source: ReportInput) -> Mapping[str, Any]:
     if "refusals" in data:
         data["refusals"] = list(data["refusals"])[:N_REFUSALS]
     return data
+
+
+def _notes(source: ReportInput) -> list[str]:
+    """The notes that the ledger does not hold already."""
+    told = {note["text"] for note in source.data.get("notes", ())}
+    return [note for note in dict.fromkeys(source.notes) if note not in told]
+
+
+def _threshold(source: ReportInput, kept: System | None) -> dict[str, float] | None:
+    """The threshold for 'none of these', which has no meaning where an item may have several labels."""
+    if not source.threshold or kept is None or _answers(kept).is_multi_label:
+        return None
+    return {"value": source.threshold, "keep": source.threshold_keep}
 
 
 def _curves(source: ReportInput) -> list[dict[str, Any]]:

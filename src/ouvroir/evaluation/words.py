@@ -307,8 +307,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "fingerprint": ("Fingerprint of the data", "Empreinte des données"),
     "samples_lead": ("Some training items, as given.", "Quelques éléments d’entraînement, tels que donnés."),
     "mislabels_lead": (
-        "Held-out items whose given label the model doubts most. Look before you change anything: it may be wrong.",
-        "Éléments mis de côté dont le modèle doute le plus de l’étiquette. Regardez avant de changer : il peut se tromper.",
+        "Items whose given label a model that had not learnt from them doubts most. Look before you change anything: "
+        "it may be wrong.",
+        "Éléments dont l’étiquette est mise en doute par un modèle qui n’en avait pas appris. Regardez avant de "
+        "changer : il peut se tromper.",
     ),
     # training
     "curve_loss": ("Training loss", "Perte d’entraînement"),
@@ -325,6 +327,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "cost_pack": ("packing", "empaquetage"),
     "cost_train": ("training", "entraînement"),
     "cost_evaluate": ("evaluating", "évaluation"),
+    "cost_baselines": ("cheap baselines", "repères simples"),
+    "cost_bundle": ("writing the model", "écriture du modèle"),
     "cost_report": ("reporting", "rapport"),
     "device": ("device", "appareil"),
     "items_per_second": ("items per second while training", "éléments par seconde à l’entraînement"),
