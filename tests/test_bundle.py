@@ -171,7 +171,7 @@ def test_the_card_says_what_a_reader_needs(made):
     run, manifest, bundle = made
     text = (bundle.path / "README.md").read_text()
     for wanted in (
-        run.name,
+        "# numbers: toy_task:Numbers",
         manifest.fingerprint,
         "| train | 60 |",
         "0.900 [0.800, 0.960]",
@@ -182,8 +182,16 @@ def test_the_card_says_what_a_reader_needs(made):
         "ouvroir predict",
     ):
         assert wanted in text
+    assert run.name not in text
     info = (bundle.path / "training_info.txt").read_text()
-    for wanted in ("steps: 50", "seconds: 1.5", f"torch: {torch.__version__}", "started: 2", "seed: 0"):
+    for wanted in (
+        f"run: {run.name}",
+        "steps: 50",
+        "seconds: 1.5",
+        f"torch: {torch.__version__}",
+        "started: 2",
+        "seed: 0",
+    ):
         assert wanted in info
 
 

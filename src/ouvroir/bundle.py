@@ -84,19 +84,18 @@ def write_bundle(
     judged: Run | None = None,
     threshold: float = 0.0,
     limits: tuple[str, ...] = (),
-    device: str = "",
 ) -> Bundle:
     """Make the bundle `folder` from a checkpoint of `run`, replacing what was there.
 
     `judged` is the run whose figures the card shows when it is not this one: then the model was trained again on more
-    rows. `threshold` is the score under which the answer is 'none of these', `limits` are sentences for the card,
-    `device` is what was trained on. The model is read back from the new files and answers held-out rows, so a bundle
-    that exists has been opened once. Raises CheckpointError, DiskFull.
+    rows. `threshold` is the score under which the answer is 'none of these', `limits` are sentences for the card. The
+    model is read back from the new files and answers held-out rows, so a bundle that exists has been opened once.
+    Raises CheckpointError, DiskFull.
     """
     from ouvroir.training.checkpoint import read_recipe
 
     card = _facts(run, manifest, judged or run, is_refit=judged is not None and judged.path != run.path)
-    card = dataclasses.replace(card, threshold=threshold, limits=limits, device=device)
+    card = dataclasses.replace(card, threshold=threshold, limits=limits)
     with whole_folder(folder) as place:
         _copy_weights(checkpoint, place)
         recipe = _portable(read_recipe(place))
@@ -107,7 +106,6 @@ def write_bundle(
         page = render_card(
             card,
             recipe,
-            name=run.name,
             labels=tuple(processor.labels),
             made_with=__version__,
             size_bytes=(place / "model.safetensors").stat().st_size,
@@ -214,6 +212,7 @@ def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card
         judged_on=judged_on,
         steps=run.recipe().loop.steps,
         seconds=measurements[-1].seconds if measurements else None,
+        device=str((run.read_json("environment.json") or {}).get("device", "")),
         started=_time((run.path / "environment.json").stat().st_mtime),
         finished=_time(time.time()),
         refit=is_refit,
@@ -250,7 +249,7 @@ def _config(processor: Processor, recipe: Recipe, card: Card) -> dict[str, Any]:
 
 def _training_info(run: Run, card: Card, recipe: Recipe) -> str:
     facts = {
-        "run": run.name,
+        "run": _full_name(run),
         "task": recipe.task,
         "started": card.started,
         "finished": card.finished,
@@ -268,6 +267,12 @@ def _training_info(run: Run, card: Card, recipe: Recipe) -> str:
     }
     known = {name: value for name, value in facts.items() if value not in (None, "")}
     return "".join(f"{name}: {value}\n" for name, value in known.items())
+
+
+def _full_name(run: Run) -> str:
+    """The run's name, after that of the job it is a part of."""
+    parent = run.path.parent
+    return f"{parent.name}/{run.name}" if (parent / "status.json").is_file() else run.name
 
 
 def _versions() -> dict[str, str]:

@@ -23,8 +23,8 @@ class Card:
     """What is known of a model beside its weights.
 
     `data` is the name of the data (never a path of somebody's machine), `fingerprint` of its manifest; `splits` rows per
-    split; `refused` files that could not serve. `metrics` were measured on `judged_on`; `beside` are the same metrics of
-    other ways to answer, by their name (majority class, base). `limits` are sentences about what the model cannot do.
+    split; `refused` files that could not serve. `metrics` were measured on the split `judged_on`. `limits` are sentences
+    about what the model cannot do.
     `steps`, `seconds`, `device`, `started` and `finished` tell of the training. `refit` says that all rows were trained
     on after the metrics had been measured. `threshold` is the score under which the answer is 'none of these' (0: never).
     """
@@ -35,7 +35,6 @@ class Card:
     refused: int = 0
     metrics: Metrics = field(default_factory=dict)
     judged_on: str = "test"
-    beside: Mapping[str, Metrics] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     steps: int | None = None
     seconds: float | None = None
@@ -46,20 +45,18 @@ class Card:
     threshold: float = 0.0
 
 
-def render_card(
-    card: Card, recipe: Recipe, *, name: str, labels: tuple[str, ...], made_with: str, size_bytes: int
-) -> str:
-    """The model card as Markdown. `name` is the run's, `size_bytes` that of the weights."""
+def render_card(card: Card, recipe: Recipe, *, labels: tuple[str, ...], made_with: str, size_bytes: int) -> str:
+    """The model card as Markdown. `made_with` is our version, `size_bytes` that of the weights."""
     blocks = [
-        f"# {name}",
+        f"# {_plain(card.data or 'model')}: {recipe.task}",
         _what_it_is(card, recipe, labels, made_with, size_bytes),
         _how_good(card),
         _data(card),
         _training(card, recipe),
         _constants(recipe),
         _limits(card, labels),
-        _use(name),
-        _files(),
+        _USE,
+        _FILES,
     ]
     return "\n\n".join(block.strip() for block in blocks if block) + "\n"
 
@@ -86,31 +83,35 @@ def _what_it_is(card: Card, recipe: Recipe, labels: tuple[str, ...], made_with: 
 
 def _origin(recipe: Recipe) -> str:
     start = recipe.model.init_from
-    return "nothing (random weights)" if start == "scratch" else f"`{_plain(data_name(start))}`"
+    if start == "scratch":
+        return "nothing (random weights)"
+    name = data_name(start)
+    step = name.removeprefix("step_")
+    return f"step {int(step)} of an earlier training" if step != name and step.isdigit() else f"`{_plain(name)}`"
 
 
 def _how_good(card: Card) -> str:
     if not card.metrics:
         return "## How good it is\n\nNot measured: there were no held-out rows to judge it on. Do not trust it unseen."
-    table = ["| | " + " | ".join(card.metrics) + " |", "|---|" + "---|" * len(card.metrics)]
-    rows = {**card.beside, "**this model**": card.metrics}
-    for who, metrics in rows.items():
-        cells = [_interval(metrics.get(metric)) for metric in card.metrics]
-        table.append(f"| {_plain(who) if who in card.beside else who} | " + " | ".join(cells) + " |")
+    table = ["| metric | value |", "|---|---|"]
+    table += [f"| {name} | {_interval(metric)} |" for name, metric in card.metrics.items()]
     n = next(iter(card.metrics.values())).get("n")
     said = f"Measured on {int(n)} rows" if n else "Measured on rows"
-    said += f" of the {card.judged_on} split, which took no part in training; brackets are 95 % intervals."
+    said += f" of the {card.judged_on} split, "
+    if card.judged_on == "validation":
+        said += "which also chose the checkpoint, so that a new test may come out a little lower"
+    else:
+        said += "which took no part in training"
+    said += "; brackets are 95 % intervals."
     if card.refit:
         said += " After that the model was trained again on all rows with the same recipe, so these figures are of its twin."
     return "## How good it is\n\n" + said + "\n\n" + "\n".join(table)
 
 
-def _interval(metric: Mapping[str, float] | None) -> str:
-    if metric is None:
-        return "–"
-    low, high = metric.get("low"), metric.get("high")
+def _interval(metric: Mapping[str, float]) -> str:
+    value, low, high = (metric.get(name) for name in ("value", "low", "high"))
     interval = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-    return f"{metric['value']:.3f}{interval}"
+    return "not defined" if value is None else f"{value:.3f}{interval}"
 
 
 def _data(card: Card) -> str:
@@ -174,9 +175,7 @@ def _limits(card: Card, labels: tuple[str, ...]) -> str:
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _use(name: str) -> str:
-    del name
-    return """
+_USE = """
 ## Use
 
 In Python, from the folder that holds this one:
@@ -198,8 +197,7 @@ ouvroir export final_model --to onnx
 """
 
 
-def _files() -> str:
-    return """
+_FILES = """
 ## Files
 
 - `model.safetensors`, `processor/`, `recipe.json`: all that answering needs
