@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-MAX_DISTANCE = 0.004  # 1 - cosine; re-encoded, resized and slightly brightened pictures stay under it
-RATIO = 0.2  # a near-duplicate is this much closer than the row's k-th neighbour
+MAX_DISTANCE = 0.004  # 1 - cosine; re-encoded, resized and slightly brightened photographs stay under it
+RATIO = 0.08  # a near-duplicate is this much closer than the k-th neighbour of either row
 NEIGHBOUR = 8  # k; clusters larger than this are found through MIN_DISTANCE only
 MIN_DISTANCE = 2e-5  # so close that it counts whatever the neighbours are
 _BLOCK = 1024  # rows per block; a block of cosines takes 4 MiB

@@ -105,7 +105,7 @@ def read_labelled_tables(
         try:
             opened.append(_open(file, listing, finder, collection.task, data))
         except DataError as error:
-            if is_only_source:
+            if is_only_source or (file is tables[-1] and not opened and _names_a_column(data)):
                 raise
             collection.notes.append(Note("table_ignored", f"{error} The table was not used."))
     used = _choose(opened, listing, collection, is_only_source=is_only_source)
@@ -122,6 +122,11 @@ def read_labelled_tables(
         return True
     _refuse_unnamed(collection, listing, named | {table.file.locator for table in used})
     return True
+
+
+def _names_a_column(data: Data) -> bool:
+    """Whether the user expects a table."""
+    return any((data.path_column, data.label_column, data.group_column))
 
 
 def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:

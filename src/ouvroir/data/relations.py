@@ -137,10 +137,7 @@ def relate(
         )
         notes.append(Note("alike_across_groups", text))
     if len(near):
-        examples = ", ".join(f"`{candidates[a].id}` and `{candidates[b].id}`" for a, b in near[:2].tolist())
-        n_alike = len(np.unique(near))
-        text = f"{n_alike} files are nearly the same as another one ({examples}). They are kept in one split."
-        notes.append(Note("near_duplicates", text))
+        notes += _say_near(candidates, near.tolist())
     return Relations(_name_groups(candidates, groups, clusters, members), near, notes)
 
 
@@ -192,11 +189,38 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
     conflicts = [same for same in places.values() if len({candidates[place].label for place in same}) > 1]
     if conflicts:
         shown = "; ".join(
-            " and ".join(f"`{candidates[place].id}` ({_label_text(candidates[place])})" for place in same[:2])
+            " and ".join(
+                f"`{candidates[place].id}` ({_label_text(candidates[place])})"
+                for place in _one_per_label(candidates, same)
+            )
             for same in conflicts[:_SHOWN]
         )
         text = f"{len(conflicts)} contents have more than one label: {shown}. Decide which label is right and delete the other."
         notes.append(Note("conflicting_labels", text))
+    return notes
+
+
+def _one_per_label(candidates: Sequence[Candidate], places: Sequence[int]) -> list[int]:
+    first: dict[object, int] = {}
+    for place in places:
+        first.setdefault(candidates[place].label, place)
+    return list(first.values())[:_SHOWN]
+
+
+def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) -> list[Note]:
+    """Notes on nearly equal rows: `near_duplicates`, and `near_conflicts` when their labels differ."""
+    n_alike = len({place for pair in near for place in pair})
+    example = f"`{candidates[near[0][0]].id}` and `{candidates[near[0][1]].id}`"
+    text = f"{n_alike} files are nearly the same as another one, e.g. {example}. They are kept in one split."
+    notes = [Note("near_duplicates", text)]
+    conflicts = [pair for pair in near if candidates[pair[0]].label != candidates[pair[1]].label]
+    if conflicts:
+        shown = "; ".join(
+            " and ".join(f"`{candidates[place].id}` ({_label_text(candidates[place])})" for place in pair)
+            for pair in conflicts[:_SHOWN]
+        )
+        text = f"{len(conflicts)} pairs of nearly the same files have different labels: {shown}. Look which label is right."
+        notes.append(Note("near_conflicts", text))
     return notes
 
 

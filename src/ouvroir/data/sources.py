@@ -19,7 +19,7 @@ from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
 from ouvroir.media import TASKS, detect_task, find_task, suffixes_of
 from ouvroir.recipe import Data
-from ouvroir.task import Refusal
+from ouvroir.task import Note, Refusal
 
 _DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
 
@@ -40,6 +40,9 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         for file in listing.files:
             if file.suffix not in readable:
                 collection.refuse_kind(file.locator, file.suffix)
+        for column in filter(None, (data.path_column, data.label_column, data.group_column)):
+            text = f"No table of labels was used, so the column `{column}` has no effect; folders are the classes."
+            collection.notes.append(Note("column_unused", text))
     if not collection.candidates and all(refusal.code in _DULL for refusal in collection.refused):
         _raise_nothing_readable(path, listing, chosen, readable)
     collection.make_ids_unique()

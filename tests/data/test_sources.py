@@ -1,0 +1,376 @@
+"""Folders, tables and zips: which files become rows, with which labels and splits, and why others do not."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+
+import byte_task
+import pytest
+
+from ouvroir.errors import DataError, MissingExtra
+from ouvroir.media import find_task
+
+
+def labels(manifest):
+    return {row.id: row.label for row in manifest.rows}
+
+
+def codes(manifest):
+    return {refusal.id: refusal.code for refusal in manifest.refused}
+
+
+def note(manifest, code):
+    return next(note for note in manifest.notes if note.code == code)
+
+
+def has_note(manifest, code):
+    return any(note.code == code for note in manifest.notes)
+
+
+def test_class_is_the_folder(write, check):
+    manifest = check(write({"cat/1.bin": "a", "cat/deep/er/2.bin": "b", "dog/1.bin": "c"}))
+    assert labels(manifest) == {"cat/1.bin": "cat", "cat/deep/er/2.bin": "cat", "dog/1.bin": "dog"}
+
+
+def test_folders_that_hold_everything_are_passed_through(write, check):
+    manifest = check(write({"download/set/cat/1.bin": "a", "download/set/dog/1.bin": "c"}))
+    assert set(labels(manifest).values()) == {"cat", "dog"}
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("train", "val", "test"), ("TRAIN", "Valid", "testing"), ("training", "dev", "Test")],
+)
+def test_split_folders_in_any_spelling(write, check, train, validation, test):
+    files = {
+        f"{split}/{name}/{number}.bin": f"{split}{name}{number}"
+        for split in (train, validation, test)
+        for name in ("cat", "dog")
+        for number in range(3)
+    }
+    manifest = check(write(files))
+    assert set(labels(manifest).values()) == {"cat", "dog"}
+    for folder, split in ((train, "train"), (validation, "validation"), (test, "test")):
+        assert {row.split for row in manifest.rows if row.id.startswith(folder + "/")} == {split}
+
+
+def test_split_folders_inside_class_folders(write, check):
+    manifest = check(
+        write({f"{name}/{split}/1.bin": f"{name}{split}" for name in ("cat", "dog") for split in ("train", "test")})
+    )
+    assert set(labels(manifest).values()) == {"cat", "dog"}
+    assert all((row.split == "test") == ("/test/" in row.id) for row in manifest.rows)
+
+
+def test_a_users_test_is_never_reshuffled_and_validation_is_carved_from_train(write, check):
+    files = {f"train/{name}/{number}.bin": f"{name}{number}" for name in "ab" for number in range(20)}
+    files |= {f"test/{name}/{number}.bin": f"t{name}{number}" for name in "ab" for number in range(5)}
+    manifest = check(write(files))
+    assert {row.id for row in manifest.rows if row.split == "test"} == {
+        name for name in files if name.startswith("test/")
+    }
+    assert sum(row.split == "validation" for row in manifest.rows) == 6
+
+
+def test_files_outside_of_class_and_split_folders_are_refused(write, check):
+    manifest = check(write({"cat/1.bin": "a", "dog/1.bin": "b", "loose.bin": "c"}))
+    assert codes(manifest) == {"loose.bin": "no_label"}
+    manifest = check(write({"train/cat/1.bin": "d", "test/cat/1.bin": "e", "train/loose.bin": "g"}))
+    assert codes(manifest)["train/loose.bin"] == "no_label"
+    assert codes(manifest)["cat/1.bin"] == "no_split"
+
+
+def test_what_is_no_row_has_an_outcome_too(write, check, folder):
+    write(
+        {
+            "cat/1.bin": "a",
+            "cat/.hidden.bin": "b",
+            ".git/x": "c",
+            "cat/Thumbs.db": "d",
+            "notes.txt": "e",
+            "dog/1.bin": "f",
+        }
+    )
+    (folder / "cat" / "broken.bin").symlink_to("nowhere.bin")
+    (folder / "cat" / "linked.bin").symlink_to(folder / "dog" / "1.bin")
+    (folder / "cat" / "loop").symlink_to(folder)
+    (folder / "cat" / "a::b.bin").write_bytes(b"g")
+    import os
+
+    os.mkfifo(folder / "cat" / "pipe.bin")
+    with open(os.fsencode(folder) + b"/cat/\xff.bin", "wb") as file:
+        file.write(b"h")
+    manifest = check(folder)
+    assert codes(manifest) == {
+        "cat/.hidden.bin": "hidden",
+        ".git/x": "hidden",
+        "cat/Thumbs.db": "hidden",
+        "notes.txt": "not_readable_here",
+        "cat/broken.bin": "missing",
+        "cat/a::b.bin": "unusable_name",
+        "cat/pipe.bin": "not_a_file",
+        "cat/\\xff.bin": "unusable_name",
+    }
+    assert set(labels(manifest)) == {"cat/1.bin", "cat/linked.bin", "dog/1.bin"}
+    assert has_note(manifest, "linked_twice")
+    manifest.save()
+
+
+def test_linked_folders_are_followed(write, check, folder, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "1.bin").write_bytes(b"x")
+    write({"dog/1.bin": "y"})
+    (folder / "cat").symlink_to(elsewhere)
+    assert labels(check(folder)) == {"cat/1.bin": "cat", "dog/1.bin": "dog"}
+
+
+def test_table_beside_files(write, check):
+    write({"files/1.bin": "a", "files/2.bin": "b", "files/3.bin": "c", "files/4.txt": "d"})
+    table = "which,kind,taken by\nfiles/1.bin,cat,ann\nfiles/2.bin,dog,bob\nfiles/9.bin,dog,bob\nfiles/2.bin,dog,eve\n,cat,x\n"
+    folder = write({"labels.csv": table})
+    manifest = check(folder, label_column="kind")
+    assert labels(manifest) == {"files/1.bin": "cat", "files/2.bin": "dog", "labels.csv#5": "dog"}
+    assert codes(manifest) == {
+        "labels.csv#4": "missing",
+        "labels.csv#6": "no_path",
+        "files/3.bin": "not_in_table",
+        "files/4.txt": "not_readable_here",
+    }
+    assert manifest.rows[0].fields == {"taken by": "ann"}
+
+
+def test_the_table_itself_may_be_given_and_then_other_files_are_no_concern(write, check):
+    folder = write({"1.bin": "a", "2.bin": "b", "3.bin": "c", "t.csv": "file;label\n1.bin;cat\n2.bin;dog\n"})
+    manifest = check(folder / "t.csv")
+    assert labels(manifest) == {"1.bin": "cat", "2.bin": "dog"}
+    assert not manifest.refused
+
+
+def test_paths_from_elsewhere_names_only_and_names_without_suffix(write, check, folder):
+    write({"deep/down/1.bin": "a", "deep/down/2.bin": "b", "deep/3.bin": "c"})
+    absolute = folder / "deep" / "3.bin"
+    write({"t.csv": f"id,label\ndown/1.bin,x\n2,y\n{absolute},x\n"})
+    assert labels(check(folder)) == {"deep/down/1.bin": "x", "deep/down/2.bin": "y", "deep/3.bin": "x"}
+
+
+def test_an_ambiguous_name_is_refused_unless_the_split_tells(write, check, folder):
+    write({"train/1.bin": "a", "test/1.bin": "b", "t.csv": "name,label,split\n1.bin,x,train\n1.bin,y,test\n1.bin,z,\n"})
+    manifest = check(folder)
+    assert labels(manifest) == {"train/1.bin": "x", "test/1.bin": "y"}
+    assert codes(manifest) == {"t.csv#4": "ambiguous"}
+
+
+def test_columns_for_split_group_and_a_proposal(write, check):
+    files = {f"f/{number}.bin": f"{number}" for number in range(12)}
+    rows = [
+        f"f/{number}.bin,{'ab'[number % 2]},{['train', 'dev', 'test'][number % 3]},s{number % 4}"
+        for number in range(12)
+    ]
+    folder = write({**files, "t.csv": "\n".join(["path,label,split,speaker", *rows])})
+    manifest = check(folder)
+    assert {row.id: row.split for row in manifest.rows}["f/1.bin"] == "validation"
+    assert note(manifest, "group_proposed").proposal == {"data.group_column": "speaker"}
+    assert {row.group for row in check(folder, group_column="speaker").rows} == {"s0", "s1", "s2", "s3"}
+
+
+def test_one_table_for_each_split(write, check):
+    folder = write(
+        {
+            "f/1.bin": "a",
+            "f/2.bin": "b",
+            "f/3.bin": "c",
+            "train.csv": "file,label\nf/1.bin,x\nf/2.bin,y\n",
+            "test.csv": "file,label\nf/3.bin,x\n",
+        }
+    )
+    assert {row.id: row.split for row in check(folder, validation=0).rows} == {
+        "f/1.bin": "train",
+        "f/2.bin": "train",
+        "f/3.bin": "test",
+    }
+
+
+def test_lists_of_labels_make_every_row_multi_label(write, check):
+    rows = [
+        {"file": "1.bin", "tags": ["a", "b"]},
+        {"file": "2.bin", "tags": []},
+        {"file": "3.bin", "tags": "a"},
+        {"file": "4.bin"},
+    ]
+    folder = write(
+        {**{f"{n}.bin": str(n) for n in range(1, 5)}, "t.jsonl": "\n".join(map(json.dumps, rows)) + "\n{oops\n[1]\n"}
+    )
+    manifest = check(folder)
+    assert labels(manifest) == {"1.bin": ("a", "b"), "2.bin": (), "3.bin": ("a",)}
+    assert codes(manifest) == {"t.jsonl#4": "no_label", "t.jsonl#5": "malformed_row", "t.jsonl#6": "malformed_row"}
+    assert manifest.is_multi_label
+
+
+def test_a_separator_splits_labels(write, check):
+    folder = write({"1.bin": "1", "2.bin": "2", "t.csv": "file,label\n1.bin,a|b\n2.bin,\n"})
+    assert labels(check(folder, label_separator="|")) == {"1.bin": ("a", "b"), "2.bin": ()}
+
+
+def test_parquet(write, check, folder):
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    write({"1.bin": "1", "2.bin": "2"})
+    table = pyarrow.table({"file": ["1.bin", "2.bin"], "label": [3.0, None], "tags": [["a"], ["b"]]})
+    pyarrow.parquet.write_table(table, folder / "t.parquet")
+    manifest = check(folder)
+    assert labels(manifest) == {"1.bin": "3"}
+    assert codes(manifest) == {"t.parquet#2": "no_label"}
+    assert labels(check(folder, label_column="tags")) == {"1.bin": ("a",), "2.bin": ("b",)}
+
+
+def test_parquet_without_its_library_says_which_extra(write, check, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"ouvroir\[table\]"):
+        check(write({"1.bin": "1", "t.parquet": b"PAR1"}))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "latin-1"])
+def test_encodings_of_tables(write, check, encoding):
+    table = "fichier;étiquette\r\n1.bin;été\r\n2.bin;forêt\r\n"
+    folder = write({"1.bin": "1", "2.bin": "2", "t.csv": table.encode(encoding)})
+    manifest = check(folder)
+    assert labels(manifest) == {"1.bin": "été", "2.bin": "forêt"}
+    assert has_note(manifest, "encoding") == (not encoding.startswith("utf-8"))
+
+
+def test_uneven_rows_quotes_and_null_bytes(write, check):
+    table = b'file,label\n"1.bin","a, b"\n2.bin\n3.bin,c,d,e\n4.bin,f,,\n5.bin,g\0\n'
+    folder = write({**{f"{n}.bin": str(n) for n in range(1, 6)}, "t.csv": table})
+    manifest = check(folder)
+    assert labels(manifest) == {"1.bin": "a, b", "4.bin": "f", "5.bin": "g"}
+    assert codes(manifest) == {"t.csv#3": "no_label", "t.csv#4": "malformed_row", "3.bin": "not_in_table"}
+
+
+def test_columns_that_cannot_be_told_are_asked_for(write, check):
+    folder = write({"1.bin": "1", "2.bin": "2", "t.csv": "file,colour,size\n1.bin,red,1\n2.bin,blue,2\n"})
+    with pytest.raises(DataError, match=r"file, colour, size.*--label-column"):
+        check(folder)
+    with pytest.raises(DataError, match="no column `colur`"):
+        check(folder, label_column="colur")
+    assert set(labels(check(folder, label_column="colour")).values()) == {"red", "blue"}
+
+
+def test_a_table_that_names_nothing_is_not_used_when_folders_serve(write, check):
+    folder = write({"cat/1.bin": "1", "dog/1.bin": "2", "results.csv": "file,label\nelse.bin,x\n"})
+    manifest = check(folder)
+    assert set(labels(manifest).values()) == {"cat", "dog"}
+    assert codes(manifest) == {"results.csv": "not_readable_here"}
+
+
+def test_a_table_whose_files_are_all_missing(write, check):
+    folder = write({"t.csv": "file,label\n1.bin,x\n2.bin,y\n"})
+    manifest = check(folder)
+    assert set(codes(manifest).values()) == {"missing"}
+    assert has_note(manifest, "nothing_admitted")
+    with pytest.raises(DataError, match=r"None of the 2 files.*not there"):
+        manifest.require_trainable()
+
+
+def test_texts_in_a_table(write, check):
+    folder = write({"t.csv": "text,label\nhello,x\nbye,y\n,x\n"})
+    manifest = check(folder / "t.csv", task="byte_task:TextTask")
+    assert [row.text for row in manifest.rows] == ["hello", "bye"]
+    assert codes(manifest) == {"t.csv#4": "empty"}
+
+
+def make_zip(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def test_zip_is_read_in_place(folder, check, hash_tree):
+    make_zip(
+        folder / "set.zip", {"train/cat/1.bin": "a", "train/dog/1.bin": "b", "test/cat/2.bin": "c", "test/dog/": ""}
+    )
+    before = hash_tree(folder)
+    for source in (folder, folder / "set.zip"):
+        manifest = check(source)
+        assert labels(manifest) == {
+            "set.zip::train/cat/1.bin": "cat",
+            "set.zip::train/dog/1.bin": "dog",
+            "set.zip::test/cat/2.bin": "cat",
+        }
+        assert manifest.rows[0].source(manifest.root).read(10) == b"c"
+    assert hash_tree(folder) == before
+
+
+def test_several_zips_are_folders(folder, check):
+    make_zip(folder / "cat.zip", {"1.bin": "a"})
+    make_zip(folder / "dog.zip", {"1.bin": "b"})
+    assert labels(check(folder)) == {"cat.zip::1.bin": "cat", "dog.zip::1.bin": "dog"}
+
+
+def test_a_table_beside_or_inside_a_zip(folder, check, write):
+    make_zip(folder / "set.zip", {"f/1.bin": "a", "f/2.bin": "b"})
+    write({"t.csv": "file,label\nf/1.bin,x\n2.bin,y\n"})
+    assert set(labels(check(folder)).values()) == {"x", "y"}
+    assert set(labels(check(folder / "t.csv")).values()) == {"x", "y"}
+    (folder / "t.csv").unlink()
+    make_zip(
+        folder / "set.zip",
+        {"f/1.bin": "a", "f/2.bin": "b", "t.csv": "file,label\nf/1.bin,x\nf/2.bin,y\n/etc/passwd,x\n"},
+    )
+    manifest = check(folder / "set.zip")
+    assert set(labels(manifest).values()) == {"x", "y"}
+    assert codes(manifest) == {"t.csv#4": "missing"}
+
+
+def test_zip_entries_that_lead_out_or_cannot_be_read(folder, check):
+    path = folder / "set.zip"
+    make_zip(
+        path,
+        {"../out.bin": "a", "/abs.bin": "b", "x/../../y.bin": "c", "inner.zip": "d", "ok/1.bin": "e", "so/1.bin": "f"},
+    )
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("ok/1.bin", "again")
+    data = bytearray(path.read_bytes())
+    where = data.rfind(b"PK\x01\x02", 0, data.rfind(b"so/1.bin"))
+    data[where + 8] |= 1  # the encryption flag of the last directory entry but one
+    path.write_bytes(data)
+    manifest = check(path)
+    assert codes(manifest) == {
+        "set.zip::../out.bin": "unsafe_path",
+        "set.zip::/abs.bin": "unsafe_path",
+        "set.zip::x/../../y.bin": "unsafe_path",
+        "set.zip::inner.zip": "nested_archive",
+        "set.zip::ok/1.bin#5": "repeated_entry",
+        "set.zip::so/1.bin": "encrypted",
+    }
+    assert [row.source(manifest.root).read(99) for row in manifest.rows] == [b"again"]
+
+
+def test_a_damaged_zip(folder, check):
+    (folder / "set.zip").write_bytes(b"PK nothing of the kind")
+    with pytest.raises(DataError, match="cannot be opened as a zip"):
+        check(folder / "set.zip")
+    manifest = check(folder)
+    assert codes(manifest) == {"set.zip": "unreadable"}
+
+
+def test_sentences_for_what_cannot_serve(folder, check, write):
+    with pytest.raises(DataError, match="is empty"):
+        check(folder)
+    with pytest.raises(DataError, match=r"nothing at .*Close names.*source"):
+        check(folder.parent / "sourse")
+    write({"a/1.txt": "x", "a/2.txt": "y"})
+    with pytest.raises(DataError, match=r"None of the 2 files.*\(2 \.txt\).*\.bin"):
+        check(folder)
+    with pytest.raises(DataError, match=r"None of the 2 files.*any task"):
+        check(folder, task=None)
+    with pytest.raises(DataError, match="is one file"):
+        check(folder / "a" / "1.txt")
+
+
+def test_the_byte_task_is_found():
+    assert isinstance(find_task(byte_task.NAME), byte_task.ByteTask)
