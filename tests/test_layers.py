@@ -12,8 +12,8 @@ import ouvroir
 from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
-BLIND = ("data", "training", "evaluation", "synthesis", "serving", "api", "workflow", "refine", "reporting")
-BLIND += ("bundle", "card", "predictor", "replay", "export", "onnx_graph", "cache", "run", "files", "rng")
+BLIND = ("data", "training", "evaluation", "synthesis", "serving", "api", "workflow", "main_job", "reporting")
+BLIND += ("bundle", "card", "predictor", "replay", "exporting", "onnx_graph", "cache", "run", "files", "rng")
 HEAVY = {
     "torch",
     "numpy",
@@ -35,13 +35,13 @@ LAYERS = [
     {
         "api",
         "workflow",
-        "refine",
+        "main_job",
         "reporting",
         "predictor",
         "bundle",
         "card",
         "replay",
-        "export",
+        "exporting",
         "onnx_graph",
         "doctor",
         "cache",
@@ -169,7 +169,7 @@ def test_help_loads_nothing_heavy():
     assert not loaded_by(code) & HEAVY
 
 
-@pytest.mark.parametrize("module", ["doctor", "cache", "predictor", "bundle", "export", "api", "media", "task"])
+@pytest.mark.parametrize("module", ["doctor", "cache", "predictor", "bundle", "exporting", "api", "media", "task"])
 def test_what_the_command_line_imports_loads_nothing_heavy(module):
     assert not loaded_by(f"import ouvroir.{module}") & HEAVY
 

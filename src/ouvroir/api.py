@@ -24,7 +24,7 @@ from ouvroir.task import SPLITS, Split
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.evaluation.compare import Comparison
-    from ouvroir.export import ExportResult
+    from ouvroir.exporting import ExportResult
     from ouvroir.predictor import Predictor
     from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
@@ -180,7 +180,7 @@ def resume(
     """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job."""
     opened = Run.open(run, Path(runs))
     if opened.read_json("refine.json") is not None:
-        from ouvroir.refine import refine_run
+        from ouvroir.main_job import refine_run
 
         return refine_run(opened, device=device, workers=workers, language=language, progress=progress)
     return _to_the_end(opened, device=device, workers=workers, language=language, progress=progress, resume=True)
@@ -224,7 +224,7 @@ def refine(
     progress: Progress = QUIET,
 ) -> Run:
     """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`."""
-    from ouvroir.refine import begin_refine, refine_run
+    from ouvroir.main_job import begin_refine, refine_run
 
     run = begin_refine(
         source,
@@ -472,7 +472,7 @@ def export(
     progress: Progress = QUIET,
 ) -> ExportResult:
     """Write a model in another format, after replaying held-out items through it. Raises ExportError on any difference."""
-    from ouvroir.export import export as export_model
+    from ouvroir.exporting import export as export_model
 
     return export_model(place_of(str(model), runs), to, folder, progress=progress)
 

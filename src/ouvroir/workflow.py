@@ -1,6 +1,6 @@
 """What the verbs of the API are made of: from a manifest to tables, from a run to a judged model.
 
-Written once for every task. `api.py` holds the verbs, `refine.py` the main job.
+Written once for every task. `api.py` holds the verbs, `main_job.py` the main job.
 """
 
 from __future__ import annotations

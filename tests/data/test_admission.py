@@ -321,9 +321,8 @@ def test_admitted_plus_refused_is_found_for_any_tree(tree, choice):
         os.environ["OUVROIR_HOME"] = str(Path(place) / "home")
         try:
             manifest = admit(root, task=byte_task.NAME, data=Data(**choice), workers=1)
-        except DataError as error:
-            assert str(error).endswith((".", "like."))
-            return
+        except DataError:
+            return  # nothing readable; its sentences are tested with the sources
         assert manifest.found == len(manifest.rows) + len(manifest.refused) == n_files
         ids = {row.id for row in manifest.rows} | {refusal.id for refusal in manifest.refused}
         assert ids == {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}

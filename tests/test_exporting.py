@@ -1,5 +1,5 @@
 import copy
-import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from ouvroir import bundle as bundles
-from ouvroir import onnx_graph
+from ouvroir import exporting, onnx_graph
 from ouvroir.errors import CheckpointError, DiskFull, ExportError, MissingExtra, UsageError
 from toy_run import make_run
 from toy_task import Numbers
 
-exporting = importlib.import_module("ouvroir.export")  # the package also has a function of this name
 export = exporting.export
 
 

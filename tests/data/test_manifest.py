@@ -1,0 +1,107 @@
+"""The manifest: what it says, and that it is read back as it was written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ouvroir.data.manifest import Manifest
+from ouvroir.errors import DataError, ManifestError
+from ouvroir.recipe import Data
+from ouvroir.task import Note, Refusal, Row
+
+
+def make(rows=None, **changes):
+    rows = rows or (
+        Row("b/1.bin", "b/1.bin", "1" * 64, "b", split="test", details={"length": 3, "is_x": True}),
+        Row("a/1.bin", "a/1.bin", "2" * 64, "a", group="g", fields={"who": "é\u2028\n"}),
+        Row("t.csv#3", "", "3" * 64, ("a", "b"), text='say "hi"\n', split="validation"),
+        Row("made", "x/made.bin", "4" * 64, (), origin="synthetic", weight=0.25),
+    )
+    manifest = Manifest(
+        root="/data",
+        source="/data/t.csv",
+        task="byte_task:ByteTask",
+        rows=tuple(rows),
+        refused=(Refusal("x", "empty", "It is empty."), Refusal("y", "empty", "It is.")),
+        notes=(Note("tiny_class", "Few.", {"data.seed": "1"}),),
+        data=Data(test=0.3, group_pattern="(a)"),
+    )
+    return dataclasses.replace(manifest, **changes)
+
+
+def test_read_back_as_written():
+    manifest = make()
+    path = manifest.save()
+    assert Manifest.load(manifest.fingerprint) == manifest
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+    assert len(lines) == 1 + 4 + 2
+    assert json.loads(lines[2])["id"] == "a/1.bin"
+
+
+def test_fingerprint_is_of_the_rows_whatever_their_order():
+    manifest = make()
+    assert (
+        manifest.fingerprint == make(rows=manifest.rows[::-1]).fingerprint == make(notes=(), root="/else").fingerprint
+    )
+    moved = dataclasses.replace(manifest.rows[0], split="train")
+    assert manifest.fingerprint != make(rows=(moved, *manifest.rows[1:])).fingerprint
+
+
+def test_damage_is_noticed():
+    manifest = make()
+    path = manifest.save()
+    text = path.read_text(encoding="utf-8")
+    for damaged in (text[:200], text.replace('"a/1.bin"', '"a/2.bin"'), "", text.replace("sha256", "sha"), text[:-20]):
+        path.write_text(damaged, encoding="utf-8")
+        with pytest.raises(ManifestError, match="ouvroir check"):
+            Manifest.load(manifest.fingerprint)
+    with pytest.raises(ManifestError, match="no manifest"):
+        Manifest.load("0" * 64)
+
+
+def test_counts_labels_and_positions():
+    manifest = make()
+    assert manifest.found == 6
+    assert manifest.labels == ("a", "b")
+    assert manifest.is_multi_label
+    assert manifest.counts() == {"train": {"": 1, "a": 1}, "validation": {"a": 1, "b": 1}, "test": {"b": 1}}
+    assert manifest.positions("train").tolist() == [1, 3]
+    assert manifest.positions("train").dtype == np.int64
+
+
+def test_summary_is_plain_json():
+    summary = json.loads(json.dumps(make().summary()))
+    assert (summary["found"], summary["admitted"], summary["refused"]) == (6, 4, 2)
+    assert summary["refused_by_code"] == {"empty": 2}
+    assert summary["refusals"][0] == {"id": "x", "code": "empty", "reason": "It is empty."}
+    assert summary["splits"] == {"train": 2, "validation": 1, "test": 1}
+    assert summary["synthetic"] == 1
+    assert summary["notes"][0]["proposal"] == {"data.seed": "1"}
+
+
+def test_what_cannot_be_trained_on():
+    with pytest.raises(DataError, match=r"None of the 2 files.*2 empty.*It is empty"):
+        make(rows=[]).__class__(root="/", source="/d", task="t", rows=(), refused=make().refused).require_trainable()
+    with pytest.raises(DataError, match="no class at all"):
+        make(rows=[Row("a", "a", "1" * 64)]).require_trainable()
+    make(rows=[Row("a", "a", "1" * 64)]).require_trainable(needs_labels=False)
+    make().require_trainable()
+
+
+def test_a_hundred_thousand_rows_are_read_quickly():
+    import time
+
+    rows = [
+        Row(f"c{n % 10}/{n:06d}.bin", f"c{n % 10}/{n:06d}.bin", f"{n:064x}", f"c{n % 10}", details={"length": n})
+        for n in range(100_000)
+    ]
+    manifest = make(rows=rows)
+    manifest.save()
+    began = time.perf_counter()
+    loaded = Manifest.load(manifest.fingerprint)
+    assert time.perf_counter() - began < 4  # about 1 s on a machine that has nothing else to do
+    assert len(loaded.rows) == 100_000
