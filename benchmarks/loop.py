@@ -55,9 +55,7 @@ def cases(folder: Path, *, is_quick: bool) -> list[tuple[peers.Case, Path, int]]
     return [
         (peers.Case("MLP", "benchmarks.tasks:Mlp", networks.mlp, "L", 28, fp32, {}), mnist, 256),
         (
-            peers.Case(
-                "compact network at 32 px", "image-classification", networks.mlp, "RGB", 32, fast, {}, warmup=3
-            ),
+            peers.Case("compact network at 32 px", "image-classification", networks.mlp, "RGB", 32, fast, {}, warmup=3),
             clothes,
             64,
         ),

@@ -250,4 +250,3 @@ def test_the_average_is_the_moving_average():
             assert torch.allclose(value, expected[name], atol=1e-6)
         else:
             assert value == 6
-    assert not any(param.requires_grad for param in average.model.parameters())

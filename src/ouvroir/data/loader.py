@@ -5,7 +5,7 @@ Nothing here opens a file; a step's places are indices into the items of a task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -13,8 +13,15 @@ from ouvroir.errors import DataError
 from ouvroir.rng import key
 
 if TYPE_CHECKING:
-    from ouvroir.data.table import Table, TableSlice
+    from ouvroir.data.table import TableSlice
     from ouvroir.task import Items
+
+
+class Sliced(Protocol):
+    """What rows are taken from: a Table, or anything that slices like one."""
+
+    def slice(self, index: np.ndarray, start: Any = None, length: Any = None) -> TableSlice:
+        """The rows at `index`, windows of them where `start` and `length` are given."""
 
 
 class Sampler:
@@ -97,7 +104,7 @@ def _turns(n: int, c: int, n_classes: int) -> int:
     return n // n_classes + (c < n % n_classes)
 
 
-def take(table: Table, items: Items, places: np.ndarray) -> TableSlice:
+def take(table: Sliced, items: Items, places: np.ndarray) -> TableSlice:
     """The slice of `table` that holds the items at `places`."""
     start = None if items.start is None else items.start[places]
     length = None if items.length is None else items.length[places]

@@ -24,6 +24,7 @@ from ouvroir.training.step import Feed
 if TYPE_CHECKING:
     from ouvroir.progress import Progress
     from ouvroir.recipe import Recipe
+    from ouvroir.task import Answers, Batch, Processor
 
 ROWS_AT_ONCE = 64
 MEMORY_SHARE = 0.25
@@ -38,7 +39,15 @@ def can_cache(feed: Feed, model: nn.Module, recipe: Recipe) -> str | None:
 
 
 def cache_features(
-    feed: Feed, model: nn.Module, part: str, recipe: Recipe, *, device: str, folder: Path, progress: Progress
+    feed: Feed,
+    model: nn.Module,
+    part: str,
+    recipe: Recipe,
+    *,
+    device: str,
+    folder: Path,
+    progress: Progress,
+    training: bool = True,
 ) -> Feed:
     """The feed with the outputs of the parts before `part` for all its items. `model` is on the device.
 
@@ -51,7 +60,7 @@ def cache_features(
     with progress.bar("Running the frozen parts once", n_items) as bar, torch.no_grad():
         for start in range(0, n_items, ROWS_AT_ONCE):
             places = np.arange(start, min(start + ROWS_AT_ONCE, n_items), dtype=np.int64)
-            found = _features(feed, model, part, recipe, places, device)
+            found = _features(feed, model, part, recipe, places, device, training=training)
             if rows is None:
                 rows = _room(found, n_items, device, folder, progress)
                 if rows is None:
@@ -62,11 +71,31 @@ def cache_features(
     return Feed(feed.task, feed.table, feed.items, rows)
 
 
-def _features(feed: Feed, model: nn.Module, part: str, recipe: Recipe, places: np.ndarray, device: str) -> Tensor:
+def answer_from_features(feed: Feed, model: nn.Module, recipe: Recipe, processor: Processor, device: str) -> Answers:
+    """What evaluation would answer for all items of `feed`, from their cached features. Leaves the model's mode changed."""
+    from ouvroir.evaluation.evaluate import join
+
+    model.eval()
+    found = []
+    with torch.inference_mode(), arithmetic(recipe.loop, device):
+        for start in range(0, len(feed.items.row), ROWS_AT_ONCE):
+            places = np.arange(start, min(start + ROWS_AT_ONCE, len(feed.items.row)), dtype=np.int64)
+            batch, rng = _prepared(feed, recipe, places, device, training=False)
+            output = feed.task.step(model, batch, recipe, rng=rng, training=False)
+            found.append(feed.task.answers(batch, output, processor))
+    return join(found, labels=processor.labels)
+
+
+def _prepared(feed: Feed, recipe: Recipe, places: np.ndarray, device: str, *, training: bool) -> tuple[Batch, Rng]:
     batch = feed.batch(places, device)
-    here = torch.from_numpy(places).to(device)
-    rng = Rng(recipe.loop.seed, 0, here, first=int(places[0]))
-    batch = feed.task.prepare(batch, recipe, rng=rng, training=True)
+    rng = Rng(recipe.loop.seed, 0, torch.from_numpy(places).to(device), first=int(places[0]))
+    return feed.task.prepare(batch, recipe, rng=rng, training=training), rng
+
+
+def _features(
+    feed: Feed, model: nn.Module, part: str, recipe: Recipe, places: np.ndarray, device: str, *, training: bool
+) -> Tensor:
+    batch, _ = _prepared(feed, recipe, places, device, training=training)
     with arithmetic(recipe.loop, device):
         return feed.task.features(model, batch, part)
 

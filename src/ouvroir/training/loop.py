@@ -25,9 +25,10 @@ from ouvroir.training.adapters import adopt_weights, freeze, own_weights, set_tr
 from ouvroir.training.checkpoint import Checkpoints, Place, Saved, copy_state, empty_model, load_weights
 from ouvroir.training.device import require_precision, threads
 from ouvroir.training.distributed import Share, World, join, resolve_device, share
-from ouvroir.training.features import cache_features, can_cache
+from ouvroir.training.features import answer_from_features, cache_features, can_cache
 from ouvroir.training.interrupt import Interrupt
 from ouvroir.training.optim import rate
+from ouvroir.training.resident import item_sizes, make_resident
 from ouvroir.training.step import Engine, Feed, Taken
 from ouvroir.training.tracking import Tracker
 from ouvroir.training.watch import Watch
@@ -129,6 +130,7 @@ class _Job:
         self.tracker = Tracker(run, is_writer=world.is_first)
         self.place = Place()
         self.last_saved = 0
+        self.judged_feed: Feed | None = None
 
     def train(self, *, resume: bool) -> Fitted:
         saved = self.world.tell(self.checkpoints.newest(self.progress) if resume and self.world.is_first else None)
@@ -141,7 +143,7 @@ class _Job:
             self.run.set_status("running", "Training.")
         with Interrupt() as interrupt:
             model = self._model(saved)
-            feed = Feed(self.task, self.table, self.task.items(self.table, training=True))
+            feed = self._feed()
             feed = self._settle(model, feed)
             with threads(self.recipe.loop.threads):
                 self.engine = Engine(
@@ -180,28 +182,63 @@ class _Job:
             self.progress.say(sentence)
         return model
 
+    def _feed(self) -> Feed:
+        """The train items; their rows on the GPU where there is one and they fit."""
+        items = self.task.items(self.table, training=True)
+        is_on_cpu = self.device == "cpu"
+        return Feed(self.task, self.table if is_on_cpu else make_resident(self.table, items, self.device), items)
+
     def _settle(self, model: nn.Module, feed: Feed) -> Feed:
         """Resolve the recipe where it is not, write it, and cache what frozen parts give. Returns the feed to train on."""
         is_resolved = plan.is_resolved(self.recipe.loop)
-        ground = plan.Ground(self.run, model, feed, self.share, self.world, self.device, self.progress)
-        step_s = 0.0
+        sizes = None if is_resolved else item_sizes(self.table, feed.items)
+        ground = plan.Ground(self.run, model, feed, self.share, self.world, self.device, self.progress, sizes)
+        step_s, is_known = 0.0, False
         if not is_resolved:
-            self.recipe, step_s = plan.settle_arithmetic(self.recipe, ground)
+            self.recipe, step_s, is_known = plan.settle_arithmetic(self.recipe, ground)
         part = can_cache(feed, model, self.recipe)
         if part is not None:
-            with threads(self.recipe.loop.threads):
-                model.to(self.device)
-                feed = cache_features(
-                    feed, model, part, self.recipe, device=self.device, folder=self.run.path, progress=self.progress
-                )
-                model.to("cpu")
+            feed = self._cached(feed, model, part)
         if not is_resolved:
             ground = replace(ground, feed=feed)
-            if self.recipe.loop.steps is None and (self.recipe.loop.minutes is not None or part is not None):
-                budget_s = 60 * (self.recipe.loop.minutes or 1.0)
-                step_s = plan.measure_step(self.recipe, ground, min(plan.MEASURE_S, budget_s / 20))
+            step_s = self._measured(ground, step_s, is_known=is_known, is_cached=feed.features is not None)
             self._settle_length(ground, step_s)
         return feed
+
+    def _cached(self, feed: Feed, model: nn.Module, part: str) -> Feed:
+        """The feed with what the frozen parts give; the same for the validation table, which is judged again and again."""
+
+        def run_once(one: Feed, *, training: bool) -> Feed:
+            return cache_features(
+                one,
+                model,
+                part,
+                self.recipe,
+                device=self.device,
+                folder=self.run.path,
+                progress=self.progress,
+                training=training,
+            )
+
+        with threads(self.recipe.loop.threads):
+            model.to(self.device)
+            feed = run_once(feed, training=True)
+            if self.validation is not None and feed.features is not None and self.world.is_first:
+                items = self.task.items(self.validation, training=False)
+                judged = run_once(Feed(self.task, self.validation, items), training=False)
+                self.judged_feed = judged if judged.features is not None else None
+            model.to("cpu")
+        return feed
+
+    def _measured(self, ground: plan.Ground, rough_s: float, *, is_known: bool, is_cached: bool) -> float:
+        """Seconds of one step: measured where a time budget rests on it or cached features made steps faster."""
+        loop = self.recipe.loop
+        has_budget = loop.steps is None and loop.minutes is not None
+        if not has_budget and not is_cached:
+            return rough_s
+        budget_s = 60 * loop.minutes if has_budget and loop.minutes else 20.0
+        longest = plan.MEASURE_KNOWN_S if is_known or not has_budget else plan.MEASURE_S
+        return plan.measure_step(self.recipe, ground, min(longest, budget_s / 20))
 
     def _settle_length(self, ground: plan.Ground, step_s: float) -> None:
         resolved = plan.settle_length(
@@ -327,9 +364,11 @@ class _Job:
         from ouvroir.evaluation.metrics import applies, score
 
         assert self.validation is not None
-        answers = evaluate(
-            self.task, self.engine.judged(), self.processor, self.recipe, self.validation, device=self.device
-        )
+        model = self.engine.judged()
+        if self.judged_feed is not None:
+            answers = answer_from_features(self.judged_feed, model, self.recipe, self.processor, self.device)
+        else:
+            answers = evaluate(self.task, model, self.processor, self.recipe, self.validation, device=self.device)
         set_training(self.engine.model, self.engine.parts)
         names = [name for name in self.task.metrics_for(self.processor) if applies(name, answers)]
         values = {name: score(name, answers) for name in names}

@@ -270,7 +270,7 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         import copy
 
-        self.model = copy.deepcopy(model).requires_grad_(False)
+        self.model = copy.deepcopy(model)
         self.decay = decay
         mine, theirs = self.model.state_dict(), model.state_dict(keep_vars=True)
         fixed = {name for name, param in model.named_parameters() if not param.requires_grad}

@@ -34,6 +34,8 @@ SAVE_SHARE = 0.02
 SAVE_BYTES_PER_S = 100e6
 MEASURE_S = 2.0
 """Seconds of real steps that a time budget is turned into steps with."""
+MEASURE_KNOWN_S = 0.5
+"""The same when an earlier start has measured the rest, so that this one is quick."""
 CAUTION = 0.97
 """Share of a time budget that is planned: the rest is for starting and for a busy machine."""
 
@@ -46,7 +48,7 @@ def is_resolved(loop: Loop) -> bool:
 
 @dataclass(frozen=True)
 class Ground:
-    """What the plan is made on. `model` is on the CPU and stays as it is."""
+    """What the plan is made on. `model` is on the CPU and stays as it is; `sizes` (M,) tell which items are the largest."""
 
     run: Run
     model: nn.Module
@@ -55,22 +57,25 @@ class Ground:
     world: World
     device: str
     progress: Progress
+    sizes: np.ndarray | None = None
 
     def places(self, batch_size: int) -> np.ndarray:
         """(batch_size,) places for measurements, spread over the items."""
         return np.linspace(0, len(self.feed.items.row) - 1, batch_size).astype(np.int64)
 
 
-def settle_arithmetic(recipe: Recipe, ground: Ground) -> tuple[Recipe, float]:
-    """The recipe with precision, layout, threads and micro-batch settled, and a rough time of one step in seconds.
+def settle_arithmetic(recipe: Recipe, ground: Ground) -> tuple[Recipe, float, bool]:
+    """The recipe with precision, layout, threads and micro-batch settled.
 
+    Also a rough time of one step in seconds, and whether all this was known from an earlier start.
     Process 0 measures; all processes rehearse together, since memory may run out on any one of them.
     """
     world = ground.world
-    key = signature(ground.model, recipe, ground.feed, ground.device, world)
+    largest = 0 if ground.sizes is None else int(ground.sizes.max())
+    key = signature(ground.model, recipe, ground.feed, ground.device, world, largest=largest)
     known = world.tell(recall(key))
     if known is not None and ground.device == "cpu":
-        return known.applied(recipe), known.step_s
+        return known.applied(recipe), known.step_s, True
     make = engine_maker(ground.feed.task, ground.model, ground.feed, ground.device)
     places = ground.places(recipe.loop.batch_size)
     found = known
@@ -99,11 +104,11 @@ def settle_arithmetic(recipe: Recipe, ground: Ground) -> tuple[Recipe, float]:
     if world.is_first:
         remember(key, found)
         ground.run.write_json("probe.json", asdict(found))
-    return recipe, found.step_s
+    return recipe, found.step_s, known is not None
 
 
 def _rehearsed(recipe: Recipe, ground: Ground, make: Callable[[Recipe, World, Share], Engine]) -> tuple[Recipe, float]:
-    places = largest_places(ground.feed.items, None, recipe.loop.batch_size)
+    places = largest_places(ground.feed.items, ground.sizes, recipe.loop.batch_size)
     taken_s = [0.0]
 
     def attempt(candidate: Recipe) -> None:

@@ -77,8 +77,11 @@ def engine_maker(task: Task, model: nn.Module, feed: Feed, device: str) -> MakeE
     return make
 
 
-def signature(model: nn.Module, recipe: Recipe, feed: Feed, device: str, world: World) -> str:
-    """What a finding holds for: machine, device, processes, model, kind of batch and the settings that change a step."""
+def signature(model: nn.Module, recipe: Recipe, feed: Feed, device: str, world: World, *, largest: int = 0) -> str:
+    """What a finding holds for: machine, device, processes, model, kind of batch and the settings that change a step.
+
+    `largest`: size of the largest item, where items differ.
+    """
     batch = feed.batch(np.zeros(1, dtype=np.int64), "cpu")
     shapes = {name: [str(value.dtype), *value.shape] for name, value in batch.items() if hasattr(value, "dtype")}
     loop = asdict(recipe.loop)
@@ -94,9 +97,8 @@ def signature(model: nn.Module, recipe: Recipe, feed: Feed, device: str, world: 
         "sampling",
     ):
         loop.pop(name)
-    longest = 0 if feed.items.length is None else int(feed.items.length.max())
     learning = [[name, *param.shape, param.requires_grad] for name, param in model.named_parameters()]
-    described = [_machine(device), world.size, repr(model), learning, shapes, longest, loop, recipe.optim.name]
+    described = [_machine(device), world.size, repr(model), learning, shapes, largest, loop, recipe.optim.name]
     described += [recipe.optim.ema > 0, recipe.options]
     text = json.dumps(described, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -218,7 +220,10 @@ class _Trial:
 
 
 def time_steps(step: Callable[[int], object], seconds: float, *, device: str) -> float:
-    """Median seconds of calls of `step(number)` within about `seconds`, two calls at least."""
+    """Seconds of the fastest call of `step(number)` within about `seconds`, two calls at least.
+
+    The fastest, because whatever else the machine does can only make a call slower.
+    """
     found: list[float] = []
     start = time.perf_counter()
     number = 1
@@ -228,7 +233,7 @@ def time_steps(step: Callable[[int], object], seconds: float, *, device: str) ->
         synchronise(device)
         found.append(time.perf_counter() - before)
         number += 1
-    return float(np.median(found))
+    return min(found)
 
 
 def _say(finding: Finding, progress: Progress, device: str) -> None:

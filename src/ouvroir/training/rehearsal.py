@@ -72,7 +72,5 @@ def _words(recipe: Recipe) -> str:
 
 def largest_places(items: Items, sizes: np.ndarray | None, batch_size: int) -> np.ndarray:
     """(batch_size,) places of the largest items, repeated when there are fewer. `sizes`: (M,) or None for equal sizes."""
-    if sizes is None:
-        sizes = items.length
     order = np.arange(len(items.row)) if sizes is None else np.argsort(-sizes, kind="stable")
     return np.resize(order, batch_size).astype(np.int64)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ouvroir.data.table import Table
     from ouvroir.recipe import Recipe
     from ouvroir.task import Batch, Items, StepOutput, Task
+    from ouvroir.training.resident import ResidentTable
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Feed:
     """Where batches come from: a task's items in a table, and the cached `features` (M, ...) of its items if any."""
 
     task: Task
-    table: Table
+    table: Table | ResidentTable
     items: Items
     features: Tensor | None = None
 
