@@ -108,7 +108,8 @@ def look_at(rows: Sequence[Row]) -> Look:
     longest = np.maximum(detail["width"], detail["height"])
     is_plain = float(np.median(detail["background"])) >= 0.9
     is_grey = bool(detail["is_grey"].all())
-    is_glyph = is_plain and detail["is_grey"].mean() >= 0.95 and float(np.median(longest)) <= GLYPH_PX
+    is_small = float(np.median(longest)) <= GLYPH_PX
+    is_glyph = is_small and detail["is_grey"].mean() >= 0.95 and float(np.median(detail["two_tone"])) >= 0.6
     labels = {label for row in train for label in ([row.label] if isinstance(row.label, str) else row.label or ())}
     return Look(
         kind="glyphs" if is_glyph else "plain background" if is_plain else "photographs",
@@ -208,9 +209,10 @@ def _schedule(chosen: Recipe, look: Look, *, pretrained: bool) -> Recipe:
         return chosen.replace("optim", lr=3e-4, ema=0.99, part_decay=0.7).replace(
             "loop", batch_size=batch // 2, epochs=epochs
         )
-    steps = float(np.clip(40 * look.n_train**0.5, 500, 12_000))
+    steps = float(np.clip(20 * look.n_train**0.5, 600, 12_000))
     epochs = round(max(3.0, steps * batch / look.n_train), 1)
-    return chosen.replace("optim", lr=2e-3, weight_decay=0.05, ema=0.998, max_grad_norm=2.0).replace(
+    ema = round(min(0.999, 1 - 10 / steps), 4)  # an average over the last tenth of the steps
+    return chosen.replace("optim", lr=2e-3, weight_decay=0.05, ema=ema, max_grad_norm=2.0).replace(
         "loop", batch_size=batch, epochs=epochs
     )
 
