@@ -53,9 +53,10 @@ def one_seed(result: Result, place: Path, seed: int, *, is_quick: bool) -> None:
     from ouvroir.evaluation.compare import compare
     from ouvroir.evaluation.evaluate import load_answers
     from ouvroir.evaluation.metrics import measure as measure_answers
+    from ouvroir.training.device import threads
 
     settings = {"loop.seed": str(seed)} | ({"loop.steps": "3", "model.preset": "tiny"} if is_quick else {})
-    source = _small_copy(place) if is_quick else datasets.clothing_zip()
+    source = datasets.write_few_clothes(place / "few.zip") if is_quick else datasets.clothing_zip()
     start = time.perf_counter()
     run = api.train(source, minutes=None if is_quick else MINUTES, settings=settings, runs=place / "runs")
     total = time.perf_counter() - start
@@ -64,7 +65,8 @@ def one_seed(result: Result, place: Path, seed: int, *, is_quick: bool) -> None:
     if not seed:
         _report_baselines(result, run, tables)
     seconds = 6.0 if is_quick else 60 * MINUTES
-    theirs, steps = plain_loop(run, tables, place, seconds=seconds, seed=seed)
+    with threads(run.recipe().loop.threads):
+        theirs, steps = plain_loop(run, tables, place, seconds=seconds, seed=seed)
     names = ["accuracy", "macro_f1"]
     sides = (("Ouvroir", answers, run.recipe().loop.steps), ("the plain loop", theirs, steps))
     for who, given, n_steps in sides:
@@ -154,7 +156,6 @@ def plain_loop(run: Any, tables: Any, place: Path, *, seconds: float, seed: int)
     px = recipe.options.train_px or recipe.options.storage_px
     files = _extracted(tables, place)
     train = _pictures(files["train"], tables["train"], px, CropAndMirror(px, recipe.options.crop))
-    torch.set_num_threads(recipe.loop.threads or torch.get_num_threads())
     model: Any = task.build_model(recipe, processor)
     n_workers = max(
         (0, 2), key=lambda n: _trial(networks.Compact(model), train, recipe.loop.batch_size, n, seconds / 60)
@@ -230,20 +231,6 @@ def _answers(network: nn.Module, test: plain.PilPictures, labels: tuple[str, ...
         targets=targets.numpy(),
         labels=labels,
     )
-
-
-def _small_copy(place: Path) -> Path:
-    """A few pictures of three classes of every split, as a zip, for the smoke run."""
-    path = place / "few.zip"
-    with zipfile.ZipFile(datasets.clothing_zip()) as archive, zipfile.ZipFile(path, "w") as few:
-        taken: dict[str, int] = {}
-        for name in archive.namelist():
-            folder = name.rpartition("/")[0]
-            if folder.partition("/")[2] in ("hat", "dress", "shoes") and not name.endswith("/"):
-                taken[folder] = taken.get(folder, 0) + 1
-                if taken[folder] <= 12:
-                    few.writestr(name, archive.read(name))
-    return path
 
 
 if __name__ == "__main__":

@@ -66,6 +66,19 @@ def write_clothing(folder: Path, *, px: int, n: int, suffix: str = "png") -> Pat
     return folder
 
 
+def write_few_clothes(path: Path) -> Path:
+    """A zip of a few pictures of three classes of every split, for smoke runs."""
+    with zipfile.ZipFile(clothing_zip()) as archive, zipfile.ZipFile(path, "w") as few:
+        taken: dict[str, int] = {}
+        for name in archive.namelist():
+            folder = name.rpartition("/")[0]
+            if folder.partition("/")[2] in ("hat", "dress", "shoes") and not name.endswith("/"):
+                taken[folder] = taken.get(folder, 0) + 1
+                if taken[folder] <= 12:
+                    few.writestr(name, archive.read(name))
+    return path
+
+
 def write_smooth(folder: Path, *, n: int, px: int = 128, n_classes: int = 10, workers: int = 2) -> Path:
     """`n` distinct JPEG files of smooth random colours in `n_classes` folders, made by worker processes."""
     for label in range(n_classes):

@@ -113,7 +113,8 @@ def number(value: float | None) -> str:
     """A figure for a person: 38,412  6.14  0.0123  'not reached'."""
     if value is None:
         return "not reached"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.3g}"
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.{4 if size >= 10 else 3}g}"
 
 
 def sentence(line: Line) -> str:

@@ -101,7 +101,7 @@ def ours(folder: Path, place: Path, seed: int, minutes: float, *, is_quick: bool
     found = run.read_json("evaluation.json")["test"]["accuracy"]
     seconds = max(one.seconds for one in run.metrics())
     curve = look(run, sorted(kept.iterdir()))
-    say(f"  seed {seed}, {minutes:g} min: {found['value']:.4f} after {seconds:.0f} s of training")
+    say(f"  seed {seed}, {minutes:g} min: {found['value']:.4f} after {seconds:.0f} s of training, {len(curve)} looks")
     shutil.rmtree(runs)
     return Trained(curve, found["value"], (found["low"], found["high"]), seconds)
 
@@ -178,7 +178,6 @@ def tutorial(n_train: int, n_test: int, seed: int, *, is_quick: bool) -> Trained
     train, test = Digits(pictures[:n_train], digits[:n_train]), Digits(pictures[-n_test:], digits[-n_test:])
     asked = torch.stack([test[place][0] for place in range(n_test)])
     wanted = torch.from_numpy(test.digits)
-    torch.set_num_threads(os.cpu_count() or 1)
     n_workers = _best_workers(train, is_quick=is_quick)
     torch.manual_seed(seed)
     network = networks.TutorialCnn()

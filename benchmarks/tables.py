@@ -14,6 +14,18 @@ HEAD = """# Measurements
 Each figure below was measured by a script in `benchmarks/` that runs both sides in one process run, by turns where it
 measures speed. This page is written by `python -m benchmarks.tables` from `benchmarks/results/*.json`; nobody types a
 figure. Speeds depend on the machine, so compare within a table; `make bench` measures them on yours.
+
+| script | compares | takes |
+| --- | --- | --- |
+| `python -m benchmarks.loop` | the loop with a bare loop around the same model | minutes |
+| `python -m benchmarks.peers` | samples per second with DataLoader + PIL, Lightning and the Trainer of transformers | 20 min |
+| `python -m benchmarks.packing` | check and pack with PIL in a loop; the second start; memory at 100,000 pictures | 10 min |
+| `python -m benchmarks.mnist` | accuracy in 3 minutes, and time to 99 %, with PyTorch's MNIST example | 20 min |
+| `python -m benchmarks.clothing` | photographs in 10 minutes from nothing with a plain loop and cheap baselines | 25 min a seed |
+
+`python -m benchmarks` runs all of them, `--quick` makes a smoke run of a minute that keeps no figures, and `--seeds N`
+repeats trainings more often. They need `pip install 'ouvroir[all,bench]'` and the folder of the data sets (mnist,
+clothing10) in the environment variable OUVROIR_TEST_DATA.
 """
 
 

@@ -51,6 +51,18 @@ class Mlp(_Foreign):
         return FromPixels(mlp(len(processor.labels)))
 
 
+class WideMlp(_Foreign):
+    """The perceptron with four times the arithmetic."""
+
+    name: ClassVar[str] = "benchmarks.tasks:WideMlp"
+
+    def build_model(self, recipe: Recipe, processor: Processor) -> Any:
+        """(B, 1, 28, 28) uint8 to logits."""
+        from benchmarks.networks import FromPixels, wide_mlp
+
+        return FromPixels(wide_mlp(len(processor.labels)))
+
+
 class ResNet18(_Foreign):
     """ResNet-18 from nothing."""
 
