@@ -25,7 +25,7 @@ def split(labels, groups=None, earlier=None, contents=None, **wanted):
 
 def counts(labels, codes):
     return {
-        name: [sum(c == code and l == name for c, l in zip(codes, labels, strict=True)) for code in range(3)]
+        name: [sum(pair == (code, name) for pair in zip(codes, labels, strict=True)) for code in range(3)]
         for name in set(labels)
     }
 

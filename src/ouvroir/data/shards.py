@@ -7,7 +7,6 @@ each field of fixed shape as (n, ...); each ragged field as its values end to en
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,7 +92,7 @@ class ShardWriter:
             self._file = open(self._temporary, "w+b", buffering=0)
             self._starts, _ = place(layout_of(self._fields, self._n_rows, dict.fromkeys(self._ragged, 0)))
             for name in self._ragged:
-                self._spools[name] = tempfile.TemporaryFile(dir=self._path.parent)
+                self._spools[name] = tempfile.TemporaryFile(dir=self._path.parent, buffering=0)
         return self
 
     def add(self, key: bytes, example: Mapping[str, np.ndarray]) -> None:
@@ -106,7 +105,7 @@ class ShardWriter:
                 check_array(name, field, array)
                 data = np.ascontiguousarray(array).data
                 if field.is_ragged:
-                    self._spools[name].write(data)
+                    _write_all(self._spools[name], data)
                     self._lengths[name][row] = len(array)
                 else:
                     self._write(data, self._starts[name] + row * array.nbytes)
@@ -129,9 +128,10 @@ class ShardWriter:
             self._write(offsets.data, starts[offsets_name(name)])
             self._file.seek(self._room + starts[name])
             self._spools[name].seek(0)
-            shutil.copyfileobj(self._spools[name], self._file, 1 << 20)
+            while chunk := self._spools[name].read(1 << 20):
+                _write_all(self._file, memoryview(chunk))
         self._file.seek(0)
-        self._file.write(header_bytes(layout, room=self._room))
+        _write_all(self._file, memoryview(header_bytes(layout, room=self._room)))
         os.fsync(self._file.fileno())
 
     def __exit__(
@@ -144,10 +144,17 @@ class ShardWriter:
                     os.replace(self._temporary, self._path)
                     sync_folder(self._path.parent)
         finally:
-            self._file.close()
-            for spool in self._spools.values():
-                spool.close()
+            for file in (self._file, *self._spools.values()):
+                file.close()
             self._temporary.unlink(missing_ok=True)
+
+
+def _write_all(file: IO[bytes], data: memoryview) -> None:
+    """An unbuffered file may take less than it is given, and says so."""
+    data = data.cast("B") if data.nbytes else memoryview(b"")
+    done = 0
+    while done < len(data):
+        done += file.write(data[done:])
 
 
 def check_array(name: str, field: Field, array: np.ndarray) -> None:

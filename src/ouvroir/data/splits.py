@@ -229,7 +229,9 @@ def _hold_out_something(units: _Units, chosen: list[int], need: np.ndarray) -> N
         spare = [
             unit
             for unit, where in enumerate(chosen)
-            if where == TRAIN and all(in_train[name] > 1 for name in units.classes[unit])
+            if where == TRAIN
+            and units.fixed[unit] == UNKNOWN
+            and all(in_train[name] > 1 for name in units.classes[unit])
         ]
         if spare:
             chosen[min(spare, key=lambda unit: (len(units.rows[unit]), int(units.order[unit])))] = split
