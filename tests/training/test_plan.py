@@ -89,6 +89,54 @@ def test_an_open_recipe_is_settled_told_and_written(tmp_path, monkeypatch):
     assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(second.checkpoint("last"))
 
 
+def probed(monkeypatch, times, *, losses=None, **loop):
+    """What the probe takes when candidates took `times`, by (precision, layout, threads)."""
+    monkeypatch.setattr(probe, "has_bf16", lambda _: True)
+    monkeypatch.setattr(probe, "most_threads", lambda *_, **__: 2)
+
+    def time(self, recipe):
+        name = (recipe.loop.precision, recipe.loop.layout, recipe.loop.threads)
+        self.times_ms[str(name)] = times[name]
+        return times[name], (losses or {}).get(name, 1.0)
+
+    monkeypatch.setattr(probe._Trial, "time", time)
+    recipe = open_recipe(**loop)
+    model = toy.ToyTask().build_model(recipe, toy.prepared().processor)
+    one = share(recipe.loop, World())
+    found = probe.probe(recipe, model, None, None, share=one, device="cpu", world=World(), progress=toy.Told())
+    return found.precision, found.layout, found.threads
+
+
+def times(fp32=10.0, bf16=10.0, last=10.0, both=10.0, one=20.0):
+    found = {}
+    for threads, factor in ((2, 1.0), (1, one / 10)):
+        found |= {("fp32", "contiguous", threads): fp32 * factor, ("bf16", "contiguous", threads): bf16 * factor}
+        found |= {("fp32", "channels_last", threads): last * factor, ("bf16", "channels_last", threads): both * factor}
+    return found
+
+
+def test_the_fastest_candidate_is_taken_when_it_is_clearly_faster(monkeypatch):
+    plain = ("fp32", "contiguous", 2)
+    assert probed(monkeypatch, times()) == plain
+    assert probed(monkeypatch, times(bf16=9.5, last=9.8)) == plain
+    assert probed(monkeypatch, times(one=6.0)) == ("fp32", "contiguous", 1)
+    assert probed(monkeypatch, times(bf16=5.0)) == ("bf16", "contiguous", 2)
+    assert probed(monkeypatch, times(bf16=12.0, last=11.0, both=4.0)) == ("bf16", "channels_last", 2)
+    wrong = {("bf16", "channels_last", 2): 1.2}
+    assert probed(monkeypatch, times(both=4.0, last=7.0), losses=wrong) == ("fp32", "channels_last", 2)
+    assert probed(monkeypatch, times(both=4.0), precision="fp32") == plain
+    assert probed(monkeypatch, times(both=4.0, one=1.0), threads=2) == ("bf16", "channels_last", 2)
+
+
+def test_exact_runs_measure_nothing(monkeypatch):
+    monkeypatch.setattr(probe, "_Trial", None)
+    recipe = open_recipe(exact=True)
+    model = toy.ToyTask().build_model(recipe, toy.prepared().processor)
+    one = share(recipe.loop, World())
+    found = probe.probe(recipe, model, None, None, share=one, device="cpu", world=World(), progress=toy.Told())
+    assert (found.precision, found.layout, found.threads) == ("fp32", "contiguous", 1)
+
+
 def test_a_resumed_run_never_measures(tmp_path, monkeypatch):
     import signal
 
