@@ -304,7 +304,8 @@ def evaluate(
 
     chosen = resolve_device(device)
     predictor = load_predictor(model, device=chosen, runs=runs)
-    manifest = check(source, task=predictor.recipe.task, settings=settings, workers=workers, progress=progress)
+    as_given = {"data.validation": "0", "data.test": "0", **(settings or {})}  # only splits that the data bring
+    manifest = check(source, task=predictor.recipe.task, settings=as_given, workers=workers, progress=progress)
     manifest, left_out = _judgeable(manifest, predictor, split)
     tables = workflow.prepare(
         predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
@@ -342,7 +343,7 @@ def _judgeable(
     except ManifestError:
         pass
     if split is None:
-        split = "test" if same_source or manifest.has_own_test else "all"
+        split = "test" if any(row.split == "test" for row in rows) else "all"
     wanted = [row for row in rows if split in ("all", row.split)]
     known = set(predictor.processor.labels)
     left_out = {"another split": len(rows) - len(wanted), "learned from": 0, "unknown label": 0, "no label": 0}

@@ -93,7 +93,7 @@ class Run:
     @classmethod
     def all(cls, root: Path = DEFAULT_ROOT) -> list[Run]:
         """All runs in `root`, oldest first."""
-        found = [path.parent for path in Path(root).glob("*/recipe.json")] if Path(root).is_dir() else []
+        found = [path.parent for path in Path(root).glob("[!.]*/recipe.json")] if Path(root).is_dir() else []
         return [cls(path.absolute()) for path in sorted(found, key=lambda path: (path.stat().st_ctime_ns, path.name))]
 
     @property

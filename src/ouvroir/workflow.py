@@ -163,9 +163,14 @@ def _duration(seconds: float) -> str:
 
 def train_run(run: Run, *, device: str, workers: int | None, progress: Progress, resume: bool = False) -> Fitted:
     """Everything between a recipe and weights: prepare, then fit. The run's recipe is resolved on return."""
+    from ouvroir.training.distributed import is_main_process, resolve_device
     from ouvroir.training.loop import fit
 
     recipe = run.recipe()
+    if is_main_process():
+        run.write_json(
+            "environment.json", {**(run.read_json("environment.json") or {}), "device": resolve_device(device)}
+        )
     task = find_task(recipe.task)
     manifest = manifest_of(run, progress=progress)
     with timed(run, "pack_s"):
