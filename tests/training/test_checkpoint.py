@@ -135,6 +135,19 @@ def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, monkeypatch):
     assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(whole.checkpoint("last"))
 
 
+def test_the_words_of_the_system_come_through(tmp_path, monkeypatch):
+    import safetensors
+    import safetensors.torch
+
+    def full(*args, **kwargs):
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(DiskFull):
+        save(tmp_path, 1)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 def test_tied_and_strided_tensors_survive(tmp_path):
     weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
     whole = torch.randn(10)

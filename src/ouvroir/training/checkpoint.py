@@ -13,6 +13,7 @@ and the branch. No file is a pickle.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shutil
@@ -204,7 +205,11 @@ def check_hashes(folder: Path) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors. Of names that share one tensor (tied weights) the first is written; the ties are noted."""
+    """Write tensors as safetensors. Of names that share one tensor (tied weights) the first is written; the ties are noted.
+
+    Raises OSError, as any writing does: the library's own error hides what the system said.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     first: dict[tuple[Any, ...], str] = {}
@@ -217,7 +222,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             continue
         first[identity] = name
         kept[name] = tensor.detach().cpu().contiguous()
-    save_file(_unshared(kept), path, metadata={"ties": json.dumps(ties)})
+    try:
+        save_file(_unshared(kept), path, metadata={"ties": json.dumps(ties)})
+    except SafetensorError as error:
+        is_full = "No space left" in str(error) or f"os error {errno.ENOSPC}" in str(error)
+        raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
 
 
 def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

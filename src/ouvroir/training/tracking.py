@@ -61,7 +61,8 @@ class Tracker:
         self._flushed_at = time.monotonic()
         if waiting:
             self.run.append_metrics(waiting)
-            self._draw(waiting)
+            with disk_errors(self.run.path):
+                self._draw(waiting)
         if sync and self.is_writer:
             self._sync()
 
