@@ -109,20 +109,25 @@ def train(
 
     `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting.
     """
-    settings = _with_minutes(settings, minutes)
-    made, manifest = plan(
-        source,
-        task=task,
-        preset=preset,
-        init_from=place_of(init_from, runs),
-        recipe=recipe,
-        settings=settings,
-        workers=workers,
-        progress=progress,
-    )
-    run = Run.create(made, Path(runs), name=Path(manifest.source).stem)
-    progress.say(f"The run is {run.path}.")
-    return _to_the_end(run, device=device, workers=workers, language=language, progress=progress, resume=False)
+    from ouvroir.training.distributed import join, resolve_device
+
+    def begin() -> Run:
+        made, manifest = plan(
+            source,
+            task=task,
+            preset=preset,
+            init_from=place_of(init_from, runs),
+            recipe=recipe,
+            settings=_with_minutes(settings, minutes),
+            workers=workers,
+            progress=progress,
+        )
+        return Run.create(made, Path(runs), name=Path(manifest.source).stem)
+
+    with join(resolve_device(device)) as world:
+        run = workflow.once(world, begin)
+        progress.say(f"The run is {run.path}.")
+        return _to_the_end(run, device=device, workers=workers, language=language, progress=progress, resume=False)
 
 
 def _with_minutes(settings: Mapping[str, str] | None, minutes: float | None) -> dict[str, str]:
@@ -225,19 +230,24 @@ def refine(
 ) -> Run:
     """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`."""
     from ouvroir.main_job import begin_refine, refine_run
+    from ouvroir.training.distributed import join, resolve_device
 
-    run = begin_refine(
-        source,
-        task=task,
-        preset=preset,
-        init_from=place_of(init_from, runs),
-        minutes=minutes,
-        settings=settings,
-        runs=Path(runs),
-        workers=workers,
-        progress=progress,
-    )
-    return refine_run(run, device=device, workers=workers, language=language, progress=progress)
+    def begin() -> Run:
+        return begin_refine(
+            source,
+            task=task,
+            preset=preset,
+            init_from=place_of(init_from, runs),
+            minutes=minutes,
+            settings=settings,
+            runs=Path(runs),
+            workers=workers,
+            progress=progress,
+        )
+
+    with join(resolve_device(device)) as world:
+        run = workflow.once(world, begin)
+        return refine_run(run, device=device, workers=workers, language=language, progress=progress)
 
 
 def refit(

@@ -235,6 +235,8 @@ def _show_plan(found: dict[str, Any], *, as_json: bool) -> int:
 
 def _show_run(run: Run, *, as_json: bool) -> int:
     summary = summaries.run_summary(run)
+    if not terminal.is_first_process():
+        return 0
     if as_json:
         _print_json(summary)
     else:

@@ -8,7 +8,8 @@ the weights, and minutes are shared equally.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ from ouvroir.run import Run
 
 if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
+    from ouvroir.training.distributed import World
 
 TRUNK = 0.7  # share of the steps before the tuned model leaves the base
 TRUNK_COST = 2 - TRUNK  # steps of the whole job over steps of the base
@@ -44,7 +46,8 @@ def begin_refine(
     if minutes is not None:
         settings["loop.minutes"] = str(minutes / (2 if pretrained else TRUNK_COST))
     if not pretrained:
-        settings["loop.branch_at"] = str(TRUNK)
+        # early stopping would give the two models different numbers of steps
+        settings |= {"loop.branch_at": str(TRUNK), "loop.patience": "0"}
     recipe, manifest = api.plan(source, task=task, preset=preset, settings=settings, workers=workers, progress=progress)
     run = Run.create(recipe, runs, name=Path(manifest.source).stem)
     run.write_json("refine.json", {"init_from": init_from, "preset": preset, "settings": settings})
@@ -53,41 +56,68 @@ def begin_refine(
 
 
 def refine_run(run: Run, *, device: str, workers: int | None, language: Literal["en", "fr"], progress: Progress) -> Run:
-    """Do what is left of the job in `run`."""
-    from ouvroir.reporting import write_report
+    """Do what is left of the job in `run`. Under torchrun every process calls this, and the first one writes."""
+    from ouvroir.training.distributed import join, resolve_device
 
-    with workflow.failures_noted(run), run.hold():
-        run.set_status("running", "Training the base model.")
-        base = run.child("base", run.recipe())
-        if not _stage(base, device=device, workers=workers, progress=progress):
-            return _stopped(run)
-        run.set_status("running", "Fine-tuning.")
-        tuned = run.child("tuned", _tuned_recipe(run, base, progress=progress))
-        if not _stage(tuned, device=device, workers=workers, progress=progress):
-            return _stopped(run)
-        run.set_status("running", "Comparing and writing the report.")
-        chosen = better_on_validation(base, tuned)
-        progress.say(f"The {chosen.name} model is the better one on validation data; it becomes final_model/.")
-        run.write_recipe(chosen.recipe())
-        run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
-        workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
-        write_report(run, language=language, progress=progress)
-        run.set_status("finished", f"Done; the {chosen.name} model was kept.")
+    with join(resolve_device(device)) as world, workflow.failures_noted(run), _held(run, world):
+        for name in ("base", "tuned"):
+            child = workflow.once(world, lambda name=name: _child(run, name, progress))  # type: ignore[misc]
+            if not _stage(child, world, device=device, workers=workers, progress=progress):
+                workflow.once(world, lambda: _stopped(run))
+                return run
+        workflow.once(world, lambda: _conclude(run, language, progress))
     return run
 
 
-def _stage(child: Run, *, device: str, workers: int | None, progress: Progress) -> bool:
+@contextmanager
+def _held(run: Run, world: World) -> Iterator[None]:
+    with run.hold() if world.is_first else nullcontext():
+        yield
+
+
+def _child(run: Run, name: str, progress: Progress) -> Run:
+    """The run of one of the two models, made when its turn comes."""
+    path = run.path / name
+    run.set_status("running", f"Training the {name} model.")
+    if (path / "recipe.json").is_file():
+        return Run(path)
+    return run.child(name, run.recipe() if name == "base" else _tuned_recipe(run, progress=progress))
+
+
+def _stage(child: Run, world: World, *, device: str, workers: int | None, progress: Progress) -> bool:
     """Train and judge one model of the job unless that is done. False when it was interrupted."""
-    if child.status()["state"] == "finished" and child.read_json("evaluation.json") is not None:
+    if workflow.once(world, lambda: _is_done(child)):
         progress.say(f"The {child.name} model is trained already.")
         return True
     progress.say(f"Training the {child.name} model.")
     fitted = workflow.train_run(child, device=device, workers=workers, progress=progress, resume=True)
     if fitted.stopped == "interrupted":
         return False
-    workflow.judge_run(child, device=device, workers=workers, progress=progress)
-    child.set_status("finished", f"Finished after {fitted.steps} steps.")
+
+    def judge() -> None:
+        workflow.judge_run(child, device=device, workers=workers, progress=progress)
+        child.set_status("finished", f"Finished after {fitted.steps} steps.")
+
+    workflow.once(world, judge)
     return True
+
+
+def _is_done(child: Run) -> bool:
+    return child.status()["state"] == "finished" and child.read_json("evaluation.json") is not None
+
+
+def _conclude(run: Run, language: Literal["en", "fr"], progress: Progress) -> None:
+    """Choose the model to keep on validation data, write its bundle and the report."""
+    from ouvroir.reporting import write_report
+
+    run.set_status("running", "Comparing and writing the report.")
+    chosen = better_on_validation(Run(run.path / "base"), Run(run.path / "tuned"))
+    progress.say(f"The {chosen.name} model is the better one on validation data; it becomes final_model/.")
+    run.write_recipe(chosen.recipe())
+    run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
+    workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
+    write_report(run, language=language, progress=progress)
+    run.set_status("finished", f"Done; the {chosen.name} model was kept.")
 
 
 def better_on_validation(base: Run, tuned: Run) -> Run:
@@ -107,9 +137,9 @@ def _stopped(run: Run) -> Run:
     return run
 
 
-def _tuned_recipe(run: Run, base: Run, *, progress: Progress) -> Recipe:
+def _tuned_recipe(run: Run, *, progress: Progress) -> Recipe:
     """The recipe of the tuned model, as the module says."""
-    plan = run.read_json("refine.json")
+    plan, base = run.read_json("refine.json"), Run(run.path / "base")
     recipe = base.recipe()
     task = find_task(recipe.task)
     if plan["init_from"] == "scratch":

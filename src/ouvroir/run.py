@@ -175,7 +175,7 @@ class Run:
         with disk_errors(self.path), open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(text)
 
-    def checkpoint(self, which: Literal["best", "last"] | int = "best") -> Path:
+    def checkpoint(self, which: Literal["best", "last", "branch"] | int = "best") -> Path:
         """The folder of a checkpoint. Raises CheckpointError when there is none."""
         folder = self.path / "checkpoints"
         if isinstance(which, int):

@@ -5,6 +5,7 @@ Only `cli.py` uses this. Rich draws; on a pipe there are plain lines and no movi
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from ouvroir.cache import CacheEntry, RunEntry
     from ouvroir.data.manifest import Manifest
     from ouvroir.doctor import Finding
-    from ouvroir.export import ExportResult
+    from ouvroir.exporting import ExportResult
 
 N_REFUSALS_SHOWN = 20
 SECONDS_BETWEEN_LINES = 10.0
@@ -103,10 +104,15 @@ class TerminalProgress:
             yield _RichBar(progress, progress.add_task(title, total=total, completed=start, detail=""))
 
 
+def is_first_process() -> bool:
+    """Whether this process speaks: the only one, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[ProgressProtocol]:
     """Where a command tells of itself."""
-    yield QUIET if quiet else TerminalProgress()
+    yield QUIET if quiet or not is_first_process() else TerminalProgress()
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:

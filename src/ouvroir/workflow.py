@@ -6,11 +6,11 @@ Written once for every task. `api.py` holds the verbs, `main_job.py` the main jo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ouvroir.errors import DataError, ManifestError, OuvroirError, UsageError
 from ouvroir.files import readable_size
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from ouvroir.data.table import Table
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.task import Answers, Processor
+    from ouvroir.training.distributed import World
     from ouvroir.training.loop import Fitted, Prepared
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,23 @@ def timed(run: Run, name: str) -> Iterator[None]:
     timings = run.read_json("timings.json") or {}
     timings[name] = round(timings.get(name, 0.0) + time.perf_counter() - start, 3)
     run.write_json("timings.json", timings)
+
+
+def once(world: World, work: Callable[[], T]) -> T:
+    """Do `work` in the first process, and give what came out to all of them; an error reaches them all too."""
+    found: T | None = None
+    error: OuvroirError | None = None
+    if world.is_first:
+        try:
+            found = work()
+        except OuvroirError as problem:
+            if world.size == 1:
+                raise
+            error = problem
+    sentence = world.tell(None if error is None else str(error))
+    if sentence is not None:
+        raise error or OuvroirError(sentence)
+    return world.tell(found)  # type: ignore[return-value]
 
 
 def admit(source: str | Path, task: str | None, data: Data, *, workers: int | None, progress: Progress) -> Manifest:
@@ -162,28 +182,32 @@ def _duration(seconds: float) -> str:
 
 
 def train_run(run: Run, *, device: str, workers: int | None, progress: Progress, resume: bool = False) -> Fitted:
-    """Everything between a recipe and weights: prepare, then fit. The run's recipe is resolved on return."""
-    from ouvroir.training.distributed import is_main_process, resolve_device
+    """Everything between a recipe and weights: prepare, then fit. The run's recipe is resolved on return.
+
+    Under torchrun every process calls this; the first one packs, then all open the same pack.
+    """
+    from ouvroir.training.distributed import join, resolve_device
     from ouvroir.training.loop import fit
 
-    recipe = run.recipe()
-    if is_main_process():
-        run.write_json(
-            "environment.json", {**(run.read_json("environment.json") or {}), "device": resolve_device(device)}
-        )
-    task = find_task(recipe.task)
-    manifest = manifest_of(run, progress=progress)
-    with timed(run, "pack_s"):
-        prepared = prepare(task, manifest, recipe, workers=workers, progress=progress)
-    run.write_json(
-        "data.json",
-        {
-            "fingerprint": manifest.fingerprint,
-            "rows": {split: len(table) for split, table in prepared.tables.items()},
-            "synthetic_share": synthetic_share(manifest.rows),
-        },
-    )
-    return fit(task, run, prepared, device=device, progress=progress, resume=resume)
+    chosen = resolve_device(device)
+    with join(chosen) as world:
+        recipe = run.recipe()
+        task = find_task(recipe.task)
+        manifest = manifest_of(run, progress=progress)
+
+        def ready() -> Prepared:
+            return prepare(task, manifest, recipe, workers=workers, progress=progress)
+
+        def note() -> None:
+            with timed(run, "pack_s"):
+                tables = ready().tables
+            rows = {split: len(table) for split, table in tables.items()}
+            share = synthetic_share(manifest.rows)
+            run.write_json("data.json", {"fingerprint": manifest.fingerprint, "rows": rows, "synthetic_share": share})
+            run.write_json("environment.json", {**(run.read_json("environment.json") or {}), "device": chosen})
+
+        once(world, note)
+        return fit(task, run, ready(), device=device, progress=progress, resume=resume)
 
 
 def synthetic_share(rows: tuple[Row, ...]) -> float:
@@ -245,6 +269,19 @@ def require_tables(tables: Mapping[Split, Table], split: Split, what: str) -> Ta
 @contextmanager
 def failures_noted(run: Run) -> Iterator[None]:
     """Leave a true status behind when a run fails or is stopped by a signal."""
+    from ouvroir.training.distributed import is_main_process
+
+    try:
+        yield
+    except BaseException:
+        if not is_main_process():
+            raise
+        with _noted(run):
+            raise
+
+
+@contextmanager
+def _noted(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
