@@ -215,7 +215,7 @@ def train(
             if dry_run:
                 return _show_plan(api.dry_run(data, device=device, workers=workers, **common), as_json=as_json)
             run = api.train(data, **common, **shared)
-    return _show_run(run, as_json=as_json)
+    return _show_run(run, as_json=as_json, language=language)
 
 
 def _read(path: Path) -> str:
@@ -233,14 +233,14 @@ def _show_plan(found: dict[str, Any], *, as_json: bool) -> int:
     return 0
 
 
-def _show_run(run: Run, *, as_json: bool) -> int:
+def _show_run(run: Run, *, as_json: bool, language: str = "en") -> int:
     summary = summaries.run_summary(run)
     if not terminal.is_first_process():
         return 0
     if as_json:
         _print_json(summary)
     else:
-        terminal.show_run(summary)
+        terminal.show_run(summary, language=language)
     return 0 if summary["state"] == "finished" else 1
 
 
@@ -277,7 +277,7 @@ def finetune(
             language=language,
             progress=progress,
         )
-    return _show_run(run, as_json=as_json)
+    return _show_run(run, as_json=as_json, language=language)
 
 
 @app.command()
@@ -322,7 +322,7 @@ def refine(
             if dry_run:
                 return _show_plan(api.dry_run(data, device=device, workers=workers, **common), as_json=as_json)
             run = api.refine(data, **common, **shared)
-    return _show_run(run, as_json=as_json)
+    return _show_run(run, as_json=as_json, language=language)
 
 
 @app.command()

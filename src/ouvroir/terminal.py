@@ -160,11 +160,11 @@ def _interval(metric: Mapping[str, float | None]) -> str:
     return value if metric.get("low") is None else f"{value} [{metric['low']:.4f}, {metric['high']:.4f}]"
 
 
-def show_run(summary: Mapping[str, Any]) -> None:
+def show_run(summary: Mapping[str, Any], *, language: str) -> None:
     """Outcome of a training: figures, where things are, what to do next."""
     out = _out()
     if summary["verdict"]:
-        out.print(Text(f"\n{summary['verdict']}"))
+        out.print(Text("\n" + "\n".join(summary["verdict"]["lines"][language])))
     elif summary["metrics"]:
         out.print(
             _table(
