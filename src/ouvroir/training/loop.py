@@ -25,8 +25,9 @@ from ouvroir.training.adapters import adopt_weights, freeze, own_weights, set_tr
 from ouvroir.training.checkpoint import Checkpoints, Place, Saved, copy_state, empty_model, load_weights
 from ouvroir.training.device import require_precision, threads
 from ouvroir.training.distributed import Share, World, join, resolve_device, share
-from ouvroir.training.features import answer_from_features, cache_features, can_cache
+from ouvroir.training.features import cache_features, can_cache
 from ouvroir.training.interrupt import Interrupt
+from ouvroir.training.judging import Judge, take_if_better
 from ouvroir.training.optim import rate
 from ouvroir.training.resident import item_sizes, make_resident
 from ouvroir.training.step import Engine, Feed, Taken
@@ -124,13 +125,13 @@ class _Job:
         if "train" not in data.tables:
             raise DataError("There are no train rows, so nothing can be learned. Look at the splits of the data.")
         self.table = data.tables["train"]
-        self.validation = data.tables.get("validation")
+        table = data.tables.get("validation")
+        self.judge = None if table is None else Judge(task, data.processor, table, device)
         self.processor = data.processor
         self.checkpoints = Checkpoints(run.path)
         self.tracker = Tracker(run, is_writer=world.is_first)
         self.place = Place()
         self.last_saved = 0
-        self.judged_feed: Feed | None = None
 
     def train(self, *, resume: bool) -> Fitted:
         saved = self.world.tell(self.checkpoints.newest(self.progress) if resume and self.world.is_first else None)
@@ -223,10 +224,10 @@ class _Job:
         with threads(self.recipe.loop.threads):
             model.to(self.device)
             feed = run_once(feed, training=True)
-            if self.validation is not None and feed.features is not None and self.world.is_first:
-                items = self.task.items(self.validation, training=False)
-                judged = run_once(Feed(self.task, self.validation, items), training=False)
-                self.judged_feed = judged if judged.features is not None else None
+            if self.judge is not None and feed.features is not None and self.world.is_first:
+                table = self.judge.table
+                judged = run_once(Feed(self.task, table, self.task.items(table, training=False)), training=False)
+                self.judge = replace(self.judge, feed=judged if judged.features is not None else None)
             model.to("cpu")
         return feed
 
@@ -244,7 +245,7 @@ class _Job:
         resolved = plan.settle_length(
             self.recipe,
             n_items=len(ground.feed.items.row),
-            n_validation=0 if self.validation is None else len(self.validation),
+            n_validation=0 if self.judge is None else len(self.judge.table),
             step_s=step_s,
             spent_s=time.monotonic() - self.began,
             n_bytes=plan.checkpoint_bytes(ground.model, self.recipe),
@@ -300,7 +301,7 @@ class _Job:
                 is_asked = self._is_asked(interrupt, done)
                 if is_better or is_last or is_early or is_asked or done == branch or done % save_every == 0:
                     self.place.is_complete = is_last or is_early
-                    self._save(is_best=is_better or self.validation is None, is_branch=done == branch)
+                    self._save(is_best=is_better or self.judge is None, is_branch=done == branch)
                 if is_last or is_early or is_asked:
                     return self._end(is_last=is_last, is_early=is_early)
         raise AssertionError("the last step returns")
@@ -341,38 +342,18 @@ class _Job:
 
     def _validate(self) -> bool:
         """Judge the model on the validation table. Returns whether it is the best so far; processes agree."""
-        if self.validation is None:
+        if self.judge is None:
             return False
         values = self.world.tell(self._judged() if self.world.is_first else None)
         assert values is not None
-        name, value = next(iter(values.items()))
-        from ouvroir.evaluation.metrics import is_higher_better
-
         self.tracker.add(self.place.step, "validation", values, self._seconds())
-        sign = 1 if is_higher_better(name) else -1
-        place = self.place
-        before = None if place.best_value is None else (sign * place.best_value, -(place.best_loss or 0.0))
-        if before is not None and (sign * value, -values["loss"]) <= before:
-            place.stale += 1
-            return False
-        place.best_step, place.best_value, place.best_loss, place.stale = place.step, value, values["loss"], 0
-        return True
+        return take_if_better(self.place, values)
 
     def _judged(self) -> dict[str, float]:
-        """Metrics on the validation table, the deciding one first; loss per item among them."""
-        from ouvroir.evaluation.evaluate import evaluate
-        from ouvroir.evaluation.metrics import applies, score
-
-        assert self.validation is not None
-        model = self.engine.judged()
-        if self.judged_feed is not None:
-            answers = answer_from_features(self.judged_feed, model, self.recipe, self.processor, self.device)
-        else:
-            answers = evaluate(self.task, model, self.processor, self.recipe, self.validation, device=self.device)
+        assert self.judge is not None
+        values = self.judge.measure(self.engine.judged(), self.recipe)
         set_training(self.engine.model, self.engine.parts)
-        names = [name for name in self.task.metrics_for(self.processor) if applies(name, answers)]
-        values = {name: score(name, answers) for name in names}
-        return {**values, "loss": float(answers.loss.sum() / max(1, answers.n_items.sum()))}
+        return values
 
     # --- saving and ending --------------------------------------------------------------------------------------------
 
@@ -383,7 +364,7 @@ class _Job:
         """Write a checkpoint, the measurements so far before it: what is resumed is never ahead of what is told."""
         self.watch.require_finite([param.detach() for param in self.engine.params], last_saved=self.last_saved)
         self.place.seconds = self._seconds()
-        if self.validation is None:
+        if self.judge is None:
             self.place.best_step = self.place.step
         self.last_saved = self.place.step
         if not self.world.is_first:
