@@ -148,6 +148,19 @@ def test_the_table_itself_may_be_given_and_then_other_files_are_no_concern(write
     assert not manifest.refused
 
 
+def test_a_table_whose_paths_can_be_followed_needs_no_walk_through_its_folder(write, check, monkeypatch):
+    from ouvroir.data import sources
+
+    monkeypatch.setattr(sources, "list_folder", None)
+    folder = write(
+        {"f/1.bin": "a", "g/2.bin": "b", "c/t.csv": "file,label\n../f/1.bin,cat\n../g/2.bin,dog\n../f/9.bin,dog\n"}
+    )
+    manifest = check(folder / "c" / "t.csv")
+    assert set(labels(manifest).values()) == {"cat", "dog"}
+    assert codes(manifest) == {"t.csv#4": "missing"}
+    assert [row.source(manifest.root).read(9) for row in manifest.rows] == [b"a", b"b"]
+
+
 def test_paths_from_elsewhere_names_only_and_names_without_suffix(write, check, folder):
     write({"deep/down/1.bin": "a", "deep/down/2.bin": "b", "deep/3.bin": "c"})
     absolute = folder / "deep" / "3.bin"

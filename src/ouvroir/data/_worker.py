@@ -148,8 +148,13 @@ def _read_frame(file: BinaryIO) -> bytes:
     return file.read(FRAME.unpack(head)[0]) if len(head) == FRAME.size else b""
 
 
+def _plain(value: Any) -> Any:
+    """Numbers of numpy as Python's own."""
+    return value.item() if hasattr(value, "item") else str(value)
+
+
 def _write_frame(file: BinaryIO, header: dict[str, Any], payload: list[bytes]) -> None:
-    text = json.dumps(header).encode()
+    text = json.dumps(header, default=_plain).encode()
     buffer = io.BytesIO()
     buffer.write(FRAME.pack(len(text), sum(map(len, payload))))
     buffer.write(text)

@@ -110,7 +110,7 @@ def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
     names = [row.locator.rsplit("/", 1)[-1] for row in rows if row.locator]
     labels = [row.label if isinstance(row.label, str) else "" for row in rows if row.locator]
     for pattern in (*_token_patterns(names), r"^(.+?)[_\-. ]?\(?\d+\)?\.[^.]+$"):
-        found = [re.search(pattern, name) for name in names]
+        found = list(map(re.compile(pattern).search, names))
         groups = [match.group(1) if match else "" for match in found]
         if _is_telling(groups, labels):
             sizes = Counter(filter(None, groups))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,12 +34,15 @@ from ouvroir.media import find_task, suffixes_of
 from ouvroir.recipe import Data
 from ouvroir.task import ZIP_SEPARATOR, Note, Source, Split
 
+_SAMPLE = 200  # rows looked at to tell where the files are
+
 
 class FileFinder:
     """Which listed file a table cell names."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, *, looks_outside: bool = False) -> None:
         self._root = listing.root
+        self._looks_outside = looks_outside
         self._by_path = {file.path: file for file in listing.files}
         self._by_name: dict[str, list[File]] = {}
         for file in listing.files:
@@ -54,6 +59,8 @@ class FileFinder:
         for path in (folder + value, value):
             if path in self._by_path:
                 return [self._by_path[path]]
+        if self._looks_outside and (found := self._find_outside(value, folder)):
+            return found
         if value.startswith("/") or ".." in value.split("/"):
             return [] if ZIP_SEPARATOR in table.locator else self._find_outside(value, folder)
         named = [file for file in self._by_name.get(value.rsplit("/", 1)[-1], []) if _ends_like(file.path, value)]
@@ -62,7 +69,7 @@ class FileFinder:
         return named
 
     def _find_outside(self, value: str, folder: str) -> list[File]:
-        """A path that starts at the top of the disk or climbs: the user's own table may name files anywhere."""
+        """A path that is not in the listing: the user's own table may name files anywhere on the disk."""
         absolute = os.path.normpath(Path(self._root) / folder / value)
         inside = os.path.relpath(absolute, self._root)
         if inside in self._by_path:
@@ -71,7 +78,10 @@ class FileFinder:
             status = Path(absolute).stat()
         except (OSError, ValueError):
             return []
-        return [File(absolute, absolute, status.st_size, status.st_mtime_ns)] if Path(absolute).is_file() else []
+        if not stat.S_ISREG(status.st_mode) or ZIP_SEPARATOR in absolute:
+            return []
+        locator = absolute if inside.startswith("..") else inside
+        return [File(locator, locator, status.st_size, status.st_mtime_ns)]
 
 
 def _ends_like(path: str, value: str) -> bool:
@@ -99,7 +109,7 @@ def read_labelled_tables(
     """
     if not tables:
         return False
-    finder = FileFinder(listing)
+    finder = FileFinder(listing, looks_outside=is_only_source)
     opened: list[_Used] = []
     for file in tables:
         try:
@@ -129,13 +139,31 @@ def _names_a_column(data: Data) -> bool:
     return any((data.path_column, data.label_column, data.group_column))
 
 
-def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
+def suffixes_of_named_files(root: str, table: File) -> Counter[str]:
+    """How many files of each suffix the first rows of a table name by paths from its own place; empty when few do."""
+    raw = _read(root, table)
+    finder = FileFinder(Listing(root), looks_outside=True)
+    sample = raw.values[:: max(1, len(raw.values) // _SAMPLE)][:_SAMPLE]
+    found = [
+        [file.suffix for cell in row if isinstance(cell, str) and suffix_of(cell) for file in finder.find(cell, table)]
+        for row in sample
+    ]
+    if sum(map(bool, found)) * 2 < len(sample):
+        return Counter()
+    return Counter(suffix for suffixes in found for suffix in suffixes)
+
+
+def _read(root: str, table: File) -> RawTable:
     try:
-        content = Source(listing.root, file.locator).read(MAX_TABLE_BYTES)
+        content = Source(root, table.locator).read(MAX_TABLE_BYTES)
     except Refused as error:
         limit = f" Tables may have up to {readable_size(MAX_TABLE_BYTES)}." if error.code == "too_large" else ""
         raise DataError(f"{error.reason}{limit}") from error
-    raw = read_table(file.path.rsplit("/", 1)[-1], content)
+    return read_table(table.path.rsplit("/", 1)[-1], content)
+
+
+def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
+    raw = _read(listing.root, file)
     readable = suffixes_of(task)
 
     def names_file(cell: str) -> bool:

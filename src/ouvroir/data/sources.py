@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import read_folders
-from ouvroir.data.labels import read_labelled_tables
+from ouvroir.data.labels import read_labelled_tables, suffixes_of_named_files
 from ouvroir.data.listing import File, Listing, list_archive, list_folder, suffix_of
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
@@ -27,8 +27,8 @@ _DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say bu
 def read_source(source: str | Path, data: Data, *, task: str | None) -> Collection:
     """List what the user pointed at. `task` is told from the suffixes of the files when absent. Raises DataError."""
     path = existing_path(source)
-    listing, tables = _list(path, task)
-    chosen = task or _detect(path, listing)
+    listing, tables, suffixes = _list(path, task)
+    chosen = task or detect_task(suffixes) or _raise_nothing_readable(path, listing, "any task", _readable_by_any(None))
     readable = suffixes_of(chosen)
     collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
     is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
@@ -52,8 +52,11 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
 def existing_path(source: str | Path) -> Path:
     """The absolute path of what the user named. Raises DataError with names that are close."""
     path = Path(source).expanduser().absolute()
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:
+        raise DataError(f"{path} could not be looked at: {error.strerror}. Change the permissions above it.") from error
     above = path.parent
     while not above.exists():
         above = above.parent
@@ -66,25 +69,35 @@ def existing_path(source: str | Path) -> Path:
     raise DataError(f"There is nothing at {path}. {hint}")
 
 
-def _list(path: Path, task: str | None) -> tuple[Listing, list[File]]:
-    """The files, and those of them that may be tables of labels."""
+def _list(path: Path, task: str | None) -> tuple[Listing, list[File], Counter[str]]:
+    """The files, those of them that may be tables of labels, and how many there are of each suffix."""
     suffix = path.suffix.lower()
     if path.is_dir():
         listing = list_folder(path)
         _open_archives(listing, task)
-        return listing, _tables_of(listing)
+        return listing, _tables_of(listing), _count_suffixes(listing)
     if suffix == ".zip":
         listing = list_archive(path.parent, path.name)
-        return listing, _tables_of(listing)
+        return listing, _tables_of(listing), _count_suffixes(listing)
     if suffix in TABLE_SUFFIXES:
+        status = path.stat()
+        table = File(path.name, path.name, status.st_size, status.st_mtime_ns)
+        suffixes = suffixes_of_named_files(str(path.parent), table)
+        if suffixes:  # its paths can be followed, so what else lies in its folder is no concern
+            return Listing(str(path.parent), [table]), [table], suffixes
         listing = list_folder(path.parent)
         _open_archives(listing, task)
-        table = [file for file in listing.files if file.locator == path.name]
-        return listing, table
+        return listing, [table], _count_suffixes(listing)
     raise DataError(
         f"{path} is one file. Give a folder with a folder per class, a zip of it, "
         f"or a table ({', '.join(sorted(TABLE_SUFFIXES))}) with a column of paths and one of labels."
     )
+
+
+def _count_suffixes(listing: Listing) -> Counter[str]:
+    counts = Counter(file.suffix for file in listing.files)
+    counts.update(suffix_of(refusal.id) for refusal in listing.refused)
+    return counts
 
 
 def _readable_by_any(task: str | None) -> frozenset[str]:
@@ -119,15 +132,6 @@ def _tables_of(listing: Listing) -> list[File]:
     tables = [file for file in listing.files if file.suffix in TABLE_SUFFIXES]
     depth = min((file.path.count("/") for file in tables), default=0)
     return [file for file in tables if file.path.count("/") == depth <= 2]
-
-
-def _detect(path: Path, listing: Listing) -> str:
-    counts = Counter(file.suffix for file in listing.files)
-    counts.update(suffix_of(refusal.id) for refusal in listing.refused)
-    task = detect_task(counts)
-    if task is None:
-        _raise_nothing_readable(path, listing, "any task", _readable_by_any(None))
-    return task
 
 
 def _raise_nothing_readable(path: Path, listing: Listing, reader: str, readable: frozenset[str]) -> NoReturn:
