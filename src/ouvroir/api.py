@@ -7,6 +7,7 @@ Heavy libraries load inside the functions that need them.
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import workflow
-from ouvroir.errors import DataError, RunError, UsageError
+from ouvroir.errors import DataError, OuvroirError, RunError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Data, Recipe, read_data
+from ouvroir.recipe import Data, Recipe, check_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import SPLITS, Split
 
@@ -43,7 +44,9 @@ def check(
     """Account for every file of a folder, a table or a zip, and save the manifest.
 
     `settings` are `data.*` names, e.g. {"data.group_pattern": "^([a-z]+)_"}. Nothing of the user's is written.
+    Raises DataError, RecipeError.
     """
+    check_settings(settings or {}, sections=("data",))
     return workflow.admit(source, task, read_data(settings or {}), workers=workers, progress=progress)
 
 
@@ -60,6 +63,7 @@ def plan(
 ) -> tuple[Recipe, Manifest]:
     """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
     settings = settings or {}
+    check_settings(settings)  # before the files are looked at, which may take long
     data = read_data(settings) if recipe is None else _merged(recipe.data, settings)
     manifest = workflow.admit(
         source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress
@@ -431,8 +435,12 @@ def predict_files(
     threshold: float | None = None,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
+    progress: Progress = QUIET,
 ) -> int:
-    """Write answers for files, folders and `-` (standard input) to `to`, as they come. Returns how many failed."""
+    """Write answers for files, folders and `-` (standard input) to `to`, as they come. Returns how many failed.
+
+    When the list of files itself breaks off half way, a JSON object is closed with `error` and `message`.
+    """
     from ouvroir import predictor as found
 
     chosen = found.load(model, device=device, runs=runs)
@@ -450,9 +458,18 @@ def predict_files(
         lines = found.as_csv(named(), chosen.labels)
     else:
         lines = {"table": found.as_table, "json": found.as_json, "jsonl": found.as_jsonl}[output](named())
-    to.write('{"predictions":\n' if output == "json" else "")
-    for line in lines:
-        to.write(line)
+    first = next(lines, "")  # what is wrong from the start is raised before anything is written
+    to.write('{"predictions":\n' + first if output == "json" else first)
+    try:
+        for line in lines:
+            to.write(line)
+    except OuvroirError as error:
+        if output != "json":
+            raise
+        told = json.dumps({"error": type(error).__name__, "message": str(error)}, ensure_ascii=False)
+        to.write(f"\n],\n{told[1:]}\n")
+        progress.say(f"ouvroir: {error}")
+        return failed + 1
     to.write("}\n" if output == "json" else "")
     return failed
 

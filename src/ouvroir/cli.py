@@ -29,12 +29,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
-runs_app = typer.Typer(help="List the runs, or remove one.", invoke_without_command=True)
-cache_app = typer.Typer(
-    help="What Ouvroir keeps on the disk to start quickly, and how to remove it.", invoke_without_command=True
-)
+runs_app = typer.Typer(invoke_without_command=True)
+cache_app = typer.Typer(invoke_without_command=True)
 app.add_typer(runs_app, name="runs")
 app.add_typer(cache_app, name="cache")
+
+
+_WrongCall: Any = typer.BadParameter.__mro__[1]  # UsageError of the click that this typer stands on
 
 
 def _default_language() -> str:
@@ -119,21 +120,35 @@ def _settings(pairs: list[str] | None, **short: str | None) -> dict[str, str]:
     return found
 
 
+def _require_absent(*given: Any) -> None:
+    """A run goes on as it began: what would change it is refused, and not left unheard."""
+    if any(given):
+        raise UsageError(
+            "--resume goes on with a run as it began. Leave out DATA and the settings, or start a new run without --resume."
+        )
+
+
 def _choose(value: str, allowed: tuple[str, ...], option: str) -> Any:
     if value not in allowed:
         raise UsageError(f"{option} can be {', '.join(allowed)}, and not `{value}`.")
     return value
 
 
-@app.callback()
-def _main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         from ouvroir import __version__
 
         print(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    del version
 
 
 @app.command()
@@ -203,6 +218,7 @@ def train(
     with terminal.progress(quiet=quiet) as progress:
         shared: dict[str, Any] = {"runs": runs, "device": device, "workers": workers, "language": language}
         if resume is not None:
+            _require_absent(data, init_from != "scratch", minutes, recipe, chosen, dry_run, task)
             run = api.resume(resume, progress=progress, **shared)
         elif data is None:
             raise UsageError(
@@ -311,6 +327,7 @@ def refine(
     with terminal.progress(quiet=quiet) as progress:
         shared: dict[str, Any] = {"runs": runs, "device": device, "workers": workers, "language": language}
         if resume is not None:
+            _require_absent(data, init_from != "scratch", minutes, chosen, dry_run, task)
             run = api.resume(resume, progress=progress, **shared)
         elif data is None:
             raise UsageError(
@@ -410,15 +427,17 @@ def predict(
     Example: ouvroir predict last photos/ --format csv > answers.csv
     """
     _choose(output, ("table", "csv", "json", "jsonl"), "--format")
-    n_failed = api.predict_files(
-        model,
-        files,
-        output="json" if as_json else output,  # type: ignore[arg-type]
-        threshold=threshold,
-        runs=runs,
-        device=device,
-        to=sys.stdout,
-    )
+    with terminal.progress(quiet=False) as progress:
+        n_failed = api.predict_files(
+            model,
+            files,
+            output="json" if as_json else output,  # type: ignore[arg-type]
+            threshold=threshold,
+            runs=runs,
+            device=device,
+            to=sys.stdout,
+            progress=progress,
+        )
     return 1 if n_failed else 0
 
 
@@ -527,7 +546,10 @@ def doctor(
 
 @runs_app.callback()
 def runs_list(context: typer.Context, runs: Runs = DEFAULT_ROOT, as_json: Json = False) -> None:
-    """List the runs, newest last."""
+    """List the runs, or remove one.
+
+    Example: ouvroir runs
+    """
     if context.invoked_subcommand is None:
         _list_runs(runs=runs, as_json=as_json)
 
@@ -567,7 +589,10 @@ def runs_rm(
 
 @cache_app.callback()
 def cache_list(context: typer.Context, as_json: Json = False) -> None:
-    """What is kept, and how large it is."""
+    """What Ouvroir keeps on the disk to start quickly, and how to remove it.
+
+    Example: ouvroir cache
+    """
     if context.invoked_subcommand is None:
         _list_cache(as_json=as_json)
 
@@ -612,4 +637,11 @@ def main() -> None:
     """Entry point of the `ouvroir` command."""
     # Threads that wait by sleeping: on a machine that does anything else, spinning ones were 3 times slower and more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    app()
+    try:
+        status = app(standalone_mode=False)
+    except _WrongCall as error:
+        error.show()
+        if "--json" in sys.argv:
+            print(json.dumps({"error": "UsageError", "message": error.format_message()}, ensure_ascii=False))
+        status = 2
+    sys.exit(status)

@@ -83,7 +83,7 @@ class ExportResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "sentence": self.sentence}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -234,6 +234,25 @@ def read_data(pairs: Mapping[str, str]) -> Data:
     return checked
 
 
+def check_settings(pairs: Mapping[str, str], *, sections: tuple[str, ...] | None = None) -> None:
+    """Refuse unknown names and values out of range before any work. `options.*` wait until the task is known.
+
+    `sections`: those that count here, by default all. Raises RecipeError.
+    """
+    for name, text in pairs.items():
+        section, _, leaf = name.partition(".")
+        if section == "options" and sections is None:
+            continue
+        if section not in (sections or _SECTIONS):
+            known = [f"{part}.{entry.name}" for part in sections or _SECTIONS for entry in _fields(part)]
+            raise RecipeError(_unknown(name, known, shown=sections or (*_SECTIONS, "options")))
+        _check(_SECTIONS[section], {leaf: _read_value(text)}, section)
+
+
+def _fields(section: str) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(_SECTIONS[section])
+
+
 def json_schema(task: str) -> dict[str, Any]:
     """JSON Schema of a recipe for `task`, with descriptions: for forms and HTTP."""
     from ouvroir.media import find_task
@@ -270,9 +289,9 @@ def _check(section: type, value: Any, name: str) -> Any:
         raise RecipeError(f"`{place}` cannot be {given}: {first['msg'][0].lower()}{first['msg'][1:]}.") from error
 
 
-def _unknown(name: str, known: list[str]) -> str:
+def _unknown(name: str, known: list[str], *, shown: Iterable[str] | None = None) -> str:
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean `{close[0]}`?" if close else "There are: " + ", ".join(known) + "."
+    hint = f"Did you mean `{close[0]}`?" if close else "There are: " + ", ".join(shown or known) + "."
     return f"There is no setting `{name}`. {hint}"

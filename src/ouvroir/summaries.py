@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def metrics_as_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
     """Metrics as `{name: {value, low, high}}`."""
-    return {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in metrics.items()}
+    return {name: one.as_dict() for name, one in metrics.items()}
+
+
+def _stored_metrics(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    return {name: {part: one[part] for part in ("value", "low", "high")} for name, one in metrics.items()}
 
 
 def run_summary(run: Run) -> dict[str, Any]:
@@ -35,8 +39,8 @@ def run_summary(run: Run) -> dict[str, Any]:
         "task": run.recipe().task,
         "state": status["state"],
         "sentence": status["sentence"],
-        "metrics": evaluation.get("test", {}),
-        "validation": evaluation.get("validation", {}),
+        "metrics": _stored_metrics(evaluation.get("test", {})),
+        "validation": _stored_metrics(evaluation.get("validation", {})),
         "verdict": report.get("verdict"),
         "steps": run.recipe().loop.steps,
         "timings": run.read_json("timings.json") or {},
@@ -63,7 +67,7 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
         "b": {"model": b, "metrics": metrics_as_json(found.b.metrics)},
         "n": paired.n,
         "metric": paired.metric,
-        "difference": {"value": paired.difference.value, "low": paired.difference.low, "high": paired.difference.high},
+        "difference": paired.difference.as_dict(),
         "p_value": paired.p_value,
         "fixed": list(found.fixed),
         "broken": list(found.broken),

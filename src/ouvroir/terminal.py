@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 N_REFUSALS_SHOWN = 20
 SECONDS_BETWEEN_LINES = 10.0
+PIPE_WIDTH = 1000
 
 
 def _errors() -> Console:
@@ -43,7 +44,10 @@ def _errors() -> Console:
 
 
 def _out() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH  # a name that is broken over two lines is of no use to the next program
+    return console
 
 
 def say(text: str) -> None:
@@ -138,7 +142,8 @@ def show_manifest(manifest: Manifest) -> None:
     if manifest.refused:
         out.print("\nRefused:")
         for refusal in manifest.refused[:N_REFUSALS_SHOWN]:
-            out.print(Text(f"  {refusal.code}: {refusal.reason}"))
+            place = "" if refusal.id in refusal.reason else f"{refusal.id}: "
+            out.print(Text(f"  {refusal.code}: {place}{refusal.reason}"))
         if len(manifest.refused) > N_REFUSALS_SHOWN:
             by_code = ", ".join(f"{count} {code}" for code, count in summary["refused_by_code"].items())
             out.print(f"  ... in all {by_code}; `--json` lists every one.")
