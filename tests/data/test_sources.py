@@ -263,6 +263,13 @@ def test_uneven_rows_quotes_and_null_bytes(write, check):
     assert codes(manifest) == {"t.csv#3": "no_label", "t.csv#4": "malformed_row", "3.bin": "not_in_table"}
 
 
+def test_a_quote_that_never_closes_costs_one_row(write, check):
+    table = 'file,label\n1.bin,"two\nlines"\n2.bin,"open\n3.bin,c\n4.bin,d\n'
+    manifest = check(write({**{f"{n}.bin": str(n) for n in range(1, 5)}, "t.csv": table}))
+    assert labels(manifest) == {"1.bin": "two\nlines", "3.bin": "c", "4.bin": "d"}
+    assert codes(manifest) == {"t.csv#4": "malformed_row", "2.bin": "not_in_table"}
+
+
 def test_columns_that_cannot_be_told_are_asked_for(write, check):
     folder = write({"1.bin": "1", "2.bin": "2", "t.csv": "file,colour,size\n1.bin,red,1\n2.bin,blue,2\n"})
     with pytest.raises(DataError, match=r"file, colour, size.*--label-column"):

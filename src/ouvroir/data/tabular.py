@@ -130,27 +130,51 @@ def _decode_lines(data: bytes) -> tuple[str, str]:
 
 
 def _read_csv(name: str, text: str) -> RawTable:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    head = text[: text.find("\n")] if "\n" in text else text
-    delimiter = "\t" if name.lower().endswith(".tsv") else max(",;\t|", key=head.count)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=delimiter != "\t")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    delimiter = _find_delimiter(name, lines)
     table = RawTable(name, [])
-    csv.field_size_limit(2**31 - 1)
-    number = 0
-    try:
-        for cells in reader:
-            number += 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if not table.columns:
-                table.columns = _unique([cell.strip() for cell in cells])
-                continue
-            _add_cells(table, cells, number)
-    except csv.Error as error:
-        table.broken.append((number + 1, f"it could not be read as CSV: {error}"))
+    start = 0
+    while start < len(lines):
+        start = _read_records(table, lines, start, delimiter)
     if not table.columns:
         raise DataError(f"The table `{name}` is empty. It needs a first line with the names of its columns.")
     return table
+
+
+def _find_delimiter(name: str, lines: Sequence[str]) -> str:
+    """The one that the first line holds most often; when it has a single column, what the next lines say."""
+    if name.lower().endswith(".tsv"):
+        return "\t"
+    kinds = ",;\t|"
+    head = lines[0]
+    return (
+        max(kinds, key=head.count) if any(kind in head for kind in kinds) else max(kinds, key="".join(lines[:20]).count)
+    )
+
+
+def _read_records(table: RawTable, lines: Sequence[str], start: int, delimiter: str) -> int:
+    """Read records from line `start` on; where to go on from: the end, or the line after a quote that never closes."""
+    reader = csv.reader(
+        (line + "\n" for line in lines[start:]), delimiter=delimiter, skipinitialspace=delimiter != "\t"
+    )
+    csv.field_size_limit(2**31 - 1)
+    first = start
+    try:
+        for cells in reader:
+            end = start + reader.line_num
+            if end == len(lines) and end > first + 1 and "\n".join(lines[first:]).count('"') % 2:
+                table.broken.append((first + 1, "it opens a quote that is never closed"))
+                return first + 1
+            if any(cell.strip() for cell in cells):
+                if table.columns:
+                    _add_cells(table, cells, first + 1)
+                else:
+                    table.columns = _unique([cell.strip() for cell in cells])
+            first = end
+    except csv.Error as error:
+        table.broken.append((first + 1, f"it could not be read as CSV: {error}"))
+        return first + 1
+    return len(lines)
 
 
 def _add_cells(table: RawTable, cells: list[str], number: int) -> None:
