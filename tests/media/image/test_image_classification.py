@@ -166,6 +166,16 @@ def test_augments_says_whether_training_pictures_change():
     assert TASK.augments(replace(recipe_for(), options=replace(recipe_for().options, train_px=8)))
 
 
+def test_only_a_head_that_learns_needs_no_augmentation_unless_asked(table):
+    recipe = recipe_for(flip="horizontal")
+    head = replace(recipe, model=replace(recipe.model, scope="head"))
+    assert not TASK.augments(head)
+    batch = TASK.collate(table.slice(torch.arange(12)))
+    assert TASK.prepare(batch, head, rng=rng(), training=True) is batch
+    assert TASK.augments(replace(head, options=replace(head.options, augment="always")))
+    assert not TASK.augments(replace(recipe, options=replace(recipe.options, augment="never")))
+
+
 def picture_inputs(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
     image = Image.fromarray(pixels)

@@ -149,11 +149,12 @@ class ImageClassification:
         return recipes.tuning(recipe)
 
     def augments(self, recipe: Recipe) -> bool:
-        """Whether training pictures are changed at all."""
+        """Whether training pictures are changed at all; not when only the head learns, unless the recipe insists."""
         from ouvroir.media.image.augment import is_random
 
         options: recipes.Options = recipe.options
-        return is_random(options) or options.train_px not in (None, options.storage_px)
+        is_resized = options.train_px not in (None, options.storage_px)
+        return recipes.is_augmented(recipe) and (is_random(options) or is_resized)
 
     def collate(self, rows: TableSlice) -> Batch:
         """`pixel_values` (B, C, H, W) uint8 in channels-last memory; `labels`, `weight`, `index`."""
@@ -167,7 +168,7 @@ class ImageClassification:
     def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
         """Augment when training; blended rows get `soft_labels` (B, K) float32. Nothing to do otherwise."""
         options: recipes.Options = recipe.options
-        if not training or "features" in batch:
+        if not training or "features" in batch or not recipes.is_augmented(recipe):
             return batch
         from ouvroir.media.image.augment import augment
 

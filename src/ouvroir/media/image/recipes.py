@@ -57,6 +57,9 @@ class Options:
     colour: Literal["auto", "grey", "rgb"] = setting(
         "auto", "Channels that are stored; auto is grey when all pictures are."
     )
+    augment: Literal["auto", "always", "never"] = setting(
+        "auto", "Random changes in training; auto leaves them out when only the head learns, so the rest runs once."
+    )
     flip: Flip = setting("never", "Mirroring in training; not where a mirrored picture would be another class.")
     rotation_deg: Annotated[float, Setting(ge=0, le=180)] = setting(
         0.0, "Rotation by up to so many degrees either way."
@@ -82,6 +85,12 @@ class Options:
     class_weights: Literal["equal", "balanced"] = setting(
         "equal", "balanced: rows of rare classes count more in the loss."
     )
+
+
+def is_augmented(recipe: Recipe) -> bool:
+    """Whether training pictures are changed at all: see the setting `augment`."""
+    options: Options = recipe.options
+    return options.augment == "always" or (options.augment == "auto" and recipe.model.scope != "head")
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ def _schedule(chosen: Recipe, look: Look, *, pretrained: bool) -> Recipe:
         return chosen.replace("optim", lr=3e-4, ema=0.99, part_decay=0.7).replace(
             "loop", batch_size=batch // 2, epochs=epochs
         )
-    steps = float(np.clip(20 * look.n_train**0.5, 600, 12_000))
+    steps = float(np.clip(20 * look.n_train**0.5, 800, 12_000))
     epochs = round(max(3.0, steps * batch / look.n_train), 1)
     ema = round(min(0.999, 1 - 10 / steps), 4)  # an average over the last tenth of the steps
     return chosen.replace("optim", lr=2e-3, weight_decay=0.05, ema=ema, max_grad_norm=2.0).replace(
