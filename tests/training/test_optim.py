@@ -250,3 +250,17 @@ def test_the_average_is_the_moving_average():
             assert torch.allclose(value, expected[name], atol=1e-6)
         else:
             assert value == 6
+
+
+def test_the_average_follows_a_model_whose_layout_is_changed():
+    """Evaluation may move a model to a layout; kernels of one column are then given new memory."""
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1))
+    average = Average(model, 0.5)
+    average.model.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for param in model.parameters():
+            param.add_(1.0)
+    before = [param.clone() for param in average.model.parameters()]
+    average.follow(100)
+    for old, new, target in zip(before, average.model.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(new, (old + target) / 2)

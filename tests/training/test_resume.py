@@ -94,6 +94,36 @@ def test_resuming_from_every_kind_of_place_gives_the_same_bits(tmp_path, monkeyp
     assert lines(broken) == lines(whole)
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_layouts_are_resumed_as_they_were(tmp_path, monkeypatch, layout, ema):
+    """Kernels of one row or column have two layouts at once, and a validation must not choose another one."""
+    from ouvroir.training.step import Engine
+
+    data = toy.prepared()
+    options = toy.Options(net="conv")
+
+    def make(name):
+        recipe = toy.recipe(options=options, optim={"ema": ema}, layout=layout, evaluate_every=5, save_every=8)
+        return Run.create(recipe, tmp_path, name=name)
+
+    whole, broken = make("whole"), make("broken")
+    fit(toy.ToyTask(), whole, data, device="cpu")
+    advance = Engine.advance
+
+    def killed(self, step, places):
+        if step == 13:
+            raise KeyboardInterrupt
+        return advance(self, step, places)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Engine, "advance", killed)
+        fit(toy.ToyTask(), broken, data, device="cpu")
+    fit(toy.ToyTask(), broken, data, device="cpu", resume=True)
+    assert toy.sha256_of(broken.checkpoint("last")) == toy.sha256_of(whole.checkpoint("last"))
+    assert lines(broken) == lines(whole)
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     run = Run.create(toy.recipe(), tmp_path)
     first = fit(toy.ToyTask(), run, toy.prepared(), device="cpu")

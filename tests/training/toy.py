@@ -81,7 +81,13 @@ class Net(nn.Module):
         norm = {"mlp": nn.Identity(), "batchnorm": nn.BatchNorm1d(width), "layernorm": nn.LayerNorm(width)}
         if options.net == "conv":
             self.body: nn.Module = nn.Sequential(
-                nn.Unflatten(1, (2, 1, 1)), nn.Conv2d(2, width, 3, padding=1), nn.ReLU(), nn.Flatten()
+                nn.Unflatten(1, (1, 1, 2)),
+                nn.Conv2d(1, width, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(width, width, 1),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
             )
         else:
             self.body = nn.Sequential(nn.Linear(2, width), norm[options.net], nn.ReLU(), nn.Dropout(options.dropout))

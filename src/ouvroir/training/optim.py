@@ -272,11 +272,12 @@ class Average:
 
         self.model = copy.deepcopy(model)
         self.decay = decay
-        mine, theirs = self.model.state_dict(), model.state_dict(keep_vars=True)
+        # parameters and not their data: moving a model to a layout gives a parameter new data
+        mine, theirs = self.model.state_dict(keep_vars=True), model.state_dict(keep_vars=True)
         fixed = {name for name, param in model.named_parameters() if not param.requires_grad}
         floating = [name for name in mine if mine[name].is_floating_point() and name not in fixed]
-        self._mine = [mine[name] for name in floating]
-        self._theirs = [theirs[name].detach() for name in floating]
+        self._mine: list[Tensor] = [mine[name] for name in floating]
+        self._theirs: list[Tensor] = [theirs[name] for name in floating]
         self._whole = [(mine[name], theirs[name]) for name in mine if not mine[name].is_floating_point()]
 
     @torch.no_grad()
