@@ -18,7 +18,7 @@ from ouvroir import workflow
 from ouvroir.errors import DataError, OuvroirError, RunError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Data, Recipe, check_settings, read_data
+from ouvroir.recipe import Recipe, check_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import SPLITS, Split
 
@@ -48,40 +48,6 @@ def check(
     """
     check_settings(settings or {}, sections=("data",))
     return workflow.admit(source, task, read_data(settings or {}), workers=workers, progress=progress)
-
-
-def plan(
-    source: str | Path,
-    *,
-    task: str | None = None,
-    preset: str = "small",
-    init_from: str = "scratch",
-    recipe: Recipe | None = None,
-    settings: Mapping[str, str] | None = None,
-    workers: int | None = None,
-    progress: Progress = QUIET,
-) -> tuple[Recipe, Manifest]:
-    """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
-    settings = settings or {}
-    check_settings(settings)  # before the files are looked at, which may take long
-    data = read_data(settings) if recipe is None else _merged(recipe.data, settings)
-    manifest = workflow.admit(
-        source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress
-    )
-    manifest.require_trainable()
-    if recipe is not None:
-        data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
-        mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
-        return replace(recipe, data=data).with_overrides(mine), manifest
-    found = find_task(task or manifest.task)
-    proposed = workflow.propose_recipe(found, manifest, settings, preset=preset, init_from=init_from, progress=progress)
-    return proposed, manifest
-
-
-def _merged(data: Data, settings: Mapping[str, str]) -> Data:
-    mine = read_data(settings)
-    changed = {name.partition(".")[2] for name in settings if name.startswith("data.")}
-    return replace(data, manifest="", **{name: getattr(mine, name) for name in changed})
 
 
 def place_of(source: str, runs: str | Path) -> str:
@@ -116,7 +82,7 @@ def train(
     from ouvroir.training.distributed import join, resolve_device
 
     def begin() -> Run:
-        made, manifest = plan(
+        made, manifest = workflow.plan_training(
             source,
             task=task,
             preset=preset,
@@ -155,7 +121,7 @@ def dry_run(
     import tempfile
 
     settings = {**_with_minutes(settings, minutes), "loop.steps": "2", "loop.save_every": "2"}
-    recipe, manifest = plan(source, settings=settings, workers=workers, progress=progress, **others)
+    recipe, manifest = workflow.plan_training(source, settings=settings, workers=workers, progress=progress, **others)
     task = find_task(recipe.task)
     processor = task.fit_processor(manifest, recipe)
     packing = workflow.plan_packing(task, manifest, processor)

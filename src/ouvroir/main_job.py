@@ -39,8 +39,6 @@ def begin_refine(
     progress: Progress,
 ) -> Run:
     """Check the data, settle the recipe of the base and make the run's folder with the plan in refine.json."""
-    from ouvroir import api
-
     settings = dict(settings or {})
     pretrained = init_from != "scratch"
     if minutes is not None:
@@ -48,7 +46,9 @@ def begin_refine(
     if not pretrained:
         # early stopping would give the two models different numbers of steps
         settings |= {"loop.branch_at": str(TRUNK), "loop.patience": "0"}
-    recipe, manifest = api.plan(source, task=task, preset=preset, settings=settings, workers=workers, progress=progress)
+    recipe, manifest = workflow.plan_training(
+        source, task=task, preset=preset, settings=settings, workers=workers, progress=progress
+    )
     run = Run.create(recipe, runs, name=Path(manifest.source).stem)
     run.write_json("refine.json", {"init_from": init_from, "preset": preset, "settings": settings})
     progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")

@@ -16,7 +16,7 @@ from ouvroir.errors import DataError, ManifestError, OuvroirError, UsageError
 from ouvroir.files import readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Data, Recipe
+from ouvroir.recipe import Data, Recipe, check_settings, read_data
 from ouvroir.run import Run
 from ouvroir.task import SPLITS, Limits, Note, Row, Split, Task
 
@@ -98,6 +98,38 @@ def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
             f"Start anew: `ouvroir train {recipe.data.source}`."
         )
     return manifest
+
+
+def plan_training(
+    source: str | Path,
+    *,
+    task: str | None = None,
+    preset: str = "small",
+    init_from: str = "scratch",
+    recipe: Recipe | None = None,
+    settings: Mapping[str, str] | None = None,
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> tuple[Recipe, Manifest]:
+    """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
+    settings = settings or {}
+    check_settings(settings)  # before the files are looked at, which may take long
+    data = read_data(settings) if recipe is None else _merged(recipe.data, settings)
+    manifest = admit(source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress)
+    manifest.require_trainable()
+    if recipe is not None:
+        data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
+        mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
+        return replace(recipe, data=data).with_overrides(mine), manifest
+    found = find_task(task or manifest.task)
+    proposed = propose_recipe(found, manifest, settings, preset=preset, init_from=init_from, progress=progress)
+    return proposed, manifest
+
+
+def _merged(data: Data, settings: Mapping[str, str]) -> Data:
+    mine = read_data(settings)
+    changed = {name.partition(".")[2] for name in settings if name.startswith("data.")}
+    return replace(data, manifest="", **{name: getattr(mine, name) for name in changed})
 
 
 def propose_recipe(
