@@ -41,7 +41,7 @@ def evaluate(
     """Answers of `model` to every item of `table`, in its order, on the CPU.
 
     The model is moved to `device`, judged without gradients in its evaluation mode and in the arithmetic of the recipe,
-    and left in the mode it came in. `batch_size` defaults to four training micro-batches, at most 256; it is halved when
+    and left in the mode it came in; its memory layout is its own. `batch_size` defaults to four training micro-batches, at most 256; it is halved when
     memory runs out.
     """
     import torch
@@ -72,8 +72,6 @@ def _judging(model: nn.Module, recipe: Recipe, place: torch.device) -> Iterator[
 
     was_training = model.training
     model.to(place)
-    if recipe.loop.layout == "channels_last":
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval()
     bf16 = recipe.loop.precision == "bf16"
     try:

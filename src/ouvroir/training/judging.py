@@ -37,8 +37,6 @@ class Judge:
         if self.feed is not None:
             answers = answer_from_features(self.feed, model, recipe, self.processor, self.device)
         else:
-            # the model has its layout; to be given it again would move weights under the optimiser's feet
-            recipe = recipe.replace("loop", layout="contiguous")
             answers = evaluate(self.task, model, self.processor, recipe, self.table, device=self.device)
         names = [name for name in self.task.metrics_for(self.processor) if applies(name, answers)]
         values = {name: score(name, answers) for name in names}
