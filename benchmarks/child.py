@@ -43,12 +43,13 @@ def tell(name: str, seconds: float) -> None:
 def main(data: str, runs: str, steps: str, *settings: str) -> None:
     """Everything from the files to `steps` steps; no report."""
     start = time.perf_counter()
-    from ouvroir import api, workflow
+    from ouvroir import workflow
     from ouvroir.run import Run
 
     progress = FirstStep(start)
     pairs = dict(pair.split("=", 1) for pair in settings)
-    recipe, _ = api.plan(data, settings={**pairs, "loop.steps": steps}, progress=progress)
+    # as `ouvroir.train` does, which lets go of this manifest before it trains
+    recipe = workflow.plan_training(data, settings={**pairs, "loop.steps": steps}, progress=progress)[0]
     tell("checked_s", time.perf_counter() - start)
     run = Run.create(recipe, runs)
     workflow.train_run(run, device="cpu", workers=None, progress=progress)
