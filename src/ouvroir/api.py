@@ -10,12 +10,13 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import workflow
-from ouvroir.errors import DataError, OuvroirError, RunError, UsageError
+from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe, check_settings, read_data
@@ -286,7 +287,8 @@ def evaluate(
     predictor = load_predictor(model, device=chosen, runs=runs)
     as_given = {"data.validation": "0", "data.test": "0", **(settings or {})}  # only splits that the data bring
     manifest = check(source, task=predictor.recipe.task, settings=as_given, workers=workers, progress=progress)
-    manifest, left_out = _judgeable(manifest, predictor, split)
+    learned = workflow.learned_from(predictor.recipe, progress=progress)
+    manifest, left_out = _judgeable(manifest, predictor, split, learned)
     tables = workflow.prepare(
         predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
     ).tables
@@ -306,22 +308,15 @@ def evaluate(
 
 
 def _judgeable(
-    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None
+    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: set[str]
 ) -> tuple[Manifest, dict[str, int]]:
     """The rows to judge on, all as test rows, and how many were left out why."""
     from ouvroir.data.manifest import Manifest
-    from ouvroir.errors import ManifestError
 
-    learned: set[str] = set()
-    same_source = manifest.source == predictor.recipe.data.source
     rows = manifest.rows
-    try:
-        trained = Manifest.load(predictor.recipe.data.manifest)
-        learned = {row.sha256 for row in trained.rows if row.split != "test"}
-        if same_source and split != "all":
-            rows = trained.rows
-    except ManifestError:
-        pass
+    if manifest.source == predictor.recipe.data.source and split != "all":
+        with suppress(ManifestError):
+            rows = Manifest.load(predictor.recipe.data.manifest).rows
     if split is None:
         split = "test" if any(row.split == "test" for row in rows) else "all"
     wanted = [row for row in rows if split in ("all", row.split)]

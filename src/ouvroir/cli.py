@@ -23,7 +23,8 @@ from ouvroir.run import DEFAULT_ROOT, Run
 
 app = typer.Typer(
     name="ouvroir",
-    help="Teach models from your own files, see honestly whether they got better, and use them.",
+    help="Teach models from your own files, see honestly whether they got better, and use them.\n\n"
+    "Example: ouvroir refine flowers/",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

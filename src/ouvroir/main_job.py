@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ouvroir import workflow
 from ouvroir.media import find_task
-from ouvroir.progress import Progress
+from ouvroir.progress import QUIET, Progress
 from ouvroir.run import Run
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ def begin_refine(
     recipe, manifest = workflow.plan_training(
         source, task=task, preset=preset, settings=settings, workers=workers, progress=progress
     )
+    if pretrained:  # the tuned model comes last; what is amiss with its start must not wait until then
+        of_data = find_task(recipe.task)
+        workflow.propose_recipe(of_data, manifest, settings, preset=preset, init_from=init_from, progress=QUIET)
     run = Run.create(recipe, runs, name=Path(manifest.source).stem)
     run.write_json("refine.json", {"init_from": init_from, "preset": preset, "settings": settings})
     progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")

@@ -243,6 +243,8 @@ def check_settings(pairs: Mapping[str, str], *, sections: tuple[str, ...] | None
         section, _, leaf = name.partition(".")
         if section == "options" and sections is None:
             continue
+        if sections is not None and section in (*_SECTIONS, "options") and section not in sections:
+            raise RecipeError(f"`{name}` changes nothing here: only settings of {' and '.join(sections)} count.")
         if section not in (sections or _SECTIONS):
             known = [f"{part}.{entry.name}" for part in sections or _SECTIONS for entry in _fields(part)]
             raise RecipeError(_unknown(name, known, shown=sections or (*_SECTIONS, "options")))

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ouvroir.errors import DataError, ManifestError, OuvroirError, UsageError
+from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, UsageError
 from ouvroir.files import readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
@@ -81,23 +81,54 @@ def admit(source: str | Path, task: str | None, data: Data, *, workers: int | No
 
 def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
     """The manifest a run was made with; read again from the files when the cache is gone. Raises ManifestError."""
-    from ouvroir.data.manifest import Manifest
-
     recipe = run.recipe()
-    try:
-        return Manifest.load(recipe.data.manifest)
-    except ManifestError:
-        progress.say("The manifest is no longer cached; the files are read again.")
-    wanted = recipe.data.manifest
-    manifest = admit(
-        recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress
-    )
-    if manifest.fingerprint != wanted:
+    manifest = _manifest_again(recipe, progress)
+    if manifest.fingerprint != recipe.data.manifest:
         raise ManifestError(
             f"The files of {recipe.data.source} have changed since {run.name} began, so it cannot go on as it was. "
             f"Start anew: `ouvroir train {recipe.data.source}`."
         )
     return manifest
+
+
+def _manifest_again(recipe: Recipe, progress: Progress) -> Manifest:
+    """The manifest of a recipe, or what its source gives now when the cache is gone. Raises DataError."""
+    from ouvroir.data.manifest import Manifest
+
+    try:
+        return Manifest.load(recipe.data.manifest)
+    except ManifestError:
+        if not recipe.data.source:
+            raise
+        progress.say("The manifest is no longer cached; the files are read again.")
+    return admit(recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress)
+
+
+def learned_from(recipe: Recipe, *, progress: Progress) -> set[str]:
+    """SHA-256 of the train and validation rows of a model and of those it was started from.
+
+    What can no longer be found out is said: rows that cannot be told apart make a judgement too kind.
+    """
+    from ouvroir.training.adapters import own_weights
+
+    learned: set[str] = set()
+    one: Recipe | None = recipe
+    while one is not None:
+        try:
+            manifest = _manifest_again(one, progress)
+            is_known = manifest.fingerprint == one.data.manifest
+        except DataError:
+            is_known = False
+        if is_known:
+            learned |= {row.sha256 for row in manifest.rows if row.split != "test"}
+        else:
+            progress.say(
+                "Which rows the model learned from is no longer known here (its data were changed or moved, or never were "
+                "on this machine). They cannot be left out: if some of these rows are among them, the figures flatter."
+            )
+        start = own_weights(one.model.init_from)
+        one = None if start is None else Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8"))
+    return learned
 
 
 def plan_training(
@@ -145,6 +176,7 @@ def propose_recipe(
     own = own_weights(init_from)
     notes: list[Note] = []
     if own is None:
+        _require_weights(init_from)
         recipe, notes = task.recipe(manifest, preset, init_from=init_from)
     else:
         earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
@@ -158,10 +190,23 @@ def propose_recipe(
     recipe = replace(recipe, data=data)
     mine = {name: value for name, value in overrides.items() if not name.startswith("data.")}
     recipe = recipe.with_overrides(mine)
+    task.fit_processor(
+        manifest, recipe
+    )  # what is amiss with the weights to start from shows here, before a run is made
     for note in notes:
         if not any(name in mine for name in note.proposal):
             progress.say(note.text)
     return recipe
+
+
+def _require_weights(init_from: str) -> None:
+    """Raise RunError for a local place that holds no model; a hub name is for the task to find."""
+    place = Path(init_from)
+    if place.is_absolute() and not (place / "config.json").is_file():
+        raise RunError(
+            f"There is no model at `{init_from}` to start from: neither a run or final_model of Ouvroir, nor a folder of "
+            "pretrained weights with config.json and model.safetensors. `ouvroir runs` lists the runs."
+        )
 
 
 def prepare(

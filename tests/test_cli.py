@@ -1,0 +1,401 @@
+"""The command line: every verb on real pictures, its JSON, its exit status and what it says."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from ouvroir.cli import app
+from pictures import QUICK, call, call_json, environment, read_object, run, unchanged, write_digits
+
+STEPS = ("--set", "loop.steps=30")
+METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
+CHECK_KEYS = {"source", "task", "found", "admitted", "refused", "refused_by_code", "refusals", "splits", "labels"}
+CHECK_KEYS |= {"counts", "is_multi_label", "synthetic", "notes", "fingerprint"}
+RUN_KEYS = {"run", "name", "task", "state", "sentence", "metrics", "validation", "verdict", "steps", "timings"}
+RUN_KEYS |= {"report", "model"}
+PLAN_KEYS = {"found", "admitted", "refused", "splits", "parameters", "pack_bytes", "pack_seconds", "recipe"}
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A folder with digits, more digits, and a trained run; caches beside them."""
+    place = tmp_path_factory.mktemp("room")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUVROIR_HOME", str(place / "home"))
+        patch.chdir(place)
+        write_digits(place / "digits", per_class=20)
+        write_digits(place / "more", per_class=8, skip=30)
+        run("train", "digits", *QUICK, *STEPS)
+        yield place
+
+
+def commands():
+    """(words of the command, its help) of every command and group."""
+    found = []
+
+    def walk(command, words):
+        found.append(words)
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, (*words, name))
+
+    walk(get_command(app), ())
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_help_has_an_example(words):
+    text = call(*words, "--help").stdout
+    assert "Usage:" in text
+    assert re.search(r"Example: ouvroir \w+", text), text
+
+
+def test_examples_in_the_help_are_valid_calls():
+    """Every option that an example names is one that the command has."""
+    for words in commands():
+        text = call(*words, "--help").stdout
+        example = re.search(r"Example: (ouvroir [^\n]*(?:\n +[^\n]+)*)", text).group(1)
+        for option in re.findall(r" (--[a-z-]+)", example):
+            assert re.search(rf"{option}\b", text.replace(example, "")), (words, option)
+
+
+def test_version_and_empty_call():
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", run("--version").stdout)
+    assert "Commands:" in run(status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["tran", "x"], "train"),
+        (["run"], "runs"),
+        (["train", "x", "--minuts", "3"], "--minutes"),
+    ],
+)
+def test_wrong_spelling_suggests_the_right_one(arguments, hint):
+    done = run(*arguments, "--json", status=2)
+    assert hint in done.stderr
+    told = read_object(done.stdout)
+    assert told["error"] == "UsageError"
+    assert hint in told["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["train", "digits", "--set", "loop.step=4"], "Did you mean `loop.steps`?"),
+        (["train", "digits", "--set", "lop.steps=4"], "Did you mean `loop.steps`?"),
+        (["train", "digits", "--set", "options.droput=0.1"], "Did you mean `options.dropout`?"),
+        (["train", "digits", "--set", "loop.steps=-1"], "`loop.steps` cannot be -1"),
+        (["train", "digits", "--set", "loop.steps=many"], "`loop.steps` cannot be"),
+        (["train", "digits", "--set", "steps"], "equals sign"),
+        (["train", "digits", "--preset", "huge"], "tiny, small, base"),
+        (["train", "digits", "--task", "image-clasification"], "Did you mean `image-classification`?"),
+        (["train", "digits", "--recipe", "nothere.json"], "nothere.json"),
+        (["train", "digits", "--resume", "last"], "Leave out DATA"),
+        (["train"], "ouvroir train DATA"),
+        (["refine"], "ouvroir refine DATA"),
+        (["check", "digits", "--set", "loop.steps=4"], "only settings of data"),
+        (["check", "digits", "--set", "data.tset=0.1"], "Did you mean `data.test`?"),
+        (["report", "last", "--language", "de"], "en, fr"),
+        (["export", "last", "--to", "onyx"], "onnx"),
+        (["evaluate", "last", "digits", "--split", "tests"], "validation"),
+        (["sample", "image-clasification", "new"], "Did you mean `image-classification`?"),
+        (["sample", "image-classification", "digits"], "not empty"),
+        (["cache", "rm", "pack"], "packs"),
+        (["predict", "last", "digits", "--format", "xml"], "csv"),
+        (["predict", "last", "-"], "Standard input is empty"),
+    ],
+)
+def test_wrong_call_is_told_and_starts_nothing(room, arguments, hint):
+    runs = sorted((room / "runs").iterdir())
+    done = call(*arguments, "--json", status=2)
+    told = read_object(done.stdout)
+    assert set(told) == {"error", "message"}
+    assert hint in told["message"]
+    assert told["message"] in done.stderr
+    assert sorted((room / "runs").iterdir()) == runs
+
+
+def test_wrong_setting_is_found_before_the_files_are_opened(room):
+    assert "found in" not in call("train", "digits", "--set", "loop.step=4", status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["evaluate", "nothere", "digits"], "There is no run or model at `nothere`"),
+        (["predict", "nothere", "digits"], "There is no run or model at `nothere`"),
+        (["train", "--resume", "nothere"], "`nothere` is not a run"),
+        (["runs", "rm", "nothere"], "`nothere` is not a run"),
+        (["report", "nothere"], "`nothere` is not a run"),
+        (["finetune", "nothere", "digits"], "Pretrained weights could not be read from `nothere`"),
+        (["train", "digits", "--from", "/nothere/at/all"], "/nothere/at/all"),
+        (["train", "digits", "--from", "digits"], "digits"),
+        (["check", "nothere"], "There is nothing at"),
+        (["refit", "nothere"], "`nothere` is not a run"),
+        (["compare", "nothere", "last", "digits"], "There is no run or model at `nothere`"),
+        (["export", "nothere", "--to", "pth"], "nothere"),
+        (["train", "digits", "--device", "cuda:7"], "CUDA"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_a_sentence(room, arguments, hint):
+    runs = sorted((room / "runs").iterdir())
+    done = call(*arguments, "--json", status=1)
+    told = read_object(done.stdout)
+    assert hint in told["message"]
+    assert told["message"] in done.stderr
+    assert sorted((room / "runs").iterdir()) == runs
+
+
+# ---------------------------------------------------------------- each verb
+
+
+def test_check(room):
+    with unchanged(room / "digits"):
+        told = call_json("check", "digits")
+    assert set(told) == CHECK_KEYS
+    assert told["found"] == told["admitted"] + told["refused"] == 80
+    assert sum(told["splits"].values()) == 80
+    assert {split: sum(counts.values()) for split, counts in told["counts"].items()} == told["splits"]
+    assert told["labels"] == ["0", "1", "2", "3"]
+    assert all(set(note) == {"code", "text", "proposal"} for note in told["notes"])
+    done = call("check", "digits")
+    assert "80 found = 80 admitted + 0 refused" in done.stdout
+    assert "80 files found" in done.stderr
+
+
+def test_train_told_on_both_streams(room):
+    done = run("train", "digits", *QUICK, *STEPS, "--json")
+    told = read_object(done.stdout)
+    assert set(told) == RUN_KEYS
+    assert told["state"] == "finished"
+    assert told["steps"] == 30
+    assert set(told["metrics"]) == set(told["validation"]) == METRICS
+    for metric in told["metrics"].values():
+        assert set(metric) == {"value", "low", "high"}
+        assert metric["low"] <= metric["value"] <= metric["high"]
+    assert Path(told["report"]).is_file()
+    assert (Path(told["model"]) / "model.safetensors").is_file()
+    assert "Training for 30 steps" in done.stderr
+    verdict = told["verdict"]
+    assert set(verdict) == {"sentence", "lines", "kept", "against_baseline", "tuning"}
+    call("runs", "rm", told["name"])
+    assert not Path(told["run"]).exists()
+
+
+def test_train_for_a_person(room):
+    done = run("train", "digits", *QUICK, "--set", "loop.steps=2", "--language", "fr")
+    name = re.search(r"^run +(\S+)$", done.stdout, re.MULTILINE).group(1)
+    assert "éléments jamais vus" in done.stdout
+    assert "{" not in done.stdout
+    call("runs", "rm", Path(name).name)
+
+
+def test_quiet_says_nothing(room):
+    done = run("train", "digits", *QUICK, "--set", "loop.steps=2", "--quiet", "--json")
+    assert done.stderr == ""
+    call("runs", "rm", read_object(done.stdout)["name"])
+
+
+def test_dry_run_leaves_no_run(room):
+    before = sorted((room / "runs").iterdir())
+    for verb in ("train", "refine"):
+        told = call_json(verb, "digits", *QUICK, "--dry-run")
+        assert set(told) == PLAN_KEYS
+        assert told["found"] == 80
+        assert told["splits"].keys() == {"train", "validation", "test"}
+        assert told["parameters"] > 1000
+    assert sorted((room / "runs").iterdir()) == before
+
+
+def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
+    told = call_json("evaluate", "last", "digits")
+    assert set(told) == {"model", "n", "metrics", "left_out"}
+    assert set(told["metrics"]) == METRICS
+    splits = call_json("check", "digits")["splits"]
+    assert told["n"] == splits["test"]
+    everything = call_json("evaluate", "last", "digits", "--split", "all")
+    assert everything["n"] + sum(everything["left_out"].values()) == 80
+    assert everything["n"] == told["n"]
+    assert everything["left_out"] == {"learned from": 80 - told["n"]}
+    other = call_json("evaluate", "last", "more")
+    assert (other["n"], other["left_out"]) == (32, {})
+    shown = call("evaluate", "last", "digits", "--split", "all").stdout
+    assert f"left out: {80 - told['n']} (learned from)" in shown
+
+
+def test_evaluate_counts_labels_that_the_model_does_not_know(room):
+    write_digits(room / "five", per_class=5, classes="12345", skip=40)
+    told = call_json("evaluate", "last", "five")
+    assert (told["n"], told["left_out"]) == (15, {"unknown label": 10})
+    write_digits(room / "strange", per_class=5, classes="89")
+    assert "10 unknown label" in call("evaluate", "last", "strange", status=1).stderr
+
+
+def test_compare(room):
+    other = call_json("train", "digits", *QUICK, "--set", "loop.steps=3", "--set", "loop.seed=1")
+    told = call_json("compare", other["name"], "last", "more")
+    keys = {"a", "b", "n", "metric", "difference", "p_value", "fixed", "broken", "sentence"}
+    assert set(told) == keys
+    assert set(told["a"]) == {"model", "metrics"}
+    assert told["n"] == 32
+    assert told["difference"]["value"] == 0  # one and the same
+    assert told["fixed"] == told["broken"] == []
+    first = sorted((room / "runs").iterdir())[0].name
+    told = call_json("compare", other["name"], first, "more")
+    a, b = (told[name]["metrics"]["accuracy"]["value"] for name in "ab")
+    assert b - a == pytest.approx((len(told["fixed"]) - len(told["broken"])) / 32)
+    assert set(told["fixed"]) <= {f"{path.parent.name}/{path.name}" for path in (room / "more").rglob("*.png")}
+    assert told["sentence"] in call("compare", other["name"], first, "more").stdout
+    call("runs", "rm", other["name"])
+
+
+def test_predict_files_folders_and_standard_input(room):
+    files = sorted((room / "more").rglob("*.png"))
+    told = call_json("predict", "last", "more")["predictions"]
+    assert [one["input"] for one in told] == [str(path.relative_to(room)) for path in files]
+    for one in told:
+        assert set(one) == {"input", "label", "score", "scores"}
+        assert sum(one["scores"].values()) == pytest.approx(1, abs=1e-4)
+        assert one["label"] == max(one["scores"], key=one["scores"].get)
+    names = "".join(f"{path}\n" for path in files)
+    piped = read_object(call("predict", "last", "-", "--json", stdin=names).stdout)["predictions"]
+    assert [one["scores"] for one in piped] == [one["scores"] for one in told]
+    content = call("predict", "last", "-", "--format", "jsonl", stdin=files[0].read_bytes()).stdout
+    assert json.loads(content)["scores"] == told[0]["scores"]
+    named = call("predict", "last", files[1], files[0], "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["scores"] for line in named] == [told[1]["scores"], told[0]["scores"]]
+
+
+def test_predict_as_csv_and_table(room):
+    import csv
+    import io
+
+    rows = list(csv.DictReader(io.StringIO(call("predict", "last", "more", "--format", "csv").stdout)))
+    assert len(rows) == 32
+    assert set(rows[0]) == {"input", "label", "score", "error", "0", "1", "2", "3"}
+    assert all(float(row["score"]) == max(float(row[label]) for label in "0123") for row in rows)
+    table = call("predict", "last", "more").stdout.splitlines()
+    assert [line.split("\t")[:2] for line in table] == [[row["input"], row["label"]] for row in rows]
+
+
+def test_unreadable_file_gives_a_row_and_status_1(room):
+    good = next((room / "more").rglob("*.png"))
+    (room / "broken.png").write_bytes(good.read_bytes()[:40])
+    for output in ("json", "jsonl", "csv", "table"):
+        done = call("predict", "last", "broken.png", good, "nothere.png", "--format", output, status=1)
+        assert "broken.png" in done.stdout
+        assert "`nothere.png` is not there" in done.stdout
+    told = call_json("predict", "last", "broken.png", good, "nothere.png", status=1)["predictions"]
+    assert [set(one) for one in told] == [{"input", "error"}, {"input", "label", "score", "scores"}, {"input", "error"}]
+
+
+def test_files_that_break_off_still_give_one_object(room):
+    (room / "void").mkdir(exist_ok=True)
+    told = read_object(call("predict", "last", "void", "--json", status=2).stdout)
+    assert told["error"] == "UsageError"
+    many = ["more"] * 2  # more than one batch comes before it
+    told = read_object(call("predict", "last", *many, "void", "--json", status=1).stdout)
+    assert len(told["predictions"]) >= 32
+    assert "no file to answer for" in told["message"]
+
+
+def test_threshold_gives_none_of_these(room):
+    sure = call_json("predict", "last", "more", "--threshold", "0")["predictions"]
+    scores = sorted(one["score"] for one in sure)
+    middle = scores[len(scores) // 2]
+    told = call_json("predict", "last", "more", "--threshold", str(middle))["predictions"]
+    assert [one["label"] is None for one in told] == [one["score"] < middle for one in sure]
+    assert "(none of these)" in call("predict", "last", "more", "--threshold", "1").stdout
+    assert "--threshold" in call("predict", "last", "more", "--threshold", "2", status=2).stderr
+
+
+def test_report_again_in_french(room):
+    told = call_json("report", "last", "--language", "fr")
+    page = Path(told["report"])
+    assert '<html lang="fr"' in page.read_text(encoding="utf-8")
+    assert call("report", "last", "--language", "en").stdout == f"{page}\n"
+    assert '<html lang="en"' in page.read_text(encoding="utf-8")
+
+
+def test_runs_and_cache(room):
+    told = call_json("runs")["runs"]
+    keys = {"name", "path", "state", "sentence", "task", "data", "metric", "value", "low", "high", "changed_at"}
+    assert set(told[0]) == keys | {"size_bytes"}
+    assert told[0]["state"] == "finished"
+    assert told[0]["name"] in call("runs").stdout  # on one line, though a pipe has no width
+    assert call_json("runs", "--runs", "nowhere") == {"runs": []}
+    assert "no runs here" in call("runs", "--runs", "nowhere").stderr
+    entries = call_json("cache")["entries"]
+    assert set(entries[0]) == {"kind", "name", "path", "size_bytes", "n_files", "used_at", "is_busy"}
+    assert {"manifests", "packs", "facts"} <= {one["kind"] for one in entries}
+    assert "packs" in call("cache").stdout
+
+
+def test_cache_rm_and_on_we_go(room):
+    told = call_json("cache", "rm", "packs", "--unused-days", "1")
+    assert told == {"removed": []}
+    removed = call_json("cache", "rm", "packs")["removed"]
+    assert {one["kind"] for one in removed} == {"packs"}
+    assert not any(Path(one["path"]).exists() for one in removed)
+    before = call_json("evaluate", "last", "digits")
+    call("cache", "rm")
+    assert call_json("cache")["entries"] == []
+    assert "Nothing is kept" in call("cache").stdout
+    assert call_json("evaluate", "last", "digits") == before
+
+
+def test_refit(room):
+    told = call_json("refit", "last")
+    assert set(told) == RUN_KEYS
+    assert told["state"] == "finished"
+    assert "all 80 rows" in told["sentence"]
+    assert told["metrics"] == {}
+    n_train = call_json("check", "digits")["splits"]["train"]
+    assert told["steps"] == round(30 * 80 / n_train)
+    card = (Path(told["model"]) / "README.md").read_text(encoding="utf-8")
+    assert "80" in card
+    left_out = call("evaluate", told["name"], "digits", "--split", "all", status=1).stderr
+    assert "80 learned from" in left_out  # nothing is left that it has not seen
+    call("runs", "rm", told["name"])
+
+
+def test_export(room):
+    told = call_json("export", "last", "--to", "pth", "--folder", "weights")
+    keys = {"path", "format", "size_bytes", "n_items", "items", "largest_difference", "tolerance", "sentence"}
+    assert set(told) == keys
+    assert Path(told["path"]).is_file()
+    assert told["n_items"] > 0
+
+
+def test_sample_and_doctor(room):
+    told = call_json("sample", "image-classification", "sampled")
+    assert told == {"folder": str(room / "sampled"), "files": 1797}
+    assert len(list((room / "sampled").rglob("*.png"))) == 1797
+    told = call_json("doctor")
+    assert set(told) == {"ready", "worst", "findings"}
+    assert set(told["findings"][0]) == {"subject", "level", "text", "next_step"}
+
+
+# ---------------------------------------------------------------- surroundings
+
+
+def test_a_closed_pipe_is_no_accident(room):
+    """`ouvroir predict ... | head -1`."""
+    command = f"{sys.executable} -m ouvroir predict last {'more ' * 40} --format jsonl | head -1"
+    done = subprocess.run(command, check=False, shell=True, capture_output=True, text=True, env=environment())
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
+
+
+def test_reference_names_every_command(room):
+    reference = Path(__file__).parents[1] / "docs" / "reference" / "json.md"
+    text = reference.read_text(encoding="utf-8")
+    leaves = [words for words in commands() if words]
+    for words in leaves:
+        assert f"`{' '.join(words)}`" in text, words
