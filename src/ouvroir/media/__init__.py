@@ -48,7 +48,9 @@ def find_task(name: str) -> Task:
     module, _, attribute = target.partition(":")
     if not attribute:
         close = difflib.get_close_matches(name, TASKS, n=1)
-        hint = f"Did you mean `{close[0]}`?" if close else f"There are: {', '.join(TASKS)}; or name one as module:Class."
+        hint = (
+            f"Did you mean `{close[0]}`?" if close else f"There are: {', '.join(TASKS)}; or name one as module:Class."
+        )
         raise UsageError(f"There is no task `{name}`. {hint}")
     try:
         task: Task = getattr(importlib.import_module(module), attribute)()

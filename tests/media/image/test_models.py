@@ -166,6 +166,17 @@ def test_scopes_start_from_cached_features():
         assert torch.allclose(output.outputs, want, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_frozen_beginning_trains_in_channels_last(dtype):
+    """torch's own GroupNorm ends the process here: its input needs no gradient, its weights do."""
+    model = build(28, 3).to(memory_format=torch.channels_last).train()
+    model.body["stem"].requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        model(pixels(28, 3).contiguous(memory_format=torch.channels_last)).sum().backward()
+    learning = [param for param in model.parameters() if param.requires_grad]
+    assert all(param.grad is not None for param in learning)
+
+
 def test_adopt_maps_classes_by_name():
     old, new = build(seed=1), None
     processor = ImageProcessor(labels=("class 2", "fresh", "class 0"), storage_px=28, n_channels=1)

@@ -343,16 +343,14 @@ def near_key(image: Image.Image) -> np.ndarray | None:
     The grey 16x16 copy without its mean, unit norm, beside a quarter of the 4x4 colour differences. None for a picture
     with almost no contrast, which would resemble everything.
     """
-    grey = np.asarray(
-        image.convert("L").resize((KEY_PX, KEY_PX), Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float32
-    )
+    grey = np.asarray(image.convert("L").resize((KEY_PX, KEY_PX), Image.Resampling.BILINEAR), dtype=np.float32)
     shape = grey.ravel() - grey.mean()
     norm = float(np.linalg.norm(shape))
     if norm < KEY_PX:  # a deviation under one grey level
         return None
     colour = np.zeros((4, 4, 2))
     if image.mode == "RGB":
-        coarse = np.asarray(image.resize((4, 4), Image.Resampling.BOX, reducing_gap=2.0), dtype=np.float64) / 255
+        coarse = np.asarray(image.resize((4, 4), Image.Resampling.BILINEAR), dtype=np.float64) / 255
         red, green, blue = np.moveaxis(coarse, 2, 0)
         colour = np.stack([red - green, blue - (red + green) / 2], axis=2)
     vector = np.concatenate([shape / norm, KEY_COLOUR_WEIGHT * colour.ravel()])

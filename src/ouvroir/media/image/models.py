@@ -54,9 +54,23 @@ def plan(preset: str, edge_px: int) -> Plan:
     return Plan(stride, tuple(width * 2**stage for stage in range(n_stages)), depths[:n_stages])
 
 
+class _GroupNorm(nn.GroupNorm):
+    """GroupNorm that also survives an input without gradient, as comes out of frozen parts.
+
+    The channels-last kernel of torch 2.13 for CPUs writes that gradient wherever it may not be, and the process dies.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W), kept."""
+        learns = self.weight.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_exporting()
+        if learns and not x.requires_grad:
+            x = x.detach().requires_grad_()
+        return super().forward(x)
+
+
 def _norm(width: int) -> nn.GroupNorm:
     """GroupNorm in groups of NORM_CHANNELS; it never mixes rows, and costs a tenth of a convolution in channels-last."""
-    return nn.GroupNorm(max(1, width // NORM_CHANNELS), width)
+    return _GroupNorm(max(1, width // NORM_CHANNELS), width)
 
 
 class Block(nn.Module):
