@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+import ouvroir
 from ouvroir.errors import ExportError, UsageError
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.recipes import Options
@@ -36,17 +39,14 @@ BACKBONE = {
 
 def make(backbone, *, is_linear):
     processor = ImageProcessor(labels=("cat", "dog", "owl"), storage_px=32, n_channels=3, backbone=backbone)
-    recipe = Recipe(task="image-classification", options=Options(backbone="resnet50" if backbone else "compact"))
+    options = Options(backbone="resnet50" if backbone else "compact", head="linear" if is_linear else "phi")
+    recipe = Recipe(task="image-classification", options=options)
     torch.manual_seed(0)
     network = build(recipe.replace("model", preset="tiny"), processor)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # statistics as after training, so that a forgotten one shows
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2.0)
-    if is_linear:
-        network.head.hidden = nn.ModuleList()
-        network.head.norm = nn.Identity()
-        network.head.out = nn.Linear(network.head.widths[0], 3)
     return network.eval(), processor
 
 
@@ -97,3 +97,26 @@ def test_another_or_damaged_folder_is_refused(tmp_path):
     (tmp_path / "config.json").unlink()
     with pytest.raises(ExportError, match="cannot read the exported folder"):
         read_hf(tmp_path, processor)
+
+
+def test_a_model_from_pretrained_weights_goes_back_to_transformers(tmp_path, monkeypatch):
+    """From a folder in the true format, through training, to a folder that transformers answers from."""
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    torch.manual_seed(0)
+    model = transformers.ResNetForImageClassification(transformers.ResNetConfig(**SHAPE, num_labels=3))
+    model.save_pretrained(tmp_path / "weights")
+    processing = {"image_mean": BACKBONE["image_mean"], "image_std": BACKBONE["image_std"], "do_normalize": True}
+    (tmp_path / "weights" / "preprocessor_config.json").write_text(json.dumps(processing))
+    generator = np.random.default_rng(0)
+    for label in ("dark", "light"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(12):
+            level = 60 if label == "dark" else 190
+            picture = generator.integers(level - 50, level + 50, (24, 24, 3)).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / "data" / label / f"{number}.png")
+    settings = {"options.head": "linear", "options.storage_px": "32", "options.train_px": "32", "loop.steps": "3"}
+    weights = str(tmp_path / "weights")
+    run = ouvroir.train(tmp_path / "data", init_from=weights, settings=settings, runs=tmp_path / "runs")
+    found = ouvroir.export(run.path, "hf")
+    loaded = transformers.AutoModelForImageClassification.from_pretrained(found.path)
+    assert set(loaded.config.id2label.values()) == {"dark", "light"}

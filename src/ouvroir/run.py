@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ouvroir.errors import CheckpointError, RunError
+from ouvroir.errors import CheckpointError, NotWritable, RecipeError, RunError, UsageError
 from ouvroir.files import disk_errors, each_line, write_json, write_text
 from ouvroir.recipe import Recipe
 
@@ -57,8 +57,8 @@ class Run:
                     path.mkdir(parents=True)
             except FileExistsError:
                 continue
-            except PermissionError as error:
-                raise RunError(f"`{root}` may not be written to. Choose another place with --runs.") from error
+            except NotWritable as error:
+                raise RunError(f"`{root}` cannot be written to. Choose another place with --runs.") from error
             return cls(path.absolute())._begin(recipe)
         raise RunError(f"Could not find a free name for a run in {root}.")
 
@@ -79,12 +79,12 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path, root: Path = DEFAULT_ROOT) -> Run:
-        """Open a run by its path, its name in `root`, or `last` for the newest. Raises RunError."""
+        """Open a run by its path, its name in `root`, or `last` for the newest that came to a model. Raises RunError."""
         if str(path) == "last":
             found = cls.all(root)
             if not found:
                 raise RunError(f"There is no run in `{root}` yet. `ouvroir train DATA` makes one.")
-            return found[-1]
+            return next((run for run in reversed(found) if run.has_model), found[-1])
         for place in (Path(path), Path(root) / str(path)):
             if (place / "recipe.json").is_file():
                 return cls(place.absolute())
@@ -94,7 +94,18 @@ class Run:
     def all(cls, root: Path = DEFAULT_ROOT) -> list[Run]:
         """All runs in `root`, oldest first."""
         found = [path.parent for path in Path(root).glob("[!.]*/recipe.json")] if Path(root).is_dir() else []
-        return [cls(path.absolute()) for path in sorted(found, key=lambda path: (path.stat().st_ctime_ns, path.name))]
+        return sorted((cls(path.absolute()) for path in found), key=lambda run: (run._created(), run.name))
+
+    def _created(self) -> float:
+        try:
+            return float((self.read_json("environment.json") or {}).get("created", 0.0))
+        except (RunError, ValueError, TypeError, AttributeError):
+            return 0.0
+
+    @property
+    def has_model(self) -> bool:
+        """Whether there is something that answers: a bundle, or a checkpoint of this run or of one inside it."""
+        return self.bundle.is_dir() or next(self.path.glob("**/checkpoints/last.txt"), None) is not None
 
     @property
     def name(self) -> str:
@@ -105,8 +116,10 @@ class Run:
         """The resolved recipe."""
         try:
             return Recipe.from_json((self.path / "recipe.json").read_text(encoding="utf-8"))
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"The recipe of {self.path} could not be read: {error}.") from error
+        except (RecipeError, UsageError) as error:  # the settings are not what was typed, so the call is not wrong
+            raise RunError(f"{self.path / 'recipe.json'} is damaged or of another version. {error}") from error
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Replace recipe.json, as choices are made before step 1."""
@@ -209,6 +222,7 @@ def _environment() -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             continue
     return {
+        "created": time.time(),
         "versions": versions,
         "python": sys.version.split()[0],
         "platform": platform.platform(),

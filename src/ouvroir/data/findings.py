@@ -130,7 +130,7 @@ def _token_patterns(names: Sequence[str]) -> list[str]:
         return []
     columns = [[row[place] for row in tokens if len(row) == n_tokens] for place in range(n_tokens)]
     worded = [place for place, column in enumerate(columns) if not all(token.isdigit() for token in column)]
-    return [rf"^(?:[^_-]+[_-]){{{place}}}([^_-]+)" for place in worded]
+    return [rf"^(?:[^_-]+[_-]){{{place}}}([^_-]+)" if place else r"^([^_-]+)" for place in worded]
 
 
 def _is_telling(groups: Sequence[str], labels: Sequence[str]) -> bool:

@@ -104,7 +104,7 @@ def _say_nested(collection: Collection, folders: list[tuple[str, ...]], levels: 
     if data.group_level is None and levels.split is None and len(upper) > 1 and len(pairs) > len(lower):
         text = (
             f"Classes were read from folder level {level + 1} ({_some(upper)}); the folders below ({_some(lower)}) repeat. "
-            f"If those are the classes and the upper ones persons or sources, add --group-level {level + 1}."
+            f"If those are the classes and the upper ones persons or sources, add --set data.group_level={level + 1}."
         )
         collection.notes.append(Note("nested_folders", text))
 

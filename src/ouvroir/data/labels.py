@@ -222,7 +222,7 @@ def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
         table = opened[0].raw
         raise DataError(
             f"No column of `{table.name}` names files that {task} reads. Its columns are: {', '.join(table.columns)}. "
-            "Say which one holds the paths with --path-column, and give the table beside its files."
+            "Say which one holds the paths with --set data.path_column=NAME, and give the table beside its files."
         )
 
 

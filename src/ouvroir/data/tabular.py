@@ -246,7 +246,7 @@ def find_columns(
     reads_text: bool,
 ) -> Columns:
     """Tell the columns of a table apart: the path column is the one whose values name files. Raises DataError."""
-    path = _named(table, path_column, "--path-column")
+    path = _named(table, path_column, "--set data.path_column")
     if path is None:
         path = _find_path(table, names_file, looks_like_file)
     split = _find_split(table)

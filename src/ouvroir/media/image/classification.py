@@ -7,7 +7,7 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -285,6 +285,21 @@ class ImageClassification:
             .to(torch.uint8)
             .view(2, processor.n_channels, processor.storage_px, processor.storage_px)
         }
+
+    def to_hf(self, model: nn.Module, processor: Processor, recipe: Recipe, folder: Path) -> None:
+        """Write the folder that transformers loads. Raises UsageError for what has no class there."""
+        from ouvroir.media.image.hf import write_hf
+
+        del recipe
+        assert isinstance(processor, ImageProcessor)
+        write_hf(_network(model), processor, folder)
+
+    def from_hf(self, folder: Path, processor: Processor) -> Callable[[Batch], Tensor]:
+        """Read what `to_hf` wrote: from a batch to logits (B, K)."""
+        from ouvroir.media.image.hf import read_hf
+
+        assert isinstance(processor, ImageProcessor)
+        return read_hf(folder, processor)
 
     def sample(self, folder: Path) -> int:
         """The handwritten digits of scikit-learn as PNG files in class folders."""

@@ -81,7 +81,7 @@ def _require_expressible(network: ConceptualImageModel, processor: ImageProcesso
         raise UsageError(
             "The body of this model is a ResNet that transformers knows, but its head has a normalisation and hidden "
             "layers, and ResNetForImageClassification has room for one linear layer only. "
-            f"{_INSTEAD}"
+            f"Train it with --set options.head=linear. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         )
 
 
