@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from ouvroir.media.image.recipes import Options
     from ouvroir.recipe import Recipe
 
-SMALL_PX = 40  # up to here: three stages from full size
-MIDDLE_PX = 80  # up to here the stem halves; beyond, it quarters
+SMALL_PX = 40  # up to here the stem keeps every pixel
+MIDDLE_PX = 80  # up to here three stages; beyond, a fourth
+LARGE_PX = 160  # up to here the stem halves; beyond, it quarters
 HEAD_DIM = 32  # width of one attention head in the pooling
 NORM_CHANNELS = 16  # channels of one group of GroupNorm
 N_HIDDEN = 2  # hidden layers of the head
@@ -45,12 +46,14 @@ class Plan:
 
 
 def plan(preset: str, edge_px: int) -> Plan:
-    """The network for pictures of `edge_px`: small ones keep their pixels longer, large ones are halved at once."""
+    """The network for pictures of `edge_px`.
+
+    The last stage sees maps of 5 to 14 positions a side. On 3,000 photographs and at equal time, many positions and few
+    channels learnt more than the reverse: a stem of stride 4 with four stages was 7 points or more behind.
+    """
     width, depths = _WIDTH[preset], _DEPTH[preset]
-    n_stages = 3 if edge_px <= SMALL_PX else 4
-    stride = 1 if edge_px <= SMALL_PX else 2 if edge_px <= MIDDLE_PX else 4
-    if stride == 4:
-        width = width * 3 // 2  # large pictures show more kinds of things
+    n_stages = 3 if edge_px <= MIDDLE_PX else 4
+    stride = 1 if edge_px <= SMALL_PX else 2 if edge_px <= LARGE_PX else 4
     return Plan(stride, tuple(width * 2**stage for stage in range(n_stages)), depths[:n_stages])
 
 
@@ -159,13 +162,17 @@ class MeanPool(nn.Module):
 
 
 class Head(nn.Module):
-    """From the pooled vector to logits through hidden layers whose widths fall by `ratio`: D/φ, D/φ²."""
+    """From the pooled vector to logits through hidden layers whose widths fall by `ratio`: D/φ, D/φ².
 
-    def __init__(self, width: int, n_classes: int, ratio: float) -> None:
+    With `ratio` None it is one linear layer, as in ResNet: what other libraries know.
+    """
+
+    def __init__(self, width: int, n_classes: int, ratio: float | None) -> None:
         super().__init__()
-        widths = [width, *(max(8, round(width / ratio ** (layer + 1))) for layer in range(N_HIDDEN))]
+        hidden = [] if ratio is None else [max(8, round(width / ratio ** (layer + 1))) for layer in range(N_HIDDEN)]
+        widths = [width, *hidden]
         self.widths = tuple(widths)
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.Identity() if ratio is None else nn.LayerNorm(width)
         self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
         self.out = nn.Linear(widths[-1], n_classes)
 
@@ -240,7 +247,7 @@ def build(recipe: Recipe, processor: ImageProcessor) -> ConceptualImageModel:
     """The network for a recipe, with initial weights drawn from torch's global generator."""
     options: Options = recipe.options
     n_classes = len(processor.labels)
-    ratio = recipe.constants.value("phi") or 2.0
+    ratio = None if options.head == "linear" else recipe.constants.value("phi")
     if processor.backbone is not None:
         from ouvroir.media.image.pretrained import build_backbone
 
