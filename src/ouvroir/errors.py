@@ -12,6 +12,7 @@ OuvroirError
 │   └── NonFiniteLoss     the loss became NaN or infinite; carries the rows of the batch
 ├── ExportError           the exported file does not answer like the model
 ├── DiskFull              no room left; what was being written is not left half done
+├── NotWritable           a place that may not be written to
 ├── DeviceError           the device asked for is not there or lacks what was asked
 └── MissingExtra          an optional library is not installed; says which extra brings it
 
@@ -76,6 +77,10 @@ class ExportError(OuvroirError):
 
 class DiskFull(OuvroirError):
     """No room left on the disk. Files are written whole or not at all, so nothing is half written."""
+
+
+class NotWritable(OuvroirError):
+    """A folder or file may not be written to by this user, or is in the way."""
 
 
 class DeviceError(OuvroirError):

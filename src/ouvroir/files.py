@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ouvroir.errors import DiskFull
+from ouvroir.errors import DiskFull, NotWritable
 
 
 def home() -> Path:
@@ -34,16 +34,24 @@ def readable_size(n_bytes: float) -> str:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn 'no space left' into DiskFull, naming the place and what to do."""
+    """Turn 'no space left' into DiskFull and 'may not be written' into NotWritable, naming the place and what to do."""
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise _not_writable(path, error) from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise DiskFull(
             f"The disk that holds {path} is full. Nothing was left half written. "
             "Free some space (`ouvroir cache` shows what Ouvroir keeps), then run the same command again."
         ) from error
+
+
+def _not_writable(path: Path, error: OSError) -> NotWritable:
+    is_cached = path.absolute().is_relative_to(home())
+    advice = "Set OUVROIR_HOME to a folder" if is_cached else "Choose a place"
+    return NotWritable(f"{path} cannot be written ({error.strerror}). {advice} that this user may write to.")
 
 
 def require_space(folder: Path, n_bytes: int, purpose: str) -> None:
