@@ -81,7 +81,8 @@ def test_presets_grow():
 
 
 def test_plan():
-    assert plan("small", 28).stem_stride == 1
+    assert plan("small", 8).stem_stride == 1
+    assert plan("small", 28).stem_stride == 2
     assert plan("small", 64).stem_stride == 2
     assert plan("small", 224).stem_stride == 4
     assert len(plan("small", 80).widths) == 3
@@ -90,7 +91,7 @@ def test_plan():
 
 def test_parts_hold_every_parameter_once_and_in_order():
     model = build()
-    assert [name for name, _ in TASK.parts(model)] == ["stem", "stage1", "stage2", "stage3", "pool", "head"]
+    assert [name for name, _ in TASK.parts(model)] == ["stem", "stage1", "stage2", "pool", "head"]
     held = [id(param) for _, part in TASK.parts(model) for param in part.parameters()]
     assert sorted(held) == sorted(map(id, model.parameters()))
 
@@ -98,7 +99,7 @@ def test_parts_hold_every_parameter_once_and_in_order():
 def test_head_widths_fall_by_phi_or_by_half():
     assert Head(256, 10, PHI.value).widths == (256, round(256 / PHI.value), round(256 / PHI.value**2))
     ordinary = build(constants=Constants(phi="ordinary"), preset="small")
-    assert ordinary.head.widths == (128, 64, 32)
+    assert ordinary.head.widths == (96, 48, 24)
 
 
 def test_residual_branches_start_at_alpha_or_at_the_ordinary_value():

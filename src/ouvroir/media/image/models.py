@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ouvroir.media.image.recipes import Options
     from ouvroir.recipe import Recipe
 
-SMALL_PX = 40  # up to here the stem keeps every pixel
+TINY_PX = 16  # up to here the stem keeps every pixel
+SMALL_PX = 40  # up to here two stages, of wider maps
 MIDDLE_PX = 80  # up to here three stages; beyond, a fourth
 LARGE_PX = 160  # up to here the stem halves; beyond, it quarters
 HEAD_DIM = 32  # width of one attention head in the pooling
@@ -49,11 +50,14 @@ def plan(preset: str, edge_px: int) -> Plan:
     """The network for pictures of `edge_px`.
 
     The last stage sees maps of 5 to 14 positions a side. On 3,000 photographs and at equal time, many positions and few
-    channels learnt more than the reverse: a stem of stride 4 with four stages was 7 points or more behind.
+    channels learnt more than the reverse: a stem of stride 4 with four stages was 7 points or more behind. On digits of 28 px,
+    two stages of 14 and 7 positions reached 99.7 % of a validation part in the time of a third of the steps at full size.
     """
     width, depths = _WIDTH[preset], _DEPTH[preset]
+    if TINY_PX < edge_px <= SMALL_PX:
+        return Plan(2, (width * 3 // 2, width * 3), (max(depths), max(depths)))
     n_stages = 3 if edge_px <= MIDDLE_PX else 4
-    stride = 1 if edge_px <= SMALL_PX else 2 if edge_px <= LARGE_PX else 4
+    stride = 1 if edge_px <= TINY_PX else 2 if edge_px <= LARGE_PX else 4
     return Plan(stride, tuple(width * 2**stage for stage in range(n_stages)), depths[:n_stages])
 
 
@@ -102,7 +106,7 @@ class Stem(nn.Sequential):
 
     def __init__(self, n_channels: int, width: int, stride: int) -> None:
         if stride < 4:
-            super().__init__(nn.Conv2d(n_channels, width, 3, stride=stride, padding=1, bias=False))
+            super().__init__(nn.Conv2d(n_channels, width, stride + 2, stride=stride, padding=1, bias=False))
             return
         super().__init__(
             nn.Conv2d(n_channels, width // 2, 3, stride=2, padding=1, bias=False),
