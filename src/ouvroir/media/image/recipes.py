@@ -185,6 +185,9 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
     return _schedule(chosen, look, pretrained=pretrained), notes
 
 
+# steps are this times the root of the number of train pictures: photographs vary more than characters
+_PATIENCE: dict[Kind, int] = {"glyphs": 20, "plain background": 40, "photographs": 60}
+
 _AUGMENTATION: dict[Kind, dict[str, object]] = {
     "glyphs": {"flip": "never", "rotation_deg": 12.0, "scale": 0.12, "translate": 0.08, "stretch": 0.1},
     "plain background": {
@@ -228,7 +231,7 @@ def _schedule(chosen: Recipe, look: Look, *, pretrained: bool) -> Recipe:
         return chosen.replace("optim", lr=3e-4, ema=0.99, part_decay=0.7).replace(
             "loop", batch_size=batch // 2, epochs=epochs
         )
-    steps = float(np.clip(20 * look.n_train**0.5, 800, 12_000))
+    steps = float(np.clip(_PATIENCE[look.kind] * look.n_train**0.5, 800, 12_000))
     epochs = round(max(3.0, steps * batch / look.n_train), 1)
     ema = round(min(0.999, 1 - 10 / steps), 4)  # an average over the last tenth of the steps
     return chosen.replace("optim", lr=2e-3, weight_decay=0.05, ema=ema, max_grad_norm=2.0).replace(
