@@ -36,7 +36,7 @@ PI = Constant(
     symbol="π",
     value=math.pi,
     ordinary=None,
-    use="Temperature of attention: queries and keys are RMS-normalised and logits are q·k·√d/π.",
+    use="Temperature of attention: queries and keys have unit length and logits are q·k·√d/π.",
     source="Archimedes, Measurement of a Circle. Ordinary: q·k/√d on queries and keys as they are, Vaswani 2017, eq. 1.",
 )
 ALPHA = Constant(
