@@ -42,6 +42,10 @@ def render_again(run: Run, *, language: Language) -> Path:
     from ouvroir.evaluation.page import render
 
     report = run.read_json("report.json")
+    if report is None and (refit := run.read_json("refit.json")) is not None:
+        raise RunError(
+            f"A refit learned from all the data, so there is none to report on. See `ouvroir report {refit['of']}`."
+        )
     if report is None:
         raise RunError(f"{run.path} has no report yet. `ouvroir train --resume {run.path}` finishes the run.")
     page = run.path / "report.html"
@@ -83,7 +87,7 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         train_labels=[row.label for row in train.rows],
         mislabels=_doubted(kept, task, prepared),
         notes=[note.text for note in manifest.notes],
-        timings=_timings(run, models),
+        timings=timings_of(run),
         device=str((kept.read_json("environment.json") or {}).get("device", "cpu")),
         items_per_second=_speed(kept, recipe),
         n_parameters=_n_parameters(checkpoint),
@@ -200,8 +204,9 @@ def _features(task: Task, model: Any, recipe: Recipe, table: Table, places: Any)
     return np.concatenate(found)
 
 
-def _timings(run: Run, models: list[Run]) -> dict[str, float]:
-    """Seconds by stage over the run and its models."""
+def timings_of(run: Run) -> dict[str, float]:
+    """Seconds by stage over the run and the models in it: pack, train, evaluate, baselines, report."""
+    models = stages(run)
     total: dict[str, float] = {}
     for one in {item.path: item for item in (run, *models)}.values():
         for name, seconds in (one.read_json("timings.json") or {}).items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ouvroir.reporting import steps_before, timings_of
 from ouvroir.run import Run
 
 if TYPE_CHECKING:
@@ -29,21 +30,21 @@ def run_summary(run: Run) -> dict[str, Any]:
 
     Absent things are null; metrics are empty when no such split was judged.
     """
-    status = run.status()
+    status, recipe = run.status(), run.recipe()
     evaluation = run.read_json("evaluation.json") or {}
     report = run.read_json("report.json") or {}
     page = run.path / "report.html"
     return {
         "run": str(run.path),
         "name": run.name,
-        "task": run.recipe().task,
+        "task": recipe.task,
         "state": status["state"],
         "sentence": status["sentence"],
         "metrics": _stored_metrics(evaluation.get("test", {})),
         "validation": _stored_metrics(evaluation.get("validation", {})),
         "verdict": report.get("verdict"),
-        "steps": run.recipe().loop.steps,
-        "timings": run.read_json("timings.json") or {},
+        "steps": steps_before(recipe) + recipe.loop.steps if recipe.loop.steps else None,
+        "timings": {stage: round(seconds, 3) for stage, seconds in timings_of(run).items()},
         "report": str(page) if page.is_file() else None,
         "model": str(run.bundle) if run.bundle.is_dir() else None,
     }

@@ -160,9 +160,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "paired": ("Paired differences", "Différences appariées"),
     "paired_lead": (
         "Two systems on the same items, item by item. This can show smaller differences than comparing the intervals "
-        "above.",
+        "above. The intervals cover the chance in the choice of items, not the chance in training: another seed would "
+        "move the values a little.",
         "Deux systèmes sur les mêmes éléments, un à un. Cela montre des différences plus petites que la comparaison des "
-        "intervalles ci-dessus.",
+        "intervalles ci-dessus. Les intervalles couvrent le hasard du choix des éléments, pas celui de l’entraînement : "
+        "une autre graine déplacerait un peu les valeurs.",
     ),
     "pair": ("{second} against {first}", "{second} contre {first}"),
     "difference": ("difference", "différence"),
