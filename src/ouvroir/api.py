@@ -237,8 +237,8 @@ def refit(
     earlier = Run.open(run, Path(runs))
     recipe = earlier.recipe()
     manifest = workflow.manifest_of(earlier, progress=progress)
-    if recipe.loop.steps is None:
-        raise RunError(f"{earlier.path} has not been trained yet: `ouvroir train --resume {earlier.name}` goes on.")
+    if recipe.loop.steps is None or not (earlier.bundle / "model.safetensors").is_file():
+        raise RunError(f"{earlier.path} is not finished: `ouvroir train --resume {earlier.path}` goes on with it.")
     n_train = len(manifest.positions("train"))
     everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
     everything.save()

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -78,6 +80,14 @@ GroupColumn = Annotated[str | None, typer.Option("--group-column", help="Short f
 GroupPattern = Annotated[str | None, typer.Option("--group-pattern", help="Short for --set data.group_pattern=...")]
 
 
+_interrupts: list[int] = []  # signals so far
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupts.append(number)
+    signal.default_int_handler(number, frame)
+
+
 def _command(function: Callable[..., int | None]) -> Callable[..., None]:
     """Turn our errors into a sentence and an exit status; everything else is our own fault and shows its traceback."""
 
@@ -94,6 +104,13 @@ def _command(function: Callable[..., int | None]) -> Callable[..., None]:
             status = 1
         except BrokenPipeError:
             sys.stderr.close()
+            status = 1
+        except Exception:
+            if not _interrupts:
+                raise
+            terminal.say(
+                "Stopped."
+            )  # Ctrl-C during an import leaves modules half made, which fail in ways of their own
             status = 1
         raise typer.Exit(status)
 
@@ -638,6 +655,8 @@ def main() -> None:
     """Entry point of the `ouvroir` command."""
     # Threads that wait by sleeping: on a machine that does anything else, spinning ones were 3 times slower and more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         status = app(standalone_mode=False)
     except _WrongCall as error:

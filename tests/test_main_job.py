@@ -1,0 +1,314 @@
+"""The main job and its kin from end to end, through the command line, with interruptions of every kind."""
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pictures import QUICK, call, call_json, read_object, run, start, unchanged, write_digits
+
+STEPS = 40
+JOB = (*QUICK, "--set", f"loop.steps={STEPS}", "--set", "loop.save_every=4", "--set", "data.per_class=15")
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """Digits, and the main job done on them without interruption; `room.done` is what it printed."""
+    place = tmp_path_factory.mktemp("room")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUVROIR_HOME", str(place / "home"))
+        patch.chdir(place)
+        write_digits(place / "digits", per_class=40)
+        with unchanged(place / "digits"):
+            (place / "done.json").write_text(run("refine", "digits", *JOB, "--json").stdout)
+        yield place
+
+
+@pytest.fixture
+def done(room):
+    """What the uninterrupted job printed."""
+    return read_object((room / "done.json").read_text(encoding="utf-8"))
+
+
+def weights(run_path):
+    return load_file(Path(run_path) / "final_model" / "model.safetensors")
+
+
+def assert_same_weights(one, other):
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def lines_of(path):
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def without_seconds(path):
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines_of(path)]
+
+
+# ---------------------------------------------------------------- the job
+
+
+def test_refine_ends_with_a_model_and_a_report(room, done):
+    folder = Path(done["run"])
+    assert done["state"] == "finished"
+    assert Path(done["report"]) == folder / "report.html"
+    assert Path(done["report"]).stat().st_size > 50_000
+    assert {"model.safetensors", "config.json", "recipe.json", "README.md", "training_info.txt"} <= {
+        path.name for path in (folder / "final_model").iterdir()
+    }
+    assert done["metrics"]["accuracy"]["low"] < done["metrics"]["accuracy"]["value"]
+    assert done["verdict"]["kept"] in ("base", "tuned")
+    assert {"pack_s", "evaluate_s", "report_s"} & set(done["timings"])
+
+
+def test_train_rows_are_15_of_each_class_and_the_rest_is_judged(room):
+    told = call_json("check", "digits", "--set", "data.per_class=15")
+    assert set(told["counts"]["train"].values()) == {15}
+    assert told["splits"]["validation"] + told["splits"]["test"] == 160 - 60
+
+
+def test_both_models_had_equally_many_steps(done):
+    folder = Path(done["run"])
+    base, tuned = (json.loads((folder / name / "recipe.json").read_text()) for name in ("base", "tuned"))
+    branch = int(Path(tuned["model"]["init_from"]).name.removeprefix("step_"))
+    assert base["loop"]["steps"] == STEPS
+    assert 0 < branch < STEPS
+    assert branch + tuned["loop"]["steps"] == STEPS
+    assert lines_of(folder / "base" / "metrics.jsonl")[-1]["step"] == STEPS
+    assert lines_of(folder / "tuned" / "metrics.jsonl")[-1]["step"] == STEPS - branch
+    systems = json.loads((folder / "report.json").read_text(encoding="utf-8"))["systems"]
+    assert {one["steps"] for one in systems if one["role"] in ("base", "tuned")} == {STEPS}
+
+
+def test_the_kept_model_is_the_one_that_is_told(done):
+    folder = Path(done["run"])
+    kept = done["verdict"]["kept"]
+    evaluation = json.loads((folder / kept / "evaluation.json").read_text())
+    assert evaluation["test"]["accuracy"]["value"] == done["metrics"]["accuracy"]["value"]
+    other = {"base": "tuned", "tuned": "base"}[kept]
+    worse = json.loads((folder / other / "evaluation.json").read_text())["validation"]
+    assert done["validation"]["accuracy"]["value"] >= worse["accuracy"]["value"]
+    again = call_json("evaluate", done["run"], "digits")
+    assert again["n"] == json.loads((folder / kept / "data.json").read_text())["rows"]["test"]
+    assert again["metrics"]["accuracy"] == done["metrics"]["accuracy"]
+
+
+def test_base_and_tuned_compared_again_agree_with_the_report(done):
+    folder = Path(done["run"])
+    told = call_json("compare", folder / "base", folder / "tuned", "digits")
+    values = [
+        json.loads((folder / name / "evaluation.json").read_text())["test"]["accuracy"]["value"]
+        for name in ("base", "tuned")
+    ]
+    assert told["difference"]["value"] == pytest.approx(values[1] - values[0])
+
+
+def test_again_gives_the_same_weights(room, done):
+    told = call_json("refine", "digits", *JOB)
+    assert told["run"] != done["run"]
+    assert_same_weights(told["run"], done["run"])
+    assert call_json("refine", "--resume", told["run"])["state"] == "finished"  # nothing left to do
+    call("runs", "rm", told["name"])
+
+
+def test_refine_from_an_earlier_run(room, done):
+    told = call_json("refine", "digits", *JOB, "--from", done["run"])
+    assert told["state"] == "finished"
+    tuned = json.loads((Path(told["run"]) / "tuned" / "recipe.json").read_text())
+    assert tuned["model"]["init_from"] == str(Path(done["run"]) / "final_model")
+    call("runs", "rm", told["name"])
+
+
+# ---------------------------------------------------------------- kill -9 and Ctrl-C
+
+
+def wait_for(path_of, process, *, seconds=60):
+    """Wait until `path_of()` exists. False when the process ended before."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            return False
+        if any(path_of()):
+            return True
+        time.sleep(0.002)
+    raise AssertionError("nothing happened")
+
+
+def killed(arguments, moment):
+    """Start the command, wait for the files of `moment`, kill -9. Returns whether it was killed in time."""
+    process = start(*arguments)
+    try:
+        was_there = wait_for(moment, process)
+    finally:
+        process.kill()
+        process.communicate()
+    return was_there
+
+
+STAGES = [
+    "base/recipe.json",
+    "base/checkpoints/last.txt",
+    "base/evaluation.json",
+    "tuned/checkpoints/last.txt",
+    "tuned/evaluation.json",
+    "final_model",
+    "report.json",
+]
+
+
+def test_killed_in_every_stage_ends_with_the_same_weights(room, done):
+    runs = room / "killed"
+    arguments = ["refine", "digits", *JOB, "--runs", runs]
+    for stage in STAGES[1:6:2]:
+        killed(arguments, lambda stage=stage: runs.glob(f"*/{stage}"))
+        found = call_json("runs", "--runs", runs)["runs"]
+        assert [one["state"] for one in found] in (["stopped"], ["finished"])
+        arguments = ["refine", "--resume", found[0]["name"], "--runs", runs]
+    told = read_object(run(*arguments, "--json").stdout)
+    assert told["state"] == "finished"
+    assert_same_weights(told["run"], done["run"])
+    for stage in ("base", "tuned"):
+        mine, theirs = (without_seconds(Path(one["run"], stage, "metrics.jsonl")) for one in (told, done))
+        assert mine == theirs
+    assert told["metrics"] == done["metrics"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_random_moments_ends_with_the_same_weights(room, done, seed):
+    draw, runs = random.Random(seed), room / f"random_{seed}"
+    arguments = ["refine", "digits", *JOB, "--runs", runs]
+    began = time.monotonic()
+    for _ in range(20):
+        process = start(*arguments)
+        time.sleep(draw.uniform(0.3, 6.0))
+        is_over = process.poll() is not None
+        process.kill()
+        process.communicate()
+        names = [path.parent.name for path in runs.glob("*/refine.json")]
+        arguments = ["refine", "--resume", names[0], "--runs", runs] if names else arguments
+        if is_over:
+            break
+    assert time.monotonic() - began < 300
+    told = read_object(run(*arguments, "--json").stdout)
+    assert_same_weights(told["run"], done["run"])
+    for stage in ("base", "tuned"):
+        mine, theirs = (without_seconds(Path(one["run"], stage, "metrics.jsonl")) for one in (told, done))
+        assert mine == theirs
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+def test_ctrl_c_leaves_a_resumable_run(room, number):
+    runs, job = room / number.name, (*QUICK, "--set", "loop.steps=400", "--set", "loop.save_every=20")
+    process = start("refine", "digits", *job, "--runs", runs, "--json")
+    assert wait_for(lambda: runs.glob("*/base/checkpoints/last.txt"), process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    told = read_object(out)
+    assert told["state"] == "stopped"
+    assert "ouvroir refine --resume" in told["sentence"]
+    assert "--resume" in err
+    assert call_json("runs", "--runs", runs)["runs"][0]["state"] == "stopped"
+    assert "--resume" in call("refit", "last", "--runs", runs, status=1).stderr
+    again = call_json("refine", "--resume", told["run"])
+    assert again["state"] == "finished"
+
+
+@pytest.mark.parametrize("delay", [0.4, 0.8])
+def test_ctrl_c_before_training_says_so(room, delay):
+    """While files are still looked at, there is nothing to resume."""
+    process = start("train", "digits", *JOB, "--runs", room / "early", "--set", f"data.seed={int(10 * delay)}")
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    # 0: swallowed by the import of a library; the others: while Python itself still starts, or ends
+    assert process.returncode in (0, 1, 130, -signal.SIGINT)
+    assert "ouvroir/cli.py" not in err  # in a traceback
+    assert process.returncode != 1 or "Stopped" in err
+
+
+def test_two_processes_do_not_work_on_one_run(room, done):
+    process = start("refine", "digits", *QUICK, "--set", "loop.steps=3000", "--runs", room / "held")
+    try:
+        assert wait_for(lambda: (room / "held").glob("*/base/checkpoints/last.txt"), process)
+        name = next((room / "held").glob("*/refine.json")).parent.name
+        assert "Another process" in call("refine", "--resume", name, "--runs", "held", status=1).stderr
+        assert "held" in call("runs", "rm", name, "--runs", "held", status=1).stderr
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# ---------------------------------------------------------------- train, finetune, recipes
+
+
+def test_minutes_become_steps_and_the_recipe_gives_the_same_bits(room):
+    arguments = ("--preset", "tiny", "--set", "loop.batch_size=16")
+    began = time.monotonic()
+    told = call_json("train", "digits", *arguments, "--minutes", "0.05")
+    assert time.monotonic() - began < 60
+    recipe = json.loads((Path(told["run"]) / "recipe.json").read_text())
+    assert recipe["loop"]["steps"] == told["steps"] > 1
+    assert recipe["loop"]["precision"] in ("fp32", "bf16")
+    again = call_json("train", "digits", "--recipe", Path(told["run"]) / "recipe.json")
+    assert again["steps"] == told["steps"]
+    assert_same_weights(told["run"], again["run"])
+    assert again["metrics"] == told["metrics"]
+    for one in (told, again):
+        call("runs", "rm", one["name"])
+
+
+def test_finetune_maps_classes_by_name_and_says_so(room, done):
+    write_digits(room / "new", classes="1239", per_class=15, skip=60)
+    output = call("finetune", done["run"], "new", "--scope", "head", "--set", "loop.steps=10", "--json")
+    told = read_object(output.stdout)
+    assert told["state"] == "finished"
+    recipe = json.loads((Path(told["run"]) / "recipe.json").read_text())
+    assert recipe["model"]["scope"] == "head"
+    assert "3 of 4 classes are mapped by name" in output.stderr
+    assert "9" in output.stderr.split("mapped by name")[1]
+    before, after = weights(done["run"]), weights(told["run"])
+    kept = [name for name in before if name in after and torch.equal(before[name], after[name])]
+    assert len(kept) > 5  # the body did not learn
+    answers = call_json("predict", told["run"], "new")["predictions"]
+    assert set(answers[0]["scores"]) == {"1", "2", "3", "9"}
+    # rows that the first model learned from are no unseen rows for the second either
+    judged = call_json("evaluate", told["run"], "digits", "--split", "all")
+    splits = call_json("check", "digits", "--set", "data.per_class=15")["counts"]
+    seen = sum(splits[split][label] for split in ("train", "validation") for label in "0123")
+    assert judged["left_out"]["learned from"] == seen
+    call("runs", "rm", told["name"])
+
+
+def test_train_from_a_bundle_folder(room, done):
+    told = call_json("train", "digits", *QUICK, "--set", "loop.steps=3", "--from", Path(done["run"]) / "final_model")
+    assert told["state"] == "finished"
+    call("runs", "rm", told["name"])
+
+
+def test_train_killed_and_resumed_has_the_same_weights(room):
+    job = ("digits", *QUICK, "--set", "loop.steps=60", "--set", "loop.save_every=5")
+    whole = call_json("train", *job)
+    runs = room / "train_killed"
+    assert killed(["train", *job, "--runs", runs], lambda: runs.glob("*/checkpoints/last.txt"))
+    told = call_json("train", "--resume", "last", "--runs", runs)
+    assert_same_weights(whole["run"], told["run"])
+
+
+def test_run_moved_elsewhere_still_answers(room, done):
+    copied = room / "elsewhere" / "model"
+    import shutil
+
+    shutil.copytree(Path(done["run"]) / "final_model", copied)
+    here = call_json("predict", done["run"], "digits/0")["predictions"]
+    assert call_json("predict", copied, "digits/0")["predictions"] == here
