@@ -66,7 +66,7 @@ def test_refine_ends_with_a_model_and_a_report(room, done):
     }
     assert done["metrics"]["accuracy"]["low"] < done["metrics"]["accuracy"]["value"]
     assert done["verdict"]["kept"] in ("base", "tuned")
-    assert {"pack_s", "evaluate_s", "report_s"} & set(done["timings"])
+    assert {"pack", "train", "evaluate", "baselines", "report"} <= set(done["timings"])
 
 
 def test_train_rows_are_15_of_each_class_and_the_rest_is_judged(room):
@@ -312,3 +312,55 @@ def test_run_moved_elsewhere_still_answers(room, done):
     shutil.copytree(Path(done["run"]) / "final_model", copied)
     here = call_json("predict", done["run"], "digits/0")["predictions"]
     assert call_json("predict", copied, "digits/0")["predictions"] == here
+
+
+# ---------------------------------------------------------------- unusual data
+
+
+def test_without_validation_data_no_choice_is_claimed(room):
+    told = call("refine", "digits", *QUICK, "--set", "loop.steps=6", "--set", "data.validation=0", "--json")
+    verdict = read_object(told.stdout)["verdict"]
+    assert verdict["kept"] == "base"
+    assert "no validation data" in verdict["sentence"]
+    assert "better" not in told.stderr
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_without_any_held_out_data_nothing_is_claimed(room, split):
+    settings = ("--set", "data.test=0", "--set", f"data.validation={0 if split == 'validation' else 0.2}")
+    told = call_json("refine", "digits", *QUICK, "--set", "loop.steps=6", *settings)
+    assert told["metrics"] == {}
+    assert "Nothing was measured" in told["verdict"]["sentence"]
+    assert Path(told["report"]).is_file()
+
+
+def test_several_labels_an_item(room):
+    names = sorted(path.relative_to(room / "digits") for path in (room / "digits").rglob("*.png"))
+    sides = {"0": "even|round", "1": "odd", "2": "even", "3": "odd|round"}
+    lines = [f"{name},{sides[name.parent.name]}" for name in names]
+    (room / "digits" / "several.csv").write_text("\n".join(["path,label", *lines]))
+    try:
+        told = call_json("refine", "digits/several.csv", *JOB[:-2], "--set", "data.label_separator=|")
+        assert {"macro_f1", "micro_f1", "subset_accuracy", "nll"} <= set(told["metrics"])
+        judged = call_json("evaluate", told["run"], "digits/several.csv")  # the separator is known from the training
+        assert judged["metrics"] == told["metrics"]
+        answer = call_json("predict", told["run"], "digits/0")["predictions"][0]
+        assert set(answer["scores"]) == {"even", "odd", "round"}
+    finally:
+        (room / "digits" / "several.csv").unlink()
+
+
+def test_names_that_look_like_markup_stay_names(room):
+    write_digits(room / "odd_names", classes="01", per_class=12)
+    (room / "odd_names" / "0").rename(room / "odd_names" / "<img src=x onerror=alert(1)>")
+    (room / "odd_names" / "1").rename(room / "odd_names" / "été & \"hiver\" 'l'")
+    told = call_json("refine", "odd_names", *QUICK, "--set", "loop.steps=6")
+    for language in ("en", "fr"):
+        call("report", told["run"], "--language", language)
+        page = Path(told["report"]).read_text(encoding="utf-8")
+        assert "<img src=x" not in page
+        assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    answers = call_json("predict", told["run"], "odd_names")["predictions"]
+    assert len(answers) == 24
+    assert set(answers[0]["scores"]) == {path.name for path in (room / "odd_names").iterdir()}
+    call("export", told["run"], "--to", "pth")

@@ -19,7 +19,7 @@ from ouvroir import workflow
 from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Recipe, check_settings, read_data
+from ouvroir.recipe import Data, Recipe, check_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import SPLITS, Split
 
@@ -285,8 +285,8 @@ def evaluate(
 
     chosen = resolve_device(device)
     predictor = load_predictor(model, device=chosen, runs=runs)
-    as_given = {"data.validation": "0", "data.test": "0", **(settings or {})}  # only splits that the data bring
-    manifest = check(source, task=predictor.recipe.task, settings=as_given, workers=workers, progress=progress)
+    data = _reading(source, predictor.recipe.data, settings or {})
+    manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
     learned = workflow.learned_from(predictor.recipe, progress=progress)
     manifest, left_out = _judgeable(manifest, predictor, split, learned)
     tables = workflow.prepare(
@@ -305,6 +305,15 @@ def evaluate(
     )
     ids = tuple(table.rows[int(place)].id for place in judgement.answers.index)
     return Evaluation(judgement=judgement, ids=ids, left_out=left_out)
+
+
+def _reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> Data:
+    """How to read data to judge on: labels as in training, columns too when it is the same table; only their own splits."""
+    check_settings(settings, sections=("data",))
+    is_same = str(Path(source).expanduser().absolute()) == trained.source
+    kept = ("label_separator", "label_column", "path_column") if is_same else ("label_separator",)
+    data = Data(validation=0.0, test=0.0, **{name: getattr(trained, name) for name in kept})
+    return workflow.with_data_settings(data, settings)
 
 
 def _judgeable(

@@ -114,8 +114,8 @@ def _conclude(run: Run, language: Literal["en", "fr"], progress: Progress) -> No
     from ouvroir.reporting import write_report
 
     run.set_status("running", "Comparing and writing the report.")
-    chosen = better_on_validation(Run(run.path / "base"), Run(run.path / "tuned"))
-    progress.say(f"The {chosen.name} model is the better one on validation data; it becomes final_model/.")
+    chosen, why = choose(Run(run.path / "base"), Run(run.path / "tuned"))
+    progress.say(f"{why} The {chosen.name} model becomes final_model/.")
     run.write_recipe(chosen.recipe())
     run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
     workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
@@ -123,16 +123,20 @@ def _conclude(run: Run, language: Literal["en", "fr"], progress: Progress) -> No
     run.set_status("finished", f"Done; the {chosen.name} model was kept.")
 
 
-def better_on_validation(base: Run, tuned: Run) -> Run:
-    """The run whose main metric is better on validation rows; the base on a tie, or when there are none."""
+def choose(base: Run, tuned: Run) -> tuple[Run, str]:
+    """The run whose main metric is better on validation rows, and why; the base on a tie, or when there are none."""
     from ouvroir.evaluation.metrics import is_higher_better
 
     found = [(run.read_json("evaluation.json") or {}).get("validation") or {} for run in (base, tuned)]
     if not all(found):
-        return base
+        return base, "There are no validation data to choose by."
     main = next(iter(found[0]))
     gain = found[1][main]["value"] - found[0][main]["value"]
-    return tuned if (gain if is_higher_better(main) else -gain) > 0 else base
+    gain = gain if is_higher_better(main) else -gain
+    if not gain:
+        return base, f"Both models have the same {main} on validation data."
+    chosen = tuned if gain > 0 else base
+    return chosen, f"The {chosen.name} model has the better {main} on validation data."
 
 
 def _stopped(run: Run) -> Run:

@@ -145,7 +145,7 @@ def plan_training(
     """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
     settings = settings or {}
     check_settings(settings)  # before the files are looked at, which may take long
-    data = read_data(settings) if recipe is None else _merged(recipe.data, settings)
+    data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
     manifest = admit(source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress)
     manifest.require_trainable()
     if recipe is not None:
@@ -157,7 +157,8 @@ def plan_training(
     return proposed, manifest
 
 
-def _merged(data: Data, settings: Mapping[str, str]) -> Data:
+def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
+    """`data` with the `data.*` settings over it, as a way of reading: it names no manifest."""
     mine = read_data(settings)
     changed = {name.partition(".")[2] for name in settings if name.startswith("data.")}
     return replace(data, manifest="", **{name: getattr(mine, name) for name in changed})

@@ -41,8 +41,8 @@ def evaluate(
     """Answers of `model` to every item of `table`, in its order, on the CPU.
 
     The model is moved to `device`, judged without gradients in its evaluation mode and in the arithmetic of the recipe,
-    and left in the mode it came in; its memory layout is its own. `batch_size` defaults to four training micro-batches, at most 256; it is halved when
-    memory runs out.
+    and left in the mode it came in; its memory layout is its own. `batch_size` defaults to four training micro-batches, at
+    most 256; it is halved when memory runs out.
     """
     import torch
 

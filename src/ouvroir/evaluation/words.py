@@ -128,6 +128,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Which of the two to keep was decided on validation data, without a look at these test items.",
         "Lequel des deux garder a été décidé sur les données de validation, sans regarder ces éléments de test.",
     ),
+    "kept_without_validation": (
+        "There were no validation data to choose by, so the base model was kept.",
+        "Il n’y avait pas de données de validation pour choisir : le modèle de base a été gardé.",
+    ),
     "few_items": (
         "With {n} test items the intervals are wide. More test items make them narrower.",
         "Avec {n} éléments de test, les intervalles sont larges. Plus d’éléments de test les resserrent.",
