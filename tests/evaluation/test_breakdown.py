@@ -56,7 +56,14 @@ def test_the_smallest_difference_is_seen_in_four_of_five_tests(n, disagreement):
     assert 0.70 <= seen <= 0.86  # the exact test is a little more cautious than the formula
 
 
+@pytest.mark.parametrize(("n", "disagreement"), [(200, 0.0), (500, 0.005), (2000, 0.002)])
+def test_models_that_hardly_ever_differ_need_as_many_changes_as_the_exact_test_does(n, disagreement):
+    gap = smallest_difference(n, disagreement=disagreement)
+    drawn = np.random.default_rng(0).binomial(n, gap, size=4000)  # all changes to one side
+    assert 0.77 <= np.mean([mcnemar(int(fixed), 0) < 0.05 for fixed in drawn]) <= 0.83
+
+
 def test_a_small_test_set_never_claims_to_see_everything():
-    assert smallest_difference(50, disagreement=0.0) == 6 / 50
+    assert smallest_difference(50, disagreement=0.0) == 7.9 / 50
     assert smallest_difference(4, disagreement=0.5) == 1.0
     assert smallest_difference(0, disagreement=0.1) == 1.0

@@ -14,7 +14,9 @@ from ouvroir.task import Answers
 
 POWER = 0.8
 N_CURVE_BINS = 10
-_SIX_IN_A_ROW = 6  # 2 · 0.5**6 < .05: the fewest one-sided changes that an exact McNemar test calls significant
+# The fewest one-sided changes that an exact McNemar test calls significant are 6 (2 · 0.5**6 < .05), and 6 or more
+# come 4 times in 5 when 7.9 are expected (Poisson).
+_LEAST_EXPECTED = 7.9
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,15 @@ def smallest_difference(n: int, *, disagreement: float) -> float:
     """The smallest true difference in shares of right rows that `n` rows show in 4 of 5 tests at the 5 % level.
 
     `disagreement`: share of rows on which exactly one of the two is right. Paired (McNemar): Connor 1987, equation 2,
-    solved for the difference; never under 6 rows, because fewer one-sided changes are not significant. 1 when even
-    that is out of reach.
+    solved for the difference; never under 7.9 rows, because with fewer one-sided changes expected the exact test says
+    yes less often. 1 when even that is out of reach.
     """
     if n == 0:
         return 1.0
     z_level, z_power = NormalDist().inv_cdf(0.975), NormalDist().inv_cdf(POWER)
     a, b, c = n + z_power**2, -2 * z_level * math.sqrt(n * disagreement), disagreement * (z_level**2 - z_power**2)
     root = (-b + math.sqrt(max(0.0, b * b - 4 * a * c))) / (2 * a)
-    return min(1.0, max(root, _SIX_IN_A_ROW / n))
+    return min(1.0, max(root, _LEAST_EXPECTED / n))
 
 
 def cautious_disagreement(first: float, second: float) -> float:
