@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_blocks_find_what_all_pairs_find(n):
             np.float32
         )
     _, unit = duplicates._unit_rows(keys)
-    found = duplicates._close_pairs(unit, 0)
+    found = duplicates._close_pairs(unit, 0, lambda _, distance: np.ones(len(distance), dtype=bool))
     pairs = [tuple(pair) for pair in found.places.tolist()]
     assert len(pairs) == len(set(pairs))
     assert set(pairs) == (all_close_pairs(keys) if n else set())
@@ -53,6 +54,17 @@ def test_only_pairs_with_new_rows_are_looked_for():
     part = {tuple(pair) for pair in find_pairs(keys, n_known=350).places.tolist()}
     assert part == {pair for pair in whole if pair[1] >= 350}
     assert len(part) == 20
+
+
+def test_pictures_of_one_fixed_camera_do_not_fill_the_memory():
+    scene, rng = np.random.default_rng(0).standard_normal(32), np.random.default_rng(1)
+    keys = (scene + 0.02 * rng.standard_normal((4000, 32))).astype(np.float32)  # 8 million pairs are close
+    tracemalloc.start()
+    found = find_pairs(keys)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.places) < 4000
+    assert peak < 120e6
 
 
 def test_copies_are_found_and_neighbours_are_not():

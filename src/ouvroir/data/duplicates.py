@@ -10,7 +10,7 @@ blocks too far apart for any pair are skipped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,15 +37,8 @@ def find_pairs(keys: np.ndarray, *, n_known: int = 0) -> Pairs:
     `n_known`: the first rows whose pairs among themselves are known already and are not looked for.
     """
     usable, unit = _unit_rows(keys)
-    close = _close_pairs(unit, np.searchsorted(usable, n_known).item())
-    if not len(close.places):
-        return close
-    rows = np.unique(close.places)
-    neighbour = np.full(len(unit), np.inf, dtype=np.float32)
-    neighbour[rows] = _neighbour_distance(unit, rows)
-    allowed = np.maximum(MIN_DISTANCE, RATIO * np.minimum(neighbour[close.places[:, 0]], neighbour[close.places[:, 1]]))
-    kept = close.distance <= allowed
-    return Pairs(usable[close.places[kept]], close.distance[kept])
+    close = _close_pairs(unit, np.searchsorted(usable, n_known).item(), _RatioTest(unit).keeps)
+    return Pairs(usable[close.places], close.distance)
 
 
 def _unit_rows(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,8 +48,11 @@ def _unit_rows(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return usable, np.ascontiguousarray(keys[usable] / length[usable, None].astype(np.float32), dtype=np.float32)
 
 
-def _close_pairs(unit: np.ndarray, n_known: int) -> Pairs:
-    """All pairs within MAX_DISTANCE, of which one at least is not known."""
+def _close_pairs(unit: np.ndarray, n_known: int, keeps: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Pairs:
+    """All pairs within MAX_DISTANCE that `keeps` keeps, given places (P, 2) and distances (P,), and that are not known.
+
+    It is asked block by block: pictures of one fixed camera are all close to each other, and their pairs fill any memory.
+    """
     n = len(unit)
     order, position = _sort_along_main_direction(unit)
     width = float(np.sqrt(2 * MAX_DISTANCE)) + 1e-4  # |a - b| of unit vectors at that cosine
@@ -78,8 +74,12 @@ def _close_pairs(unit: np.ndarray, n_known: int) -> Pairs:
             keep = (rows[a] < others[b]) | (second > first)
             keep &= (rows[a] != others[b]) & (is_new[a] | (others[b] >= n_known))
             a, b = a[keep], b[keep]
-            found.append(np.sort(np.stack([rows[a], others[b]], axis=1), axis=1))
-            distances.append(1 - cosines[a, b])
+            if not len(a):
+                continue
+            places, distance = np.sort(np.stack([rows[a], others[b]], axis=1), axis=1), 1 - cosines[a, b]
+            kept = keeps(places, distance)
+            found.append(places[kept])
+            distances.append(distance[kept])
     if not found:
         return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
     return Pairs(np.concatenate(found), np.concatenate(distances))
@@ -96,23 +96,38 @@ def _sort_along_main_direction(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return order, position[order]
 
 
-def _neighbour_distance(unit: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(len(rows),) float32 distance to the k-th nearest other row, among a fixed part of the data when it is large."""
-    step = max(1, len(unit) // _BACKGROUND_ROWS)
-    background = unit[::step]
-    k = min(NEIGHBOUR, len(background) - 1)
-    if k < 2:
-        return np.full(len(rows), np.inf, dtype=np.float32)
-    result = np.empty(len(rows), dtype=np.float32)
-    for first in range(0, len(rows), _BLOCK // 2):
-        part = rows[first : first + _BLOCK // 2]
-        cosines = unit[part] @ background.T
-        # the row itself may be among the background: it is then the nearest, so one more is counted off
-        itself = (part % step == 0).astype(np.int64)
-        nearest = np.partition(cosines, -(k + 1), axis=1)[:, -(k + 1) :]
-        nearest.sort(axis=1)
-        result[first : first + len(part)] = 1 - nearest[np.arange(len(part)), 1 - itself]
-    return result
+class _RatioTest:
+    """Which close pairs are near-duplicates: those far closer than the neighbours of either row."""
+
+    def __init__(self, unit: np.ndarray) -> None:
+        self._unit = unit
+        self._step = max(1, len(unit) // _BACKGROUND_ROWS)
+        self._background = np.ascontiguousarray(unit[:: self._step])
+        self._neighbour = np.full(len(unit), np.nan, dtype=np.float32)  # worked out when first asked for
+
+    def keeps(self, places: np.ndarray, distance: np.ndarray) -> np.ndarray:
+        """(P,) bool for pairs (P, 2) and their distances (P,)."""
+        rows = np.unique(places)
+        rows = rows[np.isnan(self._neighbour[rows])]
+        self._neighbour[rows] = self._distances(rows)
+        kept: np.ndarray = distance <= np.maximum(MIN_DISTANCE, RATIO * self._neighbour[places].min(axis=1))
+        return kept
+
+    def _distances(self, rows: np.ndarray) -> np.ndarray:
+        """(len(rows),) float32 distance to the k-th nearest other row, among a fixed part of the data when it is large."""
+        k = min(NEIGHBOUR, len(self._background) - 1)
+        if k < 2:
+            return np.full(len(rows), np.inf, dtype=np.float32)
+        result = np.empty(len(rows), dtype=np.float32)
+        for first in range(0, len(rows), _BLOCK // 2):
+            part = rows[first : first + _BLOCK // 2]
+            cosines = self._unit[part] @ self._background.T
+            # the row itself may be among the background: it is then the nearest, so one more is counted off
+            itself = (part % self._step == 0).astype(np.int64)
+            nearest = np.partition(cosines, -(k + 1), axis=1)[:, -(k + 1) :]
+            nearest.sort(axis=1)
+            result[first : first + len(part)] = 1 - nearest[np.arange(len(part)), 1 - itself]
+        return result
 
 
 class Clusters:
