@@ -90,6 +90,8 @@ def test_any_damage_is_noticed_and_the_one_before_is_taken(tmp_path, name, harm)
     assert saved.place.step == 1
     assert told.has("step_000002", "damaged")
     assert (tmp_path / "checkpoints" / "last.txt").read_text() == "step_000001\n"
+    save(tmp_path, 3)
+    assert names(tmp_path) == ["best.txt", "damaged_step_000002", "last.txt", "step_000001", "step_000003"]
 
 
 def test_none_undamaged_is_an_error_and_none_at_all_is_not(tmp_path):

@@ -119,6 +119,8 @@ class Checkpoints:
             except CheckpointError as error:
                 progress.say(f"{error} The one before it is used.")
                 continue
+            for damaged in found[found.index(path) + 1 :]:
+                _set_aside(damaged)
             self._repoint(saved.place)
             return saved
         if found:
@@ -144,7 +146,7 @@ class Checkpoints:
         """Make the pointers agree with the checkpoint that training goes on from."""
         write_text(self.folder / "last.txt", f"step_{place.step:06d}\n")
         best = self.folder / f"step_{place.best_step:06d}"
-        if place.best_value is not None and best.is_dir():
+        if best.is_dir():
             write_text(self.folder / "best.txt", best.name + "\n")
 
     def _drop_old(self) -> None:
@@ -161,6 +163,14 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
         if dropped:
             sync_folder(self.folder)
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename a damaged checkpoint, so that it counts no more among those that are kept."""
+    aside = folder.with_name(f"damaged_{folder.name}")
+    with disk_errors(folder):
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
 
 
 def read_checkpoint(folder: Path) -> Saved:
