@@ -107,8 +107,13 @@ def resolve_device(name: str) -> str:
 def join(device: str) -> Iterator[World]:
     """Become part of the world that torchrun describes in the environment, with gloo on a CPU and nccl on a GPU.
 
-    A process group that exists already is used and left as it is.
+    A process group that exists already is used and left as it is. A GPU becomes the current one: events and words passed
+    around go by the current device, which is otherwise the first for every process.
     """
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.set_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(device=device)
