@@ -19,9 +19,11 @@ from pydantic import Field as Setting
 from ouvroir import constants as _constants
 from ouvroir.errors import RecipeError
 
-_STRICT = ConfigDict(extra="forbid")
+# numbers become text where text is wanted: a column may be called 1
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
 PositiveInt = Annotated[int, Setting(ge=1)]
+Positive = Annotated[float, Setting(gt=0)]
 Fraction = Annotated[float, Setting(ge=0, lt=1)]
 
 
@@ -134,8 +136,8 @@ class Constants:
 
     __pydantic_config__ = _STRICT
 
-    phi: float | Literal["ordinary"] = setting(_constants.PHI.value, _constants.PHI.use)
-    pi: float | Literal["ordinary"] = setting(_constants.PI.value, _constants.PI.use)
+    phi: Positive | Literal["ordinary"] = setting(_constants.PHI.value, _constants.PHI.use)
+    pi: Positive | Literal["ordinary"] = setting(_constants.PI.value, _constants.PI.use)
     alpha: float | Literal["ordinary"] = setting(_constants.ALPHA.value, _constants.ALPHA.use)
     zeta: float | Literal["ordinary"] = setting(_constants.ZETA.value, _constants.ZETA.use)
 

@@ -10,7 +10,7 @@ from ouvroir.errors import DataError, RecipeError, Refused, RunError
 from ouvroir.media.image import recipes
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.samples import write_digits
-from ouvroir.recipe import Recipe
+from ouvroir.recipe import Recipe, check_settings, read_data
 from ouvroir.task import Limits, Row, Source
 
 GLYPH = {"width": 28, "height": 28, "is_grey": True, "background": 1.0, "two_tone": 0.9}
@@ -191,3 +191,11 @@ def test_written_digits_are_those_of_scikit_learn(tmp_path):
     for number in (0, 7, 29):
         path = tmp_path / str(digits.target[number]) / f"digit_{number + 1:04d}.png"
         assert np.abs(np.asarray(Image.open(path)) / (255 / 16) - digits.images[number]).max() < 0.05
+
+
+def test_columns_may_be_called_by_numbers_and_no_setting_is_infinite():
+    assert read_data({"data.label_column": "1"}).label_column == "1"
+    with pytest.raises(RecipeError, match=r"loop\.minutes"):
+        check_settings({"loop.minutes": "Infinity"})
+    with pytest.raises(RecipeError, match=r"constants\.pi"):
+        check_settings({"constants.pi": "0"})

@@ -261,7 +261,8 @@ def build(recipe: Recipe, processor: ImageProcessor) -> ConceptualImageModel:
         model.std.copy_(torch.tensor(processor.backbone["image_std"]) * 255)
         return model
     shape = plan(recipe.model.preset, options.train_px or processor.storage_px)
-    scale = recipe.constants.value("alpha") or 1.0
+    scale = recipe.constants.value("alpha")
+    assert scale is not None, "alpha has an ordinary value"
     body = {"stem": Stem(processor.n_channels, shape.widths[0], shape.stem_stride)}
     width = shape.widths[0]
     for number, (after, depth) in enumerate(zip(shape.widths, shape.depths, strict=True), start=1):
