@@ -98,7 +98,7 @@ def write_bundle(
     card = dataclasses.replace(card, threshold=threshold, limits=limits)
     with whole_folder(folder) as place:
         _copy_weights(checkpoint, place)
-        recipe = _portable(read_recipe(place))
+        recipe = portable(read_recipe(place))
         write_text(place / "recipe.json", recipe.to_json())
         task = find_task(recipe.task)
         processor = _answer_check_items(task, place, manifest)
@@ -203,6 +203,7 @@ def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card
     evaluation = judged.read_json("evaluation.json") or {}
     judged_on = next((split for split in ("test", "validation") if evaluation.get(split)), "test")
     measurements = run.metrics()
+    environment = run.read_json("environment.json") or {}
     return Card(
         data=data_name(manifest.source),
         fingerprint=manifest.fingerprint,
@@ -212,8 +213,8 @@ def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card
         judged_on=judged_on,
         steps=run.recipe().loop.steps,
         seconds=measurements[-1].seconds if measurements else None,
-        device=str((run.read_json("environment.json") or {}).get("device", "")),
-        started=_time((run.path / "environment.json").stat().st_mtime),
+        device=str(environment.get("device", "")),
+        started=_time(float(environment["created"])) if "created" in environment else "",
         finished=_time(time.time()),
         refit=is_refit,
     )
@@ -223,7 +224,7 @@ def _time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
 
 
-def _portable(recipe: Recipe) -> Recipe:
+def portable(recipe: Recipe) -> Recipe:
     """The recipe without paths of this machine: only the last part of a path says what the data were called."""
     recipe = recipe.replace("data", source=data_name(recipe.data.source) if recipe.data.source else "")
     start = recipe.model.init_from

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ouvroir import __version__, onnx_graph
 from ouvroir import bundle as bundles
-from ouvroir.card import data_name
 from ouvroir.errors import DataError, ExportError, ManifestError, MissingExtra, UsageError
 from ouvroir.files import disk_errors, readable_size, require_space, whole_file, whole_folder, write_json
 from ouvroir.media import find_task
@@ -316,7 +315,6 @@ def _facts(opened: _Model) -> dict[str, Any]:
 
 
 def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:
-    recipe = opened.recipe.replace("data", source=data_name(opened.recipe.data.source))
     note = {
         **_facts(opened),
         "format": to,
@@ -327,7 +325,7 @@ def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:
             "pth": "model.load_state_dict(torch.load('model.pth', weights_only=True)), model built from the recipe below",
             "hf": "transformers: from_pretrained on this folder",
         }[to],
-        "recipe": recipe.to_dict(),
+        "recipe": bundles.portable(opened.recipe).to_dict(),
     }
     write_json(folder / NOTE, note)
 
