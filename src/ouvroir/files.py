@@ -148,7 +148,7 @@ def each_line(path: Path, use: Callable[[Any], None]) -> int:
                 break
             try:
                 value = json.loads(line)
-            except json.JSONDecodeError:
+            except ValueError:  # no JSON, or no UTF-8
                 break
             use(value)
             whole += len(line)

@@ -393,3 +393,10 @@ def test_sentences_for_what_cannot_serve(folder, check, write):
 
 def test_the_byte_task_is_found():
     assert isinstance(find_task(byte_task.NAME), byte_task.ByteTask)
+
+
+def test_half_a_character_in_a_table_costs_no_traceback(write, check):
+    rows = r'{"file": "1.bin", "label": "x\ud83d"}' + "\n" + '{"file": "2.bin", "label": "y"}\n'
+    manifest = check(write({"1.bin": "1", "2.bin": "2", "t.jsonl": rows}))
+    assert labels(manifest) == {"1.bin": "x?", "2.bin": "y"}
+    assert manifest.fingerprint

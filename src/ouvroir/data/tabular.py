@@ -326,7 +326,9 @@ def as_text(cell: Any) -> str:
         if cell != cell:  # noqa: PLR0124 - NaN, what Parquet holds for absent numbers
             return ""
         return str(int(cell)) if cell.is_integer() else str(cell)
-    return cell if isinstance(cell, str) else str(cell)
+    text = cell if isinstance(cell, str) else str(cell)
+    # half a character, as JSON can write it, has no place in a file
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def as_label(cell: Any, separator: str | None) -> Label:
