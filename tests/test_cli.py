@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from ouvroir.cli import app
+from ouvroir.run import Run
 from pictures import QUICK, call, call_json, environment, read_object, run, unchanged, write_digits
 
 STEPS = ("--set", "loop.steps=30")
@@ -210,6 +212,8 @@ def test_dry_run_leaves_no_run(room):
         assert told["found"] == 80
         assert told["splits"].keys() == {"train", "validation", "test"}
         assert told["parameters"] > 1000
+    told = call_json("train", "digits", "--from", "last", "--dry-run")
+    assert told["recipe"]["model"]["init_from"].startswith(str(room / "runs"))
     assert sorted((room / "runs").iterdir()) == before
 
 
@@ -362,7 +366,27 @@ def test_refit(room):
     assert "80" in card
     left_out = call("evaluate", told["name"], "digits", "--split", "all", status=1).stderr
     assert "80 learned from" in left_out  # nothing is left that it has not seen
+    shutil.rmtree(told["model"])  # as if it had been killed before the model was written
+    again = call_json("train", "--resume", told["name"])
+    assert again["sentence"] == told["sentence"]
+    assert json.loads((Path(again["model"]) / "config.json").read_text(encoding="utf-8"))["refit"] is True
     call("runs", "rm", told["name"])
+
+
+def test_a_run_at_work_is_left_to_its_process(room):
+    last = Run.open("last", room / "runs")
+    with last.hold():
+        last.set_status("running", "Training.")
+        assert "Another process" in call("train", "--resume", last.name, status=1).stderr
+        assert last.status()["sentence"] == "Training."
+    assert "--resume goes on" in last.status()["sentence"]
+    last.set_status("finished", "Finished after 30 steps.")
+
+
+def test_a_recipe_may_start_from_a_model(room):
+    recipe = next((room / "runs").glob("*digits/recipe.json"))
+    told = call_json("train", "more", "--recipe", recipe, "--from", "last", "--dry-run")
+    assert told["recipe"]["model"]["init_from"].endswith("final_model")
 
 
 def test_export(room):

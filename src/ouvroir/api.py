@@ -111,7 +111,9 @@ def dry_run(
     device: str = "auto",
     workers: int | None = None,
     minutes: float | None = None,
+    init_from: str = "scratch",
     settings: Mapping[str, str] | None = None,
+    runs: str | Path = DEFAULT_ROOT,
     progress: Progress = QUIET,
     **others: Any,
 ) -> dict[str, Any]:
@@ -122,7 +124,10 @@ def dry_run(
     import tempfile
 
     settings = {**_with_minutes(settings, minutes), "loop.steps": "2", "loop.save_every": "2"}
-    recipe, manifest = workflow.plan_training(source, settings=settings, workers=workers, progress=progress, **others)
+    start = place_of(init_from, runs)
+    recipe, manifest = workflow.plan_training(
+        source, init_from=start, settings=settings, workers=workers, progress=progress, **others
+    )
     task = find_task(recipe.task)
     processor = task.fit_processor(manifest, recipe)
     packing = workflow.plan_packing(task, manifest, processor)
@@ -153,8 +158,11 @@ def resume(
     language: Language = "en",
     progress: Progress = QUIET,
 ) -> Run:
-    """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job."""
-    opened = Run.open(run, Path(runs))
+    """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job.
+
+    `last` is the newest run, also when it was stopped before it came to a model.
+    """
+    opened = Run.newest(Path(runs)) if str(run) == "last" else Run.open(run, Path(runs))
     if opened.read_json("refine.json") is not None:
         from ouvroir.main_job import refine_run
 
@@ -172,10 +180,17 @@ def _to_the_end(
         fitted = workflow.train_run(run, device=device, workers=workers, progress=progress, resume=resume)
         if fitted.stopped == "interrupted" or not is_main_process():
             return run
-        workflow.judge_run(run, device=device, workers=workers, progress=progress)
-        workflow.bundle_run(run, progress=progress)
-        write_report(run, language=language, progress=progress)
-        run.set_status("finished", f"Finished after {fitted.steps} steps.")
+        with run.hold():
+            run.set_status("running", "Judging the model and writing what is kept of it.")
+            again = run.read_json("refit.json")
+            if again is not None:  # nothing unseen is left to judge it on
+                workflow.bundle_run(run, judged=Run(Path(again["of"])), progress=progress)
+                run.set_status("finished", f"Trained on all {again['rows']} rows.")
+                return run
+            workflow.judge_run(run, device=device, workers=workers, progress=progress)
+            workflow.bundle_run(run, progress=progress)
+            write_report(run, language=language, progress=progress)
+            run.set_status("finished", f"Finished after {fitted.steps} steps.")
     return run
 
 
@@ -247,12 +262,7 @@ def refit(
     recipe = recipe.replace("loop", steps=steps, evaluate_every=None, patience=0)
     made = Run.create(recipe, Path(runs), name="refit")
     made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
-    with workflow.failures_noted(made):
-        fitted = workflow.train_run(made, device=device, workers=workers, progress=progress)
-        if fitted.stopped != "interrupted":
-            workflow.bundle_run(made, judged=earlier, progress=progress)
-            made.set_status("finished", f"Trained on all {len(manifest.rows)} rows.")
-    return made
+    return _to_the_end(made, device=device, workers=workers, language="en", progress=progress, resume=False)
 
 
 @dataclass(frozen=True)

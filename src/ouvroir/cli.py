@@ -247,7 +247,9 @@ def train(
             common: dict[str, Any] = {"task": task, "preset": preset, "init_from": init_from, "recipe": given}
             common |= {"minutes": minutes, "settings": chosen, "progress": progress}
             if dry_run:
-                return _show_plan(api.dry_run(data, device=device, workers=workers, **common), as_json=as_json)
+                return _show_plan(
+                    api.dry_run(data, device=device, workers=workers, runs=runs, **common), as_json=as_json
+                )
             run = api.train(data, **common, **shared)
     return _show_run(run, as_json=as_json, language=language)
 
@@ -355,7 +357,9 @@ def refine(
             common: dict[str, Any] = {"task": task, "preset": preset, "init_from": init_from, "minutes": minutes}
             common |= {"settings": chosen, "progress": progress}
             if dry_run:
-                return _show_plan(api.dry_run(data, device=device, workers=workers, **common), as_json=as_json)
+                return _show_plan(
+                    api.dry_run(data, device=device, workers=workers, runs=runs, **common), as_json=as_json
+                )
             run = api.refine(data, **common, **shared)
     return _show_run(run, as_json=as_json, language=language)
 

@@ -7,6 +7,7 @@ OuvroirError
 │   └── ManifestError     a manifest is missing, damaged or no longer true
 ├── RecipeError           a setting is unknown or out of range
 ├── RunError              a run folder is missing, damaged, busy or unfinished
+│   ├── RunBusy           another process is working on the run
 │   └── CheckpointError   no undamaged checkpoint could be read
 ├── TrainingError         training cannot go on
 │   └── NonFiniteLoss     the loss became NaN or infinite; carries the rows of the batch
@@ -53,6 +54,10 @@ class RecipeError(OuvroirError):
 
 class RunError(OuvroirError):
     """A run folder is missing, damaged, busy or not finished."""
+
+
+class RunBusy(RunError):
+    """Another process is working on the run, whose files are left to it."""
 
 
 class CheckpointError(RunError):

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ouvroir.errors import CheckpointError, NotWritable, RecipeError, RunError, UsageError
+from ouvroir.errors import CheckpointError, NotWritable, RecipeError, RunBusy, RunError, UsageError
 from ouvroir.files import disk_errors, each_line, write_json, write_text
 from ouvroir.recipe import Recipe
 
@@ -102,6 +102,11 @@ class Run:
         except (RunError, ValueError, TypeError, AttributeError):
             return 0.0
 
+    @classmethod
+    def newest(cls, root: Path = DEFAULT_ROOT) -> Run:
+        """The newest run in `root`, whether or not it came to a model: the one to go on with. Raises RunError."""
+        return next(reversed(cls.all(root)), None) or cls.open("last", root)
+
     @property
     def has_model(self) -> bool:
         """Whether there is something that answers: a bundle, or a checkpoint of this run or of one inside it."""
@@ -155,12 +160,12 @@ class Run:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Be the one process that writes this run. Raises RunError when another one is. Freed by the kernel on kill -9."""
+        """Be the one process that writes this run. Raises RunBusy when another one is. Freed by the kernel on kill -9."""
         with disk_errors(self.path), open(self.path / ".lock", "a+b") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise RunError(f"Another process is working on {self.path}. Wait for it, or stop it first.") from error
+                raise RunBusy(f"Another process is working on {self.path}. Wait for it, or stop it first.") from error
             yield
 
     def is_held(self) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, UsageError
+from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy, RunError, UsageError
 from ouvroir.files import readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
@@ -143,16 +143,25 @@ def plan_training(
     progress: Progress = QUIET,
 ) -> tuple[Recipe, Manifest]:
     """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
+    from ouvroir.training.adapters import own_weights
+
     settings = settings or {}
     check_settings(settings)  # before the files are looked at, which may take long
     data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
     manifest = admit(source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress)
-    manifest.require_trainable()
+    found = find_task(manifest.task)
+    manifest.require_trainable(needs_labels=bool(getattr(found, "needs_labels", True)))
     if recipe is not None:
+        if recipe.task != manifest.task:
+            raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
+        if init_from != "scratch":
+            own = own_weights(init_from)
+            if own is None:
+                _require_weights(init_from)
+            recipe = recipe.replace("model", init_from=str(own or init_from))
         data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
         mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
         return replace(recipe, data=data).with_overrides(mine), manifest
-    found = find_task(task or manifest.task)
     proposed = propose_recipe(found, manifest, settings, preset=preset, init_from=init_from, progress=progress)
     return proposed, manifest
 
@@ -346,11 +355,13 @@ def require_tables(tables: Mapping[Split, Table], split: Split, what: str) -> Ta
 
 @contextmanager
 def failures_noted(run: Run) -> Iterator[None]:
-    """Leave a true status behind when a run fails or is stopped by a signal."""
+    """Leave a true status behind when a run fails or is stopped by a signal; none when another process works on it."""
     from ouvroir.training.distributed import is_main_process
 
     try:
         yield
+    except RunBusy:
+        raise
     except BaseException:
         if not is_main_process():
             raise
