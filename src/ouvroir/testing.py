@@ -148,9 +148,7 @@ def _check_refusals(stage: _Stage) -> None:
     _refuses(stage.task.inspect, good, Limits(max_bytes=1))
 
 
-def _refuses(
-    work: Callable[[Source, Limits], Any], source: Source, limits: Limits, *, may_take: bool = False
-) -> None:
+def _refuses(work: Callable[[Source, Limits], Any], source: Source, limits: Limits, *, may_take: bool = False) -> None:
     refusal: Refused | None = None
     try:
         work(source, limits)

@@ -268,7 +268,9 @@ def test_the_most_confident_mistake_comes_first():
 
 def test_a_note_is_told_once(full):
     note = full.data["notes"][0]["text"]
-    text = Page(render(make_report(dataclasses.replace(full, notes=[note, "a note of its own", "a note of its own"])))).text
+    text = Page(
+        render(make_report(dataclasses.replace(full, notes=[note, "a note of its own", "a note of its own"])))
+    ).text
     assert text.count(note) == 1
     assert text.count("a note of its own") == 1
 
