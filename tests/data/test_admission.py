@@ -369,3 +369,13 @@ def test_a_second_look_at_many_files_is_fast(folder, check):
     assert check(folder).fingerprint == first.fingerprint
     print(f"{time.perf_counter() - began:.2f} s for 10,000 files", file=sys.stderr)  # noqa: T201
     assert time.perf_counter() - began < 2.0
+
+
+def test_splits_stay_when_groups_with_one_content_are_kept_apart(write, check):
+    rows = [f"{group}{n}.bin,{'xy'[n % 2]},{group}" for group in "abcdefgh" for n in range(6)]
+    files = {f"{group}{n}.bin": "same" if n == 0 else f"{group}{n}" for group in "abcdefgh" for n in range(6)}
+    folder = write({**files, "t.csv": "\n".join(["file,label,group", *rows])})
+    first = check(folder)
+    assert any(note.code == "alike_across_groups" for note in first.notes)
+    assert len({row.split for row in first.rows}) == 3
+    assert check(folder).fingerprint == first.fingerprint

@@ -185,7 +185,10 @@ def _split(
         [before.get(contents[place], splits.UNKNOWN) for place in pool],
         wanted,
     ).tolist()
-    now = {contents[place]: code for place, code in zip(pool, assigned, strict=True)}
+    now: dict[str, int] = {}
+    for place, code in zip(pool, assigned, strict=True):
+        # content that groups kept apart hold in several splits has no split of its own to be remembered
+        now[contents[place]] = code if now.get(contents[place], code) == code else splits.UNKNOWN
     if any(before.get(content) != code for content, code in now.items()):
         _keep(memory, {**before, **now})
     for place, code in zip(pool, assigned, strict=True):
