@@ -210,7 +210,7 @@ def class_answers(
         on_cpu = (on_cpu > 0.5).astype(np.uint8) if is_multi_label else on_cpu.astype(np.int64)
     return Answers(
         index=index.detach().cpu().numpy().astype(np.int64),
-        loss=np.zeros(len(index)) if loss is None else loss.per_row.detach().double().cpu().numpy(),
+        loss=np.zeros(len(index)) if loss is None else loss.per_row.detach().cpu().double().numpy(),
         n_items=np.ones(len(index), np.int64) if loss is None else loss.n_items.detach().cpu().numpy(),
         scores=scores_of(logits_BC, is_multi_label=is_multi_label),
         targets=on_cpu,
@@ -304,8 +304,12 @@ def neighbours_baseline(
     distance, place = search.kneighbors(features.astype(np.float32))
     vote = 1 / (distance + 1e-6)
     vote /= vote.sum(axis=1, keepdims=True)
-    one_hot = wanted if wanted.ndim == 2 else np.eye(len(labels), dtype=np.float32)[wanted]
-    scores = (vote[:, :, None] * one_hot[place]).sum(axis=1)
+    scores = np.zeros((len(features), len(labels)), np.float32)
+    for near in range(place.shape[1]):  # one neighbour at a time: with many classes all at once fill the memory
+        if wanted.ndim == 2:
+            scores += vote[:, near, None] * wanted[place[:, near]]
+        else:
+            scores[np.arange(len(scores)), wanted[place[:, near]]] += vote[:, near]
     uniform = 0.5 if wanted.ndim == 2 else 1 / len(labels)
     scores = 0.98 * scores + 0.02 * uniform  # a vote of 5 is no certainty
     return Cheap("nearest neighbours on simple features", answers_from_scores(scores, targets, labels))

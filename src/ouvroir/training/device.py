@@ -51,7 +51,9 @@ def has_bf16(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "mps":
         return bool(torch.backends.mps.is_macos_or_newer(14, 0))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # the operator is there only where torch was built with the library
+    is_there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return is_there and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def require_precision(loop: Loop, device: str) -> None:
