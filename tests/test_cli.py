@@ -259,6 +259,28 @@ def test_compare(room):
     call("runs", "rm", other["name"])
 
 
+def test_two_models_are_compared_on_the_rows_that_neither_learned_from(room):
+    other = call_json("train", "more", *QUICK, "--set", "loop.steps=3")
+    first = sorted((room / "runs").iterdir())[0].name
+    told = call_json("compare", first, other["name"], "more")
+    assert told["n"] == call_json("check", "more")["splits"]["test"]
+    a, b = (told[name]["metrics"]["accuracy"]["value"] for name in "ab")
+    assert b - a == pytest.approx(told["difference"]["value"])
+    call("runs", "rm", other["name"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["refine", "digits", "--set", "loop.patience=3"], "loop.patience"),
+        (["refine", "digits", "--set", "loop.minutes=3"], "--minutes"),
+        (["train", "digits", "--recipe", "recipe.json", "--preset", "base"], "--set model.preset=base"),
+    ],
+)
+def test_settings_that_would_not_count_are_refused(room, arguments, hint):
+    assert hint in call(*arguments, status=2).stderr
+
+
 def test_predict_files_folders_and_standard_input(room):
     files = sorted((room / "more").rglob("*.png"))
     told = call_json("predict", "last", "more")["predictions"]

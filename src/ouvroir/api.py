@@ -360,7 +360,7 @@ def _judgeable(
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """Two models on the same rows: the paired comparison, each one's metrics, and ids of items fixed and broken by B."""
+    """Two models on the same rows: the paired comparison, each one's metrics on them, and ids of items fixed and broken by B."""
 
     comparison: Comparison
     a: Judgement
@@ -372,6 +372,7 @@ class ModelComparison:
 def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> ModelComparison:
     """Judge models A and B on the same unseen rows of labelled data, paired. Takes the options of `evaluate`."""
     from ouvroir.evaluation.compare import compare as compare_answers
+    from ouvroir.evaluation.metrics import measure
 
     first, second = evaluate(a, source, **others), evaluate(b, source, **others)
     shared = sorted(set(first.ids) & set(second.ids))
@@ -379,10 +380,14 @@ def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> 
         raise DataError("The two models have no row in common that neither learned from. Compare them on other data.")
     answers = [_aligned(one, shared) for one in (first, second)]
     comparison = compare_answers(*answers)
+    judged = [
+        replace(one.judgement, answers=found, metrics=measure(list(one.judgement.metrics), found))
+        for one, found in zip((first, second), answers, strict=True)
+    ]
     return ModelComparison(
         comparison=comparison,
-        a=first.judgement,
-        b=second.judgement,
+        a=judged[0],
+        b=judged[1],
         fixed=tuple(shared[int(place)] for place in comparison.fixed),
         broken=tuple(shared[int(place)] for place in comparison.broken),
     )

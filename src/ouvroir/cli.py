@@ -243,6 +243,8 @@ def train(
                 "Say what to train on: ouvroir train DATA. Or go on with a run: ouvroir train --resume RUN."
             )
         else:
+            if recipe and preset != "small":
+                raise UsageError("The recipe says its preset. To change it: --set model.preset=" + preset)
             given = Recipe.from_json(_read(recipe)) if recipe else None
             common: dict[str, Any] = {"task": task, "preset": preset, "init_from": init_from, "recipe": given}
             common |= {"minutes": minutes, "settings": chosen, "progress": progress}
@@ -408,6 +410,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     data: DataArgument,
     split: Annotated[str | None, typer.Option("--split", help="train, validation, test or all.")] = None,
+    settings: Settings = None,
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
     workers: Workers = None,
@@ -420,7 +423,17 @@ def compare(
     """
     part = None if split is None else _choose(split, ("train", "validation", "test", "all"), "--split")
     with terminal.progress(quiet=quiet) as progress:
-        found = api.compare(a, b, data, split=part, runs=runs, device=device, workers=workers, progress=progress)
+        found = api.compare(
+            a,
+            b,
+            data,
+            split=part,
+            settings=_settings(settings),
+            runs=runs,
+            device=device,
+            workers=workers,
+            progress=progress,
+        )
     summary = summaries.comparison_summary(a, b, found)
     if as_json:
         _print_json(summary)

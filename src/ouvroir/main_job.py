@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ouvroir import workflow
+from ouvroir.errors import UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import Run
@@ -40,10 +41,17 @@ def begin_refine(
 ) -> Run:
     """Check the data, settle the recipe of the base and make the run's folder with the plan in refine.json."""
     settings = dict(settings or {})
+    if "loop.minutes" in settings:
+        raise UsageError("Two models share the time of refine: give it with --minutes, and not as loop.minutes.")
     pretrained = init_from != "scratch"
     if minutes is not None:
         settings["loop.minutes"] = str(minutes / (2 if pretrained else TRUNK_COST))
     if not pretrained:
+        if given := [name for name in ("loop.branch_at", "loop.patience") if name in settings]:
+            raise UsageError(
+                f"refine sets {given[0]} itself, so that both models have equal numbers of steps. Leave it out, or use "
+                "train and finetune."
+            )
         # early stopping would give the two models different numbers of steps
         settings |= {"loop.branch_at": str(TRUNK), "loop.patience": "0"}
     recipe, manifest = workflow.plan_training(

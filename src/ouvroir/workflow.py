@@ -282,19 +282,22 @@ def train_run(run: Run, *, device: str, workers: int | None, progress: Progress,
         task = find_task(recipe.task)
         manifest = manifest_of(run, progress=progress)
 
+        mine: list[Prepared] = []
+
         def ready() -> Prepared:
             return prepare(task, manifest, recipe, workers=workers, progress=progress)
 
         def note() -> None:
             with timed(run, "pack_s"):
-                tables = ready().tables
+                mine.append(ready())
+            tables = mine[0].tables
             rows = {split: len(table) for split, table in tables.items()}
             share = synthetic_share(manifest.rows)
             run.write_json("data.json", {"fingerprint": manifest.fingerprint, "rows": rows, "synthetic_share": share})
             run.write_json("environment.json", {**(run.read_json("environment.json") or {}), "device": chosen})
 
         once(world, note)
-        return fit(task, run, ready(), device=device, progress=progress, resume=resume)
+        return fit(task, run, mine.pop() if mine else ready(), device=device, progress=progress, resume=resume)
 
 
 def synthetic_share(rows: tuple[Row, ...]) -> float:
