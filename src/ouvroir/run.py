@@ -26,6 +26,7 @@ from ouvroir.recipe import Recipe
 
 State = Literal["queued", "running", "finished", "stopped", "failed"]
 DEFAULT_ROOT = Path("runs")
+_LONGEST_NAME = 120  # characters of a folder's name after the time; most file systems take 255 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Run:
         """Make a new folder `<time>_<task>_<name>` in `root` with recipe.json and environment.json. Never overwrites."""
         stamp = time.strftime("%Y-%m-%d_%H%M%S", time.localtime(now))
         words = re.sub(r"[^A-Za-z0-9]+", "-", f"{recipe.task.rsplit(':', 1)[-1]} {name}").strip("-").lower()
+        words = words[:_LONGEST_NAME].rstrip("-")
         for attempt in range(1000):
             path = Path(root) / (f"{stamp}_{words}" + (f"_{attempt}" if attempt else ""))
             try:
@@ -233,9 +235,16 @@ def _environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
         "command": sys.argv,
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted": bool(_git("status", "--porcelain")),
+        **_commit(),
     }
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of this code, where it runs from its own repository and not from a folder inside another one."""
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or not Path(__file__).resolve().is_relative_to(Path(top).resolve() / "src" / "ouvroir"):
+        return {"commit": None, "uncommitted": False}
+    return {"commit": _git("rev-parse", "HEAD"), "uncommitted": bool(_git("status", "--porcelain"))}
 
 
 def _git(*arguments: str) -> str | None:

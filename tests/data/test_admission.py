@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ouvroir.data import facts
 from ouvroir.data.admission import admit
 from ouvroir.data.manifest import Manifest
-from ouvroir.errors import DataError
+from ouvroir.errors import DataError, RecipeError
 from ouvroir.recipe import Data
 from ouvroir.task import Limits
 
@@ -379,3 +379,9 @@ def test_splits_stay_when_groups_with_one_content_are_kept_apart(write, check):
     assert any(note.code == "alike_across_groups" for note in first.notes)
     assert len({row.split for row in first.rows}) == 3
     assert check(folder).fingerprint == first.fingerprint
+
+
+def test_shares_that_leave_nothing_to_learn_from_are_refused(write, check):
+    folder = write({f"{label}/{n}.bin": f"{label}{n}" for label in "xy" for n in range(4)})
+    with pytest.raises(RecipeError, match="nothing to learn from"):
+        check(folder, validation=0.6, test=0.4)

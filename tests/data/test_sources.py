@@ -400,3 +400,10 @@ def test_half_a_character_in_a_table_costs_no_traceback(write, check):
     manifest = check(write({"1.bin": "1", "2.bin": "2", "t.jsonl": rows}))
     assert labels(manifest) == {"1.bin": "x?", "2.bin": "y"}
     assert manifest.fingerprint
+
+
+def test_json_without_end_costs_its_row(write, check):
+    rows = '{"file": "1.bin", "label": "x"}\n' + "[" * 200_000 + '\n{"file": "2.bin", "label": "y"}\n'
+    manifest = check(write({"1.bin": "1", "2.bin": "2", "t.jsonl": rows}))
+    assert len(manifest.rows) == 2
+    assert codes(manifest) == {"t.jsonl#2": "malformed_row"}

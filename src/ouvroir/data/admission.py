@@ -20,7 +20,7 @@ from ouvroir.data.arrays import map_arrays, write_arrays
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.data.sources import read_source
-from ouvroir.errors import ManifestError
+from ouvroir.errors import ManifestError, RecipeError
 from ouvroir.files import home
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
@@ -71,6 +71,11 @@ def _admit(
     *,
     fresh: bool,
 ) -> Manifest:
+    if data.per_class is None and data.validation + data.test >= 1:
+        raise RecipeError(
+            f"data.validation ({data.validation:g}) and data.test ({data.test:g}) leave nothing to learn from. Together they "
+            "must stay below 1."
+        )
     collection = read_source(source, data, task=task)
     path = str(Path(source).expanduser().absolute())
     progress.say(f"{collection.found:,} files found in {path}; {len(collection.candidates):,} of them to check.")

@@ -205,7 +205,7 @@ def _read_json_lines(name: str, text: str) -> RawTable:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             table.broken.append((number, f"it is not JSON: {error}"))
             continue
         if not isinstance(value, dict):

@@ -54,7 +54,9 @@ def read_hf(folder: Path, processor: ImageProcessor) -> Callable[[Batch], Tensor
 
     transformers = _transformers()
     try:
-        model = transformers.AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True).eval()
+        model = transformers.AutoModelForImageClassification.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False
+        ).eval()
     except (OSError, ValueError, RuntimeError) as error:
         raise ExportError(f"transformers cannot read the exported folder: {error}.") from error
     found = tuple(model.config.id2label[number] for number in range(model.config.num_labels))

@@ -57,7 +57,7 @@ def read_backbone(source: str) -> dict[str, Any]:
         config = transformers.ResNetConfig()
         return _described(config.to_dict(), IMAGENET_MEAN, IMAGENET_STD, is_pretrained=False)
     try:
-        config = transformers.AutoConfig.from_pretrained(source)
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise _unreadable(source, error) from error
     if config.model_type != "resnet":
