@@ -395,6 +395,17 @@ def test_refit(room):
     call("runs", "rm", told["name"])
 
 
+def test_a_run_goes_on_without_the_cache_after_files_were_added(room):
+    write_digits(room / "growing", per_class=8)
+    call("check", "growing")
+    write_digits(room / "growing", per_class=6, skip=30)
+    done = call_json("train", "growing", *QUICK, "--set", "loop.steps=3")
+    call("cache", "rm")  # with it goes what kept the rows where they had been
+    assert call_json("train", "--resume", done["name"])["metrics"] == done["metrics"]
+    assert call_json("evaluate", done["name"], "growing")["metrics"] == done["metrics"]
+    call("runs", "rm", done["name"])
+
+
 def test_a_run_at_work_is_left_to_its_process(room):
     last = Run.open("last", room / "runs")
     with last.hold():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import workflow
-from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, UsageError
+from ouvroir.errors import DataError, OuvroirError, RunError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe, check_settings, read_data
@@ -93,7 +93,7 @@ def train(
             workers=workers,
             progress=progress,
         )
-        return Run.create(made, Path(runs), name=Path(manifest.source).stem)
+        return workflow.keep_manifest(Run.create(made, Path(runs), name=Path(manifest.source).stem), manifest)
 
     with join(resolve_device(device)) as world:
         run = workflow.once(world, begin)
@@ -260,7 +260,7 @@ def refit(
     steps = max(1, round(recipe.loop.steps * len(manifest.rows) / n_train))
     recipe = replace(recipe, data=replace(recipe.data, manifest=everything.fingerprint))
     recipe = recipe.replace("loop", steps=steps, evaluate_every=None, patience=0)
-    made = Run.create(recipe, Path(runs), name="refit")
+    made = workflow.keep_manifest(Run.create(recipe, Path(runs), name="refit"), everything)
     made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
     return _to_the_end(made, device=device, workers=workers, language="en", progress=progress, resume=False)
 
@@ -291,14 +291,16 @@ def evaluate(
     that the model learned from are always left out, and counted.
     """
     from ouvroir.predictor import load as load_predictor
+    from ouvroir.predictor import model_folder
     from ouvroir.training.distributed import resolve_device
 
     chosen = resolve_device(device)
     predictor = load_predictor(model, device=chosen, runs=runs)
     data = _reading(source, predictor.recipe.data, settings or {})
     manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
-    learned = workflow.learned_from(predictor.recipe, progress=progress)
-    manifest, left_out = _judgeable(manifest, predictor, split, learned)
+    folder, _ = model_folder(model, runs=runs)
+    learned = workflow.learned_from(predictor.recipe, folder, progress=progress)
+    manifest, left_out = _judgeable(manifest, predictor, split, learned, folder)
     tables = workflow.prepare(
         predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
     ).tables
@@ -327,15 +329,14 @@ def _reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> 
 
 
 def _judgeable(
-    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: set[str]
+    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: set[str], folder: Path
 ) -> tuple[Manifest, dict[str, int]]:
     """The rows to judge on, all as test rows, and how many were left out why."""
-    from ouvroir.data.manifest import Manifest
-
     rows = manifest.rows
     if manifest.source == predictor.recipe.data.source and split != "all":
-        with suppress(ManifestError):
-            rows = Manifest.load(predictor.recipe.data.manifest).rows
+        with suppress(DataError):
+            before = workflow.manifest_again(predictor.recipe, QUIET, near=folder)
+            rows = before.rows if before.fingerprint == predictor.recipe.data.manifest else rows
     if split is None:
         split = "test" if any(row.split == "test" for row in rows) else "all"
     wanted = [row for row in rows if split in ("all", row.split)]

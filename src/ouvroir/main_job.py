@@ -60,7 +60,7 @@ def begin_refine(
     if pretrained:  # the tuned model comes last; what is amiss with its start must not wait until then
         of_data = find_task(recipe.task)
         workflow.propose_recipe(of_data, manifest, settings, preset=preset, init_from=init_from, progress=QUIET)
-    run = Run.create(recipe, runs, name=Path(manifest.source).stem)
+    run = workflow.keep_manifest(Run.create(recipe, runs, name=Path(manifest.source).stem), manifest)
     run.write_json("refine.json", {"init_from": init_from, "preset": preset, "settings": settings})
     progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")
     return run

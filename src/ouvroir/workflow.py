@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ouvroir.training.loop import Fitted, Prepared
 
 T = TypeVar("T")
+MANIFEST = "manifest.jsonl"
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,16 @@ def admit(source: str | Path, task: str | None, data: Data, *, workers: int | No
     return manifest
 
 
+def keep_manifest(run: Run, manifest: Manifest) -> Run:
+    """Give a run its own copy of its manifest: how rows were split cannot be worked out again once files were added."""
+    manifest.save(run.path / MANIFEST)
+    return run
+
+
 def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
-    """The manifest a run was made with; read again from the files when the cache is gone. Raises ManifestError."""
+    """The manifest a run was made with; read again from the files when it is neither kept nor cached. Raises ManifestError."""
     recipe = run.recipe()
-    manifest = _manifest_again(recipe, progress)
+    manifest = manifest_again(recipe, progress, near=run.path)
     if manifest.fingerprint != recipe.data.manifest:
         raise ManifestError(
             f"The files of {recipe.data.source} have changed since {run.name} began, so it cannot go on as it was. "
@@ -91,10 +98,17 @@ def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
     return manifest
 
 
-def _manifest_again(recipe: Recipe, progress: Progress) -> Manifest:
-    """The manifest of a recipe, or what its source gives now when the cache is gone. Raises DataError."""
+def manifest_again(recipe: Recipe, progress: Progress, *, near: Path) -> Manifest:
+    """The manifest of a recipe: kept in the run that `near` is or lies in, else cached, else what its source gives now.
+
+    Raises DataError.
+    """
     from ouvroir.data.manifest import Manifest
 
+    for folder in (near, *near.parents[:3]):  # a checkpoint of one of the models of a job is three folders down
+        if (folder / MANIFEST).is_file():
+            with suppress(ManifestError):
+                return Manifest.load(recipe.data.manifest, folder / MANIFEST)
     try:
         return Manifest.load(recipe.data.manifest)
     except ManifestError:
@@ -104,18 +118,18 @@ def _manifest_again(recipe: Recipe, progress: Progress) -> Manifest:
     return admit(recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress)
 
 
-def learned_from(recipe: Recipe, *, progress: Progress) -> set[str]:
-    """SHA-256 of the train and validation rows of a model and of those it was started from.
+def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> set[str]:
+    """SHA-256 of the train and validation rows of the model in `folder` and of those it was started from.
 
     What can no longer be found out is said: rows that cannot be told apart make a judgement too kind.
     """
     from ouvroir.training.adapters import own_weights
 
     learned: set[str] = set()
-    one: Recipe | None = recipe
-    while one is not None:
+    one = recipe
+    while True:
         try:
-            manifest = _manifest_again(one, progress)
+            manifest = manifest_again(one, progress, near=folder)
             is_known = manifest.fingerprint == one.data.manifest
         except DataError:
             is_known = False
@@ -127,7 +141,9 @@ def learned_from(recipe: Recipe, *, progress: Progress) -> set[str]:
                 "on this machine). They cannot be left out: if some of these rows are among them, the figures flatter."
             )
         start = own_weights(one.model.init_from)
-        one = None if start is None else Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8"))
+        if start is None:
+            break
+        one, folder = Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8")), start
     return learned
 
 

@@ -103,9 +103,9 @@ class Manifest:
                 "Put the files of each class into a folder of its own, or give a table with a label column."
             )
 
-    def save(self) -> Path:
-        """Write the manifest under `home()/manifests/<fingerprint>` and return the file. Raises DiskFull."""
-        path = _place(self.fingerprint)
+    def save(self, path: Path | None = None) -> Path:
+        """Write the manifest to `path`, by default under `home()/manifests/<fingerprint>`. Returns it; raises DiskFull."""
+        path = path or _place(self.fingerprint)
         head = {
             "version": _VERSION,
             "root": self.root,
@@ -124,9 +124,9 @@ class Manifest:
         return path
 
     @classmethod
-    def load(cls, fingerprint: str) -> Manifest:
+    def load(cls, fingerprint: str, path: Path | None = None) -> Manifest:
         """Read a saved manifest and check that it is still what was saved. Raises ManifestError."""
-        path = _place(fingerprint)
+        path = path or _place(fingerprint)
         again = "`ouvroir check DATA` writes it again."
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
