@@ -670,8 +670,6 @@ def cache_rm(
 
 def main() -> None:
     """Entry point of the `ouvroir` command."""
-    # Threads that wait by sleeping: on a machine that does anything else, spinning ones were 3 times slower and more.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     try:
