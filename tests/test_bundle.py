@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -161,9 +162,9 @@ def test_the_threshold_travels_with_the_bundle(tmp_path, home):
     bundle = bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle, threshold=1.0)
     answering = predictor.load(bundle.path, device="cpu")
     file = next((tmp_path / "numbers").rglob("*.txt"))
-    assert answering.threshold == 1.0
-    assert answering.predict([file])[0].label is None
-    assert answering.predict([file], threshold=0.0)[0].label is not None
+    assert (answering.threshold, answering.proposed_threshold) == (0.0, 1.0)
+    assert answering.predict([file], threshold="auto")[0].label is None
+    assert answering.predict([file])[0].label is not None
     assert "none of these" in (bundle.path / "README.md").read_text()
 
 
@@ -262,10 +263,27 @@ def test_loading_something_else_is_an_error_with_a_sentence(tmp_path, home):
         predictor.load(run.path, device="cpu")
 
 
+def test_a_bundle_does_not_choose_what_is_imported(made):
+    code = "import sys\nfrom ouvroir.predictor import load\nload(sys.argv[1], device='cpu')"
+    here = str(Path(__file__).parent)
+    for trusted, says in (({}, "code from outside"), ({"OUVROIR_TASKS": "toy_task:Numbers"}, "")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(made[2].path)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": here, **trusted},
+        )
+        assert says in done.stderr
+        assert (done.returncode == 0) == bool(trusted)
+
+
 def test_reading_a_bundle_loads_no_pickle(made):
     code = f"""
 import pickle, sys, torch
 sys.path.insert(0, {str(Path(__file__).parent)!r})
+import toy_task
 def never(*arguments, **others): raise AssertionError("a pickle was opened")
 pickle.load = pickle.loads = torch.load = never
 from ouvroir.predictor import load

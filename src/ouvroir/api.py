@@ -48,6 +48,8 @@ def check(
     Raises DataError, RecipeError.
     """
     check_settings(settings or {}, sections=("data",))
+    if task is not None:
+        find_task(task, is_asked_for=True)
     return workflow.admit(source, task, read_data(settings or {}), workers=workers, progress=progress)
 
 
@@ -177,6 +179,11 @@ def _to_the_end(
     from ouvroir.training.distributed import is_main_process
 
     with workflow.failures_noted(run):
+        trunk = run.path / "base"  # a refit of a tuned model trains again what that one branched from
+        if (trunk / "recipe.json").is_file():
+            fitted = workflow.train_run(Run(trunk), device=device, workers=workers, progress=progress, resume=True)
+            if fitted.stopped == "interrupted":
+                return run
         fitted = workflow.train_run(run, device=device, workers=workers, progress=progress, resume=resume)
         if fitted.stopped == "interrupted" or not is_main_process():
             return run
@@ -249,6 +256,9 @@ def refit(
     As many passes over the data as before, so more steps. No unseen data are left to judge the result on: its card
     repeats the figures of `run` and says so.
     """
+    from ouvroir.reporting import steps_before
+    from ouvroir.training.distributed import join, resolve_device
+
     earlier = Run.open(run, Path(runs))
     recipe = earlier.recipe()
     manifest = workflow.manifest_of(earlier, progress=progress)
@@ -257,12 +267,27 @@ def refit(
     n_train = len(manifest.positions("train"))
     everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
     everything.save()
-    steps = max(1, round(recipe.loop.steps * len(manifest.rows) / n_train))
-    recipe = replace(recipe, data=replace(recipe.data, manifest=everything.fingerprint))
-    recipe = recipe.replace("loop", steps=steps, evaluate_every=None, patience=0)
-    made = workflow.keep_manifest(Run.create(recipe, Path(runs), name="refit"), everything)
-    made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
-    return _to_the_end(made, device=device, workers=workers, language="en", progress=progress, resume=False)
+
+    def on_everything(before: Recipe) -> Recipe:
+        steps = max(1, round((before.loop.steps or 1) * len(manifest.rows) / n_train))
+        found = replace(before, data=replace(before.data, manifest=everything.fingerprint))
+        return found.replace("loop", steps=steps, evaluate_every=None, patience=0)
+
+    def begin() -> Run:
+        settled = on_everything(recipe)
+        made = workflow.keep_manifest(Run.create(settled, Path(runs), name="refit"), everything)
+        made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
+        if steps_before(recipe):  # a tuned model: what it branched from learns from everything too
+            first = on_everything(Run(Path(recipe.model.init_from).parents[1]).recipe())
+            branch = round(first.loop.branch_at * (first.loop.steps or 1))
+            trunk = workflow.keep_manifest(made.child("base", first), everything)
+            settled = settled.replace("model", init_from=str(trunk.path / "checkpoints" / f"step_{branch:06d}"))
+            made.write_recipe(settled.replace("loop", steps=max(1, (first.loop.steps or 1) - branch)))
+        return made
+
+    with join(resolve_device(device)) as world:
+        made = workflow.once(world, begin)
+        return _to_the_end(made, device=device, workers=workers, language="en", progress=progress, resume=False)
 
 
 @dataclass(frozen=True)
@@ -418,7 +443,7 @@ def predict_files(
     *,
     output: Literal["table", "csv", "json", "jsonl"],
     to: TextIO,
-    threshold: float | None = None,
+    threshold: float | Literal["auto"] | None = None,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     progress: Progress = QUIET,
@@ -461,7 +486,11 @@ def predict_files(
 
 
 def predict(
-    model: str | Path, inputs: Iterable[Input], *, device: str | None = None, threshold: float | None = None
+    model: str | Path,
+    inputs: Iterable[Input],
+    *,
+    device: str | None = None,
+    threshold: float | Literal["auto"] | None = None,
 ) -> list[Prediction]:
     """Answers for files, folders' files, pictures in memory...: same length and order as `inputs`."""
     return load(model, device=device).predict(list(inputs), threshold=threshold)
@@ -496,4 +525,4 @@ def sample(task: str, folder: str | Path) -> int:
     place = Path(folder)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"`{folder}` is there already and not empty. Name a new folder.")
-    return find_task(task).sample(place)
+    return find_task(task, is_asked_for=True).sample(place)

@@ -88,7 +88,7 @@ def write_bundle(
     """Make the bundle `folder` from a checkpoint of `run`, replacing what was there.
 
     `judged` is the run whose figures the card shows when it is not this one: then the model was trained again on more
-    rows. `threshold` is the score under which the answer is 'none of these', `limits` are sentences for the card. The
+    rows. `threshold` is the proposed score under which to answer 'none of these', `limits` are sentences for the card. The
     model is read back from the new files and answers held-out rows, so a bundle that exists has been opened once.
     Raises CheckpointError, DiskFull.
     """

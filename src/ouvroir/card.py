@@ -26,7 +26,7 @@ class Card:
     split; `refused` files that could not serve. `metrics` were measured on the split `judged_on`. `limits` are sentences
     about what the model cannot do.
     `steps`, `seconds`, `device`, `started` and `finished` tell of the training. `refit` says that all rows were trained
-    on after the metrics had been measured. `threshold` is the score under which the answer is 'none of these' (0: never).
+    on after the metrics had been measured. `threshold` is the score proposed for 'none of these' (0: none).
     """
 
     data: str = ""
@@ -77,7 +77,10 @@ def _what_it_is(card: Card, recipe: Recipe, labels: tuple[str, ...], made_with: 
     if labels:
         lines.append(f"It answers with one of {len(labels)} labels: {shown}.")
     if card.threshold:
-        lines.append(f"Below a score of {card.threshold:g} it answers 'none of these'.")
+        lines.append(
+            f"With `--threshold auto` it answers 'none of these' below a score of {card.threshold:.3g}, which kept 95 % of its "
+            "right answers on validation data."
+        )
     return "\n".join(lines)
 
 

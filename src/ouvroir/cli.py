@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -451,7 +451,10 @@ def predict(
     ],
     output: Annotated[str, typer.Option("--format", help="table, csv, json or jsonl.")] = "table",
     threshold: Annotated[
-        float | None, typer.Option("--threshold", min=0, max=1, help="Answer 'none of these' below this confidence.")
+        str | None,
+        typer.Option(
+            "--threshold", help="Answer 'none of these' below this confidence, 0 to 1; auto: as the report proposes."
+        ),
     ] = None,
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
@@ -467,13 +470,22 @@ def predict(
             model,
             files,
             output="json" if as_json else output,  # type: ignore[arg-type]
-            threshold=threshold,
+            threshold=_threshold(threshold),
             runs=runs,
             device=device,
             to=sys.stdout,
             progress=progress,
         )
     return 1 if n_failed else 0
+
+
+def _threshold(text: str | None) -> float | Literal["auto"] | None:
+    if text is None or text == "auto":
+        return text  # type: ignore[return-value]
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--threshold is a number between 0 and 1, or auto, and not `{text}`.") from error
 
 
 @app.command()

@@ -76,7 +76,7 @@ def check_task(task: str | Task, tmp_path: Path) -> None:
     `tmp_path` is an empty folder to work in; set OUVROIR_HOME to keep packs out of your own cache.
     """
     name = task if isinstance(task, str) else f"{type(task).__module__}:{type(task).__qualname__}"
-    carried = find_task(name)
+    carried = find_task(name, is_asked_for=True)
     _check_imports_are_light(name)
     stage = _stage(carried, name, tmp_path)
     for check in _CHECKS:
@@ -121,7 +121,8 @@ def _few(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 
 def _check_imports_are_light(name: str) -> None:
-    code = f"import sys; from ouvroir.media import find_task; find_task({name!r}); sys.exit('torch' in sys.modules)"
+    code = "import sys; from ouvroir.media import find_task; "
+    code += f"find_task({name!r}, is_asked_for=True); sys.exit('torch' in sys.modules)"
     paths = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, check=False

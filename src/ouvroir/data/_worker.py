@@ -95,7 +95,7 @@ class Reader:
 
 
 def _inspector(setup: dict[str, Any], limits: Limits) -> Callable[[Source, dict[str, Any]], Answer]:
-    task = find_task(setup["task"])
+    task = find_task(setup["task"], is_asked_for=True)
 
     def work(source: Source, _: dict[str, Any]) -> Answer:
         facts = task.inspect(source, limits)
@@ -112,7 +112,7 @@ def _inspector(setup: dict[str, Any], limits: Limits) -> Callable[[Source, dict[
 
 
 def _encoder(setup: dict[str, Any], limits: Limits) -> Callable[[Source, dict[str, Any]], Answer]:
-    processor = find_task(setup["task"]).load_processor(Path(setup["processor"]))
+    processor = find_task(setup["task"], is_asked_for=True).load_processor(Path(setup["processor"]))
 
     def work(source: Source, job: dict[str, Any]) -> Answer:
         if hashlib.sha256(source.read(limits.max_bytes)).hexdigest() != job["sha256"]:

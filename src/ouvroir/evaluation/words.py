@@ -258,10 +258,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "confiance de {start} à {end} : {right} justes sur {n} {interval}",
     ),
     "threshold": (
-        "Under a confidence of {value} the model answers “none of these”: on validation data that keeps {keep} of its "
-        "right answers.",
-        "Sous une confiance de {value}, le modèle répond « rien de cela » : sur les données de validation, il garde "
-        "ainsi {keep} de ses réponses justes.",
+        "With --threshold auto the model answers “none of these” under a confidence of {value}: on validation data that "
+        "kept {keep} of its right answers.",
+        "Avec --threshold auto, le modèle répond « rien de cela » sous une confiance de {value} : sur les données de "
+        "validation, il gardait ainsi {keep} de ses réponses justes.",
     ),
     # mistakes
     "mistakes_lead": (
@@ -313,10 +313,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "fingerprint": ("Fingerprint of the data", "Empreinte des données"),
     "samples_lead": ("Some training items, as given.", "Quelques éléments d’entraînement, tels que donnés."),
     "mislabels_lead": (
-        "Items whose given label a model that had not learnt from them doubts most. Look before you change anything: "
-        "it may be wrong.",
-        "Éléments dont l’étiquette est mise en doute par un modèle qui n’en avait pas appris. Regardez avant de "
-        "changer : il peut se tromper.",
+        "Items whose given label is doubted most: test items by the model, which had not seen them; training items by a "
+        "classifier that had not seen them, on features that had, so mistakes learnt by heart may hide. Look before you "
+        "change anything.",
+        "Éléments dont l’étiquette est le plus mise en doute : ceux de test par le modèle, qui ne les avait pas vus ; ceux "
+        "d’entraînement par un classifieur qui ne les avait pas vus, sur des traits qui les avaient vus : des erreurs "
+        "apprises par cœur peuvent rester cachées. Regardez avant de changer.",
     ),
     # training
     "curve_loss": ("Training loss", "Perte d’entraînement"),

@@ -6,6 +6,8 @@ A plain dict. To add a task, add a line; `module:Class` names a task from anywhe
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +32,8 @@ _IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .gif .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .ico .tga .avif .jp2 .psd .pcx".split()
 )
 
+TRUSTED_VARIABLE = "OUVROIR_TASKS"
+
 TASKS: dict[str, Entry] = {
     "image-classification": Entry(
         target="ouvroir.media.image.classification:ImageClassification",
@@ -39,9 +43,13 @@ TASKS: dict[str, Entry] = {
 }
 
 
-@cache
-def find_task(name: str) -> Task:
-    """The task called `name`, or at `module:Class`. Raises UsageError with a close spelling."""
+def find_task(name: str, *, is_asked_for: bool = False) -> Task:
+    """The task called `name`, or at `module:Class`. Raises UsageError with a close spelling.
+
+    A task at `module:Class` is code from outside, and a file that names it may come from anybody. It is imported when a
+    person asked for it (`--task`, which passes `is_asked_for`), when its module is imported already, or when it stands in
+    $OUVROIR_TASKS, separated by commas.
+    """
     import difflib
 
     target = TASKS[name].target if name in TASKS else name
@@ -52,6 +60,17 @@ def find_task(name: str) -> Task:
             f"Did you mean `{close[0]}`?" if close else f"There are: {', '.join(TASKS)}; or name one as module:Class."
         )
         raise UsageError(f"There is no task `{name}`. {hint}")
+    is_trusted = name in TASKS or is_asked_for or module in sys.modules
+    if not is_trusted and name not in os.environ.get(TRUSTED_VARIABLE, "").split(","):
+        raise UsageError(
+            f"The task `{name}` is code from outside Ouvroir, which a file asks to run. If you know where both come from, "
+            f"set {TRUSTED_VARIABLE}={name}, or import {module} first in Python."
+        )
+    return _load(name, module, attribute)
+
+
+@cache
+def _load(name: str, module: str, attribute: str) -> Task:
     try:
         task: Task = getattr(importlib.import_module(module), attribute)()
     except (ImportError, AttributeError) as error:

@@ -173,11 +173,11 @@ class _Job:
             return model
         torch.manual_seed(key(self.recipe.loop.seed, "model") >> 1)
         model = self.task.build_model(self.recipe, self.processor)
+        self.task.prepare_model(model, self.table, self.recipe)
         earlier = own_weights(self.recipe.model.init_from)
-        if earlier is not None:
+        if earlier is not None:  # after preparing: earlier layers go with the normalisation they learned under
             for sentence in adopt_weights(self.task, model, self.processor, earlier):
                 self.progress.say(sentence)
-        self.task.prepare_model(model, self.table, self.recipe)
         sentence = freeze(self.task.parts(model), self.recipe.model.scope)
         if sentence:
             self.progress.say(sentence)
