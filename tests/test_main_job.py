@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -364,3 +365,22 @@ def test_names_that_look_like_markup_stay_names(room):
     assert len(answers) == 24
     assert set(answers[0]["scores"]) == {path.name for path in (room / "odd_names").iterdir()}
     call("export", told["run"], "--to", "pth")
+
+
+def test_refit_of_a_tuned_model_begins_where_that_one_did(room):
+    """Both parts of a tuned model's training learn from everything, and the second starts from the first one's branch."""
+    made = json.loads((room / "done.json").read_text(encoding="utf-8"))
+    copy = room / "tuned_kept"
+    shutil.copytree(made["run"], copy)
+    recipe = json.loads((copy / "tuned" / "recipe.json").read_text(encoding="utf-8"))
+    (copy / "recipe.json").write_text(json.dumps(recipe), encoding="utf-8")
+    again = call_json("refit", str(copy), "--runs", "refits")
+    run_path = Path(again["run"])
+    settled = json.loads((run_path / "recipe.json").read_text(encoding="utf-8"))
+    trunk = json.loads((run_path / "base" / "recipe.json").read_text(encoding="utf-8"))
+    assert Path(settled["model"]["init_from"]).parents[1] == run_path / "base"
+    branch = int(settled["model"]["init_from"].rsplit("_", 1)[-1])
+    assert branch + settled["loop"]["steps"] == trunk["loop"]["steps"] > STEPS
+    for place in (run_path, run_path / "base"):
+        assert json.loads((place / "data.json").read_text(encoding="utf-8"))["rows"].keys() == {"train"}
+    assert (run_path / "final_model" / "model.safetensors").is_file()

@@ -1,7 +1,7 @@
 """What Ouvroir keeps on this machine: the caches under `files.home()` and the runs in a folder.
 
 Lists them with sizes and last use, and removes them safely: what a process holds is never touched, and nothing that is
-not a cache entry or a run folder is ever deleted. Caches can always be made again; runs cannot.
+not a cache entry or a run folder is ever deleted. Caches can be made again, except how rows were shared out; runs cannot.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def _choose(entries: list[CacheEntry], kinds: set[str], names: set[str]) -> list
     unknown = sorted(kinds - set(KINDS))
     if unknown:
         raise UsageError(f"There is no kind of cache called `{unknown[0]}`. There are: {', '.join(KINDS)}.")
-    if kinds:
-        entries = [entry for entry in entries if entry.kind in kinds]
+    # how rows were shared out is no copy of anything: it goes only when it is named
+    entries = [entry for entry in entries if (entry.kind in kinds if kinds else entry.kind != "splits" or names)]
     missing = sorted(names - {entry.name for entry in entries})
     if missing:
         raise UsageError(f"The cache holds nothing called `{missing[0]}`. `ouvroir cache` lists what there is.")

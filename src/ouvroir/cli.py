@@ -660,7 +660,7 @@ def _list_cache(as_json: bool) -> int:
 @_command
 def cache_rm(
     kinds: Annotated[
-        list[str] | None, typer.Argument(help="manifests, facts, splits, packs or probes; all when absent.")
+        list[str] | None, typer.Argument(help="manifests, facts, splits, packs or probes; all but splits when absent.")
     ] = None,
     unused_days: Annotated[float, typer.Option("--unused-days", min=0, help="Only what was not used for so long.")] = 0,
     as_json: Json = False,

@@ -285,7 +285,7 @@ def test_a_locked_file_and_folder_are_refused_for_a_user_who_is_not_root(write, 
 def in_a_child_that_permissions_hold(folder, tmp_path):
     """Admit in a process without root's right to pass over permissions, and return the summary as JSON."""
     code = (
-        "import sys, json; from ouvroir.data.admission import admit;"
+        "import sys, json, byte_task; from ouvroir.data.admission import admit;"
         "print(json.dumps(admit(sys.argv[1], task='byte_task:ByteTask', workers=1).summary()))"
     )
     command = [sys.executable, "-c", code, str(folder)]
@@ -379,6 +379,12 @@ def test_splits_stay_when_groups_with_one_content_are_kept_apart(write, check):
     assert any(note.code == "alike_across_groups" for note in first.notes)
     assert len({row.split for row in first.rows}) == 3
     assert check(folder).fingerprint == first.fingerprint
+    places = {}
+    for row in first.rows:
+        places.setdefault(row.sha256, set()).add(row.split)
+    assert all(len(splits) == 1 for splits in places.values()), "one content, one split"
+    assert {refusal.code for refusal in first.refused} <= {"leak", "not_in_table"}
+    assert first.found == len(first.rows) + len(first.refused)
 
 
 def test_shares_that_leave_nothing_to_learn_from_are_refused(write, check):

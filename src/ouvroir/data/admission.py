@@ -90,7 +90,8 @@ def _admit(
     )
     admitted = _take_out_refused(collection, looked)
     candidates, contents = _gather(collection.candidates, looked, admitted)
-    leaks, leak_notes = relations.find_leaks(candidates, contents)
+    own = [SPLITS.index(candidate.split or "train") for candidate in candidates]
+    leaks, leak_notes = relations.find_leaks(candidates, contents, own)
     collection.refused.extend(leaks.values())
     if leaks:
         admitted = [row for place, row in enumerate(admitted) if place not in leaks]
@@ -101,6 +102,9 @@ def _admit(
     near = relations.find_near(contents, looked.near, near_place, fresh=fresh)
     related = relations.relate(candidates, contents, groups, near)
     codes = _split(candidates, contents, related.group, data, _earlier_place(collection, path, data))
+    # files of groups that had to be kept apart may be the same to the byte
+    torn, torn_notes = relations.find_leaks(candidates, contents, codes)
+    collection.refused.extend(torn.values())
     meta = [looked.meta[row] for row in admitted]
     rows = [
         Row(
@@ -117,8 +121,9 @@ def _admit(
             candidate.fields,
         )
         for place, candidate in enumerate(candidates)
+        if place not in torn
     ]
-    notes = [*collection.notes, *leak_notes, *group_notes, *related.notes]
+    notes = [*collection.notes, *leak_notes, *torn_notes, *group_notes, *related.notes]
     notes += relations.say_straddling(candidates, related, groups)
     notes += _content_notes(meta)
     has_weights = "class_weights" in getattr(find_task(collection.task).Options, "__dataclass_fields__", ())

@@ -228,14 +228,15 @@ def _label_text(candidate: Candidate) -> str:
     return ", ".join(candidate.label) if isinstance(candidate.label, tuple) else str(candidate.label)
 
 
-def find_leaks(candidates: Sequence[Candidate], contents: Sequence[str]) -> tuple[dict[int, Refusal], list[Note]]:
-    """Rows of the user's own splits whose content lies in a more held-out split too: they are refused there.
+def find_leaks(
+    candidates: Sequence[Candidate], contents: Sequence[str], codes: Sequence[int]
+) -> tuple[dict[int, Refusal], list[Note]]:
+    """Rows whose content lies in a more held-out split too: they are refused. `codes` are places in SPLITS.
 
-    A test that holds what was trained on says nothing, and the user's test stays as it is, so the train side goes.
+    A test that holds what was trained on says nothing, and the test stays as it is, so the train side goes.
     """
     most: dict[str, int] = {}
     keeper: dict[str, int] = {}
-    codes = [SPLITS.index(candidate.split or "train") for candidate in candidates]
     for place, content in enumerate(contents):
         if codes[place] > most.get(content, -1):
             most[content], keeper[content] = codes[place], place
