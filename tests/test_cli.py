@@ -371,9 +371,12 @@ def test_cache_rm_and_on_we_go(room):
     assert not any(Path(one["path"]).exists() for one in removed)
     before = call_json("evaluate", "last", "digits")
     call("cache", "rm")
+    assert {one["kind"] for one in call_json("cache")["entries"]} == {"splits"}
+    assert call_json("evaluate", "last", "digits") == before
+    call("cache", "rm")
+    call("cache", "rm", "splits")
     assert call_json("cache")["entries"] == []
     assert "Nothing is kept" in call("cache").stdout
-    assert call_json("evaluate", "last", "digits") == before
 
 
 def test_refit(room):

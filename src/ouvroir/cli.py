@@ -483,9 +483,12 @@ def _threshold(text: str | None) -> float | Literal["auto"] | None:
     if text is None or text == "auto":
         return text  # type: ignore[return-value]
     try:
-        return float(text)
-    except ValueError as error:
-        raise UsageError(f"--threshold is a number between 0 and 1, or auto, and not `{text}`.") from error
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise UsageError(f"--threshold is a number between 0 and 1, or auto, and not `{text}`.")
+    return value
 
 
 @app.command()
