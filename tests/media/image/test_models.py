@@ -85,8 +85,8 @@ def test_plan():
     assert plan("small", 28).stem_stride == 2
     assert plan("small", 64).stem_stride == 2
     assert plan("small", 224).stem_stride == 4
-    assert len(plan("small", 80).widths) == 3
-    assert len(plan("small", 96).widths) == 4
+    assert len(plan("small", 96).widths) == 3
+    assert len(plan("small", 112).widths) == 4
 
 
 def test_parts_hold_every_parameter_once_and_in_order():

@@ -8,6 +8,7 @@ import pytest
 from ouvroir.data.manifest import Manifest
 from ouvroir.errors import DataError, RecipeError, Refused, RunError
 from ouvroir.media.image import recipes
+from ouvroir.media.image.models import build
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.samples import write_digits
 from ouvroir.recipe import Recipe, check_settings, read_data
@@ -116,6 +117,17 @@ def test_tuning_is_gentler():
     assert tuned.options.crop > recipe.options.crop
     assert tuned.options.storage_px == recipe.options.storage_px
     assert Recipe.from_json(tuned.to_json()) == tuned
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small", "base"])
+@pytest.mark.parametrize("look", [PHOTO, GLYPH], ids=["photographs", "glyphs"])
+def test_tuning_goes_on_with_the_same_network(preset, look):
+    found = manifest(look)
+    recipe, _ = recipes.propose(found, preset)
+    tuned = recipes.tuning(recipe)
+    processor = recipes.make_processor(found, recipe)
+    before, after = (build(one, processor).state_dict() for one in (recipe, tuned))
+    assert {name: value.shape for name, value in before.items()} == {name: value.shape for name, value in after.items()}
 
 
 def test_processor_of_a_manifest():

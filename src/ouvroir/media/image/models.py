@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 TINY_PX = 16  # up to here the stem keeps every pixel
 SMALL_PX = 40  # up to here two stages, of wider maps
-MIDDLE_PX = 80  # up to here three stages; beyond, a fourth
+MIDDLE_PX = 96  # up to here three stages; beyond, a fourth
 LARGE_PX = 160  # up to here the stem halves; beyond, it quarters
 HEAD_DIM = 32  # width of one attention head in the pooling
 NORM_CHANNELS = 16  # channels of one group of GroupNorm
@@ -47,7 +47,7 @@ class Plan:
 
 
 def plan(preset: str, edge_px: int) -> Plan:
-    """The network for pictures of `edge_px`.
+    """The network for pictures stored at `edge_px`.
 
     The last stage sees maps of 5 to 14 positions a side. On 3,000 photographs and at equal time, many positions and few
     channels learnt more than the reverse: a stem of stride 4 with four stages was 7 points or more behind. On digits of 28 px,
@@ -260,7 +260,8 @@ def build(recipe: Recipe, processor: ImageProcessor) -> ConceptualImageModel:
         model.mean.copy_(torch.tensor(processor.backbone["image_mean"]) * 255)
         model.std.copy_(torch.tensor(processor.backbone["image_std"]) * 255)
         return model
-    shape = plan(recipe.model.preset, options.train_px or processor.storage_px)
+    # by the stored size: the size that is trained at may change from one training to the next, the network may not
+    shape = plan(recipe.model.preset, processor.storage_px)
     scale = recipe.constants.value("alpha")
     assert scale is not None, "alpha has an ordinary value"
     body = {"stem": Stem(processor.n_channels, shape.widths[0], shape.stem_stride)}
