@@ -80,11 +80,14 @@ GroupColumn = Annotated[str | None, typer.Option("--group-column", help="Short f
 GroupPattern = Annotated[str | None, typer.Option("--group-pattern", help="Short for --set data.group_pattern=...")]
 
 
-_interrupts: list[int] = []  # signals so far
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    _interrupts.append(number)
+    """Ctrl-C. Inside an import nothing has begun, and an exception there can end a C++ library in a crash: leave at once."""
+    above = frame
+    while above is not None:
+        if above.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"Stopped.\n")
+            os._exit(1)
+        above = above.f_back
     signal.default_int_handler(number, frame)
 
 
@@ -104,13 +107,6 @@ def _command(function: Callable[..., int | None]) -> Callable[..., None]:
             status = 1
         except BrokenPipeError:
             sys.stderr.close()
-            status = 1
-        except Exception:
-            if not _interrupts:
-                raise
-            terminal.say(
-                "Stopped."
-            )  # Ctrl-C during an import leaves modules half made, which fail in ways of their own
             status = 1
         raise typer.Exit(status)
 
