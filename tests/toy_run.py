@@ -11,7 +11,7 @@ from ouvroir.data.manifest import Manifest
 from ouvroir.recipe import Data
 from ouvroir.run import Measurement, Run
 from ouvroir.task import Limits, Row
-from ouvroir.training.checkpoint import Checkpoints, Place, tensors_of
+from ouvroir.training.checkpoint import Checkpoints, Place
 from toy_task import NAME, NumberProcessor, Numbers, facts_of_one, numbers_in, write_data
 
 METRICS = {
@@ -48,7 +48,7 @@ def make_run(tmp_path: Path, *, n_per_class: int = 30) -> tuple[Run, Manifest]:
         Place(step=50, best_step=50, best_value=0.9, is_complete=True),
         recipe=recipe,
         processor=processor,
-        weights=tensors_of(model),
+        weights=model.state_dict(),
         average=None,
         state={},
         is_best=True,

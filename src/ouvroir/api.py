@@ -465,10 +465,7 @@ def predict_files(
             failed += answer.error is not None
             yield name, answer
 
-    if output == "csv":
-        lines = found.as_csv(named(), chosen.labels)
-    else:
-        lines = {"table": found.as_table, "json": found.as_json, "jsonl": found.as_jsonl}[output](named())
+    lines = found.WRITERS[output](named(), chosen.labels)
     first = next(lines, "")  # what is wrong from the start is raised before anything is written
     to.write('{"predictions":\n' + first if output == "json" else first)
     try:

@@ -317,8 +317,3 @@ def copy_state(live: Mapping[str, Tensor], saved: Mapping[str, Tensor], folder: 
     with torch.no_grad():
         for name, tensor in live.items():
             tensor.copy_(saved[name])
-
-
-def tensors_of(model: nn.Module) -> dict[str, Any]:
-    """The state dict of `model`, detached."""
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}

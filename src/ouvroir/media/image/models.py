@@ -49,9 +49,8 @@ class Plan:
 def plan(preset: str, edge_px: int) -> Plan:
     """The network for pictures stored at `edge_px`.
 
-    The last stage sees maps of 5 to 14 positions a side. On 3,000 photographs and at equal time, many positions and few
-    channels learnt more than the reverse: a stem of stride 4 with four stages was 7 points or more behind. On digits of 28 px,
-    two stages of 14 and 7 positions reached 99.7 % of a validation part in the time of a third of the steps at full size.
+    Many positions and few channels: on 3,000 photographs a stem of stride 4 with four stages was far behind, given
+    as much time. What was tried is in docs/decisions/0006-small-nets-on-a-cpu.md.
     """
     width, depths = _WIDTH[preset], _DEPTH[preset]
     if TINY_PX < edge_px <= SMALL_PX:
