@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ouvroir.classification import class_loss
-from ouvroir.media import TASKS
 from ouvroir.media.image.classification import ImageClassification
 from ouvroir.task import StepOutput
 
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 class _Foreign(ImageClassification):
     """Everything about pictures as it is; the network and the plain cross-entropy are the benchmark's."""
-
-    suffixes = TASKS["image-classification"].suffixes
 
     def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
         """The middle of the range is what the peers normalise with, too."""

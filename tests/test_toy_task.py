@@ -87,3 +87,16 @@ def test_it_is_fine_tuned_with_a_setting(run, place):
     before, after = (api.load(one.path, device="cpu").model.state_dict() for one in (run, tuned))
     assert before["body.weight"].equal(after["body.weight"])
     assert not before["head.weight"].equal(after["head.weight"])
+
+
+def test_the_task_says_which_rows_can_be_judged(run, place, monkeypatch):
+    """A task without labels, such as a language model, is judged on every row that it did not learn from."""
+    toy_task.write_data(place / "more", 4, seed=1)
+    (place / "more" / "small").rename(place / "more" / "tiny")
+    known = api.evaluate(run.path, "more", device="cpu", workers=1)
+    assert (len(known.ids), known.left_out) == (8, {"unknown label": 4})
+    monkeypatch.setattr(toy_task.Numbers, "unjudged", lambda self, row, processor: "odd" if "/000" in row.id else None)
+    monkeypatch.setattr(toy_task.Numbers, "targets", lambda self, rows, processor: {})
+    monkeypatch.setattr(toy_task.Numbers, "metrics_for", lambda self, processor: ())
+    everything = api.evaluate(run.path, "more", device="cpu", workers=1)
+    assert (len(everything.ids), everything.left_out) == (9, {"odd": 3})

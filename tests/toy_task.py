@@ -78,6 +78,8 @@ class Numbers:
     loop: ClassVar[str] = "fit"
     synthesiser: ClassVar[str | None] = None
     suffixes: ClassVar[frozenset[str]] = frozenset({".txt"})
+    reads_text: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
 
     def metrics_for(self, processor):
         return shared.SINGLE_LABEL_METRICS
@@ -88,6 +90,9 @@ class Numbers:
         return Facts(
             sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), details={"numbers": len(values)}
         )
+
+    def unjudged(self, row, processor):
+        return shared.unjudged(row, processor.labels)
 
     def recipe(self, manifest, preset, *, init_from="scratch"):
         recipe = Recipe(task=NAME, data=manifest.data, options=NumberOptions())

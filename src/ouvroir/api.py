@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -365,23 +366,20 @@ def _judgeable(
     if split is None:
         split = "test" if any(row.split == "test" for row in rows) else "all"
     wanted = [row for row in rows if split in ("all", row.split)]
-    known = set(predictor.processor.labels)
-    left_out = {"another split": len(rows) - len(wanted), "learned from": 0, "unknown label": 0, "no label": 0}
+    left_out = Counter({"another split": len(rows) - len(wanted)})
     kept = []
     for row in wanted:
-        labels = row.label if isinstance(row.label, tuple) else (row.label,)
-        if split not in ("validation", "train") and row.sha256 in learned:
-            left_out["learned from"] += 1
-        elif row.label is None:
-            left_out["no label"] += 1
-        elif known and not set(labels) <= known:
-            left_out["unknown label"] += 1
-        else:
+        is_learned = split not in ("validation", "train") and row.sha256 in learned
+        reason = "learned from" if is_learned else predictor.task.unjudged(row, predictor.processor)
+        if reason is None:
             kept.append(replace(row, split="test"))
+        else:
+            left_out[reason] += 1
+    left_out = +left_out
     if not kept:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.")
-    return replace(manifest, rows=tuple(kept)), {reason: count for reason, count in left_out.items() if count}
+    return replace(manifest, rows=tuple(kept)), dict(left_out)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,14 @@ def train_labels(manifest: Manifest) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def unjudged(row: Row, labels: tuple[str, ...]) -> str | None:
+    """Why a row cannot be judged by a model of the classes `labels`: "no label", "unknown label", or None when it can."""
+    if row.label is None:
+        return "no label"
+    names = (row.label,) if isinstance(row.label, str) else row.label
+    return None if set(names) <= set(labels) else "unknown label"
+
+
 def label_targets(rows: Sequence[Row], labels: tuple[str, ...], *, is_multi_label: bool) -> dict[str, np.ndarray]:
     """`labels`: (N,) int64, or (N, C) float32 of 0 and 1 when multi-label.
 

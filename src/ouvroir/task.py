@@ -295,6 +295,13 @@ class Task(Protocol):
 
     name: ClassVar[str]
     Options: ClassVar[type]
+    """A frozen dataclass: the settings that only this task has."""
+    suffixes: ClassVar[frozenset[str]]
+    """Suffixes of the files it reads, in lower case and with the dot. A task of the registry takes them from its entry."""
+    reads_text: ClassVar[bool]
+    """Whether the content of a row may be a cell of a table, and not only a file that the table names."""
+    needs_labels: ClassVar[bool]
+    """Whether it learns from labels, two or more of them; rows without one are then refused at admission."""
     loop: ClassVar[Literal["fit", "adversarial"]]
     synthesiser: ClassVar[str | None]
 
@@ -303,6 +310,9 @@ class Task(Protocol):
 
     def inspect(self, source: Source, limits: Limits) -> Facts:
         """Open one row at admission, in a worker. Raises Refused."""
+
+    def unjudged(self, row: Row, processor: Processor) -> str | None:
+        """Why an answer for `row` could not be judged, in a few words such as "no label"; None when it can."""
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for this data, and what a person should know of the choices made.

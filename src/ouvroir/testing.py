@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir.errors import Refused
-from ouvroir.media import TASKS, find_task
+from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Data, Recipe, json_schema
 from ouvroir.task import SPLITS, Limits, Processor, Row, Source, Split, Task
@@ -160,6 +160,19 @@ def _refuses(work: Callable[[Source, Limits], Any], source: Source, limits: Limi
     assert refusal is not None, f"{source.locator} was taken instead of refused."
     assert refusal.code, f"{source.locator}: a refusal has a code."
     assert refusal.reason.endswith((".", "?")), f"{source.locator}: a refusal has a sentence."
+
+
+def _check_capabilities(stage: _Stage) -> None:
+    task, name = stage.task, stage.manifest.task
+    assert task.suffixes or task.reads_text, "Nothing can be read: neither files (suffixes) nor texts (reads_text)."
+    assert task.suffixes == suffixes_of(name), "The task and its entry in the registry name other suffixes."
+    assert all(one == one.lower() and one.startswith(".") for one in task.suffixes), "Suffixes are like `.png`."
+    for row in stage.manifest.rows:
+        why = task.unjudged(row, stage.processor)
+        assert why is None, f"unjudged() leaves out `{row.id}` of its own sample: {why}"
+    bare = dataclasses.replace(stage.manifest.rows[0], label=None)
+    left_out = task.unjudged(bare, stage.processor) is not None
+    assert left_out or not task.needs_labels, "The task needs labels, and unjudged() keeps a row without one."
 
 
 def _check_recipe(stage: _Stage) -> None:
@@ -420,6 +433,7 @@ def _check_export_and_show(stage: _Stage) -> None:
 
 _CHECKS: tuple[Callable[[_Stage], None], ...] = (
     _check_refusals,
+    _check_capabilities,
     _check_recipe,
     _check_processor,
     _check_batches,

@@ -168,7 +168,7 @@ def plan_training(
         find_task(task, is_asked_for=True)
     manifest = admit(source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress)
     found = find_task(manifest.task)
-    manifest.require_trainable(needs_labels=bool(getattr(found, "needs_labels", True)))
+    manifest.require_trainable(needs_labels=found.needs_labels)
     if recipe is not None:
         if recipe.task != manifest.task:
             raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")

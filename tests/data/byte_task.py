@@ -65,6 +65,8 @@ class ByteTask:
     synthesiser = None
     metrics = ("accuracy",)
     suffixes = frozenset({".bin", ".dat"})
+    reads_text = False
+    needs_labels = True
 
     def inspect(self, source, limits):
         content = source.read(limits.max_bytes)

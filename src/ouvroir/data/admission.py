@@ -126,7 +126,8 @@ def _admit(
     notes = [*collection.notes, *leak_notes, *torn_notes, *group_notes, *related.notes]
     notes += relations.say_straddling(candidates, related, groups)
     notes += _content_notes(meta)
-    has_weights = "class_weights" in getattr(find_task(collection.task).Options, "__dataclass_fields__", ())
+    options = dataclasses.fields(find_task(collection.task).Options)
+    has_weights = any(option.name == "class_weights" for option in options)
     notes += (
         findings.label_notes(rows, has_class_weights=has_weights)
         + findings.split_notes(rows, data)

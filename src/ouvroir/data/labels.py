@@ -176,7 +176,7 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
         path_column=data.path_column,
         label_column=data.label_column,
         group_column=data.group_column,
-        reads_text=bool(getattr(find_task(task), "reads_text", False)),
+        reads_text=find_task(task).reads_text,
     )
     tokens = re.split(r"[^a-z]+", raw.name.lower().rsplit(".", 1)[0])
     split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)
@@ -196,7 +196,7 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
         if not serving:
             _raise_no_path(opened, collection.task)
     labelled = [table for table in serving if table.columns.label is not None]
-    if serving and not labelled and _needs_labels(collection.task):
+    if serving and not labelled and find_task(collection.task).needs_labels:
         text = _no_label_column(serving[0])
         if is_only_source or not any("/" in file.path for file in listing.files if file.suffix in readable):
             raise DataError(text)
@@ -211,10 +211,6 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
         names = ", ".join(f"`{table.file.path}`" for table in serving)
         raise DataError(f"Several tables name as many files each: {names}. Give the path of the one to use.")
     return serving[:1]
-
-
-def _needs_labels(task: str) -> bool:
-    return bool(getattr(find_task(task), "needs_labels", True))
 
 
 def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
@@ -257,7 +253,7 @@ def _add_rows(collection: Collection, used: Sequence[_Used], finder: FileFinder,
     named: set[str] = set()
     taken: set[str] = set()
     readable = suffixes_of(collection.task)
-    needs_labels = _needs_labels(collection.task)
+    needs_labels = find_task(collection.task).needs_labels
     for table in used:
         name = table.file.path
         for number, reason in table.raw.broken:

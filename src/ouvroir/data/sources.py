@@ -33,10 +33,8 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
     is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):
-        needs_labels = bool(getattr(find_task(chosen), "needs_labels", True))
-        read_folders(
-            collection, [file for file in listing.files if file.suffix in readable], data, needs_labels=needs_labels
-        )
+        files = [file for file in listing.files if file.suffix in readable]
+        read_folders(collection, files, data, needs_labels=find_task(chosen).needs_labels)
         for file in listing.files:
             if file.suffix not in readable:
                 collection.refuse_kind(file.locator, file.suffix)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a task's class is, the suffixes of the files it reads, and a sentence about it."""
+    """Where a task's class is, the suffixes of the files it reads, and a sentence about it.
+
+    The suffixes stand here and not in the class, so that a task can be told from files without importing any.
+    """
 
     target: str
     suffixes: frozenset[str]
@@ -79,10 +82,8 @@ def _load(name: str, module: str, attribute: str) -> Task:
 
 
 def suffixes_of(task: str) -> frozenset[str]:
-    """File suffixes (lower case, with the dot) that `task` reads; a task named `module:Class` says so as `suffixes`."""
-    if task in TASKS:
-        return TASKS[task].suffixes
-    return frozenset(getattr(find_task(task), "suffixes", ()))
+    """File suffixes (lower case, with the dot) that `task` reads."""
+    return TASKS[task].suffixes if task in TASKS else find_task(task).suffixes
 
 
 def detect_task(suffix_counts: Mapping[str, int]) -> str | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ouvroir import classification as shared
 from ouvroir.errors import OuvroirError, Refused, UsageError
+from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
 from ouvroir.media.image.decode import decode, inspect_picture
 from ouvroir.media.image.processor import ImageProcessor
@@ -54,6 +55,9 @@ class ImageClassification:
 
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
+    suffixes: ClassVar[frozenset[str]] = TASKS[recipes.TASK].suffixes
+    reads_text: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = True
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     synthesiser: ClassVar[str | None] = None
 
@@ -62,6 +66,10 @@ class ImageClassification:
     def inspect(self, source: Source, limits: Limits) -> Facts:
         """Open one picture at admission. Raises Refused."""
         return inspect_picture(source, limits)
+
+    def unjudged(self, row: Row, processor: Processor) -> str | None:
+        """Rows without a label, and with one that the model does not know."""
+        return shared.unjudged(row, processor.labels)
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these pictures; pretrained weights named by `init_from` ask for other settings."""
