@@ -44,15 +44,17 @@ def main(data: str, runs: str, steps: str, *settings: str) -> None:
     """Everything from the files to `steps` steps; no report."""
     start = time.perf_counter()
     from ouvroir import workflow
+    from ouvroir.options import Training, Workplace
     from ouvroir.run import Run
 
     progress = FirstStep(start)
     pairs = dict(pair.split("=", 1) for pair in settings)
     # as `ouvroir.train` does, which lets go of this manifest before it trains
-    recipe = workflow.plan_training(data, settings={**pairs, "loop.steps": steps}, progress=progress)[0]
+    at = Workplace(device="cpu", progress=progress)
+    recipe = workflow.plan_training(Training(data, settings={**pairs, "loop.steps": steps}), at)[0]
     tell("checked_s", time.perf_counter() - start)
     run = Run.create(recipe, runs)
-    workflow.train_run(run, device="cpu", workers=None, progress=progress)
+    workflow.train_run(run, at)
     tell("end_s", time.perf_counter() - start)
 
 

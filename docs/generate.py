@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 
@@ -64,8 +65,17 @@ def _command(name: str, command: Any) -> list[str]:
     for param in shown:
         spelled = ", ".join(param.opts) if param.param_type_name == "option" else (param.metavar or param.name.upper())
         default = "" if param.required or param.default is None or param.name == "language" else f"`{param.default}`"
-        lines.append(f"| `{spelled}` | {default} | {(getattr(param, 'help', '') or '').replace('|', chr(92) + '|')} |")
+        text = " ".join(filter(None, [getattr(param, "help", ""), _choices(command, param.name)]))
+        lines.append(f"| `{spelled}` | {default} | {text.replace('|', chr(92) + '|')} |")
     return [*lines, ""]
+
+
+def _choices(command: Any, name: str) -> str:
+    """The values that an option may have, where they are few."""
+    annotation = inspect.signature(command.callback).parameters[name].annotation
+    kinds = [annotation, *get_args(annotation), *(inner for kind in get_args(annotation) for inner in get_args(kind))]
+    found = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    return f"One of {', '.join(found)}." if found else ""
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ CHECK_KEYS = {"source", "task", "found", "admitted", "refused", "refused_by_code
 CHECK_KEYS |= {"counts", "is_multi_label", "synthetic", "notes", "fingerprint"}
 RUN_KEYS = {"run", "name", "task", "state", "sentence", "metrics", "validation", "verdict", "steps", "timings"}
 RUN_KEYS |= {"report", "model"}
-PLAN_KEYS = {"found", "admitted", "refused", "splits", "parameters", "pack_bytes", "pack_seconds", "recipe"}
+FORECAST_KEYS = {"found", "admitted", "refused", "splits", "pack_bytes", "pack_seconds", "models", "total_seconds"}
+MODEL_KEYS = {"name", "parameters", "steps", "train_seconds", "judge_seconds", "recipe"}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,11 @@ def test_version_and_empty_call():
         (["tran", "x"], "train"),
         (["run"], "runs"),
         (["train", "x", "--minuts", "3"], "--minutes"),
+        (["train", "x", "--preset", "huge"], "'tiny', 'small', 'base'"),
+        (["report", "last", "--language", "de"], "'en', 'fr'"),
+        (["export", "last", "--to", "onyx"], "'onnx'"),
+        (["evaluate", "last", "x", "--split", "tests"], "'test'"),
+        (["predict", "last", "x", "--format", "xml"], "'csv'"),
     ],
 )
 def test_wrong_spelling_suggests_the_right_one(arguments, hint):
@@ -95,21 +101,19 @@ def test_wrong_spelling_suggests_the_right_one(arguments, hint):
         (["train", "digits", "--set", "loop.steps=-1"], "`loop.steps` cannot be -1"),
         (["train", "digits", "--set", "loop.steps=many"], "`loop.steps` cannot be"),
         (["train", "digits", "--set", "steps"], "equals sign"),
-        (["train", "digits", "--preset", "huge"], "tiny, small, base"),
         (["train", "digits", "--task", "image-clasification"], "Did you mean `image-classification`?"),
         (["train", "digits", "--recipe", "nothere.json"], "nothere.json"),
         (["train", "digits", "--resume", "last"], "Leave out DATA"),
+        (["train", "--resume", "last", "--preset", "tiny"], "Leave out DATA"),
+        (["refine", "--resume", "last", "--exact"], "Leave out DATA"),
+        (["refine", "digits", "--set", "loop.patience=3", "--dry-run"], "refine sets loop.patience itself"),
         (["train"], "ouvroir train DATA"),
         (["refine"], "ouvroir refine DATA"),
         (["check", "digits", "--set", "loop.steps=4"], "only settings of data"),
         (["check", "digits", "--set", "data.tset=0.1"], "Did you mean `data.test`?"),
-        (["report", "last", "--language", "de"], "en, fr"),
-        (["export", "last", "--to", "onyx"], "onnx"),
-        (["evaluate", "last", "digits", "--split", "tests"], "validation"),
         (["sample", "image-clasification", "new"], "Did you mean `image-classification`?"),
         (["sample", "image-classification", "digits"], "not empty"),
         (["cache", "rm", "pack"], "packs"),
-        (["predict", "last", "digits", "--format", "xml"], "csv"),
         (["predict", "last", "-"], "Standard input is empty"),
     ],
 )
@@ -194,7 +198,10 @@ def test_train_for_a_person(room):
     done = run("train", "digits", *QUICK, "--set", "loop.steps=2", "--language", "fr")
     name = re.search(r"^run +(\S+)$", done.stdout, re.MULTILINE).group(1)
     assert "éléments jamais vus" in done.stdout
+    assert "crochets" in done.stdout  # what stands in brackets is an interval
+    assert f"ouvroir predict runs/{Path(name).name} FICHIERS" in done.stdout
     assert "{" not in done.stdout
+    assert not re.search(r"report +/|Finished|Next", done.stdout)
     call("runs", "rm", Path(name).name)
 
 
@@ -206,15 +213,60 @@ def test_quiet_says_nothing(room):
 
 def test_dry_run_leaves_no_run(room):
     before = sorted((room / "runs").iterdir())
-    for verb in ("train", "refine"):
-        told = call_json(verb, "digits", *QUICK, "--dry-run")
-        assert set(told) == PLAN_KEYS
+    for verb, names in (("train", ["trained"]), ("refine", ["base", "tuned"])):
+        told = call_json(verb, "digits", *QUICK, *STEPS, "--dry-run")
+        assert set(told) == FORECAST_KEYS
         assert told["found"] == 80
         assert told["splits"].keys() == {"train", "validation", "test"}
-        assert told["parameters"] > 1000
-    told = call_json("train", "digits", "--from", "last", "--dry-run")
-    assert told["recipe"]["model"]["init_from"].startswith(str(room / "runs"))
+        assert [model["name"] for model in told["models"]] == names
+        assert all(set(model) == MODEL_KEYS for model in told["models"])
+        assert told["models"][0]["parameters"] > 1000
+    told = call_json("finetune", "last", "digits", *STEPS, "--dry-run")
+    assert told["models"][0]["recipe"]["model"]["init_from"].startswith(str(room / "runs"))
     assert sorted((room / "runs").iterdir()) == before
+
+
+def test_dry_run_says_how_long_it_takes(room):
+    """Steps are those that the job would take, the whole is the sum of its parts, and more steps take more time."""
+    few, many = (call_json("refine", "digits", *QUICK, "--set", f"loop.steps={n}", "--dry-run") for n in (10, 10_000))
+    assert [model["steps"] for model in few["models"]] == [10, 3]
+    assert [model["steps"] for model in many["models"]] == [10_000, 3_000]
+    assert many["total_seconds"] > 20 * few["total_seconds"]
+    for told in (few, many):
+        parts = sum(model["train_seconds"] + model["judge_seconds"] for model in told["models"])
+        assert told["total_seconds"] == pytest.approx(told["pack_seconds"] + parts, abs=0.3)
+    in_time = call_json("refine", "digits", *QUICK, "--minutes", "2", "--dry-run")
+    assert 60 < sum(model["train_seconds"] for model in in_time["models"]) < 150
+    shown = call("refine", "digits", *QUICK, "--set", "loop.steps=10000", "--dry-run").stdout
+    assert "10,000 steps of 16 rows, about " in shown
+    assert re.search(r"in all +about .+ on top", shown)
+
+
+def test_dry_run_from_an_earlier_model_tries_both(room):
+    told = call_json("refine", "digits", *QUICK, *STEPS, "--from", "last", "--dry-run")
+    starts = {model["name"]: model["recipe"]["model"]["init_from"] for model in told["models"]}
+    assert starts["base"] == "scratch"
+    assert starts["tuned"].startswith(str(room / "runs"))
+
+
+def test_commands_that_train_share_their_options():
+    words = {
+        verb: set(re.findall(r"--[a-z-]+", call(verb, "--help").stdout)) for verb in ("train", "finetune", "refine")
+    }
+    shared = {
+        "--task",
+        "--label-column",
+        "--set",
+        "--minutes",
+        "--exact",
+        "--dry-run",
+        "--language",
+        "--runs",
+        "--device",
+    }
+    shared |= {"--workers", "--json", "--quiet"}
+    assert all(shared <= found for found in words.values())
+    assert words["train"] - words["refine"] == {"--scope", "--recipe"}
 
 
 def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
@@ -422,7 +474,7 @@ def test_a_run_at_work_is_left_to_its_process(room):
 def test_a_recipe_may_start_from_a_model(room):
     recipe = next((room / "runs").glob("*digits/recipe.json"))
     told = call_json("train", "more", "--recipe", recipe, "--from", "last", "--dry-run")
-    assert told["recipe"]["model"]["init_from"].endswith("final_model")
+    assert told["models"][0]["recipe"]["model"]["init_from"].endswith("final_model")
 
 
 def test_export(room):

@@ -13,7 +13,20 @@ from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = ("data", "training", "evaluation", "synthesis", "serving", "api", "workflow", "main_job", "reporting")
-BLIND += ("bundle", "card", "predictor", "replay", "exporting", "onnx_graph", "cache", "run", "files", "rng")
+BLIND += (
+    "forecast",
+    "options",
+    "bundle",
+    "card",
+    "predictor",
+    "replay",
+    "exporting",
+    "onnx_graph",
+    "cache",
+    "run",
+    "files",
+    "rng",
+)
 HEAVY = {
     "torch",
     "numpy",
@@ -30,12 +43,13 @@ HEAVY = {
 
 # Each layer may import itself and those before it.
 LAYERS = [
-    {"errors", "files", "constants", "progress", "task", "recipe", "run", "rng"},
+    {"errors", "files", "constants", "progress", "task", "recipe", "run", "rng", "options"},
     {"data", "training", "evaluation", "synthesis", "classification", "evaluation_names"},
     {
         "api",
         "workflow",
         "main_job",
+        "forecast",
         "reporting",
         "predictor",
         "bundle",

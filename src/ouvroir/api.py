@@ -19,20 +19,20 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 from ouvroir import workflow
 from ouvroir.errors import DataError, OuvroirError, RunError, UsageError
 from ouvroir.media import find_task
+from ouvroir.options import Language, Training, Workplace
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe, check_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import SPLITS, Split
+from ouvroir.task import Split
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.evaluation.compare import Comparison
     from ouvroir.exporting import ExportResult
+    from ouvroir.forecast import Forecast
     from ouvroir.predictor import Predictor
     from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
-
-Language = Literal["en", "fr"]
 
 
 def check(
@@ -52,16 +52,6 @@ def check(
     if task is not None:
         find_task(task, is_asked_for=True)
     return workflow.admit(source, task, read_data(settings or {}), workers=workers, progress=progress)
-
-
-def place_of(source: str, runs: str | Path) -> str:
-    """A run's name in `runs` or a local place, made absolute; anything else (`scratch`, a hub name) as it is."""
-    if source == "last":
-        return str(Run.open("last", Path(runs)).path)
-    for place in (Path(source), Path(runs) / source):
-        if source != "scratch" and place.exists():
-            return str(place.absolute())
-    return source
 
 
 def train(
@@ -85,125 +75,24 @@ def train(
     """
     from ouvroir.training.distributed import join, resolve_device
 
+    training = Training(source, task, preset, init_from, minutes, recipe, settings or {})
+    at = Workplace(Path(runs), device, workers, language, progress)
+
     def begin() -> Run:
-        made, manifest = workflow.plan_training(
-            source,
-            task=task,
-            preset=preset,
-            init_from=place_of(init_from, runs),
-            recipe=recipe,
-            settings=_with_minutes(settings, minutes),
-            workers=workers,
-            progress=progress,
-        )
-        return workflow.keep_manifest(Run.create(made, Path(runs), name=Path(manifest.source).stem), manifest)
+        made, manifest = workflow.plan_training(training, at)
+        return workflow.keep_manifest(Run.create(made, at.runs, name=Path(manifest.source).stem), manifest)
 
     with join(resolve_device(device)) as world:
         run = workflow.once(world, begin)
-        progress.say(f"The run is {run.path}.")
-        return _to_the_end(run, device=device, workers=workers, language=language, progress=progress, resume=False)
-
-
-def _with_minutes(settings: Mapping[str, str] | None, minutes: float | None) -> dict[str, str]:
-    return {**(settings or {}), **({} if minutes is None else {"loop.minutes": str(minutes)})}
-
-
-def dry_run(
-    source: str | Path,
-    *,
-    device: str = "auto",
-    workers: int | None = None,
-    minutes: float | None = None,
-    init_from: str = "scratch",
-    settings: Mapping[str, str] | None = None,
-    runs: str | Path = DEFAULT_ROOT,
-    progress: Progress = QUIET,
-    **others: Any,
-) -> dict[str, Any]:
-    """Do all the checks of a training, pack a few rows, take two steps, and leave no run.
-
-    Returns `found`, `admitted`, `refused`, `splits`, `parameters`, `pack_bytes`, `pack_seconds`, `recipe`.
-    """
-    import tempfile
-
-    settings = {**_with_minutes(settings, minutes), "loop.steps": "2", "loop.save_every": "2"}
-    start = place_of(init_from, runs)
-    recipe, manifest = workflow.plan_training(
-        source, init_from=start, settings=settings, workers=workers, progress=progress, **others
-    )
-    task = find_task(recipe.task)
-    processor = task.fit_processor(manifest, recipe)
-    packing = workflow.plan_packing(task, manifest, processor)
-    few = workflow.few_rows(manifest, 2 * recipe.loop.batch_size)
-    few.save()
-    with tempfile.TemporaryDirectory(prefix="ouvroir-") as folder:
-        run = Run.create(replace(recipe, data=replace(recipe.data, manifest=few.fingerprint)), Path(folder))
-        fitted = workflow.train_run(run, device=device, workers=workers, progress=progress)
-    model = task.build_model(fitted.recipe, processor)
-    return {
-        "found": manifest.found,
-        "admitted": len(manifest.rows),
-        "refused": len(manifest.refused),
-        "splits": {split: len(manifest.positions(split)) for split in SPLITS},
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "pack_bytes": packing.n_bytes,
-        "pack_seconds": round(packing.seconds, 1),
-        "recipe": recipe.to_dict(),
-    }
-
-
-def resume(
-    run: str | Path,
-    *,
-    runs: str | Path = DEFAULT_ROOT,
-    device: str = "auto",
-    workers: int | None = None,
-    language: Language = "en",
-    progress: Progress = QUIET,
-) -> Run:
-    """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job.
-
-    `last` is the newest run, also when it was stopped before it came to a model.
-    """
-    opened = Run.newest(Path(runs)) if str(run) == "last" else Run.open(run, Path(runs))
-    if opened.read_json("refine.json") is not None:
-        from ouvroir.main_job import refine_run
-
-        return refine_run(opened, device=device, workers=workers, language=language, progress=progress)
-    return _to_the_end(opened, device=device, workers=workers, language=language, progress=progress, resume=True)
-
-
-def _to_the_end(
-    run: Run, *, device: str, workers: int | None, language: Language, progress: Progress, resume: bool
-) -> Run:
-    from ouvroir.reporting import write_report
-    from ouvroir.training.distributed import is_main_process
-
-    with workflow.failures_noted(run):
-        trunk = run.path / "base"  # a refit of a tuned model trains again what that one branched from
-        if (trunk / "recipe.json").is_file():
-            fitted = workflow.train_run(Run(trunk), device=device, workers=workers, progress=progress, resume=True)
-            if fitted.stopped == "interrupted":
-                return run
-        fitted = workflow.train_run(run, device=device, workers=workers, progress=progress, resume=resume)
-        if fitted.stopped == "interrupted" or not is_main_process():
-            return run
-        with run.hold():
-            run.set_status("running", "Judging the model and writing what is kept of it.")
-            again = run.read_json("refit.json")
-            if again is not None:  # nothing unseen is left to judge it on
-                workflow.bundle_run(run, judged=Run(Path(again["of"])), progress=progress)
-                run.set_status("finished", f"Trained on all {again['rows']} rows.")
-                return run
-            workflow.judge_run(run, device=device, workers=workers, progress=progress)
-            workflow.bundle_run(run, progress=progress)
-            write_report(run, language=language, progress=progress)
-            run.set_status("finished", f"Finished after {fitted.steps} steps.")
-    return run
+        progress.say(f"The run is {run.path}. If it is stopped, `ouvroir train --resume {run.path}` goes on.")
+        return _to_the_end(run, at, resume=False)
 
 
 def finetune(model: str | Path, source: str | Path, *, scope: str = "all", **others: Any) -> Run:
-    """Train from an earlier model: `train(source, init_from=model)` with `scope` all, head, last:N or names of parts."""
+    """Train from an earlier model: `train(source, init_from=model)` with `scope` all, head, last:N or names of parts.
+
+    Takes the other options of `train`.
+    """
     settings = {**(others.pop("settings", None) or {}), "model.scope": scope}
     return train(source, init_from=str(model), settings=settings, **others)
 
@@ -222,26 +111,46 @@ def refine(
     language: Language = "en",
     progress: Progress = QUIET,
 ) -> Run:
-    """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`."""
+    """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`.
+
+    `minutes` are for the training of both models together.
+    """
     from ouvroir.main_job import begin_refine, refine_run
     from ouvroir.training.distributed import join, resolve_device
 
-    def begin() -> Run:
-        return begin_refine(
-            source,
-            task=task,
-            preset=preset,
-            init_from=place_of(init_from, runs),
-            minutes=minutes,
-            settings=settings,
-            runs=Path(runs),
-            workers=workers,
-            progress=progress,
-        )
-
+    training = Training(source, task, preset, init_from, minutes, None, settings or {})
+    at = Workplace(Path(runs), device, workers, language, progress)
     with join(resolve_device(device)) as world:
-        run = workflow.once(world, begin)
-        return refine_run(run, device=device, workers=workers, language=language, progress=progress)
+        return refine_run(workflow.once(world, lambda: begin_refine(training, at)), at)
+
+
+def dry_run(verb: Literal["train", "refine"], training: Training, at: Workplace) -> Forecast:
+    """What `verb` would do and how long it would take: all its checks, and two steps of each model. Leaves no run."""
+    from ouvroir.forecast import forecast_refine, forecast_train
+
+    return forecast_refine(training, at) if verb == "refine" else forecast_train(training, at)
+
+
+def resume(
+    run: str | Path,
+    *,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    language: Language = "en",
+    progress: Progress = QUIET,
+) -> Run:
+    """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job.
+
+    `last` is the newest run, also when it was stopped before it came to a model.
+    """
+    at = Workplace(Path(runs), device, workers, language, progress)
+    opened = Run.newest(at.runs) if str(run) == "last" else Run.open(run, at.runs)
+    if opened.read_json("refine.json") is not None:
+        from ouvroir.main_job import refine_run
+
+        return refine_run(opened, at)
+    return _to_the_end(opened, at, resume=True)
 
 
 def refit(
@@ -257,12 +166,20 @@ def refit(
     As many passes over the data as before, so more steps. No unseen data are left to judge the result on: its card
     repeats the figures of `run` and says so.
     """
-    from ouvroir.reporting import steps_before
     from ouvroir.training.distributed import join, resolve_device
 
-    earlier = Run.open(run, Path(runs))
+    at = Workplace(Path(runs), device, workers, progress=progress)
+    earlier = Run.open(run, at.runs)
+    with join(resolve_device(device)) as world:
+        return _to_the_end(workflow.once(world, lambda: _begin_refit(earlier, at)), at, resume=False)
+
+
+def _begin_refit(earlier: Run, at: Workplace) -> Run:
+    """Make the run of a refit; that of a tuned model holds a run of what it branched from, to be trained again first."""
+    from ouvroir.reporting import steps_before
+
     recipe = earlier.recipe()
-    manifest = workflow.manifest_of(earlier, progress=progress)
+    manifest = workflow.manifest_of(earlier, progress=at.progress)
     if recipe.loop.steps is None or not (earlier.bundle / "model.safetensors").is_file():
         raise RunError(f"{earlier.path} is not finished: `ouvroir train --resume {earlier.path}` goes on with it.")
     n_train = len(manifest.positions("train"))
@@ -274,21 +191,44 @@ def refit(
         found = replace(before, data=replace(before.data, manifest=everything.fingerprint))
         return found.replace("loop", steps=steps, evaluate_every=None, patience=0)
 
-    def begin() -> Run:
-        settled = on_everything(recipe)
-        made = workflow.keep_manifest(Run.create(settled, Path(runs), name="refit"), everything)
-        made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
-        if steps_before(recipe):  # a tuned model: what it branched from learns from everything too
-            first = on_everything(Run(Path(recipe.model.init_from).parents[1]).recipe())
-            branch = round(first.loop.branch_at * (first.loop.steps or 1))
-            trunk = workflow.keep_manifest(made.child("base", first), everything)
-            settled = settled.replace("model", init_from=str(trunk.path / "checkpoints" / f"step_{branch:06d}"))
-            made.write_recipe(settled.replace("loop", steps=max(1, (first.loop.steps or 1) - branch)))
-        return made
+    settled = on_everything(recipe)
+    made = workflow.keep_manifest(Run.create(settled, at.runs, name="refit"), everything)
+    made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
+    if steps_before(recipe):  # a tuned model: what it branched from learns from everything too
+        first = on_everything(Run(Path(recipe.model.init_from).parents[1]).recipe())
+        branch = round(first.loop.branch_at * (first.loop.steps or 1))
+        trunk = workflow.keep_manifest(made.child("base", first), everything)
+        settled = settled.replace("model", init_from=str(trunk.path / "checkpoints" / f"step_{branch:06d}"))
+        made.write_recipe(settled.replace("loop", steps=max(1, (first.loop.steps or 1) - branch)))
+    return made
 
-    with join(resolve_device(device)) as world:
-        made = workflow.once(world, begin)
-        return _to_the_end(made, device=device, workers=workers, language="en", progress=progress, resume=False)
+
+def _to_the_end(run: Run, at: Workplace, *, resume: bool) -> Run:
+    """Train, judge, bundle and report a run that is not of the main job. A stopped run is returned as it is."""
+    from ouvroir.reporting import write_report
+    from ouvroir.training.distributed import is_main_process
+
+    with workflow.failures_noted(run):
+        trunk = run.path / "base"  # a refit of a tuned model trains again what that one branched from
+        if (trunk / "recipe.json").is_file():
+            fitted = workflow.train_run(Run(trunk), at, resume=True)
+            if fitted.stopped == "interrupted":
+                return run
+        fitted = workflow.train_run(run, at, resume=resume)
+        if fitted.stopped == "interrupted" or not is_main_process():
+            return run
+        with run.hold():
+            run.set_status("running", "Judging the model and writing what is kept of it.")
+            again = run.read_json("refit.json")
+            if again is not None:  # nothing unseen is left to judge it on
+                workflow.bundle_run(run, judged=Run(Path(again["of"])), progress=at.progress)
+                run.set_status("finished", f"Trained on all {again['rows']} rows.")
+                return run
+            workflow.judge_run(run, at)
+            workflow.bundle_run(run, progress=at.progress)
+            write_report(run, language=at.language, progress=at.progress)
+            run.set_status("finished", f"Finished after {fitted.steps} steps.")
+    return run
 
 
 @dataclass(frozen=True)
@@ -512,7 +452,7 @@ def export(
     """Write a model in another format, after replaying held-out items through it. Raises ExportError on any difference."""
     from ouvroir.exporting import export as export_model
 
-    return export_model(place_of(str(model), runs), to, folder, progress=progress)
+    return export_model(Workplace(Path(runs)).place_of(str(model)), to, folder, progress=progress)
 
 
 def sample(task: str, folder: str | Path) -> int:

@@ -23,6 +23,15 @@ def home() -> Path:
     return Path(os.environ.get("OUVROIR_HOME") or Path.home() / ".cache" / "ouvroir").expanduser().absolute()
 
 
+def readable_duration(seconds: float) -> str:
+    """`a second`, `45 s`, `12 min`, `3.4 h`: how long something takes, roughly."""
+    if seconds < 1.5:
+        return "a second"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 def readable_size(n_bytes: float) -> str:
     """`n_bytes` for a person: 999 B, 1.5 kB, 4.9 GB (powers of 1,000)."""
     for unit in ("B", "kB", "MB", "GB"):

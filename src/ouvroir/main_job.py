@@ -8,10 +8,11 @@ the weights, and minutes are shared equally.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ouvroir import workflow
 from ouvroir.errors import UsageError
@@ -20,6 +21,8 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.run import Run
 
 if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.options import Language, Training, Workplace
     from ouvroir.recipe import Recipe
     from ouvroir.training.distributed import World
 
@@ -27,26 +30,30 @@ TRUNK = 0.7  # share of the steps before the tuned model leaves the base
 TRUNK_COST = 2 - TRUNK  # steps of the whole job over steps of the base
 
 
-def begin_refine(
-    source: str | Path,
-    *,
-    task: str | None,
-    preset: str,
-    init_from: str,
-    minutes: float | None,
-    settings: Mapping[str, str] | None,
-    runs: Path,
-    workers: int | None,
-    progress: Progress,
-) -> Run:
-    """Check the data, settle the recipe of the base and make the run's folder with the plan in refine.json."""
-    settings = dict(settings or {})
-    if "loop.minutes" in settings:
+@dataclass(frozen=True)
+class Plan:
+    """What the main job will train, on the rows of `manifest`.
+
+    `tuned` is the recipe of the second model where it starts from pretrained weights; from nothing it is None, since it
+    follows from the base once that has settled its steps. `init_from` and `settings` are the user's, the latter with what
+    the job itself sets.
+    """
+
+    manifest: Manifest
+    base: Recipe
+    tuned: Recipe | None
+    init_from: str
+    settings: dict[str, str]
+
+
+def plan_refine(training: Training, at: Workplace) -> Plan:
+    """Check the data and settle what can be settled before anything is made. Raises DataError, RecipeError, UsageError."""
+    if "loop.minutes" in training.settings:
         raise UsageError("Two models share the time of refine: give it with --minutes, and not as loop.minutes.")
-    pretrained = init_from != "scratch"
-    if minutes is not None:
-        settings["loop.minutes"] = str(minutes / (2 if pretrained else TRUNK_COST))
-    if not pretrained:
+    init_from = at.place_of(training.init_from)
+    is_pretrained = init_from != "scratch"
+    settings = dict(training.settings)
+    if not is_pretrained:
         if given := [name for name in ("loop.branch_at", "loop.patience") if name in settings]:
             raise UsageError(
                 f"refine sets {given[0]} itself, so that both models have equal numbers of steps. Leave it out, or use "
@@ -54,29 +61,43 @@ def begin_refine(
             )
         # early stopping would give the two models different numbers of steps
         settings |= {"loop.branch_at": str(TRUNK), "loop.patience": "0"}
-    recipe, manifest = workflow.plan_training(
-        source, task=task, preset=preset, settings=settings, workers=workers, progress=progress
-    )
-    if pretrained:  # the tuned model comes last; what is amiss with its start must not wait until then
-        of_data = find_task(recipe.task)
-        workflow.propose_recipe(of_data, manifest, settings, preset=preset, init_from=init_from, progress=QUIET)
-    run = workflow.keep_manifest(Run.create(recipe, runs, name=Path(manifest.source).stem), manifest)
-    run.write_json("refine.json", {"init_from": init_from, "preset": preset, "settings": settings})
-    progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")
+    minutes = training.minutes and training.minutes / (2 if is_pretrained else TRUNK_COST)
+    of_base = replace(training, init_from="scratch", minutes=minutes, settings=settings)
+    base, manifest = workflow.plan_training(of_base, at)
+    tuned = None
+    if is_pretrained:  # it comes last; what is amiss with its start must not wait until then
+        tuned = workflow.propose_recipe(
+            find_task(base.task),
+            manifest,
+            of_base.overrides,
+            preset=training.preset,
+            init_from=init_from,
+            progress=QUIET,
+        )
+    return Plan(manifest, base, tuned, init_from, of_base.overrides)
+
+
+def begin_refine(training: Training, at: Workplace) -> Run:
+    """Plan the job and make the run's folder, with the plan in refine.json."""
+    plan = plan_refine(training, at)
+    run = Run.create(plan.base, at.runs, name=Path(plan.manifest.source).stem)
+    workflow.keep_manifest(run, plan.manifest)
+    run.write_json("refine.json", {"init_from": plan.init_from, "preset": training.preset, "settings": plan.settings})
+    at.progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")
     return run
 
 
-def refine_run(run: Run, *, device: str, workers: int | None, language: Literal["en", "fr"], progress: Progress) -> Run:
+def refine_run(run: Run, at: Workplace) -> Run:
     """Do what is left of the job in `run`. Under torchrun every process calls this, and the first one writes."""
     from ouvroir.training.distributed import join, resolve_device
 
-    with join(resolve_device(device)) as world, workflow.failures_noted(run), _held(run, world):
+    with join(resolve_device(at.device)) as world, workflow.failures_noted(run), _held(run, world):
         for name in ("base", "tuned"):
-            child = workflow.once(world, lambda name=name: _child(run, name, progress))  # type: ignore[misc]
-            if not _stage(child, world, device=device, workers=workers, progress=progress):
+            child = workflow.once(world, lambda name=name: _child(run, name, at.progress))  # type: ignore[misc]
+            if not _stage(child, world, at):
                 workflow.once(world, lambda: _stopped(run))
                 return run
-        workflow.once(world, lambda: _conclude(run, language, progress))
+        workflow.once(world, lambda: _conclude(run, at.language, at.progress))
     return run
 
 
@@ -95,18 +116,18 @@ def _child(run: Run, name: str, progress: Progress) -> Run:
     return run.child(name, run.recipe() if name == "base" else _tuned_recipe(run, progress=progress))
 
 
-def _stage(child: Run, world: World, *, device: str, workers: int | None, progress: Progress) -> bool:
+def _stage(child: Run, world: World, at: Workplace) -> bool:
     """Train and judge one model of the job unless that is done. False when it was interrupted."""
     if workflow.once(world, lambda: _is_done(child)):
-        progress.say(f"The {child.name} model is trained already.")
+        at.progress.say(f"The {child.name} model is trained already.")
         return True
-    progress.say(f"Training the {child.name} model.")
-    fitted = workflow.train_run(child, device=device, workers=workers, progress=progress, resume=True)
+    at.progress.say(f"Training the {child.name} model.")
+    fitted = workflow.train_run(child, at, resume=True)
     if fitted.stopped == "interrupted":
         return False
 
     def judge() -> None:
-        workflow.judge_run(child, device=device, workers=workers, progress=progress)
+        workflow.judge_run(child, at)
         child.set_status("finished", f"Finished after {fitted.steps} steps.")
 
     workflow.once(world, judge)
@@ -117,7 +138,7 @@ def _is_done(child: Run) -> bool:
     return child.status()["state"] == "finished" and child.read_json("evaluation.json") is not None
 
 
-def _conclude(run: Run, language: Literal["en", "fr"], progress: Progress) -> None:
+def _conclude(run: Run, language: Language, progress: Progress) -> None:
     """Choose the model to keep on validation data, write its bundle and the report."""
     from ouvroir.reporting import write_report
 

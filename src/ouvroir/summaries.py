@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ouvroir.reporting import steps_before, timings_of
 from ouvroir.run import Run
+from ouvroir.task import SPLITS
 
 if TYPE_CHECKING:
     from ouvroir.api import Evaluation, ModelComparison
     from ouvroir.evaluation.metrics import Metric
+    from ouvroir.forecast import Forecast
 
 
 def metrics_as_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
@@ -47,6 +49,31 @@ def run_summary(run: Run) -> dict[str, Any]:
         "timings": {stage: round(seconds, 3) for stage, seconds in timings_of(run).items()},
         "report": str(page) if page.is_file() else None,
         "model": str(run.bundle) if run.bundle.is_dir() else None,
+    }
+
+
+def forecast_summary(found: Forecast) -> dict[str, Any]:
+    """Counts of the check, what is to be packed, and of each of the `models` its size, steps and seconds."""
+    manifest = found.manifest
+    return {
+        "found": manifest.found,
+        "admitted": len(manifest.rows),
+        "refused": len(manifest.refused),
+        "splits": {split: len(manifest.positions(split)) for split in SPLITS},
+        "pack_bytes": found.pack_bytes,
+        "pack_seconds": round(found.pack_s, 1),
+        "models": [
+            {
+                "name": model.name,
+                "parameters": model.n_parameters,
+                "steps": model.steps,
+                "train_seconds": round(model.train_s, 1),
+                "judge_seconds": round(model.judge_s, 1),
+                "recipe": model.recipe.to_dict(),
+            }
+            for model in found.models
+        ],
+        "total_seconds": round(found.total_s, 1),
     }
 
 

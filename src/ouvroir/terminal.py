@@ -1,6 +1,6 @@
 """What the command line shows: progress on standard error, tables and sentences on standard output.
 
-Only `cli.py` uses this. Rich draws; on a pipe there are plain lines and no moving bars.
+Only `cli` uses this. Rich draws; on a pipe there are plain lines and no moving bars.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -24,7 +25,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ouvroir.files import readable_size
+from ouvroir.files import readable_duration, readable_size
+from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar
 from ouvroir.progress import Progress as ProgressProtocol
 
@@ -37,6 +39,31 @@ if TYPE_CHECKING:
 N_REFUSALS_SHOWN = 20
 SECONDS_BETWEEN_LINES = 10.0
 PIPE_WIDTH = 1000
+CLOSING: dict[Language, dict[str, Any]] = {
+    "en": {
+        "report": "report",
+        "model": "model",
+        "run": "run",
+        "next": "Next, for instance:",
+        "calls": {
+            "predict {run} FILES": "answers for new files",
+            "evaluate {run} DATA": "judges it on other labelled files",
+            "export {run} --to onnx": "writes it for other programs",
+        },
+    },
+    "fr": {
+        "report": "rapport",
+        "model": "modèle",
+        "run": "run",
+        "next": "Et maintenant, par exemple :",
+        "calls": {
+            "predict {run} FICHIERS": "répond pour de nouveaux fichiers",
+            "evaluate {run} DONNÉES": "le juge sur d’autres fichiers étiquetés",
+            "export {run} --to onnx": "l’écrit pour d’autres programmes",
+        },
+    },
+}
+"""What stands under the verdict of a training, in the language of its report."""
 
 
 def _errors() -> Console:
@@ -128,6 +155,13 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     return table
 
 
+def _columns(rows: Iterable[Iterable[str]], *, before: str = "") -> Text:
+    """Lines of two columns, never broken: what stands there is meant to be copied."""
+    pairs = [(first, second) for first, second in rows]
+    width = max((len(first) for first, _ in pairs), default=0)
+    return Text(before + "\n".join(f"{first:<{width}}  {second}" for first, second in pairs))
+
+
 def show_manifest(manifest: Manifest) -> None:
     """The ledger of a check: counts that add up, splits by class, refusals with reasons, notes."""
     out, summary = _out(), manifest.summary()
@@ -152,12 +186,25 @@ def show_manifest(manifest: Manifest) -> None:
         out.print(Text(f"\nNote: {note.text}" + (f" Proposed:{proposal}" if proposal else "")))
 
 
-def show_plan(found: Mapping[str, Any]) -> None:
-    """What a dry run found."""
+def show_forecast(summary: Mapping[str, Any]) -> None:
+    """What a dry run found: rows, packing, each model with its size and time, the time of the whole."""
     out = _out()
-    for name, value in found.items():
-        if name != "recipe":
-            out.print(Text(f"{name}: {value}"))
+    splits = ", ".join(f"{count:,} {split}" for split, count in summary["splits"].items())
+    out.print(
+        f"{summary['found']:,} found = {summary['admitted']:,} admitted + {summary['refused']:,} refused; {splits}"
+    )
+    pack = "everything is packed already"
+    if summary["pack_bytes"]:
+        pack = f"{readable_size(summary['pack_bytes'])}, about {readable_duration(summary['pack_seconds'])}"
+    rows = [["pack", pack]]
+    for model in summary["models"]:
+        steps = f"{model['steps']:,} steps of {model['recipe']['loop']['batch_size']} rows"
+        about = readable_duration(model["train_seconds"])
+        rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, about {about}"])
+    total = readable_duration(summary["total_seconds"])
+    rows.append(["in all", f"about {total}; cheap baselines and the report come on top"])
+    out.print(_columns(rows))
+    out.print("Nothing was kept. The same call without --dry-run begins.")
 
 
 def _interval(metric: Mapping[str, float | None]) -> str:
@@ -165,24 +212,31 @@ def _interval(metric: Mapping[str, float | None]) -> str:
     return value if metric.get("low") is None else f"{value} [{metric['low']:.4f}, {metric['high']:.4f}]"
 
 
-def show_run(summary: Mapping[str, Any], *, language: str) -> None:
-    """Outcome of a training: figures, where things are, what to do next."""
-    out = _out()
+def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
+    """Outcome of a training: the verdict, where things are, what to type next."""
+    from ouvroir.evaluation.words import WORDS
+
+    out, words = _out(), CLOSING[language]
     if summary["verdict"]:
-        out.print(Text("\n" + "\n".join(summary["verdict"]["lines"][language])))
-    elif summary["metrics"]:
-        out.print(
-            _table(
-                ["on unseen items", "value [95 % interval]"], [[k, _interval(v)] for k, v in summary["metrics"].items()]
-            )
-        )
-    out.print(Text(f"\n{summary['sentence']}"))
-    out.print(Text(f"run     {summary['run']}"))
-    if summary["report"]:
-        out.print(Text(f"report  {summary['report']}"))
+        headline, *others = summary["verdict"]["lines"][language]
+        note = WORDS["interval_note"][0 if language == "en" else 1]
+        out.print(Text(f"\n{headline}", style="bold"))
+        out.print(Text("\n".join([*others, note])))
+    else:  # a refit, or a run that was stopped
+        out.print(Text(f"\n{summary['sentence']}"))
+    places = [[words[name], summary[name]] for name in ("report", "model", "run") if summary[name]]
+    out.print(_columns(places, before="\n"))
     if summary["model"]:
-        out.print(Text(f"model   {summary['model']}"))
-        out.print(Text(f"next    ouvroir predict {summary['run']} FILES"))
+        run = _from_here(summary["run"])
+        calls = [[f"  ouvroir {call.format(run=run)}", what] for call, what in words["calls"].items()]
+        out.print(Text(f"\n{words['next']}"))
+        out.print(_columns(calls))
+
+
+def _from_here(path: str) -> str:
+    """A path as one would type it: relative to the current folder when it lies below."""
+    place = Path(path)
+    return str(place.relative_to(Path.cwd())) if place.is_relative_to(Path.cwd()) else path
 
 
 def show_evaluation(summary: Mapping[str, Any]) -> None:

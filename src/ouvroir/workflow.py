@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy, RunError, UsageError
-from ouvroir.files import readable_size
+from ouvroir.files import readable_duration, readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe, check_settings, read_data
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ouvroir.data.pack import PackPlan
     from ouvroir.data.table import Table
     from ouvroir.evaluation.metrics import Metric
+    from ouvroir.options import Training, Workplace
     from ouvroir.task import Answers, Processor
     from ouvroir.training.distributed import World
     from ouvroir.training.loop import Fitted, Prepared
@@ -147,41 +148,45 @@ def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> set[str
     return learned
 
 
-def plan_training(
-    source: str | Path,
-    *,
-    task: str | None = None,
-    preset: str = "small",
-    init_from: str = "scratch",
-    recipe: Recipe | None = None,
-    settings: Mapping[str, str] | None = None,
-    workers: int | None = None,
-    progress: Progress = QUIET,
-) -> tuple[Recipe, Manifest]:
+def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
-    from ouvroir.training.adapters import own_weights
-
-    settings = settings or {}
+    settings, recipe, task = training.overrides, training.recipe, training.task
     check_settings(settings)  # before the files are looked at, which may take long
+    init_from = at.place_of(training.init_from)
     data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
     if task is not None:
         find_task(task, is_asked_for=True)
-    manifest = admit(source, task or (recipe.task if recipe else None), data, workers=workers, progress=progress)
+    task = task or (recipe.task if recipe else None)
+    manifest = admit(training.source, task, data, workers=at.workers, progress=at.progress)
     found = find_task(manifest.task)
     manifest.require_trainable(needs_labels=found.needs_labels)
     if recipe is not None:
-        if recipe.task != manifest.task:
-            raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
-        if init_from != "scratch":
-            own = own_weights(init_from)
-            if own is None:
-                _require_weights(init_from)
-            recipe = recipe.replace("model", init_from=str(own or init_from))
-        data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
-        mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
-        return replace(recipe, data=data).with_overrides(mine), manifest
-    proposed = propose_recipe(found, manifest, settings, preset=preset, init_from=init_from, progress=progress)
+        return _given_recipe(recipe, manifest, settings, init_from=init_from), manifest
+    proposed = propose_recipe(
+        found, manifest, settings, preset=training.preset, init_from=init_from, progress=at.progress
+    )
     return proposed, manifest
+
+
+def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str], *, init_from: str) -> Recipe:
+    """A recipe that the user gave, for this data, with the settings over it."""
+    from ouvroir.training.adapters import own_weights
+
+    if recipe.task != manifest.task:
+        raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
+    if init_from != "scratch":
+        own = own_weights(init_from)
+        if own is None:
+            _require_weights(init_from)
+        recipe = recipe.replace("model", init_from=str(own or init_from))
+    return _for_data(recipe, manifest, settings)
+
+
+def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> Recipe:
+    """The recipe naming the data of `manifest`, with the settings over it; those of `data` are in the manifest already."""
+    data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
+    mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
+    return replace(recipe, data=data).with_overrides(mine)
 
 
 def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
@@ -192,7 +197,7 @@ def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
 
 
 def propose_recipe(
-    task: Task, manifest: Manifest, overrides: Mapping[str, str], *, preset: str, init_from: str, progress: Progress
+    task: Task, manifest: Manifest, settings: Mapping[str, str], *, preset: str, init_from: str, progress: Progress
 ) -> Recipe:
     """The recipe for this data with the user's settings over it; what was chosen is said.
 
@@ -214,15 +219,11 @@ def propose_recipe(
             "loop", steps=None, minutes=None, evaluate_every=None, save_every=None, branch_at=0.0
         )
     recipe = recipe.replace("model", init_from=str(own or init_from))
-    data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
-    recipe = replace(recipe, data=data)
-    mine = {name: value for name, value in overrides.items() if not name.startswith("data.")}
-    recipe = recipe.with_overrides(mine)
-    task.fit_processor(
-        manifest, recipe
-    )  # what is amiss with the weights to start from shows here, before a run is made
+    recipe = _for_data(recipe, manifest, settings)
+    # what is amiss with the weights to start from shows here, before a run is made
+    task.fit_processor(manifest, recipe)
     for note in notes:
-        if not any(name in mine for name in note.proposal):
+        if not any(name in settings for name in note.proposal):
             progress.say(note.text)
     return recipe
 
@@ -256,7 +257,7 @@ def prepare(
     if plan.n_new:
         kept = f" ({plan.n_kept} are packed already)" if plan.n_kept else ""
         progress.say(
-            f"Packing {plan.n_new} items{kept}: {readable_size(plan.n_bytes)}, about {_duration(plan.seconds)}."
+            f"Packing {plan.n_new} items{kept}: {readable_size(plan.n_bytes)}, about {readable_duration(plan.seconds)}."
         )
     pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
@@ -280,13 +281,7 @@ def few_rows(manifest: Manifest, n_rows: int) -> Manifest:
     return replace(manifest, rows=tuple(chosen))
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return "a second"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def train_run(run: Run, *, device: str, workers: int | None, progress: Progress, resume: bool = False) -> Fitted:
+def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
     """Everything between a recipe and weights: prepare, then fit. The run's recipe is resolved on return.
 
     Under torchrun every process calls this; the first one packs, then all open the same pack.
@@ -294,16 +289,16 @@ def train_run(run: Run, *, device: str, workers: int | None, progress: Progress,
     from ouvroir.training.distributed import join, resolve_device
     from ouvroir.training.loop import fit
 
-    chosen = resolve_device(device)
-    with join(chosen) as world:
+    device = resolve_device(at.device)
+    with join(device) as world:
         recipe = run.recipe()
         task = find_task(recipe.task)
-        manifest = manifest_of(run, progress=progress)
+        manifest = manifest_of(run, progress=at.progress)
 
         mine: list[Prepared] = []
 
         def ready() -> Prepared:
-            return prepare(task, manifest, recipe, workers=workers, progress=progress)
+            return prepare(task, manifest, recipe, workers=at.workers, progress=at.progress)
 
         def note() -> None:
             with timed(run, "pack_s"):
@@ -312,10 +307,10 @@ def train_run(run: Run, *, device: str, workers: int | None, progress: Progress,
             rows = {split: len(table) for split, table in tables.items()}
             share = synthetic_share(manifest.rows)
             run.write_json("data.json", {"fingerprint": manifest.fingerprint, "rows": rows, "synthetic_share": share})
-            run.write_json("environment.json", {**(run.read_json("environment.json") or {}), "device": chosen})
+            run.write_json("environment.json", {**(run.read_json("environment.json") or {}), "device": device})
 
         once(world, note)
-        return fit(task, run, mine.pop() if mine else ready(), device=device, progress=progress, resume=resume)
+        return fit(task, run, mine.pop() if mine else ready(), device=device, progress=at.progress, resume=resume)
 
 
 def synthetic_share(rows: tuple[Row, ...]) -> float:
@@ -343,15 +338,17 @@ def judge(
     return Judgement(split=split, answers=answers, metrics=measure(task.metrics_for(processor), answers))
 
 
-def judge_run(run: Run, *, device: str, workers: int | None, progress: Progress) -> dict[str, Judgement]:
+def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
     """Answers of the run's best checkpoint on validation and test, kept in `answers/`, metrics in `evaluation.json`."""
     from ouvroir.evaluation.evaluate import save_answers
     from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.distributed import resolve_device
 
+    device, progress = resolve_device(at.device), at.progress
     task = find_task(run.recipe().task)
     model, processor, recipe = load_model(task, run.checkpoint("best"), device=device)
     manifest = manifest_of(run, progress=progress)
-    tables = prepare(task, manifest, recipe, processor=processor, workers=workers, progress=progress).tables
+    tables = prepare(task, manifest, recipe, processor=processor, workers=at.workers, progress=progress).tables
     found: dict[str, Judgement] = {}
     with timed(run, "evaluate_s"):
         for split in SPLITS[1:]:

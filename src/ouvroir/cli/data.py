@@ -1,0 +1,51 @@
+"""Commands about data: check, sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ouvroir import api, terminal
+from ouvroir.cli.command import command, print_json
+from ouvroir.cli.parameters import DataArgument, Json, Quiet, ReadingOptions, Workers
+
+
+@command
+def check(
+    data: DataArgument,
+    *,
+    reading: ReadingOptions,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Account for every file: admitted, or refused with a reason.
+
+    Example: ouvroir check flowers/
+    """
+    with terminal.progress(quiet=quiet) as progress:
+        manifest = api.check(data, task=reading.task, settings=reading.settings, workers=workers, progress=progress)
+    if as_json:
+        print_json(manifest.summary())
+    else:
+        terminal.show_manifest(manifest)
+    return 0 if manifest.rows else 1
+
+
+@command
+def sample(
+    task: Annotated[str, typer.Argument(help="A task, e.g. image-classification.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    as_json: Json = False,
+) -> None:
+    """Write a small real data set to try things on.
+
+    Example: ouvroir sample image-classification digits/
+    """
+    count = api.sample(task, folder)
+    if as_json:
+        print_json({"folder": str(folder.absolute()), "files": count})
+    else:
+        print(f"{count} files are in {folder}. Next: ouvroir refine {folder}")

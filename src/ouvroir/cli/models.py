@@ -1,0 +1,161 @@
+"""Commands that use a trained model: evaluate, compare, predict, export, report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ouvroir import api, summaries, terminal
+from ouvroir.cli.command import command, print_json
+from ouvroir.cli.parameters import (
+    DataArgument,
+    Device,
+    Json,
+    LanguageOption,
+    ModelArgument,
+    Quiet,
+    Runs,
+    Settings,
+    Split,
+    WorkOptions,
+    default_language,
+    read_settings,
+)
+from ouvroir.errors import UsageError
+from ouvroir.run import DEFAULT_ROOT
+
+
+@command
+def evaluate(
+    model: ModelArgument, data: DataArgument, split: Split = None, pairs: Settings = None, *, work: WorkOptions
+) -> None:
+    """Judge a model on labelled files. Rows it learned from are left out, and counted.
+
+    Example: ouvroir evaluate last new_flowers/
+    """
+    settings = read_settings(pairs)
+    with work.progress() as progress:
+        found = api.evaluate(model, data, split=split, settings=settings, **work.place, progress=progress)
+    summary = summaries.evaluation_summary(model, found)
+    if work.as_json:
+        print_json(summary)
+    else:
+        terminal.show_evaluation(summary)
+
+
+@command
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run or bundle.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
+    data: DataArgument,
+    split: Split = None,
+    pairs: Settings = None,
+    *,
+    work: WorkOptions,
+) -> None:
+    """Judge two models on the same unseen files, paired: which items B fixes and breaks, and whether it is better.
+
+    Example: ouvroir compare runs/first runs/second flowers/
+    """
+    settings = read_settings(pairs)
+    with work.progress() as progress:
+        found = api.compare(a, b, data, split=split, settings=settings, **work.place, progress=progress)
+    summary = summaries.comparison_summary(a, b, found)
+    if work.as_json:
+        print_json(summary)
+    else:
+        terminal.show_comparison(summary)
+
+
+@command
+def predict(
+    model: ModelArgument,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES…", help="Files, folders, or - for paths on standard input.")
+    ],
+    output: Annotated[
+        Literal["table", "csv", "json", "jsonl"], typer.Option("--format", help="How to write the answers.")
+    ] = "table",
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--threshold", help="Answer 'none of these' below this confidence, 0 to 1; auto: as the report proposes."
+        ),
+    ] = None,
+    runs: Runs = DEFAULT_ROOT,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Answer for new files.
+
+    Example: ouvroir predict last photos/ --format csv > answers.csv
+    """
+    with terminal.progress(quiet=quiet) as progress:
+        n_failed = api.predict_files(
+            model,
+            files,
+            output="json" if as_json else output,
+            threshold=_threshold(threshold),
+            runs=runs,
+            device=device,
+            to=sys.stdout,
+            progress=progress,
+        )
+    return 1 if n_failed else 0
+
+
+def _threshold(text: str | None) -> float | Literal["auto"] | None:
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise UsageError(f"--threshold is a number between 0 and 1, or auto, and not `{text}`.")
+    return value
+
+
+@command
+def export(
+    model: ModelArgument,
+    to: Annotated[Literal["onnx", "pth", "hf"], typer.Option("--to", help="The format.")],
+    folder: Annotated[Path | None, typer.Option("--folder", help="Where to; `export/` in the run by default.")] = None,
+    runs: Runs = DEFAULT_ROOT,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the model in another format; held-out items are replayed through it before it is called done.
+
+    Example: ouvroir export last --to onnx
+    """
+    with terminal.progress(quiet=quiet) as progress:
+        result = api.export(model, to, folder, runs=runs, progress=progress)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        terminal.show_export(result)
+
+
+@command
+def report(
+    run: ModelArgument,
+    language: LanguageOption = default_language(),
+    runs: Runs = DEFAULT_ROOT,
+    as_json: Json = False,
+) -> None:
+    """Render the report of a run again, for instance in French.
+
+    Example: ouvroir report last --language fr
+    """
+    path = api.report(run, language=language, runs=runs)
+    if as_json:
+        print_json({"report": str(path)})
+    else:
+        print(path)

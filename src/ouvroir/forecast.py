@@ -1,0 +1,149 @@
+"""What a training would do and how long it would take, tried with two real steps before anything is kept: `--dry-run`.
+
+The figures are those of a quiet machine: packing as planned, each step as the faster of the two, each judged row as in one
+pass over the rows of these steps. Cheap baselines and the report are not among them.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ouvroir import workflow
+from ouvroir.main_job import TRUNK, plan_refine
+from ouvroir.media import find_task
+from ouvroir.run import Run
+from ouvroir.task import SPLITS
+
+if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.data.pack import PackPlan
+    from ouvroir.options import Training, Workplace
+    from ouvroir.recipe import Recipe
+
+N_STEPS = 2
+
+
+@dataclass(frozen=True)
+class ModelForecast:
+    """One model that would be trained. `steps` and `train_s` are its own; `judge_s` is for validation and test at the end."""
+
+    name: str
+    recipe: Recipe
+    n_parameters: int
+    steps: int
+    train_s: float
+    judge_s: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a job would do. `pack_bytes` and `pack_s` count what is not packed yet; `total_s` is all but the report."""
+
+    manifest: Manifest
+    models: tuple[ModelForecast, ...]
+    pack_bytes: int
+    pack_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Seconds to pack, train and judge."""
+        return self.pack_s + sum(model.train_s + model.judge_s for model in self.models)
+
+
+def forecast_train(training: Training, at: Workplace) -> Forecast:
+    """What `train` would do. Raises what it would raise."""
+    recipe, manifest = workflow.plan_training(training, at)
+    packing = _packing(manifest, [recipe])
+    return _forecast(manifest, packing, [_try_out("trained", recipe, manifest, at)])
+
+
+def forecast_refine(training: Training, at: Workplace) -> Forecast:
+    """What the main job would do. Raises what it would raise."""
+    plan = plan_refine(training, at)
+    packing = _packing(plan.manifest, [plan.base, *([plan.tuned] if plan.tuned else [])])
+    base = _try_out("base", plan.base, plan.manifest, at)
+    if plan.tuned is not None:
+        tuned = _try_out("tuned", plan.tuned, plan.manifest, at)
+    else:  # the same network, for the rest of the steps
+        steps = max(1, base.steps - round(TRUNK * base.steps))
+        recipe = find_task(plan.base.task).tuning(plan.base).replace("loop", branch_at=0.0, minutes=None)
+        tuned = replace(base, name="tuned", recipe=recipe, steps=steps, train_s=base.train_s * steps / base.steps)
+    return _forecast(plan.manifest, packing, [base, tuned])
+
+
+def _packing(manifest: Manifest, recipes: list[Recipe]) -> list[PackPlan]:
+    """What is to be packed for the recipes, once for each way of encoding."""
+    task = find_task(manifest.task)
+    processors = [task.fit_processor(manifest, recipe) for recipe in recipes]
+    different = {processor.storage_fingerprint(): processor for processor in processors}
+    return [workflow.plan_packing(task, manifest, processor) for processor in different.values()]
+
+
+def _forecast(manifest: Manifest, packing: list[PackPlan], models: list[ModelForecast]) -> Forecast:
+    return Forecast(manifest, tuple(models), sum(one.n_bytes for one in packing), sum(one.seconds for one in packing))
+
+
+def _try_out(name: str, recipe: Recipe, manifest: Manifest, at: Workplace) -> ModelForecast:
+    """Take two steps on a few rows in a run that is thrown away, and work out how long the whole training takes."""
+    from ouvroir.evaluation.evaluate import evaluate
+    from ouvroir.training.adapters import freeze
+    from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.distributed import resolve_device
+    from ouvroir.training.features import can_cache
+    from ouvroir.training.plan import checkpoint_bytes, settle_length
+    from ouvroir.training.step import Feed
+
+    at.progress.say(f"Trying {N_STEPS} steps{'' if name == 'trained' else f' of the {name} model'} on a few rows.")
+    task = find_task(recipe.task)
+    few = workflow.few_rows(manifest, N_STEPS * recipe.loop.batch_size)
+    short = recipe.replace(
+        "loop", steps=N_STEPS, save_every=N_STEPS, evaluate_every=N_STEPS, branch_at=0.0, minutes=None
+    )
+    short = replace(short, data=replace(short.data, manifest=few.fingerprint))
+    with tempfile.TemporaryDirectory(prefix="ouvroir-") as folder:
+        run = workflow.keep_manifest(Run.create(short, Path(folder)), few)
+        workflow.train_run(run, at)
+        step_s = _step_seconds(run)
+        device = resolve_device(at.device)
+        model, processor, _ = load_model(task, run.checkpoint("best"), device=device)
+        table = workflow.prepare(
+            task, few, short, processor=processor, workers=at.workers, progress=at.progress
+        ).tables["train"]
+        start = time.perf_counter()
+        evaluate(task, model, processor, run.recipe(), table, device=device, progress=at.progress)
+        row_s = (time.perf_counter() - start) / len(table)
+    items = task.items(table, training=True)
+    n_train, n_validation, n_test = (len(manifest.positions(split)) for split in SPLITS)
+    settled = settle_length(
+        recipe,
+        n_items=round(len(items.row) / len(table) * n_train),
+        n_validation=n_validation,
+        step_s=step_s,
+        spent_s=0.0,
+        n_bytes=checkpoint_bytes(model, recipe),
+    ).loop
+    steps = settled.steps or 1
+    n_validations = math.ceil(steps / (settled.evaluate_every or steps))
+    train_s = steps * step_s + n_validations * n_validation * row_s
+    freeze(task.parts(model), recipe.model.scope)
+    if can_cache(Feed(task, table, items), model, recipe):  # frozen parts run once over all rows, whose steps are short
+        train_s = steps * step_s + (n_train + n_validation) * row_s
+    return ModelForecast(
+        name,
+        recipe,
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        steps=steps,
+        train_s=train_s,
+        judge_s=(n_validation + n_test) * row_s,
+    )
+
+
+def _step_seconds(run: Run) -> float:
+    """Seconds of one step: of the two, the faster one, since the first also warms up."""
+    seconds = sorted({one.seconds for one in run.metrics()})
+    return min(after - before for before, after in zip([0.0, *seconds], seconds, strict=False))

@@ -1,0 +1,62 @@
+"""What the verbs that train have in common: what is asked for, and the place of work. Both are passed on as a whole.
+
+The verbs of the API name these options one by one, with the same defaults, for people; nothing below them does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ouvroir.progress import QUIET, Progress
+from ouvroir.recipe import Recipe
+from ouvroir.run import DEFAULT_ROOT, Run
+
+Language = Literal["en", "fr"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is to be trained, and on what: everything here may change the result.
+
+    `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name. `minutes`: time to train in all.
+    `recipe`: one to start from, instead of what the task proposes. `settings`: dotted names over either of them.
+    """
+
+    source: str | Path
+    task: str | None = None
+    preset: str = "small"
+    init_from: str = "scratch"
+    minutes: float | None = None
+    recipe: Recipe | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def overrides(self) -> dict[str, str]:
+        """The settings with the minutes among them."""
+        return {**self.settings, **({} if self.minutes is None else {"loop.minutes": str(self.minutes)})}
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where the work is done, in what language it is reported, and where it tells of itself: no result depends on it.
+
+    `workers`: processes that open files, one per core when None.
+    """
+
+    runs: Path = DEFAULT_ROOT
+    device: str = "auto"
+    workers: int | None = None
+    language: Language = "en"
+    progress: Progress = QUIET
+
+    def place_of(self, source: str) -> str:
+        """A run's name in `runs` or a local place, made absolute; anything else (`scratch`, a hub name) as it is."""
+        if source == "last":
+            return str(Run.open("last", self.runs).path)
+        for place in (Path(source), self.runs / source):
+            if source != "scratch" and place.exists():
+                return str(place.absolute())
+        return source
