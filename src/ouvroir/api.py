@@ -1,6 +1,6 @@
 """The verbs of Ouvroir in Python. The command line and the HTTP API call these and nothing below.
 
-Every function takes `progress` (where it tells of itself; silent by default) and raises OuvroirError with a sentence.
+Long work takes `progress`, where it tells of itself (silent by default). All raise OuvroirError with a sentence.
 Heavy libraries load inside the functions that need them.
 """
 
@@ -431,13 +431,10 @@ def predict(
     return load(model, device=device).predict(list(inputs), threshold=threshold)
 
 
-def report(
-    run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Language = "en", progress: Progress = QUIET
-) -> Path:
+def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Language = "en") -> Path:
     """Render the report of a run again, e.g. in another language. Returns the path of report.html."""
     from ouvroir.reporting import render_again
 
-    del progress
     return render_again(Run.open(run, Path(runs)), language=language)
 
 

@@ -17,13 +17,14 @@ from ouvroir import workflow
 from ouvroir.main_job import TRUNK, plan_refine
 from ouvroir.media import find_task
 from ouvroir.run import Run
-from ouvroir.task import SPLITS
+from ouvroir.task import SPLITS, Label, Row
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.pack import PackPlan
     from ouvroir.options import Training, Workplace
     from ouvroir.recipe import Recipe
+    from ouvroir.training.distributed import World
 
 N_STEPS = 2
 
@@ -56,40 +57,62 @@ class Forecast:
 
 
 def forecast_train(training: Training, at: Workplace) -> Forecast:
-    """What `train` would do. Raises what it would raise."""
-    recipe, manifest = workflow.plan_training(training, at)
-    packing = _packing(manifest, [recipe])
-    return _forecast(manifest, packing, [_try_out("trained", recipe, manifest, at)])
+    """What `train` would do. Raises what it would raise. Under torchrun every process calls this."""
+    from ouvroir.training.distributed import join, resolve_device
+
+    with join(resolve_device(at.device)) as world:
+        recipe, manifest = workflow.once(world, lambda: workflow.plan_training(training, at))
+        packing = _packing(manifest, [recipe])
+        return _forecast(manifest, packing, [_try_out("trained", recipe, manifest, world, at)])
 
 
 def forecast_refine(training: Training, at: Workplace) -> Forecast:
-    """What the main job would do. Raises what it would raise."""
-    plan = plan_refine(training, at)
-    packing = _packing(plan.manifest, [plan.base, *([plan.tuned] if plan.tuned else [])])
-    base = _try_out("base", plan.base, plan.manifest, at)
-    if plan.tuned is not None:
-        tuned = _try_out("tuned", plan.tuned, plan.manifest, at)
-    else:  # the same network, for the rest of the steps
-        steps = max(1, base.steps - round(TRUNK * base.steps))
-        recipe = find_task(plan.base.task).tuning(plan.base).replace("loop", branch_at=0.0, minutes=None)
-        tuned = replace(base, name="tuned", recipe=recipe, steps=steps, train_s=base.train_s * steps / base.steps)
-    return _forecast(plan.manifest, packing, [base, tuned])
+    """What the main job would do. Raises what it would raise. Under torchrun every process calls this."""
+    from ouvroir.training.distributed import join, resolve_device
+
+    with join(resolve_device(at.device)) as world:
+        plan = workflow.once(world, lambda: plan_refine(training, at))
+        packing = _packing(plan.manifest, [plan.base, *([plan.tuned] if plan.tuned else [])])
+        base = _try_out("base", plan.base, plan.manifest, world, at)
+        if plan.tuned is not None:
+            tuned = _try_out("tuned", plan.tuned, plan.manifest, world, at)
+        else:  # the same network, for the rest of the steps
+            steps = max(1, base.steps - round(TRUNK * base.steps))
+            recipe = find_task(plan.base.task).tuning(plan.base).replace("loop", branch_at=0.0, minutes=None)
+            tuned = replace(base, name="tuned", recipe=recipe, steps=steps, train_s=base.train_s * steps / base.steps)
+        return _forecast(plan.manifest, packing, [base, tuned])
 
 
 def _packing(manifest: Manifest, recipes: list[Recipe]) -> list[PackPlan]:
     """What is to be packed for the recipes, once for each way of encoding."""
+    from ouvroir.data.pack import plan_pack
+
     task = find_task(manifest.task)
     processors = [task.fit_processor(manifest, recipe) for recipe in recipes]
     different = {processor.storage_fingerprint(): processor for processor in processors}
-    return [workflow.plan_packing(task, manifest, processor) for processor in different.values()]
+    return [plan_pack(manifest, processor, task=task) for processor in different.values()]
 
 
 def _forecast(manifest: Manifest, packing: list[PackPlan], models: list[ModelForecast]) -> Forecast:
     return Forecast(manifest, tuple(models), sum(one.n_bytes for one in packing), sum(one.seconds for one in packing))
 
 
-def _try_out(name: str, recipe: Recipe, manifest: Manifest, at: Workplace) -> ModelForecast:
+def _try_out(name: str, recipe: Recipe, manifest: Manifest, world: World, at: Workplace) -> ModelForecast:
     """Take two steps on a few rows in a run that is thrown away, and work out how long the whole training takes."""
+    at.progress.say(f"Trying {N_STEPS} steps{'' if name == 'trained' else f' of the {name} model'} on a few rows.")
+    few = _few_rows(manifest, N_STEPS * recipe.loop.batch_size)
+    short = recipe.replace(
+        "loop", steps=N_STEPS, save_every=N_STEPS, evaluate_every=N_STEPS, branch_at=0.0, minutes=None
+    )
+    short = replace(short, data=replace(short.data, manifest=few.fingerprint))
+    with tempfile.TemporaryDirectory(prefix="ouvroir-") as folder:  # that of the first process serves all
+        run = workflow.once(world, lambda: workflow.keep_manifest(Run.create(short, Path(folder)), few))
+        workflow.train_run(run, at)
+        return workflow.once(world, lambda: _measured(name, recipe, manifest, few, run, at))
+
+
+def _measured(name: str, recipe: Recipe, manifest: Manifest, few: Manifest, run: Run, at: Workplace) -> ModelForecast:
+    """What `recipe` will come to on the rows of `manifest`, from the run in which it was tried on `few` of them."""
     from ouvroir.evaluation.evaluate import evaluate
     from ouvroir.training.adapters import freeze
     from ouvroir.training.checkpoint import load_model
@@ -98,25 +121,14 @@ def _try_out(name: str, recipe: Recipe, manifest: Manifest, at: Workplace) -> Mo
     from ouvroir.training.plan import checkpoint_bytes, settle_length
     from ouvroir.training.step import Feed
 
-    at.progress.say(f"Trying {N_STEPS} steps{'' if name == 'trained' else f' of the {name} model'} on a few rows.")
-    task = find_task(recipe.task)
-    few = workflow.few_rows(manifest, N_STEPS * recipe.loop.batch_size)
-    short = recipe.replace(
-        "loop", steps=N_STEPS, save_every=N_STEPS, evaluate_every=N_STEPS, branch_at=0.0, minutes=None
-    )
-    short = replace(short, data=replace(short.data, manifest=few.fingerprint))
-    with tempfile.TemporaryDirectory(prefix="ouvroir-") as folder:
-        run = workflow.keep_manifest(Run.create(short, Path(folder)), few)
-        workflow.train_run(run, at)
-        step_s = _step_seconds(run)
-        device = resolve_device(at.device)
-        model, processor, _ = load_model(task, run.checkpoint("best"), device=device)
-        table = workflow.prepare(
-            task, few, short, processor=processor, workers=at.workers, progress=at.progress
-        ).tables["train"]
-        start = time.perf_counter()
-        evaluate(task, model, processor, run.recipe(), table, device=device, progress=at.progress)
-        row_s = (time.perf_counter() - start) / len(table)
+    device, task = resolve_device(at.device), find_task(recipe.task)
+    model, processor, tried = load_model(task, run.checkpoint("best"), device=device)
+    tables = workflow.prepare(task, few, tried, processor=processor, workers=at.workers, progress=at.progress).tables
+    table = tables["train"]
+    start = time.perf_counter()
+    evaluate(task, model, processor, tried, table, device=device, progress=at.progress)
+    row_s = (time.perf_counter() - start) / len(table)
+    step_s = _step_seconds(run)
     items = task.items(table, training=True)
     n_train, n_validation, n_test = (len(manifest.positions(split)) for split in SPLITS)
     settled = settle_length(
@@ -141,6 +153,17 @@ def _try_out(name: str, recipe: Recipe, manifest: Manifest, at: Workplace) -> Mo
         train_s=train_s,
         judge_s=(n_validation + n_test) * row_s,
     )
+
+
+def _few_rows(manifest: Manifest, n_rows: int) -> Manifest:
+    """A manifest of about `n_rows` train rows, every class among them."""
+    chosen: list[Row] = []
+    seen: set[Label] = set()
+    for row in manifest.rows:
+        if row.split == "train" and (row.label not in seen or len(chosen) < n_rows):
+            seen.add(row.label)
+            chosen.append(row)
+    return replace(manifest, rows=tuple(chosen))
 
 
 def _step_seconds(run: Run) -> float:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ouvroir.data.manifest import Manifest
-    from ouvroir.data.pack import PackPlan
     from ouvroir.data.table import Table
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.options import Training, Workplace
@@ -248,12 +247,12 @@ def prepare(
     progress: Progress,
 ) -> Prepared:
     """Encode what is not packed yet, and give tables per split. Says size and time before it starts."""
-    from ouvroir.data.pack import build_pack
+    from ouvroir.data.pack import build_pack, plan_pack
     from ouvroir.data.table import make_tables
     from ouvroir.training.loop import Prepared
 
     processor = processor or task.fit_processor(manifest, recipe)
-    plan = plan_packing(task, manifest, processor)
+    plan = plan_pack(manifest, processor, task=task)
     if plan.n_new:
         kept = f" ({plan.n_kept} are packed already)" if plan.n_kept else ""
         progress.say(
@@ -261,24 +260,6 @@ def prepare(
         )
     pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
-
-
-def plan_packing(task: Task, manifest: Manifest, processor: Processor) -> PackPlan:
-    """How much is to be encoded, and how long that will take."""
-    from ouvroir.data.pack import plan_pack
-
-    return plan_pack(manifest, processor, task=task)
-
-
-def few_rows(manifest: Manifest, n_rows: int) -> Manifest:
-    """A manifest of about `n_rows` train rows, every class among them, to try two steps on."""
-    chosen: list[Row] = []
-    seen: set[object] = set()
-    for row in manifest.rows:
-        if row.split == "train" and (row.label not in seen or len(chosen) < n_rows):
-            seen.add(row.label)
-            chosen.append(row)
-    return replace(manifest, rows=tuple(chosen))
 
 
 def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
@@ -380,23 +361,14 @@ def failures_noted(run: Run) -> Iterator[None]:
         yield
     except RunBusy:
         raise
-    except BaseException:
-        if not is_main_process():
-            raise
-        with _noted(run):
-            raise
-
-
-@contextmanager
-def _noted(run: Run) -> Iterator[None]:
-    try:
-        yield
     except KeyboardInterrupt:
-        run.set_status("stopped", f"Stopped; `ouvroir train --resume {run.path}` goes on.")
+        if is_main_process():
+            run.set_status("stopped", f"Stopped; `ouvroir train --resume {run.path}` goes on.")
         raise
     except Exception as error:
-        with suppress(OuvroirError, OSError):  # the disk may be the very thing that failed
-            run.set_status("failed", str(error))
+        if is_main_process():
+            with suppress(OuvroirError, OSError):  # the disk may be the very thing that failed
+                run.set_status("failed", str(error))
         raise
 
 
