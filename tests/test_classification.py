@@ -210,11 +210,31 @@ def test_baselines_of_several_labels(clouds):
     assert shared.majority_baseline(many, more, LABELS).answers.is_multi_label
 
 
-def test_baselines_look_at_a_bounded_number_of_rows():
+def test_baselines_look_at_a_bounded_number_of_rows_and_say_so():
     targets = np.repeat([0, 1, 2], [9000, 900, 100])
-    chosen = shared._some_rows(targets)
-    assert len(chosen) == shared.BASELINE_ROWS
-    assert np.bincount(targets[chosen]).tolist() == pytest.approx([4500, 450, 50], abs=2)
+    features = targets[:, None] + np.random.default_rng(0).normal(size=(10_000, 2)).astype(np.float32)
+    asked = []
+
+    def features_of(places):
+        asked.append(places)
+        return features[places]
+
+    found = shared.cheap_baselines(targets, features_of, features[::100], targets[::100], LABELS)
+    assert [len(places) for places in asked] == [shared.BASELINE_ROWS]
+    assert np.bincount(targets[asked[0]]).tolist() == pytest.approx([4500, 450, 50], abs=2)
+    assert [one.n_rows for one in found] == [None, shared.BASELINE_ROWS, shared.BASELINE_ROWS]
+
+
+def test_baselines_that_learn_from_all_rows_do_not_speak_of_rows(clouds):
+    features, targets, asked, wanted = clouds
+    found = shared.cheap_baselines(targets, lambda places: features[places], asked, wanted, LABELS)
+    assert [one.n_rows for one in found] == [None, None, None]
+
+
+def test_many_classes_do_not_make_baselines_slow():
+    assert shared._iterations(5000 * 304, 10) == 200
+    assert shared._iterations(5000 * 304, 1000) * 5000 * 304 * 1000 <= shared.BASELINE_WORK
+    assert shared._iterations(5000 * 304, 100_000) == 20
 
 
 # --- labels that may be wrong -----------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
         return []
     with workflow.timed(run, "baselines_s"):
         found = task.baselines(prepared.tables["train"], prepared.tables["test"], prepared.processor)
-    return [System(name=one.name, role="baseline", answers=one.answers) for one in found]
+    return [System(name=one.name, role="baseline", answers=one.answers, n_rows=one.n_rows) for one in found]
 
 
 def _models(models: list[Run]) -> list[System]:

@@ -278,10 +278,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Cheap:
-    """One cheap way to answer, for the report's table: a name in plain words, and its answers."""
+    """One cheap way to answer, for the report's table: a name in plain words, and its answers.
+
+    `n_rows`: the train rows it learned from, when these were not all of them.
+    """
 
     name: str
     answers: Answers
+    n_rows: int | None = None
 
 
 @runtime_checkable

@@ -344,6 +344,20 @@ def test_settings_and_constants_are_told(full):
 CHROMIUM = Path("/usr/bin/chromium")
 
 
+def test_a_baseline_that_learned_from_fewer_rows_says_so(full):
+    few = System(
+        name="logistic regression on simple features", role="baseline", answers=full.systems[1].answers, n_rows=5000
+    )
+    report = make_report(dataclasses.replace(full, systems=[few, *full.systems[2:]]))
+    named = {
+        "en": "logistic regression on simple features (learned from 5,000 rows)",
+        "fr": "régression logistique sur des traits simples (appris sur 5\u202f000 éléments)",
+    }
+    for language, name in named.items():
+        assert name in Page(render(report, language)).text
+        assert any(name in line for line in report["verdict"]["lines"][language])
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (320, "light")])

@@ -90,6 +90,7 @@ def _system(system: System, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         "metrics": {name: {**one.as_dict(), "n": one.n} for name, one in metrics.items()},
         "steps": system.steps,
         "seconds": system.seconds,
+        "n_rows": system.n_rows,
     }
 
 

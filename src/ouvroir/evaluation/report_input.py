@@ -22,6 +22,7 @@ class System:
     """One way to answer. `name` in plain words; `answers` to the test rows; `curves` its measurements while training.
 
     steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
+    n_rows: the train rows it learned from, when these were not all of them.
     """
 
     name: str
@@ -30,6 +31,7 @@ class System:
     curves: Sequence[Measurement] = ()
     steps: int | None = None
     seconds: float | None = None
+    n_rows: int | None = None
 
 
 @dataclass(frozen=True)

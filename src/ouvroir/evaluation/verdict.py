@@ -34,7 +34,9 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
 def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, subject: bool = False) -> str:
     """What a system is called: by its role, or 'the model' when only one was trained; baselines by their name."""
     if system["role"] == "baseline":
-        return t.known("name", system["name"])
+        name = t.known("name", system["name"])
+        n_rows = system.get("n_rows")  # absent in reports of the first version
+        return t("of_rows", name=name, n=t.count(n_rows)) if n_rows else name
     trained = [one for one in report["systems"] if one["role"] != "baseline"]
     if len(trained) == 1:
         return t("the_only" if subject else "only_model")

@@ -392,6 +392,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "nearest neighbours on simple features",
         "plus proches voisins sur des traits simples",
     ),
+    "of_rows": ("{name} (learned from {n} rows)", "{name} (appris sur {n} éléments)"),
     "code_changed": ("changed while it was read", "modifié pendant la lecture"),
     "code_crashed": ("crashed the decoder", "a fait tomber le décodeur"),
     "code_damaged": ("damaged", "abîmé"),
