@@ -1,8 +1,11 @@
 """Intervals against scipy, and how often they hold the truth."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from answers_made import from_decisions
+from answers_made import from_decisions, several
 
 from ouvroir.evaluation import intervals
 from ouvroir.evaluation.intervals import Sums, bca, percentile, wilson
@@ -64,6 +67,30 @@ def test_a_hundred_thousand_rows_are_normal():
     low, high = bca(mean_of(values), n_draws=200)
     expected = 1.96 * values.std() / np.sqrt(len(values))
     assert (high - low) / 2 == pytest.approx(expected, rel=0.2)
+
+
+def test_parts_that_count_or_not_give_the_same_numbers_in_blocks(monkeypatch):
+    sums = sums_of("macro_f1", several(90, 7))
+    whole = replace(sums, parts=sums.parts.astype(float))
+    usual = (sums.value(), bca(sums), sums.draws(300, 5), sums.without_one())
+    monkeypatch.setattr(intervals, "_CHUNK", 40)  # one row at a time
+    in_blocks = (sums.value(), bca(sums), sums.draws(300, 5), sums.without_one())
+    for found, again, expected in zip(
+        usual, in_blocks, (whole.value(), bca(whole), whole.draws(300, 5), whole.without_one()), strict=True
+    ):
+        assert np.array_equal(found, expected)
+        assert np.array_equal(again, expected)
+
+
+@pytest.mark.parametrize("kind", ["several", "one"])
+def test_many_classes_do_not_fill_the_memory(kind):
+    rng = np.random.default_rng(0)
+    answers = several(6000, 500) if kind == "several" else from_decisions(*rng.integers(0, 500, (2, 6000)), range(500))
+    tracemalloc.start()
+    bca(sums_of("macro_f1", answers), n_draws=20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 140e6
 
 
 # Coverage: an interval that says 95 % holds the truth in 93 to 97 % of simulated test sets

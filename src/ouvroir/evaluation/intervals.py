@@ -20,7 +20,8 @@ Array = np.ndarray
 LEVEL = 0.95
 Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 N_DRAWS = 2000
-_CHUNK = 4_000_000  # counts held at once while drawing
+_CHUNK = 4_000_000  # numbers held at once while drawing and adding up
+_EXACT_IN_FLOAT32 = 2**24  # whole numbers below this
 _FEW_KINDS = 2048  # up to here numpy's multinomial is quicker than drawing rows one by one
 
 
@@ -42,8 +43,8 @@ def wilson(n_right: float, n: int) -> tuple[float, float]:
 class Sums:
     """A metric as a function of sums over rows.
 
-    kinds: (N,) int64, which of the U kinds each row is; parts: (U, K), what one row of each kind adds to the sums;
-    finish: sums (B, K) to values (B,), NaN where a value is not defined.
+    kinds: (N,) int64, which of the U kinds each row is; parts: (U, K), what one row of each kind adds to the sums,
+    float64 or, where a row counts or does not, bool; finish: sums (B, K) to values (B,), NaN where a value is not defined.
     """
 
     kinds: Array
@@ -68,16 +69,31 @@ class Sums:
 
     def value(self) -> float:
         """The metric on the rows as they are."""
-        return float(self.finish(self.counts[None, :] @ self.parts)[0])
+        return float(self.finish(self._totals(self.counts[None, :]))[0])
 
     def draws(self, n_draws: int, seed: int) -> Array:
         """(n_draws,) values on rows drawn with replacement."""
-        found = [self.finish(counts @ self.parts) for counts in _drawn(self.counts, n_draws, seed)]
+        found = [self.finish(self._totals(counts)) for counts in _drawn(self.counts, n_draws, seed)]
         return np.concatenate(found)
 
     def without_one(self) -> Array:
         """(U,) values when one row of each kind is left out (the jackknife)."""
-        return self.finish((self.counts[None, :] @ self.parts) - self.parts)
+        total = self._totals(self.counts[None, :])
+        return np.concatenate([self.finish(total - self.parts[few]) for few in self._blocks()])
+
+    def _totals(self, counts: Array) -> Array:
+        """(B, K) float64 sums for `counts` (B, U); bool parts become numbers a block at a time, or they fill the memory."""
+        if self.parts.dtype != bool:
+            return np.asarray(counts @ self.parts)
+        kind = np.float32 if counts[0].sum() < _EXACT_IN_FLOAT32 else np.float64
+        total = np.zeros((len(counts), self.parts.shape[1]))
+        for few in self._blocks():
+            total += counts[:, few].astype(kind) @ self.parts[few].astype(kind)
+        return total
+
+    def _blocks(self) -> list[slice]:
+        size = max(1, _CHUNK // max(1, self.parts.shape[1]))
+        return [slice(start, start + size) for start in range(0, len(self.parts), size)]
 
 
 def difference(first: Sums, second: Sums) -> Sums:

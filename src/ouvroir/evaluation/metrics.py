@@ -108,16 +108,14 @@ def _hits_and_misses(answers: Answers) -> Callable[[Callable[[Array, Array, Arra
 
         if answers.is_multi_label:
             truth = targets.astype(bool)
-            return Sums.of_rows(
-                np.concatenate([truth & answered, answered & ~truth, truth & ~answered], 1).astype(float), finish_all
-            )
+            return Sums.of_rows(np.concatenate([truth & answered, answered & ~truth, truth & ~answered], 1), finish_all)
 
         def parts_of(kind: Array) -> Array:
             truth, answer = kind // n_classes, kind % n_classes
-            rows, parts, right = np.arange(len(kind)), np.zeros((len(kind), 3, n_classes)), truth == answer
-            parts[rows[right], 0, truth[right]] = 1
-            parts[rows[~right], 1, answer[~right]] = 1
-            parts[rows[~right], 2, truth[~right]] = 1
+            rows, parts, right = np.arange(len(kind)), np.zeros((len(kind), 3, n_classes), dtype=bool), truth == answer
+            parts[rows[right], 0, truth[right]] = True
+            parts[rows[~right], 1, answer[~right]] = True
+            parts[rows[~right], 2, truth[~right]] = True
             return parts.reshape(len(kind), -1)
 
         return Sums.of_kinds(targets * n_classes + answered, parts_of, finish_all)
