@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from answers_made import from_decisions, several
+from answers_made import from_decisions, from_scores, several
 
 from ouvroir.evaluation import intervals
 from ouvroir.evaluation.intervals import Sums, bca, percentile, wilson
-from ouvroir.evaluation.metrics import sums_of
+from ouvroir.evaluation.metrics import N_CALIBRATION_BINS, measure, sums_of
+from ouvroir.task import Answers
 
 
 def mean_of(values, **_):
@@ -146,3 +147,63 @@ def test_bootstrap_of_f1_holds_the_truth_in_93_to_97_percent(case):
     n_classes, n, error, evenness = case
     assert n * error >= 5
     assert 0.93 <= f1_coverage(n_classes, n, error, evenness, repeats=3000, n_draws=1000, seed=7) <= 0.97
+
+
+# how sure a pretended model is, (M,), and how often it is right when it is so sure
+CONFIDENT = {"sure": lambda rng, n: 0.3 + 0.7 * rng.beta(8, 1, n), "less sure": lambda rng, n: rng.uniform(0.3, 1, n)}
+RIGHT = {
+    "calibrated": lambda sure: sure,
+    "over-confident": lambda sure: 0.88 * sure,
+    "over-confident where sure": lambda sure: np.where(sure < 0.8, sure, sure - 0.08),
+    "both ways": lambda sure: np.clip(sure + np.where(sure < 0.65, 0.08, -0.08), 0, 1),
+}
+
+
+def ece_truth(draw, how_right):
+    sure = draw(np.random.default_rng(1), 2_000_000)
+    place = np.minimum((sure * N_CALIBRATION_BINS).astype(int), N_CALIBRATION_BINS - 1)
+    return np.abs(np.bincount(place, weights=how_right(sure) - sure)).sum() / len(sure)
+
+
+def ece_coverage(draw, how_right, n, *, repeats, n_labels=1):
+    """How often the interval holds the calibration error of a model whose answers are right as often as `how_right` says."""
+    truth, rng, held = ece_truth(draw, how_right), np.random.default_rng(3), 0
+    for repeat in range(repeats):
+        sure = draw(rng, n * n_labels)
+        right = rng.random(len(sure)) < how_right(sure)
+        if n_labels == 1:  # class 0 is answered with certainty `sure`, the nine others share the rest
+            scores = np.concatenate([sure[:, None], np.repeat((1 - sure)[:, None] / 9, 9, axis=1)], axis=1)
+            answers = from_scores(scores, np.where(right, 0, 1), range(10))
+        else:
+            targets = right.reshape(n, n_labels).astype(np.uint8)
+            labels = tuple(map(str, range(n_labels)))
+            scores = sure.reshape(n, n_labels).astype(np.float32)
+            answers = Answers(np.arange(n), np.zeros(n), np.ones(n, np.int64), scores, targets, labels)
+        metric = measure(["ece"], answers, n_draws=400, seed=repeat)["ece"]
+        held += metric.low <= truth <= metric.high
+    return held / repeats
+
+
+@pytest.mark.parametrize("kind", ["calibrated", "over-confident where sure"])
+def test_interval_of_the_calibration_error_holds_the_truth_about_as_often_as_it_says(kind):
+    # noise alone makes the error of a calibrated model 0.08 here: a bootstrap never holds the truth
+    assert ece_coverage(CONFIDENT["less sure"], RIGHT[kind], 200, repeats=60) >= 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [200, 1000])
+@pytest.mark.parametrize("sure", CONFIDENT)
+@pytest.mark.parametrize("kind", RIGHT)
+def test_interval_of_the_calibration_error_holds_the_truth_in_91_to_99_percent(kind, sure, n):
+    assert 0.91 <= ece_coverage(CONFIDENT[sure], RIGHT[kind], n, repeats=1000) <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", RIGHT)
+def test_interval_of_the_calibration_error_of_several_labels(kind):
+    assert 0.91 <= ece_coverage(CONFIDENT["less sure"], RIGHT[kind], 300, repeats=400, n_labels=4) <= 0.99
+
+
+def test_interval_of_distances_knows_nothing_of_one_row_and_is_certain_without_noise():
+    assert intervals.distance(np.ones((1, 3)), np.ones(3)) == (0.0, 1.0)
+    assert intervals.distance(np.full((9, 2), [0.25, 0.0]), np.ones(2)) == (0.25, 0.25)

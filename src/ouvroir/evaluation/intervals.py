@@ -1,4 +1,4 @@
-"""95 % intervals: Wilson's for proportions, a bootstrap over rows for everything else.
+"""95 % intervals: Wilson's for proportions, an inverted test for sums of distances, a bootstrap over rows for the rest.
 
 Every metric is a function of sums over rows, so a bootstrap draw is a vector of counts times a matrix, and rows that
 are alike are drawn together. No loop over rows, no global random numbers: the seed is an argument.
@@ -161,3 +161,68 @@ def _acceleration(sums: Sums) -> float:
     gap = float(weights @ left_out) / max(weights.sum(), 1.0) - left_out
     spread = float(weights @ gap**2)
     return float(weights @ gap**3) / (6 * spread**1.5) if spread > 0 else 0.0
+
+
+def distance(parts: Array, shares: Array, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, float]:
+    """The interval of Σ |E part|, the sum of the sizes of the means of the columns of `parts` (N, K).
+
+    The sum of the sizes of the sample's means is too large, since noise has no sign, and a bootstrap of it is too large
+    twice over. So each truth is asked whether it would give the sum that was found (in 2.5 % of draws on either side at
+    least), the means being normal with the covariance of the rows. A truth of size t is not one point; two shapes stand
+    for all of them, and the interval holds what either allows: few columns are off (the means found, drawn towards 0 by
+    an equal amount), and all are off in one direction by `shares` (K,), the least and the most noise that could be.
+    """
+    if len(parts) < 2:
+        return 0.0, 1.0
+    means = parts.mean(0)
+    found = float(np.abs(means).sum())
+    scale, axes = np.linalg.eigh(np.cov(parts, rowvar=False) / len(parts))
+    if scale[-1] <= 0:
+        return found, found
+    noise = np.random.default_rng(seed).normal(size=(n_draws, len(scale))) @ (axes * np.sqrt(scale.clip(0))).T
+    side = 1.0 if means.sum() >= 0 else -1.0
+
+    def few(size: float) -> Array:
+        return _towards_zero(means, size)
+
+    def alike(size: float) -> Array:
+        return size * side * shares
+
+    most = found + 10 * math.sqrt(float(scale.clip(0).sum()))
+    ends = [*_allowed(few, noise, found, most), *_allowed(alike, noise, found, most)]
+    return min(ends), max(ends)
+
+
+def _allowed(shape: Callable[[float], Array], noise: Array, found: float, most: float) -> tuple[float, float]:
+    """The least and the largest size at which `shape` of it and `noise` (B, K) give a sum like `found`."""
+    tail = (1 - LEVEL) / 2
+
+    def is_too_small(size: float) -> bool:
+        return bool((np.abs(shape(size) + noise).sum(1) >= found).mean() < tail)
+
+    def is_not_too_large(size: float) -> bool:
+        return bool((np.abs(shape(size) + noise).sum(1) <= found).mean() >= tail)
+
+    return _last_true(is_too_small, most), _last_true(is_not_too_large, most)
+
+
+def _last_true(holds: Callable[[float], bool], most: float) -> float:
+    """Where `holds`, which is true up to some size from 0 to `most`, ends; 0 when it never begins."""
+    if not holds(0.0):
+        return 0.0
+    low, high = 0.0, most
+    for _ in range(24):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def _towards_zero(means: Array, size: float) -> Array:
+    """`means` (K,), each drawn towards 0 by the same amount, so that the sum of their sizes is `size`; or all made larger."""
+    sizes = np.abs(means)
+    if size >= sizes.sum():
+        return np.asarray(means * (size / sizes.sum())) if sizes.sum() else means
+    largest = np.sort(sizes)[::-1]
+    amounts = (np.cumsum(largest) - size) / np.arange(1, len(sizes) + 1)
+    amount = amounts[np.flatnonzero(largest > amounts)[-1]] if size > 0 else largest[0]
+    return np.asarray(np.sign(means) * (sizes - amount).clip(0))

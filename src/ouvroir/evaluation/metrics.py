@@ -1,7 +1,7 @@
 """Metrics with 95 % intervals, computed from Answers. One entry in `METRICS` per name.
 
-A metric is either a share of right rows (Wilson's interval) or a function of sums over rows (bootstrap, BCa). What
-takes answers apart by class or by confidence is in `breakdown`.
+A metric is either a share of right rows (Wilson's interval) or a function of sums over rows (bootstrap, BCa; the
+calibration error has an interval of its own). What takes answers apart by class or by confidence is in `breakdown`.
 
 Axes: N rows, C classes, U kinds of rows, K sums, B bootstrap draws.
 """
@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from ouvroir.errors import DataError, UsageError
-from ouvroir.evaluation.intervals import N_DRAWS, Sums, bca, wilson
+from ouvroir.evaluation.intervals import N_DRAWS, Sums, bca, distance, wilson
 from ouvroir.task import Answers
 
 Array = np.ndarray
@@ -180,20 +180,29 @@ def decisions(answers: Answers) -> tuple[Array, Array]:
     return scores.max(1).astype(float), is_right(answers)
 
 
-def _ece(answers: Answers) -> Sums:
+def _gaps(answers: Answers) -> tuple[Array, Array]:
+    """(N, bins) each: the decisions of a row in each bin of confidence, and how much they were righter than they said."""
     sure, right = decisions(answers)
     n_rows, bins = len(answers.index), N_CALIBRATION_BINS
     place = np.minimum((sure * bins).astype(np.int64), bins - 1)
     row = np.arange(len(sure)) // (len(sure) // n_rows)
     flat, size = row * bins + place, n_rows * bins
     n_in = np.bincount(flat, minlength=size).reshape(n_rows, bins)
-    gap_in = np.bincount(flat, weights=right - sure, minlength=size).reshape(n_rows, bins)
+    return n_in, np.bincount(flat, weights=right - sure, minlength=size).reshape(n_rows, bins)
 
+
+def _ece(answers: Answers) -> Sums:
     def finish(total: Array) -> Array:
         n, gap = np.split(total, 2, axis=1)
         return _divide(np.abs(gap).sum(1), n.sum(1))
 
-    return Sums.of_rows(np.concatenate([n_in, gap_in], axis=1), finish)
+    return Sums.of_rows(np.concatenate(_gaps(answers), axis=1), finish)
+
+
+def _ece_interval(answers: Answers, n_draws: int, seed: int) -> tuple[float, float]:
+    n_in, gap_in = _gaps(answers)
+    of_row = n_in.sum(1, keepdims=True)  # the same for every row
+    return distance(gap_in / of_row, (n_in / of_row).mean(0), n_draws=n_draws, seed=seed)
 
 
 # Shares of right rows
@@ -214,12 +223,15 @@ def _top5(answers: Answers) -> Array:
 class Kind:
     """How one metric is computed: `share` gives (N,) bool of right rows, `sums` anything else.
 
+    `interval` of (answers, number of draws, seed) stands in for the bootstrap where that would not hold the truth.
+
     `needs`: `scores` when right and wrong must be known; `one` and `several` when only single- or multi-label makes
     sense; `many` when there must be more than five classes.
     """
 
     share: Callable[[Answers], Array] | None = None
     sums: Callable[[Answers], Sums] | None = None
+    interval: Callable[[Answers, int, int], tuple[float, float]] | None = None
     is_higher_better: bool = True
     is_percent: bool = True
     needs: frozenset[str] = frozenset()
@@ -240,14 +252,15 @@ METRICS: dict[str, Kind] = {
     "loss": Kind(sums=_loss, is_higher_better=False, is_percent=False),
     "perplexity": Kind(sums=_perplexity, is_higher_better=False, is_percent=False),
     "brier": Kind(sums=_brier, is_higher_better=False, is_percent=False, needs=_needs("scores")),
-    "ece": Kind(sums=_ece, is_higher_better=False, is_percent=True, needs=_needs("scores")),
+    "ece": Kind(sums=_ece, interval=_ece_interval, is_higher_better=False, needs=_needs("scores")),
 }
 """accuracy: share of right rows (all labels right when there are several; then also called subset_accuracy). top5: the
 target is among the five highest. balanced_accuracy: mean recall of the classes that occur. macro_f1: mean F1 of the
 classes that occur or are answered. micro_f1: F1 of all decisions together. nll: mean −log of the probability given to
 the target, in nats (mean over labels when there are several; per item of the loss where there are no scores). loss: the
 task's own loss per item. perplexity: exp of nll. brier: mean squared distance between scores and truth. ece: expected
-calibration error, 15 bins of equal width (Guo et al. 2017, equation 5)."""
+calibration error, 15 bins of equal width (Guo et al. 2017, equation 5); the fewer the rows, the more noise adds to it, so
+its interval may lie below the value and end at it."""
 
 
 def is_higher_better(name: str) -> bool:
@@ -303,7 +316,8 @@ def measure(names: Sequence[str], answers: Answers, *, n_draws: int = N_DRAWS, s
     """Each metric of `names` that has a meaning for `answers`, with its 95 % interval.
 
     Rows without a label are left out. Names that do not apply (top5 of three classes) are left out; an unknown name
-    raises UsageError. Intervals: Wilson for shares of right rows, BCa bootstrap with `n_draws` draws otherwise.
+    raises UsageError. Intervals: Wilson for shares of right rows, an inverted test for ece, BCa bootstrap otherwise, with
+    `n_draws` draws.
     """
     answers = labelled(answers)
     return {name: _measure(name, answers, n_draws, seed) for name in names if applies(name, answers)}
@@ -316,7 +330,9 @@ def _measure(name: str, answers: Answers, n_draws: int, seed: int) -> Metric:
         return Metric(n_right / n, *wilson(n_right, n), n)
     sums = sums_of(name, answers)
     value = sums.value()
-    low, high = bca(sums, n_draws=n_draws, seed=seed)
+    low, high = (
+        bca(sums, n_draws=n_draws, seed=seed) if kind.interval is None else kind.interval(answers, n_draws, seed)
+    )
     if low == high and kind.is_percent and 0 <= value <= 1:  # every draw alike, as when all are right: no certainty
         low, high = wilson(value * n, n)
     return Metric(value, min(low, value), max(high, value), n)
