@@ -168,6 +168,45 @@ def test_a_resumed_run_never_measures(tmp_path, monkeypatch):
     assert toy.sha256_of(other.checkpoint("last")) == before
 
 
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_while_measuring_is_heard_at_once_and_loses_nothing(tmp_path, monkeypatch, number):
+    import signal
+
+    from ouvroir.training.step import Engine
+
+    monkeypatch.setattr("ouvroir.training.plan.recall", lambda _: None)
+    run, told, calls = Run.create(open_recipe(), tmp_path), toy.Told(), []
+
+    def interrupted(self, step, places):
+        calls.append(step)
+        signal.raise_signal(getattr(signal, number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Engine, "advance", interrupted)
+        fitted = fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told)
+    assert len(calls) == 1
+    assert (fitted.stopped, fitted.steps) == ("interrupted", 0)
+    assert told.has("Stopped before training began", f"--resume {run.path}` begins")
+    assert run.status()["state"] == "stopped"
+    assert run.recipe() == open_recipe()
+    assert not run.has_model
+    assert fit(toy.ToyTask(), run, toy.prepared(), device="cpu", resume=True).stopped == "finished"
+
+
+def test_ctrl_c_before_a_resumed_run_steps_says_where_it_goes_on(tmp_path, monkeypatch):
+    import signal
+
+    run, told = Run.create(open_recipe(), tmp_path), toy.Told()
+    with monkeypatch.context() as patch:
+        patch.setattr("ouvroir.training.loop._Job._is_asked", lambda *_: _[-1] == 12)
+        fit(toy.ToyTask(), run, toy.prepared(), device="cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("ouvroir.training.loop.can_cache", lambda *_: signal.raise_signal(signal.SIGINT))
+        fitted = fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told, resume=True)
+    assert (fitted.stopped, fitted.steps) == ("interrupted", 12)
+    assert told.has("goes on from step 12")
+
+
 def test_a_finding_holds_for_one_kind_of_work_only():
     data = toy.prepared()
     feed = plan.Feed(toy.ToyTask(), data.tables["train"], toy.ToyTask().items(data.tables["train"], training=True))

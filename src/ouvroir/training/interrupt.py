@@ -1,4 +1,4 @@
-"""Ctrl-C and a request to end: the step is finished and saved first."""
+"""Ctrl-C and a request to end: at once while nothing would be lost, later the step is finished and saved first."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import Any
 
 
 class Interrupt:
-    """While entered, SIGINT and SIGTERM set `is_asked`; a second one ends at once. Only in the main thread."""
+    """While entered, SIGINT and SIGTERM raise KeyboardInterrupt, as Ctrl-C did before, until `waits` is set.
+
+    From then on the first one sets `is_asked`, and a second one raises. Only in the main thread.
+    """
 
     def __init__(self) -> None:
+        self.waits = False
         self.is_asked = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -28,7 +32,10 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        if self.is_asked:
-            raise KeyboardInterrupt
-        self.is_asked = True
+        if self.waits and not self.is_asked:
+            self.is_asked = True
+            return
+        before = self._before[signal.SIGINT]
+        if callable(before):
+            before(number, frame)
+        raise KeyboardInterrupt

@@ -72,8 +72,8 @@ def fit(
 
     What the recipe leaves open (steps, arithmetic, memory) is settled first and written to recipe.json. With `resume`
     training goes on from the newest undamaged checkpoint to the same weights as without the interruption, to the bit on
-    a CPU; without one it begins. Ctrl-C finishes the step, saves and returns with `stopped` "interrupted". Under torchrun
-    every process calls this, and the first one writes.
+    a CPU; without one it begins. Ctrl-C finishes the step, saves and returns with `stopped` "interrupted"; before the
+    first step it returns at once. Under torchrun every process calls this, and the first one writes.
 
     Raises RecipeError, DeviceError, DataError, NonFiniteLoss, DiskFull, CheckpointError, RunError; checkpoints written
     before are intact.
@@ -143,9 +143,14 @@ class _Job:
         if self.world.is_first:
             self.run.set_status("running", "Training.")
         with Interrupt() as interrupt:
-            model = self._model(saved)
-            feed = self._feed()
-            feed = self._settle(model, feed)
+            try:
+                model = self._model(saved)
+                feed = self._settle(model, self._feed())
+            except KeyboardInterrupt:
+                if self.world.size > 1:  # the others wait for this one
+                    raise
+                return self._left_early(saved)
+            interrupt.waits = True
             with threads(self.recipe.loop.threads):
                 self.engine = Engine(
                     self.task, model, self.recipe, feed, device=self.device, world=self.world, share=self.share
@@ -399,6 +404,16 @@ class _Job:
         if self.world.is_first:
             self.run.set_status("finished", f"Trained for {done} steps.")
         return self._fitted("finished" if is_last else "early")
+
+    def _left_early(self, saved: Saved | None) -> Fitted:
+        """Interrupted before the first step of this call: nothing is lost, since nothing was learned."""
+        if saved is not None:
+            self.place = saved.place
+        goes_on = "begins" if saved is None else f"goes on from step {saved.place.step}"
+        sentence = f"Stopped before training began. `ouvroir train --resume {self.run.path}` {goes_on}."
+        self.progress.say(sentence)
+        self.run.set_status("stopped", sentence)
+        return self._fitted("interrupted")
 
     def _fitted(self, stopped: Literal["finished", "early", "interrupted"]) -> Fitted:
         place = self.place
