@@ -189,7 +189,7 @@ def _begin_refit(earlier: Run, at: Workplace) -> Run:
     def on_everything(before: Recipe) -> Recipe:
         steps = max(1, round((before.loop.steps or 1) * len(manifest.rows) / n_train))
         found = replace(before, data=replace(before.data, manifest=everything.fingerprint))
-        return found.replace("loop", steps=steps, evaluate_every=None, patience=0)
+        return found.replace("loop", steps=steps, evaluate_every=None, patience=0, cache_features="auto")
 
     settled = on_everything(recipe)
     made = workflow.keep_manifest(Run.create(settled, at.runs, name="refit"), everything)

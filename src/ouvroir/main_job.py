@@ -182,9 +182,8 @@ def _tuned_recipe(run: Run, *, progress: Progress) -> Recipe:
         branch = base.checkpoint("branch")
         steps = recipe.loop.steps or 1
         tuned = task.tuning(recipe).replace("model", init_from=str(branch))
-        return tuned.replace(
-            "loop", steps=max(1, steps - int(branch.name.rsplit("_", 1)[-1])), branch_at=0.0, minutes=None
-        )
+        left = max(1, steps - int(branch.name.rsplit("_", 1)[-1]))
+        return tuned.replace("loop", steps=left, branch_at=0.0, minutes=None, cache_features="auto")
     manifest = workflow.manifest_of(run, progress=progress)
     settings = {name: value for name, value in plan["settings"].items() if not name.startswith("data.")}
     return workflow.propose_recipe(

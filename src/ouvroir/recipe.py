@@ -118,6 +118,9 @@ class Loop:
     precision: Literal["auto", "fp32", "bf16"] = setting("auto", "Arithmetic; auto measures and writes the faster one.")
     layout: Literal["auto", "contiguous", "channels_last"] = setting("auto", "Memory layout; auto measures.")
     threads: Annotated[int, Setting(ge=0)] = setting(0, "Threads of one process on a CPU; 0 measures.")
+    cache_features: Literal["auto"] | bool = setting(
+        "auto", "Run frozen parts once and keep what they give; auto does where there is room, and writes it here."
+    )
     evaluate_every: PositiveInt | None = setting(None, "Steps between validations; worked out when absent.")
     save_every: PositiveInt | None = setting(None, "Steps between checkpoints; worked out when absent.")
     branch_at: Fraction = setting(

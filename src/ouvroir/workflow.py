@@ -215,7 +215,13 @@ def propose_recipe(
         if earlier.task != manifest.task:
             raise UsageError(f"`{init_from}` does {earlier.task}, and these files are for {manifest.task}.")
         recipe = task.tuning(earlier).replace(
-            "loop", steps=None, minutes=None, evaluate_every=None, save_every=None, branch_at=0.0
+            "loop",
+            steps=None,
+            minutes=None,
+            evaluate_every=None,
+            save_every=None,
+            branch_at=0.0,
+            cache_features="auto",
         )
     recipe = recipe.replace("model", init_from=str(own or init_from))
     recipe = _for_data(recipe, manifest, settings)

@@ -201,7 +201,7 @@ def test_ctrl_c_before_a_resumed_run_steps_says_where_it_goes_on(tmp_path, monke
         patch.setattr("ouvroir.training.loop._Job._is_asked", lambda *_: _[-1] == 12)
         fit(toy.ToyTask(), run, toy.prepared(), device="cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("ouvroir.training.loop.can_cache", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr("ouvroir.training.loop._Job._feed", lambda *_: signal.raise_signal(signal.SIGINT))
         fitted = fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told, resume=True)
     assert (fitted.stopped, fitted.steps) == ("interrupted", 12)
     assert told.has("goes on from step 12")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ouvroir.data.loader import Sampler
-from ouvroir.errors import DataError, OuvroirError, TrainingError
+from ouvroir.errors import DataError, OuvroirError, RecipeError, TrainingError
 from ouvroir.progress import QUIET, Bar, Progress
 from ouvroir.rng import key
 from ouvroir.training import plan
@@ -202,17 +202,42 @@ class _Job:
         step_s, is_known = 0.0, False
         if not is_resolved:
             self.recipe, step_s, is_known = plan.settle_arithmetic(self.recipe, ground)
-        part = can_cache(feed, model, self.recipe)
-        if part is not None:
-            feed = self._cached(feed, model, part)
+        feed = self._with_features(feed, model)
         if not is_resolved:
             ground = replace(ground, feed=feed)
             step_s = self._measured(ground, step_s, is_known=is_known, is_cached=feed.features is not None)
             self._settle_length(ground, step_s)
+        elif self.world.is_first and self.recipe != self.run.recipe():
+            self.run.write_recipe(self.recipe)
         return feed
 
+    def _with_features(self, feed: Feed, model: nn.Module) -> Feed:
+        """The feed with what frozen parts give, if the recipe wants it or leaves it open; then the answer is settled.
+
+        A run that goes on does as it did before: whether steps run through the frozen parts changes the last bits.
+        """
+        wanted = self.recipe.loop.cache_features
+        part = can_cache(feed, model, self.recipe) if wanted else None
+        if wanted is True and part is None:
+            raise RecipeError(
+                "loop.cache_features is on, but nothing can be kept: no first part is frozen (model.scope), or rows "
+                "are changed at random in training. Leave it at auto."
+            )
+        found = feed if part is None else self._cached(feed, model, part)
+        is_cached = found.features is not None
+        if wanted is True and not is_cached:
+            raise TrainingError(
+                "There is no room in memory or on disk for the outputs of the frozen parts, which this run trains on. Free "
+                f"some near {self.run.path} and go on, or start a new run with loop.cache_features=false."
+            )
+        self.recipe = self.recipe.replace("loop", cache_features=is_cached)
+        return found
+
     def _cached(self, feed: Feed, model: nn.Module, part: str) -> Feed:
-        """The feed with what the frozen parts give; the same for the validation table, which is judged again and again."""
+        """The feed with what the frozen parts give, or as it was when any process lacks the room.
+
+        The same for the validation table, which is judged again and again.
+        """
 
         def run_once(one: Feed, *, training: bool) -> Feed:
             return cache_features(
@@ -228,13 +253,18 @@ class _Job:
 
         with threads(self.recipe.loop.threads):
             model.to(self.device)
-            feed = run_once(feed, training=True)
-            if self.judge is not None and feed.features is not None and self.world.is_first:
-                table = self.judge.table
-                judged = run_once(Feed(self.task, table, self.task.items(table, training=False)), training=False)
-                self.judge = replace(self.judge, feed=judged if judged.features is not None else None)
+            found = run_once(feed, training=True)
+            has_room, judge = found.features is not None, self.judge
+            if judge is not None and has_room and self.world.is_first:
+                judged = run_once(
+                    Feed(self.task, judge.table, self.task.items(judge.table, training=False)), training=False
+                )
+                has_room, judge = judged.features is not None, replace(judge, feed=judged)
             model.to("cpu")
-        return feed
+        if self.world.any(not has_room):
+            return feed
+        self.judge = judge
+        return found
 
     def _measured(self, ground: plan.Ground, rough_s: float, *, is_known: bool, is_cached: bool) -> float:
         """Seconds of one step: measured where a time budget rests on it or cached features made steps faster."""

@@ -94,6 +94,7 @@ def signature(model: nn.Module, recipe: Recipe, feed: Feed, device: str, world: 
         "patience",
         "seed",
         "sampling",
+        "cache_features",
     ):
         loop.pop(name)
     learning = [[name, *param.shape, param.requires_grad] for name, param in model.named_parameters()]
