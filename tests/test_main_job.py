@@ -206,6 +206,45 @@ def test_killed_at_random_moments_ends_with_the_same_weights(room, done, seed):
         assert mine == theirs
 
 
+def damage_best(run):
+    checkpoints = Path(run) / "checkpoints"
+    file = checkpoints / (checkpoints / "best.txt").read_text().strip() / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 64
+    file.write_bytes(bytes(content))
+
+
+def test_a_damaged_best_checkpoint_is_told_and_another_one_kept(room, monkeypatch):
+    from ouvroir.training import judging
+
+    def first_is_best(place, values):
+        return place.best_value is None and judging.take_if_better(place, values)
+
+    monkeypatch.chdir(room)
+    monkeypatch.setattr("ouvroir.training.loop.take_if_better", first_is_best)
+    made = call_json("train", "digits", *JOB, "--set", "loop.evaluate_every=8", "--runs", room / "best")["run"]
+    assert "step_000008" in (Path(made) / "checkpoints" / "best.txt").read_text()
+    damage_best(made)
+    told = call("train", "--resume", made)
+    assert "step_000040 takes its place: of the intact ones it has the best accuracy on validation" in told.stderr
+    assert torch.equal(
+        *(
+            load_file(Path(made) / place / "model.safetensors")["head.out.weight"]
+            for place in ("final_model", "checkpoints/step_000040")
+        )
+    )
+
+
+def test_a_job_whose_best_checkpoints_are_damaged_does_that_part_again(room, done):
+    job = shutil.copytree(done["run"], room / "damaged" / "job")
+    for stage in ("base", "tuned"):
+        damage_best(job / stage)
+    told = run("refine", "--resume", job, "--json")
+    assert read_object(told.stdout)["state"] == "finished"
+    assert told.stderr.count("is damaged") == 2
+    call("predict", job, "digits")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 def test_ctrl_c_leaves_a_resumable_run(room, number):
     runs, job = room / number.name, (*QUICK, "--set", "loop.steps=400", "--set", "loop.save_every=20")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouvroir import workflow
-from ouvroir.errors import UsageError
+from ouvroir.errors import CheckpointError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import Run
@@ -135,7 +135,16 @@ def _stage(child: Run, world: World, at: Workplace) -> bool:
 
 
 def _is_done(child: Run) -> bool:
-    return child.status()["state"] == "finished" and child.read_json("evaluation.json") is not None
+    """Whether the model is trained and judged; not when the checkpoint that was judged is damaged."""
+    from ouvroir.training.checkpoint import check_hashes
+
+    if child.status()["state"] != "finished" or child.read_json("evaluation.json") is None:
+        return False
+    try:
+        check_hashes(child.checkpoint("best"))
+    except CheckpointError:
+        return False
+    return True
 
 
 def _conclude(run: Run, language: Language, progress: Progress) -> None:

@@ -269,7 +269,7 @@ def prepare(
 
 
 def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
-    """Everything between a recipe and weights: prepare, then fit. The run's recipe is resolved on return.
+    """Everything between a recipe and weights: prepare, then fit. On return the recipe is resolved and the best is intact.
 
     Under torchrun every process calls this; the first one packs, then all open the same pack.
     """
@@ -297,7 +297,18 @@ def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
             run.write_json("environment.json", {**(run.read_json("environment.json") or {}), "device": device})
 
         once(world, note)
-        return fit(task, run, mine.pop() if mine else ready(), device=device, progress=at.progress, resume=resume)
+        fitted = fit(task, run, mine.pop() if mine else ready(), device=device, progress=at.progress, resume=resume)
+        if fitted.stopped != "interrupted":
+            once(world, lambda: sound_best(run, at.progress))
+        return fitted
+
+
+def sound_best(run: Run, progress: Progress) -> Path:
+    """The best checkpoint that is intact, which is the run's best from then on. Raises CheckpointError, RunBusy."""
+    from ouvroir.training.checkpoint import Checkpoints
+
+    with run.hold():
+        return Checkpoints(run.path).best(run.metrics(), progress)
 
 
 def synthetic_share(rows: tuple[Row, ...]) -> float:

@@ -9,7 +9,7 @@ import toy
 from torch import nn
 
 from ouvroir.errors import CheckpointError, DeviceError, DiskFull
-from ouvroir.run import Run
+from ouvroir.run import Measurement, Run
 from ouvroir.training.checkpoint import (
     Checkpoints,
     Place,
@@ -92,6 +92,61 @@ def test_any_damage_is_noticed_and_the_one_before_is_taken(tmp_path, name, harm)
     assert (tmp_path / "checkpoints" / "last.txt").read_text() == "step_000001\n"
     save(tmp_path, 3)
     assert names(tmp_path) == ["best.txt", "damaged_step_000002", "last.txt", "step_000001", "step_000003"]
+
+
+def measured(**values):
+    return [
+        Measurement(int(step[1:]), "validation", name, value, 1.0)
+        for step, pairs in values.items()
+        for name, value in pairs
+    ]
+
+
+def three_with_a_damaged_best(folder):
+    save(folder, 1, is_branch=True)
+    damage(save(folder, 2, is_best=True) / "model.safetensors")
+    for step in (3, 4):
+        save(folder, step, best_step=2)
+
+
+def damage(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(bytes(content))
+
+
+def test_a_damaged_best_gives_way_to_the_best_of_the_intact_ones(tmp_path):
+    three_with_a_damaged_best(tmp_path)
+    told = toy.Told()
+    values = measured(
+        s1=[("accuracy", 0.7), ("loss", 0.1)], s2=[("accuracy", 0.9)], s3=[("accuracy", 0.8), ("loss", 2.0)]
+    )
+    assert Checkpoints(tmp_path).best(values, told).name == "step_000003"
+    assert told.has("step_000002", "damaged", "step_000003 takes its place", "best accuracy on validation, 0.8")
+    assert Run(tmp_path).checkpoint("best").name == "step_000003"
+    assert "damaged_step_000002" in names(tmp_path)
+    assert Checkpoints(tmp_path).best(values, told).name == "step_000003"
+    assert len(told.said) == 1
+
+
+def test_less_may_be_better(tmp_path):
+    three_with_a_damaged_best(tmp_path)
+    values = measured(s1=[("nll", 0.4)], s3=[("nll", 0.3)], s4=[("nll", float("nan"))])
+    assert Checkpoints(tmp_path).best(values, toy.Told()).name == "step_000003"
+
+
+def test_a_damaged_best_without_validation_gives_way_to_the_newest(tmp_path):
+    three_with_a_damaged_best(tmp_path)
+    damage(tmp_path / "checkpoints" / "step_000004" / "model.safetensors")
+    told = toy.Told()
+    assert Checkpoints(tmp_path).best([], told).name == "step_000003"
+    assert told.has("it is the newest")
+    (tmp_path / "checkpoints" / "best.txt").write_text("step_000009\n")
+    assert Checkpoints(tmp_path).best([], toy.Told()).name == "step_000003"
+    for step in (1, 3):
+        damage(tmp_path / "checkpoints" / f"step_00000{step}" / "model.safetensors")
+    with pytest.raises(CheckpointError, match="No other checkpoint is intact"):
+        Checkpoints(tmp_path).best([], toy.Told())
 
 
 def test_none_undamaged_is_an_error_and_none_at_all_is_not(tmp_path):

@@ -16,8 +16,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from ouvroir.progress import Progress
 from ouvroir.recipe import Recipe
 
 if TYPE_CHECKING:
+    from ouvroir.run import Measurement
     from ouvroir.task import Processor, Task
 
 N_KEPT = 2
@@ -130,6 +132,29 @@ class Checkpoints:
             )
         return None
 
+    def best(self, measured: Sequence[Measurement], progress: Progress) -> Path:
+        """The best checkpoint. When it is damaged, that is said, and the best of the intact ones takes its place.
+
+        `measured` says which that is; the newest when none of them was validated. Raises CheckpointError when none is intact.
+        """
+        try:
+            path = self.folder / (self.folder / "best.txt").read_text(encoding="utf-8").strip()
+            check_hashes(path)
+            return path
+        except (OSError, ValueError) as problem:
+            error = CheckpointError(f"Which checkpoint of {self.folder} is the best could not be read: {problem}.")
+        except CheckpointError as problem:
+            error = problem
+            if path in self._steps():
+                _set_aside(path)
+        intact = [path for path in self._steps() if _is_intact(path)]
+        if not intact:
+            raise CheckpointError(f"{error} No other checkpoint is intact either. Train again with the same recipe.")
+        chosen, why = _best_of(intact, measured)
+        write_text(self.folder / "best.txt", chosen.name + "\n")
+        progress.say(f"{error} {chosen.name} takes its place: {why}.")
+        return chosen
+
     def _steps(self) -> list[Path]:
         return sorted(
             (path for path in self.folder.glob("step_*") if path.is_dir()), key=lambda path: int(path.name[5:])
@@ -163,6 +188,29 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
         if dropped:
             sync_folder(self.folder)
+
+
+def _is_intact(folder: Path) -> bool:
+    try:
+        check_hashes(folder)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _best_of(folders: Sequence[Path], measured: Sequence[Measurement]) -> tuple[Path, str]:
+    """Of checkpoints, oldest first, the best on validation by the metric that decides, and why; else the newest."""
+    from ouvroir.evaluation.metrics import is_higher_better
+
+    validated = [one for one in measured if one.split == "validation"]
+    main = validated[0].name if validated else ""  # the deciding one comes first
+    values = {f"step_{one.step:06d}": one.value for one in validated if one.name == main and math.isfinite(one.value)}
+    judged = [folder for folder in folders if folder.name in values]
+    if not judged:
+        return folders[-1], "none of the intact ones was validated, and it is the newest"
+    sign = 1 if is_higher_better(main) else -1
+    chosen = max(judged, key=lambda folder: sign * values[folder.name])
+    return chosen, f"of the intact ones it has the best {main} on validation, {values[chosen.name]:.4g}"
 
 
 def _set_aside(folder: Path) -> None:
