@@ -209,6 +209,13 @@ def test_muon_moves_matrices_inside_and_adamw_the_rest():
     assert all(value for name, value in same.items() if name not in {"2.weight", "4.weight"})
 
 
+def test_muon_leaves_one_number_a_channel_to_adamw():
+    model = nn.ModuleDict({"first": nn.Linear(2, 2), "inside": nn.Conv2d(4, 4, 3), "last": nn.Linear(2, 2)})
+    model["inside"].scale = nn.Parameter(torch.ones(4, 1, 1))  # a vector, whatever its shape says
+    groups = make_groups(model, list(model.items()), Optim(name="muon"))
+    assert [name for group in groups if group.is_matrix for name in group.names] == ["inside.weight"]
+
+
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "muon"])
 def test_every_optimiser_learns_and_its_state_can_be_put_back(name):
     model = net()

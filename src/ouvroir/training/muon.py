@@ -49,7 +49,7 @@ class Muon:
     _speed: list[list[Tensor]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._speed = [[torch.zeros_like(param) for param in group.params] for group in self.groups]
+        self._speed = [group.zeros() for group in self.groups]
 
     @torch.no_grad()
     def step(self, lr: float, coefficient: Tensor | None) -> None:
@@ -66,8 +66,7 @@ class Muon:
 
     def state(self) -> dict[str, Tensor]:
         """As Optimizer.state."""
-        return {
-            f"{name}/speed": tensor
-            for group, speeds in zip(self.groups, self._speed, strict=True)
-            for name, tensor in zip(group.names, speeds, strict=True)
-        }
+        found: dict[str, Tensor] = {}
+        for group, speed in zip(self.groups, self._speed, strict=True):
+            found |= group.named(speed=speed)
+        return found

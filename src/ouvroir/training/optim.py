@@ -74,13 +74,25 @@ class Group:
     weight_decay: float
     is_matrix: bool = False
 
+    def zeros(self) -> list[Tensor]:
+        """What an optimiser remembers of each parameter, as it begins."""
+        return [torch.zeros_like(param) for param in self.params]
+
+    def named(self, **remembered: list[Tensor]) -> dict[str, Tensor]:
+        """Lists of one tensor a parameter as one dict, `<parameter>/<kind>` to tensor."""
+        return {
+            f"{name}/{kind}": one
+            for kind, many in remembered.items()
+            for name, one in zip(self.names, many, strict=True)
+        }
+
 
 def make_groups(model: nn.Module, parts: Sequence[tuple[str, nn.Module]], optim: Optim) -> list[Group]:
     """Parameters that learn, in groups of equal rate, decay and kind.
 
     No decay on biases, norms and other parameters of fewer than 2 dimensions. Part k of K learns at
-    part_decay^(K - 1 - k) of the rate (Howard and Ruder 2018, section 3.2; Bao 2022, table 9). Muon moves what has 2 or
-    more dimensions in the parts between the first and the last.
+    part_decay^(K - 1 - k) of the rate (Howard and Ruder 2018, section 3.2; Bao 2022, table 9). Muon moves what is a matrix
+    in the parts between the first and the last: 2 or more dimensions that are longer than 1.
     """
     place = {id(param): k for k, (_, part) in enumerate(parts) for param in part.parameters()}
     last = len(parts) - 1
@@ -91,7 +103,7 @@ def make_groups(model: nn.Module, parts: Sequence[tuple[str, nn.Module]], optim:
         k = place.get(id(param), last)
         ratio = optim.part_decay ** (last - k)
         decay = optim.weight_decay if param.ndim > 1 else 0.0
-        is_matrix = optim.name == "muon" and param.ndim > 1 and (0 < k < last or last == 0)
+        is_matrix = optim.name == "muon" and param.squeeze().ndim > 1 and (0 < k < last or last == 0)
         group = groups.setdefault((ratio, decay, is_matrix), Group([], [], ratio, decay, is_matrix))
         group.names.append(name)
         group.params.append(param)
@@ -144,8 +156,8 @@ class Adam:
 
     def __post_init__(self) -> None:
         for group in self.groups:
-            self._first.append([torch.zeros_like(param) for param in group.params])
-            self._second.append([torch.zeros_like(param) for param in group.params])
+            self._first.append(group.zeros())
+            self._second.append(group.zeros())
             self._steps.append([torch.zeros((), device=param.device) for param in group.params])
 
     @torch.no_grad()
@@ -174,10 +186,9 @@ class Adam:
 
     def state(self) -> dict[str, Tensor]:
         """As Optimizer.state."""
-        found = {}
-        for group, *columns in zip(self.groups, self._first, self._second, self._steps, strict=True):
-            for kind, column in zip(("first", "second", "step"), columns, strict=True):
-                found.update({f"{name}/{kind}": tensor for name, tensor in zip(group.names, column, strict=True)})
+        found: dict[str, Tensor] = {}
+        for group, first, second, step in zip(self.groups, self._first, self._second, self._steps, strict=True):
+            found |= group.named(first=first, second=second, step=step)
         return found
 
 
@@ -190,7 +201,7 @@ class SGD:
     _speed: list[list[Tensor]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        self._speed = [[torch.zeros_like(param) for param in group.params] for group in self.groups]
+        self._speed = [group.zeros() for group in self.groups]
 
     @torch.no_grad()
     def step(self, lr: float, coefficient: Tensor | None) -> None:
@@ -213,11 +224,10 @@ class SGD:
 
     def state(self) -> dict[str, Tensor]:
         """As Optimizer.state."""
-        return {
-            f"{name}/speed": tensor
-            for group, speed in zip(self.groups, self._speed, strict=True)
-            for name, tensor in zip(group.names, speed, strict=True)
-        }
+        found: dict[str, Tensor] = {}
+        for group, speed in zip(self.groups, self._speed, strict=True):
+            found |= group.named(speed=speed)
+        return found
 
 
 @dataclass
