@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import tables
 from benchmarks.harness import RESULTS, Line, say, sentence
 
-ALL = ("loop", "peers", "packing", "mnist", "clothing")
+ALL = ("loop", "peers", "packing", "mnist", "clothing", "optimisers")
 ROOT = Path(__file__).parent.parent
 
 

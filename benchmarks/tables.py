@@ -22,6 +22,7 @@ figure. Speeds depend on the machine, so compare within a table; `make bench` me
 | `python -m benchmarks.packing` | check and pack with PIL in a loop; the second start; memory at 100,000 pictures | 10 min |
 | `python -m benchmarks.mnist` | accuracy in 3 minutes, and time to 99 %, with PyTorch's MNIST example | 20 min |
 | `python -m benchmarks.clothing` | photographs in 10 minutes from nothing with a plain loop and cheap baselines | 25 min a seed |
+| `python -m benchmarks.optimisers` | Muon with AdamW: equal steps, equal time, time of a step | 1 to 2 h |
 
 `python -m benchmarks` runs all of them, `--quick` makes a smoke run of a minute that keeps no figures, and `--seeds N`
 repeats trainings more often. They need `pip install 'ouvroir[all,bench]'` and the folder of the data sets (mnist,
