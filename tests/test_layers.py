@@ -12,20 +12,9 @@ import ouvroir
 from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
-BLIND = ("data", "training", "evaluation", "synthesis", "serving", "api", "workflow", "main_job", "reporting")
-BLIND += (
-    "forecast",
-    "options",
-    "bundle",
-    "card",
-    "predictor",
-    "replay",
-    "exporting",
-    "onnx_graph",
-    "cache",
-    "run",
-    "files",
-    "rng",
+BLIND = tuple(
+    "data training evaluation synthesis serving api workflow main_job reporting forecast options bundle card predictor "
+    "replay exporting onnx_graph cache run files rng system".split()
 )
 HEAVY = {
     "torch",
@@ -43,7 +32,7 @@ HEAVY = {
 
 # Each layer may import itself and those before it.
 LAYERS = [
-    {"errors", "files", "constants", "progress", "task", "recipe", "run", "rng", "options"},
+    {"errors", "system", "files", "constants", "progress", "task", "recipe", "run", "rng", "options"},
     {"data", "training", "evaluation", "synthesis", "classification", "evaluation_names"},
     {
         "api",

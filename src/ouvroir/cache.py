@@ -6,7 +6,6 @@ not a cache entry or a run folder is ever deleted. Caches can be made again, exc
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import time
@@ -20,6 +19,7 @@ from ouvroir.errors import OuvroirError, RunError, UsageError
 from ouvroir.files import home
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
+from ouvroir.system import try_lock
 
 Kind = Literal["manifests", "facts", "splits", "packs", "probes"]
 KINDS: dict[Kind, str] = {
@@ -212,14 +212,7 @@ def _lock_files(path: Path) -> list[Path]:
 def _all_locks(path: Path) -> Iterator[bool]:
     """Hold every lock of an entry for the block; gives False when another process holds one."""
     with ExitStack() as stack:
-        try:
-            for lock in _lock_files(path):
-                file = stack.enter_context(open(lock, "rb"))
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield all(try_lock(stack.enter_context(open(lock, "rb"))) for lock in _lock_files(path))
 
 
 def _is_locked(path: Path) -> bool:

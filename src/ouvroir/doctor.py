@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from ouvroir.files import home, readable_size
 from ouvroir.run import DEFAULT_ROOT
+from ouvroir.system import usable_cores
 
 Level = Literal["ok", "warn", "fail"]
 OLDEST_PYTHON = (3, 11)
@@ -198,18 +199,6 @@ def _cpu_name() -> str:
         text = ""
     found = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Cores this process may use: fewer than the machine has under an affinity mask or a container's quota."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        if quota != "max":
-            n_cores = min(n_cores, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return n_cores
 
 
 def _accelerators() -> Iterator[Finding]:

@@ -15,7 +15,8 @@ OuvroirError
 ├── DiskFull              no room left; what was being written is not left half done
 ├── NotWritable           a place that may not be written to
 ├── DeviceError           the device asked for is not there or lacks what was asked
-└── MissingExtra          an optional library is not installed; says which extra brings it
+├── MissingExtra          an optional library is not installed; says which extra brings it
+└── UnsupportedSystem     Ouvroir does not run on this operating system
 
 Messages say what happened, where, and what to do next. The command line prints them without a traceback.
 """
@@ -98,3 +99,7 @@ class MissingExtra(OuvroirError):
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs an optional library: pip install 'ouvroir[{extra}]'")
         self.extra = extra
+
+
+class UnsupportedSystem(OuvroirError):
+    """Ouvroir does not run on this operating system."""

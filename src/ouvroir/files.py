@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ouvroir.errors import DiskFull, NotWritable
+from ouvroir.system import require_system
 
 
 def home() -> Path:
@@ -82,6 +83,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
     Written to a temporary name beside it, synced, renamed; the folder is synced too. Raises DiskFull.
     """
+    require_system()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

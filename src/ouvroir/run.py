@@ -6,9 +6,7 @@ written whole or not at all; metrics.jsonl grows line by line and a torn last li
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import platform
 import re
 import subprocess
@@ -23,6 +21,7 @@ from typing import Any, Literal
 from ouvroir.errors import CheckpointError, NotWritable, RecipeError, RunBusy, RunError, UsageError
 from ouvroir.files import disk_errors, each_line, write_json, write_text
 from ouvroir.recipe import Recipe
+from ouvroir.system import try_lock, usable_cores
 
 State = Literal["queued", "running", "finished", "stopped", "failed"]
 DEFAULT_ROOT = Path("runs")
@@ -164,22 +163,17 @@ class Run:
     def hold(self) -> Iterator[None]:
         """Be the one process that writes this run. Raises RunBusy when another one is. Freed by the kernel on kill -9."""
         with disk_errors(self.path), open(self.path / ".lock", "a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunBusy(f"Another process is working on {self.path}. Wait for it, or stop it first.") from error
+            if not try_lock(file):
+                raise RunBusy(f"Another process is working on {self.path}. Wait for it, or stop it first.")
             yield
 
     def is_held(self) -> bool:
         """Whether some process is working on this run."""
         try:
             with open(self.path / ".lock", "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return not try_lock(file, shared=True)
         except FileNotFoundError:
             return False
-        except BlockingIOError:
-            return True
-        return False
 
     def metrics(self) -> list[Measurement]:
         """All measurements so far, in order of writing."""
@@ -233,7 +227,7 @@ def _environment() -> dict[str, Any]:
         "versions": versions,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
+        "cores": usable_cores(),
         "command": sys.argv,
         **_commit(),
     }

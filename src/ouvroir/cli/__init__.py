@@ -19,6 +19,8 @@ from typing import Annotated, Any
 import typer
 
 from ouvroir.cli import data, models, training, upkeep
+from ouvroir.errors import UnsupportedSystem
+from ouvroir.system import require_system
 
 app = typer.Typer(
     name="ouvroir",
@@ -71,6 +73,10 @@ def _root(
 
 def main() -> None:
     """Entry point of the `ouvroir` command."""
+    try:
+        require_system()
+    except UnsupportedSystem as error:
+        sys.exit(f"ouvroir: {error}")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     try:

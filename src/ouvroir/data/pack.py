@@ -7,7 +7,6 @@ in worker processes, and their content must still have the hash it was admitted 
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from ouvroir.data.workers import Done, Job, Pool, n_workers
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import disk_errors, home, require_space
 from ouvroir.progress import QUIET, Progress
+from ouvroir.system import try_lock, wait_for_lock
 from ouvroir.task import Field, Limits, Processor, Row
 
 if TYPE_CHECKING:
@@ -278,11 +278,9 @@ def _hold(folder: Path, progress: Progress) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / ".lock", "a+b")  # noqa: SIM115 - closed below
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             progress.say("Another process is packing the same kind of data; waiting for it.")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            wait_for_lock(file)
         yield
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from ouvroir.data._worker import FRAME
 from ouvroir.errors import DataError
+from ouvroir.system import require_system, usable_cores
 from ouvroir.task import Limits
 
 _UNDER_WAY = 8  # rows sent ahead to one worker
@@ -72,8 +73,7 @@ class Done:
 
 def n_workers(wanted: int | None, n_rows: int) -> int:
     """How many processes to use: what was asked, else one per processor core, no more than the rows are worth."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = wanted if wanted is not None else min(cores, _MAX_WORKERS)
+    most = wanted if wanted is not None else min(usable_cores(), _MAX_WORKERS)
     return max(1, min(most, -(-n_rows // _ROWS_PER_WORKER)))
 
 
@@ -185,6 +185,7 @@ class Pool:
         self._n_failed_starts = 0
 
     def __enter__(self) -> Pool:
+        require_system()
         for _ in range(self._n):
             self._start()
         return self

@@ -23,7 +23,8 @@ from torch import nn
 from ouvroir.errors import DiskFull
 from ouvroir.files import home, write_json
 from ouvroir.recipe import Loop, Recipe
-from ouvroir.training.device import has_bf16, n_cores, synchronise, threads
+from ouvroir.system import usable_cores
+from ouvroir.training.device import has_bf16, synchronise, threads
 from ouvroir.training.distributed import Share, World
 from ouvroir.training.step import Engine, Feed
 
@@ -111,7 +112,7 @@ def _plain(value: Any) -> Any:
 def _machine(device: str) -> list[Any]:
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor_name()
     # torch.get_num_threads and not the number of cores: OMP_NUM_THREADS is the user's word
-    return [name, n_cores(), torch.get_num_threads(), torch.__version__, device.partition(":")[0]]
+    return [name, usable_cores(), torch.get_num_threads(), torch.__version__, device.partition(":")[0]]
 
 
 def _processor_name() -> str:
@@ -197,7 +198,7 @@ def _pairs(loop: Loop, model: nn.Module, device: str) -> list[dict[str, Any]]:
 
 def most_threads(world: World, *, is_exact: bool) -> int:
     """Threads that one process may use: its share of the cores, no more than OMP_NUM_THREADS, one with loop.exact."""
-    return 1 if is_exact else max(1, min(torch.get_num_threads(), n_cores() // world.local_size))
+    return 1 if is_exact else max(1, min(torch.get_num_threads(), usable_cores() // world.local_size))
 
 
 class _Trial:

@@ -1,0 +1,68 @@
+"""What is asked of the operating system: that it is one that Ouvroir runs on, locks between processes, usable cores.
+
+Everything here imports anywhere; what the system lacks is said, in a sentence, when it is first needed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+from ouvroir.errors import UnsupportedSystem
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def require_system() -> None:
+    """Raise UnsupportedSystem unless this is a system that Ouvroir runs on."""
+    _locks()
+
+
+def _locks() -> ModuleType:
+    try:
+        import fcntl
+    except ImportError as error:
+        raise UnsupportedSystem(
+            "Ouvroir runs on Linux and macOS. On Windows, install it inside WSL: https://learn.microsoft.com/windows/wsl"
+        ) from error
+    return fcntl
+
+
+def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
+    """Lock an open file until it is closed; False when another process has it. The kernel frees it on kill -9."""
+    fcntl = _locks()
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def wait_for_lock(file: IO[Any]) -> None:
+    """As `try_lock`, but wait until the file is free."""
+    fcntl = _locks()
+    fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def usable_cores() -> int:
+    """Cores this process may use: fewer than the machine has under an affinity mask or a container's quota."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota()
+    return n_cores if quota is None else max(1, min(n_cores, int(quota)))
+
+
+def _quota() -> float | None:
+    """Cores a container may use in all, as cgroups of version 2 or 1 say; None when they set no limit."""
+    try:
+        if (_CGROUP / "cpu.max").is_file():
+            quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota, period = (
+                (_CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text(encoding="ascii").strip()
+                for name in ("quota", "period")
+            )
+        return int(quota) / int(period) if quota not in ("max", "-1") else None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,74 @@
+"""The processor cores that may be used, and what is said on a system that Ouvroir does not run on."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ouvroir
+from ouvroir import system
+
+WINDOWS = "import sys; sys.modules['fcntl'] = None\n"  # where the module is not there, as on Windows
+
+
+def python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", WINDOWS + code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("check", "."), ("--help",)])
+def test_the_command_says_where_it_runs(arguments):
+    done = python("from ouvroir.cli import main; main()", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith("ouvroir: Ouvroir runs on Linux and macOS.")
+    assert "WSL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_from_python_it_imports_and_says_so_when_something_is_asked_of_it(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.png").write_bytes(b"x")
+    code = (
+        "import ouvroir\ntry:\n    ouvroir.check(sys.argv[1])\nexcept ouvroir.OuvroirError as error:\n    print(error)"
+    )
+    done = python(code, str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Ouvroir runs on Linux and macOS.")
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu.max": "nonsense"}, 8),
+        ({}, 8),
+    ],
+)
+def test_a_containers_quota_counts(tmp_path, monkeypatch, files, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(system, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert system.usable_cores() == cores
+
+
+def test_cores_are_counted_in_one_place():
+    package = Path(ouvroir.__file__).parent
+    for path in package.rglob("*.py"):
+        if path.name != "system.py":
+            assert not re.search(r"sched_getaffinity|process_cpu_count", path.read_text(encoding="utf-8")), path
+            # the doctor tells the cores of the machine beside those that may be used
+            assert path.name == "doctor.py" or "cpu_count" not in path.read_text(encoding="utf-8"), path
