@@ -7,6 +7,7 @@ ends in a sentence.
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -121,7 +122,14 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path` when the block ends well, replacing what was there."""
+    """Give a temporary folder that becomes `path` when the block ends well, replacing what was there.
+
+    What was there is set aside under a name of its own until the new folder is in place. Between the two renames `path` is
+    missing for a moment; a kill just then leaves both, and `put_back` makes it whole again. This function calls it first,
+    as does whoever reads folders after a kill (resuming, `ouvroir doctor --fix`).
+    """
+    require_system()
+    put_back(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -131,15 +139,27 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _sync_file(file)
-            replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
             if path.exists():
-                os.replace(path, replaced)
+                os.replace(path, path.with_name(f".{path.name}.{os.getpid()}.old"))
             os.replace(temporary, path)
-            shutil.rmtree(replaced, ignore_errors=True)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
+            put_back(path)
             raise
         sync_folder(path.parent)
+        put_back(path)
+
+
+def put_back(path: Path) -> None:
+    """Return the folder that a killed `whole_folder` had set aside to `path`, or remove it when `path` is there."""
+    aside = path.parent.glob(f".{glob.escape(path.name)}.*.old")
+    newest_first = sorted(aside, key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    for folder in newest_first:
+        if path.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            os.replace(folder, path)
+            sync_folder(path.parent)
 
 
 def _sync_file(path: Path) -> None:

@@ -165,6 +165,14 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path):
     assert not left.exists()
 
 
+def test_a_checkpoint_that_was_being_replaced_goes_back_to_its_place(tmp_path):
+    save(tmp_path, 1, is_best=True)
+    path = save(tmp_path, 2)
+    path.rename(path.with_name(f".{path.name}.1234.old"))  # as a kill between two renames leaves it
+    assert Checkpoints(tmp_path).newest(toy.Told()).place.step == 2
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path, monkeypatch):
     run = Run.create(toy.recipe(), tmp_path)
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ouvroir.errors import CheckpointError
-from ouvroir.files import disk_errors, sync_folder, whole_folder, write_json, write_text
+from ouvroir.files import disk_errors, put_back, sync_folder, whole_folder, write_json, write_text
 from ouvroir.progress import Progress
 from ouvroir.recipe import Recipe
 
@@ -161,11 +161,11 @@ class Checkpoints:
         )
 
     def _sweep(self) -> None:
-        """Remove what a killed process left half done."""
+        """Remove what a killed process left half done; what it was about to replace goes back to its place."""
         for path in self.folder.glob(".*.tmp"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-        for path in self.folder.glob(".*.old"):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".step_*.old"):
+            put_back(self.folder / path.name.split(".")[1])
 
     def _repoint(self, place: Place) -> None:
         """Make the pointers agree with the checkpoint that training goes on from."""
