@@ -256,7 +256,9 @@ class Processor(Protocol):
         """The fixed work on one row, in a worker process. Raises Refused."""
 
     def storage_fingerprint(self) -> str:
-        """A hash of what `encode` depends on and nothing else (not labels, means or splits): a change re-encodes."""
+        """A hash of what `encode` depends on, the version of the library that decodes among it, and nothing else (not
+        labels, means or splits): a change re-encodes.
+        """
 
     def save(self, folder: Path) -> None:
         """Write what `Task.load_processor` needs into `folder`, as JSON or safetensors."""

@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
+import PIL
 import pytest
+from PIL import features
 
 from ouvroir.data.manifest import Manifest
 from ouvroir.errors import DataError, RecipeError, Refused, RunError
@@ -179,6 +181,15 @@ def test_storage_fingerprint_depends_on_what_is_stored_only():
     changes = ({"storage_px": 48}, {"n_channels": 1}, {"aspect": "pad"})
     prints = {replace(one, **change).storage_fingerprint() for change in changes}
     assert len(prints | {one.storage_fingerprint()}) == 4
+
+
+def test_another_version_of_the_decoder_makes_another_pack(monkeypatch):
+    one = ImageProcessor(labels=("a",), storage_px=32, n_channels=3)
+    prints = {one.storage_fingerprint()}
+    monkeypatch.setattr(PIL, "__version__", "99.0.0")
+    prints.add(one.storage_fingerprint())
+    monkeypatch.setattr(features, "version", lambda name: "99.0" if name == "jpg" else None)
+    assert len(prints | {one.storage_fingerprint()}) == 3
 
 
 def test_encode_gives_what_fields_declare(tmp_path):

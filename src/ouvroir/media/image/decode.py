@@ -19,7 +19,8 @@ from functools import cache
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import PIL
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from ouvroir.errors import Refused
 from ouvroir.task import Facts, Limits, Source
@@ -74,6 +75,13 @@ def _warnings_kept() -> Iterator[list[warnings.WarningMessage]]:
     with _WARNINGS_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield caught
+
+
+def decoder() -> str:
+    """What decodes here, in words: Pillow and those of its libraries whose pixels may differ from version to version."""
+    libraries = ("jpg", "libjpeg_turbo", "jpg_2000", "webp", "avif")  # not those of lossless formats
+    found = [f"{name} {version}" for name in libraries if (version := features.version(name))]
+    return ", ".join([f"Pillow {PIL.__version__}", *found])
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
-from ouvroir.media.image.decode import Aspect, decode, fit_to_square
+from ouvroir.media.image.decode import Aspect, decode, decoder, fit_to_square
 from ouvroir.task import Example, Field, Limits, Source
 
 FILE_NAME = "image_processor.json"
@@ -45,8 +45,14 @@ class ImageProcessor:
         return {"pixel_values": fit_to_square(picture.image, self.storage_px, self.aspect, self.n_channels)}
 
     def storage_fingerprint(self) -> str:
-        """A hash of the size, channels and aspect; labels do not change what is stored."""
-        stored = {"encoding": ENCODING, "px": self.storage_px, "channels": self.n_channels, "aspect": self.aspect}
+        """A hash of the size, channels, aspect and the decoder's version; labels do not change what is stored."""
+        stored = {
+            "encoding": ENCODING,
+            "decoder": decoder(),
+            "px": self.storage_px,
+            "channels": self.n_channels,
+            "aspect": self.aspect,
+        }
         return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
 
     def save(self, folder: Path) -> None:
