@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ouvroir.errors import Refused
-from ouvroir.media.image.decode import decode, fit_to_square, inspect_picture, near_key
+from ouvroir.media.image.decode import common_levels, decode, fit_to_square, inspect_picture, near_key
 from ouvroir.task import Limits, Source
 
 LIMITS = Limits()
@@ -82,11 +82,46 @@ def test_sixteen_bits_are_scaled_not_clipped(kind):
     assert np.array_equal(found, np.rint(values / 257).astype(np.uint8))
 
 
-def test_twelve_bits_in_sixteen_use_the_whole_range_and_say_so():
-    values = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
-    found = read(encoded(Image.fromarray(values)))
-    assert np.asarray(found.image).max() == 255
-    assert "12-bit" in found.notes[0]
+def test_a_picture_by_itself_is_taken_for_twelve_or_sixteen_bits():
+    for top in (4095, 65535):
+        values = np.linspace(0, top, 64).astype(np.uint16).reshape(8, 8)
+        found = read(encoded(Image.fromarray(values)))
+        assert np.asarray(found.image).max() == 255
+        assert found.span == (0, top)
+
+
+@pytest.mark.parametrize(
+    ("spans", "levels"),
+    [
+        ([(0, 200), (3, 4000)], (0, 4095)),
+        ([(0, 900), (3, 1023)], (0, 1023)),
+        ([(0, 900), (3, 1024)], (0, 4095)),
+        ([(100, 16383)], (0, 16383)),
+        ([(0, 1)], (0, 1)),
+        ([(0.1, 0.9), (0, 12.5)], (0, 255)),
+        ([(0, 65535), (5, 70_000)], (0, 70_000)),
+        ([(-1000, 400), (0, 3000)], (-1000, 3000)),
+        ([(0, 0)], (0, 1)),
+    ],
+)
+def test_the_levels_of_a_set_hold_all_its_values(spans, levels):
+    assert common_levels(spans) == levels
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_with_levels_pictures_are_scaled_alike(kind):
+    levels = {"whole": common_levels([(0, 300), (0, 60_000)])}
+    found = [
+        np.asarray(decode(encoded(Image.fromarray(values), kind), "a", Limits(), levels=levels).image)
+        for values in (np.full((8, 8), 3000, np.uint16), np.full((8, 8), 60_000, np.uint16))
+    ]
+    assert [int(one[0, 0]) for one in found] == [round(3000 / 257), round(60_000 / 257)]
+
+
+def test_what_lies_beyond_the_levels_is_black_or_white():
+    values = np.array([[-50, 0, 500, 5000]] * 8, np.int32)
+    found = decode(encoded(Image.fromarray(values), "TIFF"), "a.tif", Limits(), levels={"whole": (0.0, 1000.0)})
+    assert np.asarray(found.image)[0].tolist() == [0, 0, 128, 255]
 
 
 def test_big_endian_sixteen_bits():

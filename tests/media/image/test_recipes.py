@@ -1,12 +1,14 @@
 """What is proposed for which pictures, and the processor that follows from it."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import PIL
 import pytest
-from PIL import features
+from PIL import Image, features
 
+from ouvroir.data.admission import admit
 from ouvroir.data.manifest import Manifest
 from ouvroir.errors import DataError, RecipeError, Refused, RunError
 from ouvroir.media.image import recipes
@@ -178,9 +180,50 @@ def test_a_damaged_processor_is_a_sentence(tmp_path):
 def test_storage_fingerprint_depends_on_what_is_stored_only():
     one = ImageProcessor(labels=("a", "b"), storage_px=32, n_channels=3)
     assert one.storage_fingerprint() == one.with_labels(("c",)).storage_fingerprint()
-    changes = ({"storage_px": 48}, {"n_channels": 1}, {"aspect": "pad"})
+    changes = ({"storage_px": 48}, {"n_channels": 1}, {"aspect": "pad"}, {"levels": {"whole": (0.0, 4095.0)}})
     prints = {replace(one, **change).storage_fingerprint() for change in changes}
-    assert len(prints | {one.storage_fingerprint()}) == 4
+    assert len(prints | {one.storage_fingerprint()}) == 5
+
+
+@pytest.fixture
+def scans(tmp_path, monkeypatch):
+    """12-bit pictures in 16-bit files, of two classes: dark and bright ones."""
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    for label, tops in (("dark", range(200, 1000, 80)), ("bright", range(2200, 4200, 200))):
+        (tmp_path / "scans" / label).mkdir(parents=True)
+        for top in tops:
+            values = np.linspace(0, top, 144).astype(np.uint16).reshape(12, 12)
+            Image.fromarray(values).save(tmp_path / "scans" / label / f"{top}.png")
+    return tmp_path / "scans"
+
+
+def test_deep_pictures_of_one_set_are_scaled_alike(scans, tmp_path):
+    found = admit(scans, task="image-classification")
+    recipe, notes = recipes.propose(found, "tiny")
+    assert any(note.code == "levels" and "4095 as white" in note.text for note in notes)
+    processor = recipes.make_processor(found, recipe)
+    assert processor.levels == {"whole": (0.0, 4095.0)}
+    processor.save(tmp_path)
+    assert ImageProcessor.load(tmp_path) == processor
+    for row in found.rows:
+        stored = processor.encode(row.source(found.root), Limits())["pixel_values"]
+        assert int(stored.max()) == round(row.details["high"] * 255 / 4095)
+
+
+def test_levels_come_from_train_rows(scans):
+    found = admit(scans, task="image-classification")
+    rows = [replace(row, split="train" if row.details["high"] < 1000 else "test") for row in found.rows]
+    assert recipes.levels_of(rows) == {"whole": (0.0, 1023.0)}
+    assert recipes.levels_of([replace(row, split="test") for row in rows]) == {}
+
+
+def test_a_processor_saved_before_there_were_levels_is_read(tmp_path):
+    ImageProcessor(labels=("a",), storage_px=32, n_channels=3).save(tmp_path)
+    path = tmp_path / "image_processor.json"
+    value = json.loads(path.read_text())
+    del value["levels"]
+    path.write_text(json.dumps(value))
+    assert ImageProcessor.load(tmp_path).levels == {}
 
 
 def test_another_version_of_the_decoder_makes_another_pack(monkeypatch):
@@ -206,7 +249,6 @@ def test_encode_gives_what_fields_declare(tmp_path):
 
 
 def test_written_digits_are_those_of_scikit_learn(tmp_path):
-    from PIL import Image
     from sklearn.datasets import load_digits
 
     write_digits(tmp_path, n_pictures=30)

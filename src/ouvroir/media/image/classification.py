@@ -17,7 +17,7 @@ from ouvroir import classification as shared
 from ouvroir.errors import OuvroirError, Refused, UsageError
 from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
-from ouvroir.media.image.decode import decode, inspect_picture
+from ouvroir.media.image.decode import decode, inspect_picture, kind_of_values
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.task import (
     Answers,
@@ -416,12 +416,15 @@ def as_source(given: Input) -> Source:
         given = _image_of(given)
     if isinstance(given, Image.Image):
         file = io.BytesIO()
-        (given if given.mode in _PNG_MODES else given.convert("RGB")).save(file, "PNG")
+        if kind_of_values(given.mode):
+            given.save(file, "TIFF")  # keeps 32 bits and floats
+        else:
+            (given if given.mode in _PNG_MODES else given.convert("RGB")).save(file, "PNG")
         return Source(root="", locator="", content=file.getvalue())
     raise UsageError(f"A {type(given).__name__} is not a picture. Give a path, bytes, a PIL image or a uint8 array.")
 
 
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 def _image_of(array: np.ndarray) -> Any:

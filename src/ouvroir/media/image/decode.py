@@ -12,10 +12,11 @@ import hashlib
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,10 @@ from ouvroir.errors import Refused
 from ouvroir.task import Facts, Limits, Source
 
 Aspect = Literal["stretch", "pad", "crop"]
+Values = Literal["whole", "float"]
+Levels = Mapping[str, tuple[float, float]]
+"""For `whole` and `float` values deeper than 8 bits: the values that become 0 and 255. Empty: each picture by itself."""
+NO_LEVELS: Levels = MappingProxyType({})
 
 MIN_EDGE_PX = 8  # a picture whose longer side is shorter shows nothing that can be learnt
 LOOK_PX = 64  # edge of the small copy that facts are measured on
@@ -33,6 +38,7 @@ KEY_PX = 16  # edge of the grey copy in the near-duplicate key
 KEY_COLOUR_WEIGHT = 0.25  # weight of the 4x4 colour differences beside the unit-norm grey part
 TWELVE_BITS = 4095
 SIXTEEN_BITS = 65535
+_TOPS = (1, 255, 1023, TWELVE_BITS, 16383, SIXTEEN_BITS)
 
 # suffix -> what Pillow calls the format; also the list of formats that are tried
 _FORMAT_OF_SUFFIX = {
@@ -55,6 +61,7 @@ class Picture:
     """A decoded picture: upright, 8 bits, mode `L` or `RGB`.
 
     `width` and `height` are the upright size in the file; `image` may be smaller when a reduced decode was asked for.
+    `span` is the least and greatest value in the file when these are deeper than 8 bits.
     """
 
     image: Image.Image
@@ -64,6 +71,7 @@ class Picture:
     mode: str
     has_alpha: bool
     notes: tuple[str, ...]
+    span: tuple[float, float] | None = None
 
 
 # warnings.catch_warnings changes state of the whole process, so threads of a server take turns
@@ -92,18 +100,20 @@ def _formats(*, with_tga: bool) -> tuple[str, ...]:
     return tuple(name for name in wanted if name in Image.OPEN and (with_tga or name != "TGA"))
 
 
-def decode(content: bytes, name: str, limits: Limits, *, at_least_px: int | None = None) -> Picture:
+def decode(
+    content: bytes, name: str, limits: Limits, *, at_least_px: int | None = None, levels: Levels = NO_LEVELS
+) -> Picture:
     """Decode the first frame or page of a picture to upright 8-bit grey (`L`) or `RGB`.
 
     With `at_least_px` a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, never below that many pixels a side, which
-    is several times faster. Transparency is laid on white. Deeper than 8 bits is scaled, not clipped. Raises Refused:
+    is several times faster. Transparency is laid on white. Values deeper than 8 bits are scaled by `levels`. Raises Refused:
     `empty`, `not_a_picture`, `unsupported_format`, `too_many_pixels`, `too_small`, `truncated`, `damaged`.
     """
     if not content:
         raise Refused("empty", f"`{name}` is 0 bytes long.")
     with _warnings_kept() as remarks:
         try:
-            return _decode(content, name, limits, at_least_px, remarks)
+            return _decode(content, name, limits, at_least_px, levels, remarks)
         except Refused:
             raise
         except Image.DecompressionBombError as error:
@@ -117,7 +127,12 @@ def decode(content: bytes, name: str, limits: Limits, *, at_least_px: int | None
 
 
 def _decode(
-    content: bytes, name: str, limits: Limits, at_least_px: int | None, remarks: list[warnings.WarningMessage]
+    content: bytes,
+    name: str,
+    limits: Limits,
+    at_least_px: int | None,
+    levels: Levels,
+    remarks: list[warnings.WarningMessage],
 ) -> Picture:
     image = _open(content, name)
     n_pixels = image.width * image.height
@@ -137,7 +152,11 @@ def _decode(
     image.load()
     upright, is_turned = _upright(image, name, notes)
     has_alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
-    flat = _to_8_bit(upright, name, notes)
+    span = None
+    if kind_of_values(upright.mode) is None:
+        flat = _to_8_bit(upright)
+    else:
+        flat, span = _deep_to_8_bit(upright, name, notes, levels)
     # a remark of the decoder is passed on once; 'bomb' warnings are ours to decide and were decided above
     notes += dict.fromkeys(
         f"`{name}`: the decoder says: {str(remark.message).strip().rstrip('.')}."
@@ -145,7 +164,7 @@ def _decode(
         if not issubclass(remark.category, (Image.DecompressionBombWarning, DeprecationWarning))
     )
     width, height = size[::-1] if is_turned else size
-    return Picture(flat, width, height, kind, mode, has_alpha, tuple(notes))
+    return Picture(flat, width, height, kind, mode, has_alpha, tuple(notes), span)
 
 
 def _open(content: bytes, name: str) -> Image.Image:
@@ -209,11 +228,20 @@ def _upright(image: Image.Image, name: str, notes: list[str]) -> tuple[Image.Ima
     return turned, orientation in range(5, 9)
 
 
-def _to_8_bit(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
-    """Any mode of Pillow to `L` or `RGB`."""
+def _deep_to_8_bit(
+    image: Image.Image, name: str, notes: list[str], levels: Levels
+) -> tuple[Image.Image, tuple[float, float]]:
+    """A mode of Pillow with 16 or 32 bits to `L`, and its least and greatest value."""
+    kind = kind_of_values(image.mode)
+    assert kind is not None
+    values = _finite(np.asarray(image), name, notes)
+    span = (float(values.min()), float(values.max()))
+    return Image.fromarray(_scale_to_8_bit(values, levels.get(kind) or _own_levels(*span, kind))), span
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Any other mode of Pillow to `L` or `RGB`."""
     mode = image.mode
-    if mode.startswith("I") or mode == "F":
-        return Image.fromarray(_scale_to_8_bit(np.asarray(image), name, notes))
     if mode == "1":
         return image.convert("L")
     if mode in ("RGBA", "RGBa", "PA") or (mode in ("P", "RGB") and "transparency" in image.info):
@@ -232,26 +260,41 @@ def _to_8_bit(image: Image.Image, name: str, notes: list[str]) -> Image.Image:
     )  # P, CMYK (Pillow undoes Adobe's inversion), YCbCr...
 
 
-def _scale_to_8_bit(values: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
-    """(H, W) of 16-bit, 32-bit or float values to uint8. Whole numbers keep the range of their depth; floats in [0, 1]
-    and [0, 255] are taken as such; any other range is stretched from its least to its greatest value.
+def kind_of_values(mode: str) -> Values | None:
+    """What the values of a mode of Pillow are when they are deeper than 8 bits; None when they are not."""
+    return "whole" if mode.startswith("I") else "float" if mode == "F" else None
+
+
+def common_levels(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The values that become 0 and 255 in all pictures of a set, from the least and greatest value of each.
+
+    From 0 to the greatest value of 1, 8, 10, 12, 14 or 16 bits that holds them all: a file of 16 bits does not say that its
+    camera has 12. Where there are negative or larger values, from the least to the greatest.
     """
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    return (low, high) if low < 0 else (0.0, next((float(top) for top in _TOPS if high <= top), high))
+
+
+def _own_levels(low: float, high: float, kind: Values) -> tuple[float, float]:
+    """A guess for one picture by itself, where no set is known that it belongs to."""
+    tops = (TWELVE_BITS, SIXTEEN_BITS) if kind == "whole" else (1, 255)
+    return (0.0, float(next(top for top in tops if high <= top))) if low >= 0 and high <= tops[-1] else (low, high)
+
+
+def _finite(values: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
     finite = np.isfinite(values)
-    if not finite.all():
-        notes.append(f"`{name}` has {int((~finite).sum())} values that are not numbers; they count as the least value.")
-        values = np.where(finite, values, values[finite].min() if finite.any() else 0)
-    low, high = float(values.min()), float(values.max())
-    if values.dtype.kind == "f" and low >= 0 and high <= 255:
-        scale = 255.0 if high <= 1 else 1.0
-        low = 0.0
-    elif values.dtype.kind != "f" and low >= 0 and high <= SIXTEEN_BITS:
-        scale = 255.0 / (SIXTEEN_BITS if high > TWELVE_BITS else TWELVE_BITS)
-        low = 0.0
-        if high <= TWELVE_BITS:
-            notes.append(f"`{name}` has no value above {TWELVE_BITS}, so it is read as 12-bit.")
-    else:
-        scale = 255.0 / (high - low) if high > low else 0.0
-    return np.rint((values.astype(np.float64) - low) * scale).astype(np.uint8)
+    if finite.all():
+        return values
+    notes.append(f"`{name}` has {int((~finite).sum())} values that are not numbers; they count as the least value.")
+    return np.where(finite, values, values[finite].min() if finite.any() else 0)
+
+
+def _scale_to_8_bit(values: np.ndarray, levels: tuple[float, float]) -> np.ndarray:
+    """(H, W) of 16-bit, 32-bit or float values to uint8; what lies outside the levels becomes black or white."""
+    low, high = levels
+    scale = 255.0 / (high - low) if high > low else 0.0
+    scaled: np.ndarray = np.rint(((values.astype(np.float64) - low) * scale).clip(0, 255)).astype(np.uint8)
+    return scaled
 
 
 def fit_to_square(image: Image.Image, edge_px: int, aspect: Aspect, n_channels: int) -> np.ndarray:
@@ -296,7 +339,8 @@ def inspect_picture(source: Source, limits: Limits) -> Facts:
 
     `details`: width, height (upright, px), mode and format of the file, is_grey, saturation (mean of max - min over
     channels, 0 to 1), background (share of the border within 24 levels of its median, 0 to 1), two_tone (share of
-    pixels near the darkest or brightest value, 0 to 1). Raises Refused.
+    pixels near the darkest or brightest value, 0 to 1); low and high, the least and greatest value, where values are deeper
+    than 8 bits. Raises Refused.
     """
     content = source.read(limits.max_bytes)
     picture = decode(content, source.name, limits, at_least_px=2 * LOOK_PX)
@@ -318,6 +362,7 @@ def inspect_picture(source: Source, limits: Limits) -> Facts:
             "format": picture.format,
             "has_alpha": picture.has_alpha,
             **_measures(small),
+            **({} if picture.span is None else {"low": picture.span[0], "high": picture.span[1]}),
         },
         notes=tuple(notes),
     )

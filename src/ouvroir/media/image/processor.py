@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
-from ouvroir.media.image.decode import Aspect, decode, decoder, fit_to_square
+from ouvroir.media.image.decode import Aspect, Levels, decode, decoder, fit_to_square
 from ouvroir.task import Example, Field, Limits, Source
 
 FILE_NAME = "image_processor.json"
@@ -23,8 +23,10 @@ class ImageProcessor:
     """Decodes a picture and stores it as (storage_px, storage_px, n_channels) uint8.
 
     Height, width, channels is the order of channels-last tensors, so that a batch needs no rearranging. `labels` are the
-    class names in the order of the model's outputs. `backbone` describes a Hugging Face network (`config`, `image_mean`,
-    `image_std`), so that a saved model can be built again without its pretrained weights; None for our own.
+    class names in the order of the model's outputs. `levels` are those of the train pictures, so that all pictures deeper
+    than 8 bits are scaled alike; a kind of values that was not in train is scaled picture by picture. `backbone` describes
+    a Hugging Face network (`config`, `image_mean`, `image_std`), so that a saved model can be built again without its
+    pretrained weights; None for our own.
     """
 
     labels: tuple[str, ...] = ()
@@ -32,6 +34,7 @@ class ImageProcessor:
     storage_px: int
     n_channels: int
     aspect: Aspect = "stretch"
+    levels: Levels = field(default_factory=dict)
     backbone: Mapping[str, Any] | None = None
 
     def fields(self) -> dict[str, Field]:
@@ -41,17 +44,18 @@ class ImageProcessor:
     def encode(self, source: Source, limits: Limits) -> Example:
         """Read, decode, make square. Raises Refused."""
         content = source.read(limits.max_bytes)
-        picture = decode(content, source.name, limits, at_least_px=2 * self.storage_px)
+        picture = decode(content, source.name, limits, at_least_px=2 * self.storage_px, levels=self.levels)
         return {"pixel_values": fit_to_square(picture.image, self.storage_px, self.aspect, self.n_channels)}
 
     def storage_fingerprint(self) -> str:
-        """A hash of the size, channels, aspect and the decoder's version; labels do not change what is stored."""
+        """A hash of the size, channels, aspect, levels and the decoder's version; labels do not change what is stored."""
         stored = {
             "encoding": ENCODING,
             "decoder": decoder(),
             "px": self.storage_px,
             "channels": self.n_channels,
             "aspect": self.aspect,
+            "levels": dict(self.levels),
         }
         return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
 
@@ -66,7 +70,8 @@ class ImageProcessor:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
             value.pop("encoding")
-            return cls(**{**value, "labels": tuple(value["labels"])})
+            levels = {kind: (float(low), float(high)) for kind, (low, high) in value.get("levels", {}).items()}
+            return cls(**{**value, "labels": tuple(value["labels"]), "levels": levels})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"The picture processor in `{folder}` could not be read: {error}.") from error
 

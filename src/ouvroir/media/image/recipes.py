@@ -20,6 +20,7 @@ from ouvroir import recipe as recipes
 from ouvroir.classification import train_labels
 from ouvroir.constants import ALPHA
 from ouvroir.errors import DataError
+from ouvroir.media.image.decode import common_levels, kind_of_values
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Note, Row
@@ -172,6 +173,13 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
                 {"options.flip": "horizontal"},
             )
         )
+    notes += [
+        Note(
+            "levels",
+            f"Values deeper than 8 bits ({kind}): {low:g} is stored as black and {high:g} as white, in all pictures.",
+        )
+        for kind, (low, high) in levels_of(manifest.rows).items()
+    ]
     storage_px = PRETRAINED_PX if pretrained else storage_edge(look, manifest.rows)
     settings["aspect"] = "stretch" if look.kind == "photographs" else "pad"
     options = Options(
@@ -273,5 +281,16 @@ def make_processor(manifest: Manifest, recipe: Recipe) -> ImageProcessor:
         storage_px=options.storage_px or (PRETRAINED_PX if backbone else storage_edge(look, manifest.rows)),
         n_channels=n_channels,
         aspect=options.aspect,
+        levels=levels_of(manifest.rows),
         backbone=backbone,
     )
+
+
+def levels_of(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    """How all pictures deeper than 8 bits are scaled: by what the train rows hold. Empty when none of these is deeper."""
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        kind = kind_of_values(str(row.details.get("mode", "")))
+        if kind is not None and row.split == "train" and "high" in row.details:
+            spans.setdefault(kind, []).append((float(row.details["low"]), float(row.details["high"])))
+    return {kind: common_levels(found) for kind, found in sorted(spans.items())}
