@@ -67,7 +67,10 @@ def test_refine_ends_with_a_model_and_a_report(room, done):
     }
     assert done["metrics"]["accuracy"]["low"] < done["metrics"]["accuracy"]["value"]
     assert done["verdict"]["kept"] in ("base", "tuned")
-    assert {"pack", "train", "evaluate", "baselines", "report"} <= set(done["timings"])
+    assert {"check", "pack", "train", "evaluate", "bundle", "baselines", "report"} == set(done["timings"])
+    assert {"check", "bundle"} <= set(json.loads((folder / "report.json").read_text())["timings"])
+    page = Path(done["report"]).read_text()
+    assert all(stage in page for stage in ("reading and checking", "writing the model"))
 
 
 def test_train_rows_are_15_of_each_class_and_the_rest_is_judged(room):

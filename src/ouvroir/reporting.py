@@ -205,7 +205,7 @@ def _features(task: Task, model: Any, recipe: Recipe, table: Table, places: Any)
 
 
 def timings_of(run: Run) -> dict[str, float]:
-    """Seconds by stage over the run and the models in it: pack, train, evaluate, baselines, report."""
+    """Seconds by stage over the run and the models in it: check, pack, train, evaluate, bundle, baselines, report."""
     models = stages(run)
     total: dict[str, float] = {}
     for one in {item.path: item for item in (run, *models)}.values():

@@ -49,8 +49,12 @@ def timed(run: Run, name: str) -> Iterator[None]:
     """Add the seconds of a block to `timings.json` of the run, under `name`."""
     start = time.perf_counter()
     yield
+    _add_timing(run, name, time.perf_counter() - start)
+
+
+def _add_timing(run: Run, name: str, seconds: float) -> None:
     timings = run.read_json("timings.json") or {}
-    timings[name] = round(timings.get(name, 0.0) + time.perf_counter() - start, 3)
+    timings[name] = round(timings.get(name, 0.0) + seconds, 3)
     run.write_json("timings.json", timings)
 
 
@@ -75,14 +79,17 @@ def admit(source: str | Path, task: str | None, data: Data, *, workers: int | No
     """Account for every file of `source` and save the manifest."""
     from ouvroir.data.admission import admit as admit_rows
 
+    start = time.perf_counter()
     manifest = admit_rows(source, task=task, data=data, limits=Limits(), workers=workers, progress=progress)
     manifest.save()
-    return manifest
+    return replace(manifest, check_s=time.perf_counter() - start)
 
 
 def keep_manifest(run: Run, manifest: Manifest) -> Run:
     """Give a run its own copy of its manifest: how rows were split cannot be worked out again once files were added."""
     manifest.save(run.path / MANIFEST)
+    if manifest.check_s:
+        _add_timing(run, "check_s", manifest.check_s)
     return run
 
 
@@ -397,9 +404,9 @@ def bundle_run(run: Run, *, folder: Path | None = None, judged: Run | None = Non
     from ouvroir.bundle import write_bundle
 
     manifest, of = manifest_of(run, progress=progress), judged or run
-    write_bundle(
-        run, run.checkpoint("best"), manifest, folder=folder or run.bundle, judged=of, threshold=proposed_threshold(of)
-    )
+    best, place, threshold = run.checkpoint("best"), folder or run.bundle, proposed_threshold(of)
+    with timed(run, "bundle_s"):
+        write_bundle(run, best, manifest, folder=place, judged=of, threshold=threshold)
 
 
 def proposed_threshold(run: Run) -> float:

@@ -38,7 +38,10 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """The rows of a data set. `root` is where locators start, `source` what the user pointed at, `data` how it was read."""
+    """The rows of a data set. `root` is where locators start, `source` what the user pointed at, `data` how it was read.
+
+    `check_s`: seconds that the check took, 0 for a manifest read from a file.
+    """
 
     root: str
     source: str
@@ -47,6 +50,7 @@ class Manifest:
     refused: tuple[Refusal, ...] = ()
     notes: tuple[Note, ...] = ()
     data: Data = dataclasses.field(default_factory=Data)
+    check_s: float = dataclasses.field(default=0.0, compare=False)
 
     @property
     def found(self) -> int:
