@@ -25,7 +25,12 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def made(tmp_path, home):
     run, manifest = make_run(tmp_path)
-    return run, manifest, bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle)
+    learned = bundles.Learned(frozenset(row.sha256 for row in manifest.rows if row.split != "test"))
+    return (
+        run,
+        manifest,
+        bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle, learned=learned),
+    )
 
 
 def test_a_bundle_has_all_its_files_and_reads_back(made):
@@ -39,6 +44,7 @@ def test_a_bundle_has_all_its_files_and_reads_back(made):
         "README.md",
         "training_info.txt",
         "check_items.safetensors",
+        "learned.safetensors",
         "hashes.json",
     }
     assert (bundle.task, bundle.labels) == (NAME, ("large", "small", "wide"))
@@ -98,6 +104,13 @@ def test_check_items_are_few_and_spread(tmp_path, home):
     assert {item.partition("/")[0] for item in items.ids} == {"large", "small", "wide"}
 
 
+def test_what_was_learned_from_travels_in_32_bytes_a_row(made):
+    _, manifest, bundle = made
+    wanted = {row.sha256 for row in manifest.rows if row.split == "train"}
+    assert bundles.read_learned(bundle.path) == bundles.Learned(frozenset(wanted), is_complete=True)
+    assert (bundle.path / "learned.safetensors").stat().st_size < 32 * len(wanted) + 500
+
+
 def test_what_may_be_deleted_may_be_deleted(made):
     _, _, bundle = made
     for name in bundles.DELETABLE:
@@ -113,7 +126,8 @@ def test_the_card_may_be_edited(made):
 
 
 @pytest.mark.parametrize(
-    "name", ["model.safetensors", "recipe.json", "processor/processor.json", "check_items.safetensors"]
+    "name",
+    ["model.safetensors", "recipe.json", "processor/processor.json", *sorted(bundles.DELETABLE - bundles.EDITABLE)],
 )
 def test_damage_is_found_and_named(made, name):
     path = made[2].path / name

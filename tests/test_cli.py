@@ -285,6 +285,21 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     assert f"left out: {80 - told['n']} (learned from)" in shown
 
 
+def test_a_bundle_knows_elsewhere_what_it_learned_from(room, tmp_path, monkeypatch):
+    shutil.copytree(Path(call_json("report", "last")["report"]).parent / "final_model", tmp_path / "model")
+    shutil.copytree("digits", tmp_path / "elsewhere")
+    test = call_json("check", "digits")["splits"]["test"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    done = call("evaluate", tmp_path / "model", tmp_path / "elsewhere", "--json")
+    assert read_object(done.stdout)["left_out"] == {"learned from": 80 - test}
+    assert "flatter" not in done.stderr
+    (tmp_path / "model" / "learned.safetensors").unlink()
+    done = call("evaluate", tmp_path / "model", tmp_path / "elsewhere", "--json")
+    assert read_object(done.stdout)["left_out"] == {}
+    assert "flatter" in done.stderr
+
+
 def test_evaluate_counts_labels_that_the_model_does_not_know(room):
     write_digits(room / "five", per_class=5, classes="12345", skip=40)
     told = call_json("evaluate", "last", "five")

@@ -311,7 +311,7 @@ def test_minutes_become_steps_and_the_recipe_gives_the_same_bits(room):
         call("runs", "rm", one["name"])
 
 
-def test_finetune_maps_classes_by_name_and_says_so(room, done):
+def test_finetune_maps_classes_by_name_and_says_so(room, done, tmp_path, monkeypatch):
     write_digits(room / "new", classes="1239", per_class=15, skip=60)
     output = call("finetune", done["run"], "new", "--scope", "head", "--set", "loop.steps=10", "--json")
     told = read_object(output.stdout)
@@ -330,6 +330,13 @@ def test_finetune_maps_classes_by_name_and_says_so(room, done):
     splits = call_json("check", "digits", "--set", "data.per_class=15")["counts"]
     seen = sum(splits[split][label] for split in ("train", "validation") for label in "0123")
     assert judged["left_out"]["learned from"] == seen
+    # nor where there is nothing but its bundle
+    shutil.copytree(told["model"], tmp_path / "model")
+    shutil.copytree("digits", tmp_path / "digits")
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    elsewhere = call_json("evaluate", tmp_path / "model", tmp_path / "digits")
+    assert elsewhere["left_out"]["learned from"] == seen
+    monkeypatch.undo()
     call("runs", "rm", told["name"])
 
 

@@ -10,7 +10,7 @@ import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -266,7 +266,12 @@ def evaluate(
     manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
     folder, _ = model_folder(model, runs=runs)
     learned = workflow.learned_from(predictor.recipe, folder, progress=progress)
-    manifest, left_out = _judgeable(manifest, predictor, split, learned, folder)
+    if not learned.is_complete:
+        progress.say(
+            "Which rows the model learned from is not all known here (its data were changed or moved, or never were on this "
+            "machine). Those cannot be left out: if some of these rows are among them, the figures flatter."
+        )
+    manifest, left_out = _judgeable(manifest, predictor, split, learned.contents, folder)
     tables = workflow.prepare(
         predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
     ).tables
@@ -295,7 +300,7 @@ def _reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> 
 
 
 def _judgeable(
-    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: set[str], folder: Path
+    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Set[str], folder: Path
 ) -> tuple[Manifest, dict[str, int]]:
     """The rows to judge on, all as test rows, and how many were left out why."""
     rows = manifest.rows

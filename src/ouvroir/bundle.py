@@ -3,6 +3,7 @@
     model.safetensors, processor/, recipe.json    all that answering needs
     config.json                                   task, labels, input, threshold, format version, metrics
     check_items.safetensors                       some encoded held-out rows with this model's answers; may be deleted
+    learned.safetensors                           SHA-256 of the rows it learned from; may be deleted
     README.md, training_info.txt                  the model card; times, device and versions
     hashes.json                                   SHA-256 of every other file
 
@@ -43,8 +44,21 @@ N_CHECK_ITEMS = 64
 CONFIG = "config.json"
 HASHES = "hashes.json"
 CHECK_ITEMS = "check_items.safetensors"
-DELETABLE = frozenset({CHECK_ITEMS, "README.md", "training_info.txt"})
+LEARNED = "learned.safetensors"
+EDITABLE = frozenset({"README.md", "training_info.txt"})
+DELETABLE = EDITABLE | {CHECK_ITEMS, LEARNED}
 PACKAGES = ("ouvroir", "torch", "numpy", "safetensors", "pillow", "transformers")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a model learned from: SHA-256, as hex, of its train and validation rows and of those of all models it began as.
+
+    Not `is_complete` when this could not be found out for one of them.
+    """
+
+    contents: frozenset[str]
+    is_complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,14 +96,16 @@ def write_bundle(
     *,
     folder: Path,
     judged: Run | None = None,
+    learned: Learned | None = None,
     threshold: float = 0.0,
     limits: tuple[str, ...] = (),
 ) -> Bundle:
     """Make the bundle `folder` from a checkpoint of `run`, replacing what was there.
 
     `judged` is the run whose figures the card shows when it is not this one: then the model was trained again on more
-    rows. `threshold` is the proposed score under which to answer 'none of these', `limits` are sentences for the card. The
-    model is read back from the new files and answers held-out rows, so a bundle that exists has been opened once.
+    rows. `learned` is kept beside the model, so that `evaluate` can leave these rows out anywhere. `threshold` is the
+    proposed score under which to answer 'none of these', `limits` are sentences for the card. The model is read back from
+    the new files and answers held-out rows, so a bundle that exists has been opened once.
     Raises CheckpointError, DiskFull.
     """
     from ouvroir.training.checkpoint import read_recipe
@@ -102,6 +118,8 @@ def write_bundle(
         write_text(place / "recipe.json", recipe.to_json())
         task = find_task(recipe.task)
         processor = _answer_check_items(task, place, manifest)
+        if learned is not None:
+            _write_learned(place / LEARNED, learned)
         write_json(place / CONFIG, _config(processor, recipe, card))
         page = render_card(
             card,
@@ -140,6 +158,31 @@ def load_bundle(folder: str | Path) -> Bundle:
     )
 
 
+def read_learned(folder: Path) -> Learned | None:
+    """What the model of a bundle learned from; None when its file was deleted or `folder` is no bundle."""
+    from ouvroir.data.arrays import map_arrays
+
+    path = folder / LEARNED
+    if not path.is_file():
+        return None
+    arrays = map_arrays(path)
+    text = arrays["sha256"].tobytes().hex()
+    return Learned(
+        contents=frozenset(text[start : start + 64] for start in range(0, len(text), 64)),
+        is_complete=bool(arrays["is_complete"][0]),
+    )
+
+
+def _write_learned(path: Path, learned: Learned) -> None:
+    """32 bytes a row, in the order of the hashes, which tells nothing of the rows."""
+    import numpy as np
+
+    from ouvroir.data.arrays import write_arrays
+
+    packed = np.frombuffer(bytes.fromhex("".join(sorted(learned.contents))), dtype=np.uint8)
+    write_arrays(path, {"sha256": packed.reshape(-1, 32), "is_complete": np.array([learned.is_complete])})
+
+
 def is_bundle(folder: Path) -> bool:
     """Whether `folder` looks like a bundle."""
     return (folder / CONFIG).is_file() and (folder / "model.safetensors").is_file()
@@ -154,7 +197,7 @@ def verify(folder: Path) -> None:
             if name in DELETABLE:
                 continue
             raise CheckpointError(f"{path} is missing. Copy the whole folder again, or make it anew from its run.")
-        if name not in DELETABLE - {CHECK_ITEMS} and hash_file(path) != digest:
+        if name not in EDITABLE and hash_file(path) != digest:
             raise CheckpointError(
                 f"{path} is damaged or was changed. Copy the whole folder again from where it was made."
             )

@@ -207,6 +207,8 @@ _FILES = """
 - `config.json`: task, labels, threshold, format version, metrics
 - `check_items.safetensors`: some held-out examples in encoded form with this model's answers, used to prove that an
   exported file answers alike. It contains data: delete it before sharing the folder if the data may not travel
+- `learned.safetensors`: SHA-256 of each item the model learned from, so that `evaluate` leaves these out. It contains no
+  data, but tells whoever has a file whether it was among them; it may be deleted
 - `hashes.json`: SHA-256 of each file, verified on loading
 """
 

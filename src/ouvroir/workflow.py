@@ -23,6 +23,7 @@ from ouvroir.task import SPLITS, Limits, Note, Row, Split, Task
 if TYPE_CHECKING:
     from torch import nn
 
+    from ouvroir.bundle import Learned
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
     from ouvroir.evaluation.metrics import Metric
@@ -125,33 +126,39 @@ def manifest_again(recipe: Recipe, progress: Progress, *, near: Path) -> Manifes
     return admit(recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress)
 
 
-def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> set[str]:
-    """SHA-256 of the train and validation rows of the model in `folder` and of those it was started from.
+def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> Learned:
+    """What the model in `folder` and those it was started from learned from.
 
-    What can no longer be found out is said: rows that cannot be told apart make a judgement too kind.
+    A bundle keeps it, so the data need not be here; for a checkpoint it is in the manifests.
     """
+    from ouvroir.bundle import Learned, read_learned
     from ouvroir.training.adapters import own_weights
 
-    learned: set[str] = set()
-    one = recipe
-    while True:
-        try:
-            manifest = manifest_again(one, progress, near=folder)
-            is_known = manifest.fingerprint == one.data.manifest
-        except DataError:
-            is_known = False
-        if is_known:
-            learned |= {row.sha256 for row in manifest.rows if row.split != "test"}
-        else:
-            progress.say(
-                "Which rows the model learned from is no longer known here (its data were changed or moved, or never were "
-                "on this machine). They cannot be left out: if some of these rows are among them, the figures flatter."
-            )
-        start = own_weights(one.model.init_from)
-        if start is None:
-            break
-        one, folder = Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8")), start
-    return learned
+    kept = read_learned(folder)
+    if kept is not None:  # those that it was started from are in it
+        return kept
+    own = _learned_rows(recipe, folder, progress)
+    contents, is_complete = own or set(), own is not None
+    try:
+        _require_weights(recipe.model.init_from)
+        start = own_weights(recipe.model.init_from)
+        if start is not None:
+            earlier = Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8"))
+            before = learned_from(earlier, start, progress=progress)
+            contents, is_complete = contents | before.contents, is_complete and before.is_complete
+    except OuvroirError:  # deleted since
+        is_complete = False
+    return Learned(frozenset(contents), is_complete)
+
+
+def _learned_rows(recipe: Recipe, folder: Path, progress: Progress) -> set[str] | None:
+    """Contents of the train and validation rows of one model; None when its data changed, moved or never were here."""
+    try:
+        manifest = manifest_again(recipe, progress, near=folder)
+    except OuvroirError:
+        return None
+    known = manifest.fingerprint == recipe.data.manifest
+    return {row.sha256 for row in manifest.rows if row.split != "test"} if known else None
 
 
 def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
@@ -404,9 +411,17 @@ def bundle_run(run: Run, *, folder: Path | None = None, judged: Run | None = Non
     from ouvroir.bundle import write_bundle
 
     manifest, of = manifest_of(run, progress=progress), judged or run
-    best, place, threshold = run.checkpoint("best"), folder or run.bundle, proposed_threshold(of)
+    checkpoint = run.checkpoint("best")
     with timed(run, "bundle_s"):
-        write_bundle(run, best, manifest, folder=place, judged=of, threshold=threshold)
+        write_bundle(
+            run,
+            checkpoint,
+            manifest,
+            folder=folder or run.bundle,
+            judged=of,
+            learned=learned_from(run.recipe(), checkpoint, progress=progress),
+            threshold=proposed_threshold(of),
+        )
 
 
 def proposed_threshold(run: Run) -> float:
