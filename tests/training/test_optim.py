@@ -128,7 +128,7 @@ def test_groups_by_decay_rate_and_kind():
         "4.weight",
         "6.weight",
     }
-    assert {name for name, group in found.items() if group.is_matrix} == {"2.weight", "4.weight"}
+    assert {name for name, group in found.items() if group.by_muon} == {"2.weight", "4.weight"}
 
 
 def test_frozen_parameters_are_in_no_group():
@@ -209,11 +209,12 @@ def test_muon_moves_matrices_inside_and_adamw_the_rest():
     assert all(value for name, value in same.items() if name not in {"2.weight", "4.weight"})
 
 
-def test_muon_leaves_one_number_a_channel_to_adamw():
+def test_one_number_a_channel_is_no_matrix_for_muon_or_decay():
     model = nn.ModuleDict({"first": nn.Linear(2, 2), "inside": nn.Conv2d(4, 4, 3), "last": nn.Linear(2, 2)})
     model["inside"].scale = nn.Parameter(torch.ones(4, 1, 1))  # a vector, whatever its shape says
     groups = make_groups(model, list(model.items()), Optim(name="muon"))
-    assert [name for group in groups if group.is_matrix for name in group.names] == ["inside.weight"]
+    assert [name for group in groups if group.by_muon for name in group.names] == ["inside.weight"]
+    assert "inside.scale" not in {name for group in groups if group.weight_decay for name in group.names}
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "muon"])

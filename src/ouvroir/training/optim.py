@@ -72,7 +72,7 @@ class Group:
     params: list[Tensor]
     ratio: float
     weight_decay: float
-    is_matrix: bool = False
+    by_muon: bool = False
 
     def zeros(self) -> list[Tensor]:
         """What an optimiser remembers of each parameter, as it begins."""
@@ -90,9 +90,9 @@ class Group:
 def make_groups(model: nn.Module, parts: Sequence[tuple[str, nn.Module]], optim: Optim) -> list[Group]:
     """Parameters that learn, in groups of equal rate, decay and kind.
 
-    No decay on biases, norms and other parameters of fewer than 2 dimensions. Part k of K learns at
-    part_decay^(K - 1 - k) of the rate (Howard and Ruder 2018, section 3.2; Bao 2022, table 9). Muon moves what is a matrix
-    in the parts between the first and the last: 2 or more dimensions that are longer than 1.
+    A matrix has 2 or more dimensions that are longer than 1; what is none (biases, norms, scales of branches) does not
+    decay. Part k of K learns at part_decay^(K - 1 - k) of the rate (Howard and Ruder 2018, section 3.2; Bao 2022, table 9).
+    Muon moves the matrices in the parts between the first and the last.
     """
     place = {id(param): k for k, (_, part) in enumerate(parts) for param in part.parameters()}
     last = len(parts) - 1
@@ -102,9 +102,10 @@ def make_groups(model: nn.Module, parts: Sequence[tuple[str, nn.Module]], optim:
             continue
         k = place.get(id(param), last)
         ratio = optim.part_decay ** (last - k)
-        decay = optim.weight_decay if param.ndim > 1 else 0.0
-        is_matrix = optim.name == "muon" and param.squeeze().ndim > 1 and (0 < k < last or last == 0)
-        group = groups.setdefault((ratio, decay, is_matrix), Group([], [], ratio, decay, is_matrix))
+        is_matrix = param.squeeze().ndim > 1
+        decay = optim.weight_decay if is_matrix else 0.0
+        by_muon = optim.name == "muon" and is_matrix and (0 < k < last or last == 0)
+        group = groups.setdefault((ratio, decay, by_muon), Group([], [], ratio, decay, by_muon))
         group.names.append(name)
         group.params.append(param)
     return list(groups.values())
@@ -252,8 +253,8 @@ def make_optimizer(model: nn.Module, parts: Sequence[tuple[str, nn.Module]], opt
     if optim.name == "sgd":
         return SGD(groups, optim.momentum)
     if optim.name == "muon":
-        matrices = [group for group in groups if group.is_matrix]
-        others = [group for group in groups if not group.is_matrix]
+        matrices = [group for group in groups if group.by_muon]
+        others = [group for group in groups if not group.by_muon]
         return Several([Muon(matrices, optim.momentum), Adam(others, optim.momentum, optim.beta2, is_decoupled=True)])
     return Adam(groups, optim.momentum, optim.beta2, is_decoupled=optim.name == "adamw")
 
