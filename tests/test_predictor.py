@@ -7,15 +7,22 @@ from dataclasses import dataclass, field
 import pytest
 
 from ouvroir import predictor
-from ouvroir.errors import RunError, UsageError
+from ouvroir.errors import Refused, RunError, UsageError
 from ouvroir.predictor import Predictor, expand_inputs
-from ouvroir.task import Prediction
+from ouvroir.task import Prediction, Source
 
 TASK = "image-classification"
 CAT = Prediction(scores={"cat": 0.75, "dog": 0.25}, label="cat")
 UNSURE = Prediction(scores={"cat": 0.5, "dog": 0.5})
 BROKEN = Prediction(error="`x.png` is 0 bytes, so it cannot be decoded.")
 MANY = Prediction(scores={"red": 0.9, "round": 0.8, "old": 0.1}, labels=("red", "round"))
+
+
+class EchoProcessor:
+    labels = ()
+
+    def encode(self, source, limits):
+        return {"text": source.text}
 
 
 @dataclass
@@ -25,14 +32,19 @@ class Echo:
     sizes: list = field(default_factory=list)
     thresholds: set = field(default_factory=set)
 
-    def predict(self, model, processor, recipe, inputs, *, device, threshold):
-        self.sizes.append(len(inputs))
+    def as_source(self, given):
+        if given is None:
+            raise Refused("unreadable", "unreadable")
+        return Source(root="", locator="", text=str(given))
+
+    def predict(self, model, processor, recipe, examples, *, device, threshold):
+        self.sizes.append(len(examples))
         self.thresholds.add(threshold)
-        return [Prediction(error="unreadable") if item is None else Prediction(text=str(item)) for item in inputs]
+        return [Prediction(text=example["text"]) for example in examples]
 
 
 def make(task, **others):
-    return Predictor(task, model=None, processor=None, recipe=None, **others)
+    return Predictor(task, model=None, processor=EchoProcessor(), recipe=None, **others)
 
 
 def test_order_and_length_are_kept_and_an_unreadable_input_stops_nothing():
@@ -40,7 +52,7 @@ def test_order_and_length_are_kept_and_an_unreadable_input_stops_nothing():
     found = make(task).predict(["a", None, "b", "c", "d"], batch_size=2)
     assert [one.text for one in found] == ["a", None, "b", "c", "d"]
     assert found[1].error == "unreadable"
-    assert task.sizes == [2, 2, 1]
+    assert task.sizes == [1, 2, 1]
 
 
 def test_a_generator_is_read_only_as_far_as_needed():
@@ -71,10 +83,23 @@ def test_wrong_calls_are_refused_at_once():
         make(Echo()).each("a.png")
     with pytest.raises(UsageError, match="batch size"):
         make(Echo()).each([], batch_size=0)
+    with pytest.raises(UsageError, match="workers"):
+        make(Echo()).each([], workers=-1)
     with pytest.raises(UsageError, match="between 0 and 1"):
         make(Echo()).each([], threshold=1.5)
     with pytest.raises(RunError, match="no run or model at `nowhere`"):
         predictor.load("nowhere", device="cpu")
+
+
+def test_what_came_before_a_list_breaks_off_is_answered():
+    def inputs():
+        yield from "abc"
+        raise UsageError("There is no more.")
+
+    answers = make(Echo()).each(inputs(), batch_size=2)
+    assert [next(answers).text for _ in range(3)] == ["a", "b", "c"]
+    with pytest.raises(UsageError, match="no more"):
+        next(answers)
 
 
 def test_threads_share_a_predictor():

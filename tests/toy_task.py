@@ -11,15 +11,15 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import ConfigDict
 
 from ouvroir import classification as shared
-from ouvroir.errors import OuvroirError, Refused
+from ouvroir.errors import Refused
 from ouvroir.recipe import Recipe, setting
-from ouvroir.task import Facts, Field, Items, Limits, Note, Prediction, Source, StepOutput
+from ouvroir.task import Facts, Field, Items, Limits, Note, Source, StepOutput, source_of
 
 NAME = "toy_task:Numbers"
 CLASSES = {"small": (0.0, 1.0), "large": (4.0, 1.0), "wide": (0.0, 6.0)}  # mean and deviation of each
@@ -195,23 +195,16 @@ class Numbers:
             shared.linear_baseline(known, wanted, asked, targets, processor.labels),
         ]
 
-    def predict(self, model, processor, recipe, inputs, *, device, threshold):
+    def as_source(self, given):
+        return source_of(given)
+
+    def predict(self, model, processor, recipe, examples, *, device, threshold):
         import torch
 
-        found: list[Any] = []
-        for one in inputs:
-            path = Path(one)
-            try:
-                found.append(numbers_in(Source(root=str(path.absolute().parent), locator=path.name), Limits()))
-            except OuvroirError as error:
-                found.append(Prediction(error=str(error)))
-        read = [values for values in found if not isinstance(values, Prediction)]
-        if read:
-            facts = torch.stack([facts_of_one(torch.from_numpy(values)) for values in read]).to(device)
-            with torch.inference_mode():
-                scores = shared.scores_of(model(facts), is_multi_label=False)
-            answers = iter(shared.predictions(scores, processor.labels, threshold=threshold, is_multi_label=False))
-        return [values if isinstance(values, Prediction) else next(answers) for values in found]
+        facts = torch.stack([facts_of_one(torch.from_numpy(one["values"])) for one in examples]).to(device)
+        with torch.inference_mode():
+            scores = shared.scores_of(model(facts), is_multi_label=False)
+        return shared.predictions(scores, processor.labels, threshold=threshold, is_multi_label=False)
 
     def export_inputs(self, processor):
         import torch

@@ -389,10 +389,12 @@ def predict_files(
     threshold: float | Literal["auto"] | None = None,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
+    workers: int | None = None,
     progress: Progress = QUIET,
 ) -> int:
     """Write answers for files, folders and `-` (standard input) to `to`, as they come. Returns how many failed.
 
+    Files are opened in worker processes, so that one which crashes or blocks its decoder costs its own answer only.
     When the list of files itself breaks off half way, a JSON object is closed with `error` and `message`.
     """
     from ouvroir import predictor as found
@@ -403,7 +405,7 @@ def predict_files(
 
     def named() -> Iterator[tuple[str, Prediction]]:
         nonlocal failed
-        answers = chosen.each((one for _, one in inputs), threshold=threshold)
+        answers = chosen.each((one for _, one in inputs), threshold=threshold, workers=workers)
         for (name, _), answer in zip(paths, answers, strict=True):
             failed += answer.error is not None
             yield name, answer
@@ -431,9 +433,10 @@ def predict(
     *,
     device: str | None = None,
     threshold: float | Literal["auto"] | None = None,
+    workers: int | None = 0,
 ) -> list[Prediction]:
-    """Answers for files, folders' files, pictures in memory...: same length and order as `inputs`."""
-    return load(model, device=device).predict(list(inputs), threshold=threshold)
+    """Answers for files or things in memory, same length and order as `inputs`. `workers` as in `Predictor.predict`."""
+    return load(model, device=device).predict(inputs, threshold=threshold, workers=workers)
 
 
 def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Language = "en") -> Path:

@@ -11,16 +11,18 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ouvroir import bundle as bundles
-from ouvroir.errors import RunError, UsageError
+from ouvroir.errors import OuvroirError, RunError, UsageError
 from ouvroir.media import find_task, suffixes_of
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Input, Prediction, Processor, Task
+from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +41,8 @@ class Predictor:
     """A model that answers. May be used by several threads at once.
 
     `threshold` is the score under which the answer is 'none of these': 0 always answers. `proposed_threshold` is the one
-    that kept 95 % of the right answers on validation data (0: there is none); "auto" stands for it.
+    that kept 95 % of the right answers on validation data (0: there is none); "auto" stands for it. `limits` are what one
+    input may cost; time and memory hold only where worker processes open it.
     """
 
     task: Task
@@ -49,6 +52,7 @@ class Predictor:
     device: str = "cpu"
     threshold: float = 0.0
     proposed_threshold: float = 0.0
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -56,23 +60,40 @@ class Predictor:
         return tuple(self.processor.labels)
 
     def predict(
-        self, inputs: Iterable[Input], *, batch_size: int = 32, threshold: Threshold | None = None
+        self,
+        inputs: Iterable[Input],
+        *,
+        batch_size: int = 32,
+        threshold: Threshold | None = None,
+        workers: int | None = 0,
     ) -> list[Prediction]:
-        """One Prediction per input, in the same order; an unreadable input gives one with `error` and stops nothing."""
-        return list(self.each(inputs, batch_size=batch_size, threshold=threshold))
+        """One Prediction per input, in the same order; an unreadable input gives one with `error` and stops nothing.
+
+        With `workers` 0 inputs are opened here, at once, which suits single ones and those in memory. Otherwise as many
+        processes (None: one per core) are started for this call and open them: faster for many files, and one that
+        crashes its decoder or takes longer than `limits` allow costs its own answer only.
+        """
+        return list(self.each(inputs, batch_size=batch_size, threshold=threshold, workers=workers))
 
     def each(
-        self, inputs: Iterable[Input], *, batch_size: int = 32, threshold: Threshold | None = None
+        self,
+        inputs: Iterable[Input],
+        *,
+        batch_size: int = 32,
+        threshold: Threshold | None = None,
+        workers: int | None = 0,
     ) -> Iterator[Prediction]:
-        """As `predict`, one by one: takes `batch_size` inputs at a time, so that neither side need fit in memory.
+        """As `predict`, one by one: inputs are taken as they are needed, so that neither side need fit in memory.
 
-        Raises UsageError on a batch size or threshold out of range, or a single path given for a list.
+        Raises UsageError on a batch size, threshold or number of workers out of range, or a single path given for a list.
         """
         if isinstance(inputs, str | bytes | Path):
             raise UsageError("Give a list of inputs: predict([one]) instead of predict(one).")
         if batch_size < 1:
             raise UsageError("The batch size must be at least 1.")
-        return self._answers(iter(inputs), batch_size, self._checked(threshold))
+        if workers is not None and workers < 0:
+            raise UsageError("The number of workers must be 0, for this process alone, or more.")
+        return self._answers(iter(inputs), batch_size, self._checked(threshold), workers)
 
     def _checked(self, threshold: Threshold | None) -> float:
         if threshold is None:
@@ -87,13 +108,64 @@ class Predictor:
             raise UsageError(f"The threshold must be between 0 and 1, not {threshold:g}.")
         return threshold
 
-    def _answers(self, inputs: Iterator[Input], batch_size: int, threshold: float) -> Iterator[Prediction]:
-        while batch := list(itertools.islice(inputs, batch_size)):
+    def _answers(
+        self, inputs: Iterator[Input], batch_size: int, threshold: float, workers: int | None
+    ) -> Iterator[Prediction]:
+        broken_off: list[OuvroirError] = []
+
+        def coming() -> Iterator[Input]:  # what came before the list of inputs breaks off is answered
+            try:
+                yield from inputs
+            except OuvroirError as error:
+                broken_off.append(error)
+
+        encoded = self._encoded_here(coming()) if workers == 0 else self._encoded_by_workers(coming(), workers)
+        with closing(encoded):
+            while batch := list(itertools.islice(encoded, batch_size)):
+                yield from self._answer(batch, threshold)
+        if broken_off:
+            raise broken_off[0]
+
+    def _answer(self, batch: Sequence[Example | str], threshold: float) -> Iterator[Prediction]:
+        """Answers for encoded inputs and sentences on those that could not be read, in order."""
+        examples = [one for one in batch if not isinstance(one, str)]
+        found: list[Prediction] = []
+        if examples:
             found = self.task.predict(
-                self.model, self.processor, self.recipe, batch, device=self.device, threshold=threshold
+                self.model, self.processor, self.recipe, examples, device=self.device, threshold=threshold
             )
-            assert len(found) == len(batch)
-            yield from found
+        assert len(found) == len(examples)
+        answers = iter(found)
+        return (Prediction(error=one) if isinstance(one, str) else next(answers) for one in batch)
+
+    def _encoded_here(self, inputs: Iterator[Input]) -> Generator[Example | str, None, None]:
+        for given in inputs:
+            try:
+                yield self.processor.encode(self.task.as_source(given), self.limits)
+            except OuvroirError as error:
+                yield str(error)
+
+    def _encoded_by_workers(self, inputs: Iterator[Input], workers: int | None) -> Generator[Example | str, None, None]:
+        from ouvroir.data.workers import Job, encoders, n_workers
+
+        sentences: deque[str | None] = deque()  # for each input taken and not passed on: why there is no job for it
+
+        def jobs() -> Iterator[Job]:
+            for given in inputs:
+                try:
+                    source = self.task.as_source(given)
+                except OuvroirError as error:
+                    sentences.append(str(error))
+                    continue
+                sentences.append(None)
+                yield Job(source.locator, source.text, root=source.root, content=source.content)
+
+        with encoders(self.recipe.task, self.processor, self.limits, n_workers(workers), root="") as pool:
+            for done in pool.run(jobs()):
+                while (sentence := sentences.popleft()) is not None:
+                    yield sentence
+                yield done.example() if done.refused is None else done.refused[1]
+        yield from (sentence for sentence in sentences if sentence is not None)
 
 
 def load(source: str | Path, *, device: str | None = None, runs: str | Path = DEFAULT_ROOT) -> Predictor:

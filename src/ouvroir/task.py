@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from ouvroir.errors import Refused
+from ouvroir.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +99,18 @@ class Source:
     def stream(self, max_bytes: int) -> io.BytesIO:
         """The whole content as a seekable file. Raises as `read`."""
         return io.BytesIO(self.read(max_bytes))
+
+
+def source_of(given: Input) -> Source:
+    """A path, bytes or a Source as a Source; nothing is opened. Raises UsageError for anything else."""
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, str | Path):
+        path = Path(given).absolute()
+        return Source(root=str(path.parent), locator=path.name)
+    if isinstance(given, bytes):
+        return Source(root="", locator="", content=given)
+    raise UsageError(f"A {type(given).__name__} cannot be read. Give a path or bytes.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,17 +391,23 @@ class Task(Protocol):
     def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
         """The cheap ways of the report, the most trivial first: majority class, logistic regression on simple features."""
 
+    def as_source(self, given: Input) -> Source:
+        """What a person hands in as a Source that `Processor.encode` opens, here or in a worker: a path, bytes, an array...
+
+        Opens no file itself. `source_of` knows paths and bytes. Raises UsageError for what this task does not take, Refused.
+        """
+
     def predict(
         self,
         model: nn.Module,
         processor: Processor,
         recipe: Recipe,
-        inputs: Sequence[Input],
+        examples: Sequence[Example],
         *,
         device: str,
         threshold: float,
     ) -> list[Prediction]:
-        """Answers for inputs of any accepted form, same length and order; an unreadable one gives a Prediction with `error`."""
+        """Answers for one or more encoded rows, same length and order."""
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """Example arguments, B = 2, named as the arguments of the model's `forward`, for ONNX export."""

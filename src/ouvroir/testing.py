@@ -400,20 +400,25 @@ def _check_answers(stage: _Stage) -> None:
 
 
 def _check_predictions(stage: _Stage) -> None:
+    from ouvroir.predictor import Predictor
+
     model = stage.model().eval()
     good = [row.source(stage.manifest.root) for row in stage.manifest.rows[:3]]
     paths = [Path(source.root) / source.locator for source in good]
     inputs: list[Any] = [paths[0], stage.folder / "noise.bin", paths[1], stage.folder / "absent.bin", paths[2]]
-    found = stage.task.predict(model, stage.processor, stage.recipe, inputs, device="cpu", threshold=0.0)
+    answering = Predictor(stage.task, model, stage.processor, stage.recipe)
+    found = answering.predict(inputs)
     assert len(found) == len(inputs), "One prediction for each input."
     assert [bool(one.error) for one in found] == [False, True, False, True, False], "Unreadable inputs get an error."
-    alone = stage.task.predict(model, stage.processor, stage.recipe, [paths[2]], device="cpu", threshold=0.0)[0]
+    assert answering.predict(inputs, workers=1) == found, "A worker process gives another prediction."
+    alone = answering.predict([paths[2]])[0]
     for label, score in alone.scores.items():
         assert abs(score - found[4].scores[label]) < 1e-3, "A prediction depends on the other inputs."
     if alone.scores:
         assert list(alone.scores.values()) == sorted(alone.scores.values(), reverse=True), "Highest score first."
         assert set(alone.scores) == set(stage.processor.labels), "Every label has a score."
-        sure = stage.task.predict(model, stage.processor, stage.recipe, [paths[0]], device="cpu", threshold=1.01)[0]
+        example = stage.processor.encode(good[0], Limits())
+        sure = stage.task.predict(model, stage.processor, stage.recipe, [example], device="cpu", threshold=1.01)[0]
         assert sure.label is None, "Under the threshold the answer is none of these."
 
 

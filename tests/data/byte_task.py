@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ouvroir.errors import Refused
-from ouvroir.task import Facts, Field
+from ouvroir.task import Facts, Field, Prediction, source_of
 
 NAME = "byte_task:ByteTask"
 KEY_LENGTH = 16
@@ -82,6 +82,12 @@ class ByteTask:
 
     def load_processor(self, folder):
         return ByteProcessor(**json.loads((folder / "bytes.json").read_text()))
+
+    def as_source(self, given):
+        return source_of(given)
+
+    def predict(self, model, processor, recipe, examples, *, device, threshold):
+        return [Prediction(text=example["tokens"].tobytes().hex()) for example in examples]
 
     def targets(self, rows, processor):
         return {"labels": np.array([processor.labels.index(row.label) for row in rows], dtype=np.int64)}

@@ -62,6 +62,43 @@ def test_a_slow_reader_is_not_a_slow_row(write):
                 time.sleep(1.2)
 
 
+def test_any_number_of_jobs_is_taken_as_there_is_room(write):
+    folder = write({"a.bin": "a"})
+    taken = []
+
+    def jobs():
+        for number in range(1000):
+            taken.append(number)
+            yield Job("a.bin")
+
+    with pool(folder, 2) as workers:
+        assert len(workers._workers) == 1
+        answers = workers.run(jobs())
+        next(answers)
+        assert len(taken) <= 2 * 64
+        assert len(workers._workers) == 2
+        assert sum(1 for _ in answers) == 999
+
+
+def test_a_few_jobs_start_one_process_which_stays_for_the_next(write):
+    folder = write({"a.bin": "a"})
+    with pool(folder, 4) as workers:
+        for _ in range(3):
+            assert len(list(workers.run([Job("a.bin")] * 20))) == 20
+        assert len(workers._workers) == 1
+
+
+def test_content_and_other_roots(write, tmp_path):
+    write({"a.bin": "a"})
+    (tmp_path / "a.bin").write_bytes(b"other")
+    large = bytes(range(256)) * 4000  # more than a pipe holds
+    jobs = [Job("a.bin"), Job("a.bin", root=str(tmp_path)), Job("", content=large), Job("", content=b"CRASH inspect")]
+    with pool(tmp_path / "source") as workers:
+        done = list(workers.run([*jobs, *jobs]))
+    assert [one.header.get("size_bytes") for one in done] == [1, 5, len(large), None] * 2
+    assert done[3].refused[0] == "crashed"
+
+
 def test_workers_that_cannot_start_are_told(folder):
     with (
         pytest.raises(DataError, match="do not start"),

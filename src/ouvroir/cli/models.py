@@ -20,6 +20,7 @@ from ouvroir.cli.parameters import (
     Runs,
     Settings,
     Split,
+    Workers,
     WorkOptions,
     default_language,
     read_settings,
@@ -87,6 +88,7 @@ def predict(
     ] = None,
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
+    workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -102,6 +104,7 @@ def predict(
             threshold=_threshold(threshold),
             runs=runs,
             device=device,
+            workers=workers,
             to=sys.stdout,
             progress=progress,
         )

@@ -34,22 +34,27 @@ def main() -> None:
     """Serve rows until standard input ends."""
     inputs, outputs = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a library that prints must not break the protocol
-    setup = json.loads(_read_frame(inputs))
+    setup = json.loads(_read_frame(inputs)[0])
     _limit_memory(int(setup["limits"]["max_memory_bytes"]))
     _end_with_parent(int(setup["parent"]))
     limits = Limits(**setup["limits"])
     reader = Reader(setup["root"], limits)
     work = _encoder(setup, limits) if setup["job"] == "encode" else _inspector(setup, limits)
     _write_frame(outputs, {"ready": True}, [])
-    while header := _read_frame(inputs):
-        header_out, payload = _serve(json.loads(header), reader, work)
+    while True:
+        header, content = _read_frame(inputs)
+        if not header:
+            return
+        header_out, payload = _serve(json.loads(header), content, reader, work)
         _write_frame(outputs, header_out, payload)
 
 
-def _serve(job: dict[str, Any], reader: Reader, work: Callable[[Source, dict[str, Any]], Answer]) -> Answer:
-    name = job["locator"] or job.get("name", "row")
+def _serve(
+    job: dict[str, Any], content: bytes, reader: Reader, work: Callable[[Source, dict[str, Any]], Answer]
+) -> Answer:
+    name = job["locator"] or "input"
     try:
-        return work(reader.load(job["locator"], job.get("text")), job)
+        return work(reader.load(job, content), job)
     except Refused as error:
         return {"refused": [error.code, error.reason]}, []
     except MemoryError:
@@ -68,25 +73,28 @@ class Reader:
         self._limits = limits
         self._archives: dict[str, zipfile.ZipFile] = {}
 
-    def load(self, locator: str, text: str | None) -> Source:
-        """A source that carries its content. Raises Refused."""
-        source = Source(self._root, locator, text=text)
-        if text is not None:
+    def load(self, job: dict[str, Any], content: bytes) -> Source:
+        """A source that carries its content: `content` where the job brings it. Raises Refused."""
+        root, locator = self._root if job["root"] is None else job["root"], job["locator"]
+        if job["has_content"]:
+            return Source(root, locator, content=content)
+        source = Source(root, locator, text=job["text"])
+        if source.text is not None:
             return source
         archive, _, inside = locator.partition(ZIP_SEPARATOR)
         if not inside:
-            return Source(self._root, locator, content=source.read(self._limits.max_bytes))
+            return Source(root, locator, content=source.read(self._limits.max_bytes))
         try:
-            content = self._read_entry(archive, inside)
+            content = self._read_entry(str(Path(root) / archive), inside)
         except Exception:  # noqa: BLE001 - read once more in the plain way, which says what is wrong
             content = source.read(self._limits.max_bytes)
-        return Source(self._root, locator, content=content)
+        return Source(root, locator, content=content)
 
     def _read_entry(self, archive: str, inside: str) -> bytes:
         if archive not in self._archives:
             if len(self._archives) >= _ARCHIVES_KEPT_OPEN:
                 self._archives.pop(next(iter(self._archives))).close()
-            self._archives[archive] = zipfile.ZipFile(Path(self._root) / archive)
+            self._archives[archive] = zipfile.ZipFile(archive)
         with self._archives[archive].open(inside) as member:
             content = member.read(self._limits.max_bytes + 1)
         if not 0 < len(content) <= self._limits.max_bytes:
@@ -115,7 +123,7 @@ def _encoder(setup: dict[str, Any], limits: Limits) -> Callable[[Source, dict[st
     processor = find_task(setup["task"], is_asked_for=True).load_processor(Path(setup["processor"]))
 
     def work(source: Source, job: dict[str, Any]) -> Answer:
-        if hashlib.sha256(source.read(limits.max_bytes)).hexdigest() != job["sha256"]:
+        if job["sha256"] and hashlib.sha256(source.read(limits.max_bytes)).hexdigest() != job["sha256"]:
             raise Refused("changed", f"`{source.locator}` has changed since it was checked.")
         example = processor.encode(source, limits)
         arrays = {name: [array.dtype.name, list(array.shape)] for name, array in example.items()}
@@ -142,10 +150,13 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _read_frame(file: BinaryIO) -> bytes:
-    """The header of the next frame, b'' at the end. The parent sends no payloads."""
+def _read_frame(file: BinaryIO) -> tuple[bytes, bytes]:
+    """The header and the payload of the next frame; the header is empty at the end."""
     head = file.read(FRAME.size)
-    return file.read(FRAME.unpack(head)[0]) if len(head) == FRAME.size else b""
+    if len(head) < FRAME.size:
+        return b"", b""
+    n_header, n_payload = FRAME.unpack(head)
+    return file.read(n_header), file.read(n_payload)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,6 @@ in worker processes, and their content must still have the hash it was admitted 
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ import torch
 
 from ouvroir.data.arrays import map_arrays
 from ouvroir.data.shards import KEYS, ShardWriter, check_shard, fixed_row_bytes, offsets_name
-from ouvroir.data.workers import Done, Job, Pool, n_workers
+from ouvroir.data.workers import Done, Job, encoders, n_workers
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import disk_errors, home, require_space
 from ouvroir.progress import QUIET, Progress
@@ -192,13 +191,13 @@ def _measure(
     """Bytes and seconds of one row, by encoding some; rows that fail are left to packing itself to tell."""
     ragged = {name for name, field in processor.fields().items() if field.is_ragged}
     n_bytes: list[int] = []
-    with _encoders(manifest, processor, limits, 1) as pool:
+    with encoders(manifest.task, processor, limits, 1, root=manifest.root) as pool:
         answers = pool.run(_jobs(sample))
         next(answers, None)
         began = time.perf_counter()
         for done in answers:
             if done.refused is None:
-                example = decode_example(done)
+                example = done.example()
                 n_bytes.append(sum(example[name].nbytes for name in ragged))
         seconds = time.perf_counter() - began
     mean = sum(n_bytes) / len(n_bytes) if n_bytes else 0.0
@@ -299,15 +298,6 @@ def _jobs(rows: Iterable[Row]) -> list[Job]:
     return [Job(row.locator, row.text, row.sha256) for row in rows]
 
 
-@contextmanager
-def _encoders(manifest: Manifest, processor: Processor, limits: Limits, n: int) -> Iterator[Pool]:
-    with tempfile.TemporaryDirectory(prefix="ouvroir-") as saved:
-        processor.save(Path(saved))
-        setup = {"job": "encode", "task": manifest.task, "root": manifest.root, "processor": saved}
-        with Pool(setup, limits, n) as pool:
-            yield pool
-
-
 def _encode(
     manifest: Manifest,
     processor: Processor,
@@ -321,7 +311,10 @@ def _encode(
     fields = processor.fields()
     failed: list[tuple[Row, str, str]] = []
     n = n_workers(workers, len(new))
-    with progress.bar("Packing", len(new)) as bar, _encoders(manifest, processor, limits, n) as pool:
+    with (
+        progress.bar("Packing", len(new)) as bar,
+        encoders(manifest.task, processor, limits, n, root=manifest.root) as pool,
+    ):
         answers = pool.run(_jobs(new))
         first = list(islice(answers, _SAMPLE_ROWS))
         row_bytes = _mean_bytes(first, fields)
@@ -333,7 +326,7 @@ def _encode(
             with ShardWriter(_next_name(folder), fields, len(rows)) as writer:
                 for row, done in zip(rows, stream):  # noqa: B905 - the stream goes on into the next shard
                     if done.refused is None:
-                        writer.add(bytes.fromhex(row.sha256), decode_example(done))
+                        writer.add(bytes.fromhex(row.sha256), done.example())
                     else:
                         failed.append((row, *done.refused))
                     bar.advance()
@@ -343,24 +336,13 @@ def _encode(
 
 def _mean_bytes(done: Sequence[Done], fields: Mapping[str, Field]) -> float:
     ragged = [name for name, field in fields.items() if field.is_ragged]
-    sizes = [sum(decode_example(one)[name].nbytes for name in ragged) for one in done if one.refused is None]
+    sizes = [sum(one.example()[name].nbytes for name in ragged) for one in done if one.refused is None]
     return fixed_row_bytes(fields) + (sum(sizes) / len(sizes) if sizes else 0.0)
 
 
 def _next_name(folder: Path) -> Path:
     numbers = [int(path.stem.removeprefix("shard_")) for path in folder.glob("shard_*.safetensors")]
     return folder / f"shard_{max(numbers, default=0) + 1:06d}.safetensors"
-
-
-def decode_example(done: Done) -> dict[str, np.ndarray]:
-    """The arrays in a worker's answer, over its bytes."""
-    example: dict[str, np.ndarray] = {}
-    start = 0
-    for name, (dtype, shape) in done.header["arrays"].items():
-        count = int(np.prod(shape, dtype=np.int64))
-        example[name] = np.frombuffer(done.payload, dtype=dtype, count=count, offset=start).reshape(shape)
-        start += example[name].nbytes
-    return example
 
 
 def _raise_failed(failed: Sequence[tuple[Row, str, str]], manifest: Manifest) -> None:

@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from ouvroir.data._worker import FRAME
 from ouvroir.errors import DataError
 from ouvroir.system import require_system, usable_cores
-from ouvroir.task import Limits
+from ouvroir.task import Example, Limits, Processor
 
 _UNDER_WAY = 8  # rows sent ahead to one worker
 _AHEAD = 64  # rows per worker by which answers may run ahead of the oldest that is awaited
@@ -39,21 +44,32 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One row to open: where it is, its text if it is one, and the hash its content must have (when encoding)."""
+    """One row to open: where it is, its text or content if it has one, and the hash its content must have, if any.
+
+    `root`: where the locator starts when that is not the root of the pool.
+    """
 
     locator: str
     text: str | None = None
     sha256: str = ""
+    root: str | None = None
+    content: bytes | None = None
 
     @property
     def header(self) -> dict[str, Any]:
         """The JSON header that asks for it."""
-        return {"locator": self.locator, "text": self.text, "sha256": self.sha256}
+        return {
+            "locator": self.locator,
+            "text": self.text,
+            "sha256": self.sha256,
+            "root": self.root,
+            "has_content": self.content is not None,
+        }
 
     @property
     def n_bytes(self) -> int:
         """An upper bound of the bytes of the request."""
-        return 200 + 6 * (len(self.locator) + len(self.text or ""))
+        return 250 + 6 * (len(self.locator) + len(self.text or "") + len(self.root or "")) + len(self.content or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +86,21 @@ class Done:
         refused = self.header.get("refused")
         return None if refused is None else (refused[0], refused[1])
 
+    def example(self) -> Example:
+        """The arrays of an encoded row, over the bytes of the payload."""
+        example: Example = {}
+        start = 0
+        for name, (dtype, shape) in self.header["arrays"].items():
+            count = int(np.prod(shape, dtype=np.int64))
+            example[name] = np.frombuffer(self.payload, dtype=dtype, count=count, offset=start).reshape(shape)
+            start += example[name].nbytes
+        return example
 
-def n_workers(wanted: int | None, n_rows: int) -> int:
-    """How many processes to use: what was asked, else one per processor core, no more than the rows are worth."""
+
+def n_workers(wanted: int | None, n_rows: int | None = None) -> int:
+    """How many processes to use: what was asked, else one per processor core; no more than the rows, if known, are worth."""
     most = wanted if wanted is not None else min(usable_cores(), _MAX_WORKERS)
-    return max(1, min(most, -(-n_rows // _ROWS_PER_WORKER)))
+    return max(1, most if n_rows is None else min(most, -(-n_rows // _ROWS_PER_WORKER)))
 
 
 class _Worker:
@@ -102,9 +128,10 @@ class _Worker:
         self.since = time.monotonic()
         self._write(setup)
 
-    def _write(self, header: bytes) -> None:
+    def _write(self, header: bytes, payload: bytes = b"") -> None:
         with contextlib.suppress(BrokenPipeError):  # its end is noticed when reading
-            self.input.write(FRAME.pack(len(header), 0) + header)
+            self.input.write(FRAME.pack(len(header), len(payload)) + header)
+            self.input.write(payload)
             self.input.flush()
 
     def send(self, place: int, job: Job) -> None:
@@ -114,7 +141,7 @@ class _Worker:
             self.n_bytes_under_way = 0
         self.under_way.append(place)
         self.n_bytes_under_way += job.n_bytes
-        self._write(json.dumps(job.header).encode())
+        self._write(json.dumps(job.header).encode(), job.content or b"")
 
     def takes(self, job: Job) -> bool:
         """Whether one more row may be sent ahead."""
@@ -169,8 +196,26 @@ class _Worker:
         return status or 0
 
 
+class _Queue:
+    """Jobs that were taken and not answered yet, by their place, and the places that wait for a worker."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, Job] = {}
+        self.waiting: deque[int] = deque()
+        self.n_taken = 0
+
+    def take(self, coming: Iterator[Job], until: int) -> None:
+        """Take jobs up to the place `until`, or as many as there are."""
+        for job in itertools.islice(coming, max(0, until - self.n_taken)):
+            self.jobs[self.n_taken] = job
+            self.waiting.append(self.n_taken)
+            self.n_taken += 1
+
+
 class Pool:
-    """Worker processes for one kind of work on one data set. Use as a context manager.
+    """At most `n` worker processes for one kind of work on one data set. Use as a context manager.
+
+    The first one starts at once, the others when there is work for them. They stay for the next `run`.
 
     `setup`: `job` (`inspect` or `encode`), `task`, `root` and, to encode, `processor`, the folder it was saved to.
     """
@@ -186,8 +231,7 @@ class Pool:
 
     def __enter__(self) -> Pool:
         require_system()
-        for _ in range(self._n):
-            self._start()
+        self._start()
         return self
 
     def __exit__(
@@ -207,27 +251,37 @@ class Pool:
         self._workers.remove(worker)
         return worker.stop(has_ended=has_ended)
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Done]:
-        """The answers to all jobs, in their order. A row that ends or blocks its process is refused: `crashed`, `too_slow`."""
-        waiting: deque[int] = deque(range(len(jobs)))
+    def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
+        """The answers to all jobs, in their order. A row that ends or blocks its process is refused: `crashed`, `too_slow`.
+
+        Jobs are taken as there is room for them, so there may be any number.
+        """
+        coming = iter(jobs)
+        queue = _Queue()
         early: dict[int, Done] = {}
         following = 0
-        while following < len(jobs):
+        while True:
             n_ahead = _AHEAD * self._n if sum(len(done.payload) for done in early.values()) < _BYTES_AHEAD else 1
-            self._send(jobs, waiting, following + n_ahead)
-            for done in self._collect(jobs, waiting):
+            queue.take(coming, following + n_ahead)
+            if following == queue.n_taken:
+                return
+            while len(self._workers) < min(self._n, -(-queue.n_taken // _ROWS_PER_WORKER)):
+                self._start()
+            self._send(queue, following + n_ahead)
+            for done in self._collect(queue):
                 early[done.place] = done
             while following in early:
+                del queue.jobs[following]
                 yield early.pop(following)
                 following += 1
 
-    def _send(self, jobs: Sequence[Job], waiting: deque[int], before: int) -> None:
+    def _send(self, queue: _Queue, before: int) -> None:
         for worker in self._workers:
-            while waiting and waiting[0] < before and worker.takes(jobs[waiting[0]]):
-                place = waiting.popleft()
-                worker.send(place, jobs[place])
+            while queue.waiting and queue.waiting[0] < before and worker.takes(queue.jobs[queue.waiting[0]]):
+                place = queue.waiting.popleft()
+                worker.send(place, queue.jobs[place])
 
-    def _collect(self, jobs: Sequence[Job], waiting: deque[int]) -> list[Done]:
+    def _collect(self, queue: _Queue) -> list[Done]:
         """Wait for answers; replace workers that have ended or hang."""
         found: list[Done] = []
         for key, _ in self._selector.select(timeout=0.2):
@@ -235,15 +289,15 @@ class Pool:
             done, is_alive = worker.receive()
             found += done
             if not is_alive:
-                found += self._replace(worker, jobs, waiting, is_late=False)
+                found += self._replace(worker, queue, is_late=False)
         now = time.monotonic()
         for worker in list(self._workers):
             allowed = self._limits.max_seconds if worker.is_ready else _START_SECONDS
             if (worker.under_way or not worker.is_ready) and now - worker.since > allowed:
-                found += self._replace(worker, jobs, waiting, is_late=True)
+                found += self._replace(worker, queue, is_late=True)
         return found
 
-    def _replace(self, worker: _Worker, jobs: Sequence[Job], waiting: deque[int], *, is_late: bool) -> list[Done]:
+    def _replace(self, worker: _Worker, queue: _Queue, *, is_late: bool) -> list[Done]:
         was_ready, lost = worker.is_ready, list(worker.under_way)
         status = self._stop(worker, has_ended=not is_late)
         if not was_ready:
@@ -256,14 +310,14 @@ class Pool:
             first, again = None, lost
         else:
             first, again = (lost[0] if lost else None), lost[1:]
-        waiting.extendleft(reversed(again))
+        queue.waiting.extendleft(reversed(again))
         self._start()
         if first is None:
             return []
-        return [Done(first, {"refused": self._reason(jobs[first], status, is_late=is_late)}, b"")]
+        return [Done(first, {"refused": self._reason(queue.jobs[first], status, is_late=is_late)}, b"")]
 
     def _reason(self, job: Job, status: int, *, is_late: bool) -> list[str]:
-        name = job.locator or "The row"
+        name = job.locator or "input"
         if is_late:
             return [
                 "too_slow",
@@ -274,3 +328,12 @@ class Pool:
             "crashed",
             f"`{name}` made its decoder crash ({how}), so it was left out. The file is probably damaged.",
         ]
+
+
+@contextlib.contextmanager
+def encoders(task: str, processor: Processor, limits: Limits, n: int, *, root: str) -> Iterator[Pool]:
+    """A pool of at most `n` processes that encode rows as `processor` does; `Done.example` is what each gives."""
+    with tempfile.TemporaryDirectory(prefix="ouvroir-") as saved:
+        processor.save(Path(saved))
+        with Pool({"job": "encode", "task": task, "root": root, "processor": saved}, limits, n) as pool:
+            yield pool

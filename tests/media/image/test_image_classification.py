@@ -12,9 +12,10 @@ from ouvroir.data.table import Table
 from ouvroir.media import find_task
 from ouvroir.media.image import recipes
 from ouvroir.media.image.processor import ImageProcessor
+from ouvroir.predictor import Predictor
 from ouvroir.recipe import Model, Recipe
 from ouvroir.rng import Rng
-from ouvroir.task import Row, Source
+from ouvroir.task import Limits, Row, Source
 
 TASK = find_task("image-classification")
 LABELS = ("a", "b", "c")
@@ -191,26 +192,39 @@ def picture_inputs(tmp_path):
     }
 
 
-def test_predict_takes_every_form_of_a_picture(table, tmp_path):
+def answering(table):
     recipe = recipe_for()
-    model = model_for(recipe, table)
-    inputs = picture_inputs(tmp_path)
-    found = TASK.predict(model, processor_for(), recipe, list(inputs.values()), device="cpu", threshold=0.0)
+    return Predictor(TASK, model_for(recipe, table), processor_for(), recipe)
+
+
+def test_predict_takes_every_form_of_a_picture(table, tmp_path):
+    found = answering(table).predict(picture_inputs(tmp_path).values())
     assert all(one.error is None for one in found)
     for one in found[1:]:
         assert list(one.scores.values()) == pytest.approx(list(found[0].scores.values()), abs=1e-5)
     assert sum(found[0].scores.values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_a_deep_picture_in_memory_is_read_as_its_file_is(tmp_path, dtype):
+    image = Image.fromarray(np.linspace(0, 3000, 256).reshape(16, 16).astype(dtype))
+    image.save(tmp_path / "a.tif")
+    processor = replace(processor_for(), levels={"whole": (0.0, 4095.0), "float": (0.0, 4095.0)})
+    stored = [processor.encode(TASK.as_source(one), Limits())["pixel_values"] for one in (image, tmp_path / "a.tif")]
+    assert np.array_equal(*stored)
+    assert stored[0].max() == round(3000 * 255 / 4095)
+
+
 def test_predict_names_what_is_wrong_with_an_input(table, tmp_path):
-    recipe = recipe_for()
-    model = model_for(recipe, table)
     (tmp_path / "a.txt").write_text("words")
     inputs = [tmp_path / "a.txt", tmp_path / "absent.png", b"", 17, np.zeros((4, 4)), np.zeros((16, 16), np.uint8)]
-    found = TASK.predict(model, processor_for(), recipe, inputs, device="cpu", threshold=0.0)
-    assert [bool(one.error) for one in found] == [True] * 5 + [False]
-    assert "not a picture" in found[0].error
-    assert TASK.predict(model, processor_for(), recipe, [], device="cpu", threshold=0.0) == []
+    for workers in (0, 1):
+        found = answering(table).predict(inputs, workers=workers)
+        assert [bool(one.error) for one in found] == [True] * 5 + [False]
+        assert "not a picture" in found[0].error
+        assert "17" not in found[3].error
+        assert "int is not a picture" in found[3].error
+    assert answering(table).predict([]) == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ouvroir import classification as shared
-from ouvroir.errors import OuvroirError, Refused, UsageError
+from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
 from ouvroir.media.image.decode import decode, inspect_picture, kind_of_values
@@ -23,6 +23,7 @@ from ouvroir.task import (
     Answers,
     Batch,
     Cheap,
+    Example,
     Facts,
     Input,
     Items,
@@ -33,6 +34,7 @@ from ouvroir.task import (
     Row,
     Source,
     StepOutput,
+    source_of,
 )
 
 if TYPE_CHECKING:
@@ -247,41 +249,33 @@ class ImageClassification:
         asked = simple_features(test, np.arange(len(test)))
         return shared.cheap_baselines(wanted, of_train, asked, targets, processor.labels)
 
+    def as_source(self, given: Input) -> Source:
+        """Paths, bytes, PIL images and (H, W), (H, W, C) uint8 arrays; the last two become files in memory."""
+        return as_source(given)
+
     def predict(
         self,
         model: nn.Module,
         processor: Processor,
         recipe: Recipe,
-        inputs: Sequence[Input],
+        examples: Sequence[Example],
         *,
         device: str,
         threshold: float,
     ) -> list[Prediction]:
-        """Answers for paths, bytes, PIL images, (H, W), (H, W, C) uint8 arrays or `Source`s; Limits() apply."""
+        """Answers for encoded pictures."""
         import torch
 
         del recipe  # pictures are judged as they are stored
         assert isinstance(processor, ImageProcessor)
-        found = [Prediction()] * len(inputs)
-        places, pictures = [], []
-        for place, one in enumerate(inputs):
-            try:
-                pictures.append(processor.encode(as_source(one), Limits())["pixel_values"])
-                places.append(place)
-            except OuvroirError as error:
-                found[place] = Prediction(error=str(error))
-        if not pictures:
-            return found
-        pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(device)
+        pixels = torch.from_numpy(np.stack([example["pixel_values"] for example in examples]))
         model.eval()
         with torch.inference_mode():
-            scores = shared.scores_of(model(pixels), is_multi_label=processor.is_multi_label)
-        answered = shared.predictions(
+            logits = model(pixels.permute(0, 3, 1, 2).to(device))
+            scores = shared.scores_of(logits, is_multi_label=processor.is_multi_label)
+        return shared.predictions(
             scores, processor.labels, threshold=threshold, is_multi_label=processor.is_multi_label
         )
-        for place, prediction in zip(places, answered, strict=True):
-            found[place] = prediction
-        return found
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`pixel_values`: (2, C, H, W) uint8."""
@@ -405,13 +399,8 @@ def as_source(given: Input) -> Source:
     """What a person hands in as a Source. Raises UsageError for anything that is no picture, Refused for a bad array."""
     from PIL import Image
 
-    if isinstance(given, Source):
-        return given
-    if isinstance(given, str | Path):
-        path = Path(given).absolute()
-        return Source(root=str(path.parent), locator=path.name)
-    if isinstance(given, bytes):
-        return Source(root="", locator="", content=given)
+    if isinstance(given, Source | str | Path | bytes):
+        return source_of(given)
     if isinstance(given, np.ndarray):
         given = _image_of(given)
     if isinstance(given, Image.Image):
