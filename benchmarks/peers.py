@@ -138,7 +138,9 @@ def cases(place: Path, *, is_quick: bool) -> list[tuple[Case, Path]]:
     small = datasets.write_clothing(place / "clothes32", px=32, n=200 if is_quick else 3000)
     large = datasets.write_clothing(place / "clothes224", px=large_px, n=60 if is_quick else 500, suffix="jpg")
     narrow = Case("MLP", "benchmarks.tasks:Mlp", networks.mlp, "L", 28, fp32, {64: (6, 2, 2.5), 256: (6, 1.5, 2)})
-    wide = Case("wide MLP", "benchmarks.tasks:WideMlp", networks.wide_mlp, "L", 28, fp32, {64: None, 256: None})
+    wide = Case(
+        "wide MLP", "benchmarks.tasks:WideMlp", networks.wide_mlp, "L", 28, fp32, {64: (6, 2, 2.5), 256: (6, 1.5, 2)}
+    )
     compact = Case(
         "compact network at 32 px", "image-classification", None, "RGB", 32, {}, {64: (2, 2, 2)}, warmup=3, trial=5
     )

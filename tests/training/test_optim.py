@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ouvroir.recipe import Optim
-from ouvroir.training.muon import orthogonalise
+from ouvroir.training.muon import _factor, _iterated, orthogonalise
 from ouvroir.training.optim import Average, coefficient, fill_gradients, make_groups, make_optimizer, rate
 
 
@@ -193,6 +193,13 @@ def test_muon_makes_directions_orthogonal():
         assert values.max() < 1.3
         u, _, v = torch.linalg.svd(matrix, full_matrices=False)
         assert nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), dim=0) > 0.97
+
+
+def test_polynomials_multiplied_first_or_one_by_one_give_the_same_direction():
+    torch.manual_seed(0)
+    for matrix in (torch.randn(16, 144), torch.randn(16, 2) @ torch.randn(2, 144) + 1e-3 * torch.randn(16, 144)):
+        work = matrix / matrix.norm()
+        assert torch.allclose(_factor(work @ work.mT) @ work, _iterated(work), atol=1e-4)
 
 
 def test_muon_moves_matrices_inside_and_adamw_the_rest():

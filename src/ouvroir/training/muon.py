@@ -26,18 +26,38 @@ one learning rate (Liu 2025, arXiv 2502.16982, equation 4)."""
 def orthogonalise(matrix: Tensor) -> Tensor:
     """The nearest matrix with orthonormal rows or columns to `matrix` (n, m), roughly: singular values in about [0.7, 1.2].
 
-    Calculates in float32, or in bfloat16 on a GPU.
+    Each iteration multiplies by a polynomial of X·Xᵀ. These polynomials commute, so on a CPU they are multiplied with one
+    another, all as small as the shorter side, and with `matrix` once, in float32: less than half the arithmetic for the
+    kernels of convolutions. A GPU has arithmetic to spare and works on the matrix itself, in bfloat16.
     """
     work = matrix.bfloat16() if matrix.is_cuda else matrix.float()
     is_tall = work.shape[0] > work.shape[1]
     if is_tall:
         work = work.mT
     work = work / (work.norm() + 1e-7)
+    work = _iterated(work) if work.is_cuda else _factor(work @ work.mT) @ work
+    found: Tensor = work.mT if is_tall else work
+    return found.to(matrix.dtype)
+
+
+def _iterated(work: Tensor) -> Tensor:
     for _ in range(N_ITERATIONS):
         gram = work @ work.mT
         work = A * work + (B * gram + C * gram @ gram) @ work
-    found: Tensor = work.mT if is_tall else work
-    return found.to(matrix.dtype)
+    return work
+
+
+def _factor(gram: Tensor) -> Tensor:
+    """The product of the polynomials of all iterations, given X·Xᵀ."""
+    eye = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    factor = eye
+    for left in reversed(range(N_ITERATIONS)):
+        square = gram @ gram
+        polynomial = A * eye + B * gram + C * square
+        factor = polynomial @ factor
+        if left:
+            gram = polynomial @ gram @ polynomial
+    return factor
 
 
 @dataclass
