@@ -384,5 +384,5 @@ def test_a_damaged_run_is_told(place):
     assert told["name"] in call("runs").stdout
     (folder / "final_model" / "model.safetensors").write_bytes(b"nonsense")
     assert "is damaged" in call("predict", "last", "data", status=1).stderr
-    call("runs", "rm", told["name"])
+    call("runs", "rm", "--yes", told["name"])
     assert not folder.exists()

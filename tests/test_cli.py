@@ -190,7 +190,7 @@ def test_train_told_on_both_streams(room):
     assert "Training for 30 steps" in done.stderr
     verdict = told["verdict"]
     assert set(verdict) == {"sentence", "lines", "kept", "against_baseline", "tuning"}
-    call("runs", "rm", told["name"])
+    call("runs", "rm", "--yes", told["name"])
     assert not Path(told["run"]).exists()
 
 
@@ -202,13 +202,13 @@ def test_train_for_a_person(room):
     assert f"ouvroir predict runs/{Path(name).name} FICHIERS" in done.stdout
     assert "{" not in done.stdout
     assert not re.search(r"report +/|Finished|Next", done.stdout)
-    call("runs", "rm", Path(name).name)
+    call("runs", "rm", "--yes", Path(name).name)
 
 
 def test_quiet_says_nothing(room):
     done = run("train", "digits", *QUICK, "--set", "loop.steps=2", "--quiet", "--json")
     assert done.stderr == ""
-    call("runs", "rm", read_object(done.stdout)["name"])
+    call("runs", "rm", "--yes", read_object(done.stdout)["name"])
 
 
 def test_dry_run_leaves_no_run(room):
@@ -323,7 +323,7 @@ def test_compare(room):
     assert b - a == pytest.approx((len(told["fixed"]) - len(told["broken"])) / 32)
     assert set(told["fixed"]) <= {f"{path.parent.name}/{path.name}" for path in (room / "more").rglob("*.png")}
     assert told["sentence"] in call("compare", other["name"], first, "more").stdout
-    call("runs", "rm", other["name"])
+    call("runs", "rm", "--yes", other["name"])
 
 
 def test_two_models_are_compared_on_the_rows_that_neither_learned_from(room):
@@ -333,7 +333,7 @@ def test_two_models_are_compared_on_the_rows_that_neither_learned_from(room):
     assert told["n"] == call_json("check", "more")["splits"]["test"]
     a, b = (told[name]["metrics"]["accuracy"]["value"] for name in "ab")
     assert b - a == pytest.approx(told["difference"]["value"])
-    call("runs", "rm", other["name"])
+    call("runs", "rm", "--yes", other["name"])
 
 
 @pytest.mark.parametrize(
@@ -437,7 +437,7 @@ def test_runs_and_cache(room):
     assert told[0]["state"] == "finished"
     assert told[0]["name"] in call("runs").stdout  # on one line, though a pipe has no width
     assert call_json("runs", "--runs", "nowhere") == {"runs": []}
-    assert "no runs here" in call("runs", "--runs", "nowhere").stderr
+    assert f"no runs in {room / 'nowhere'}" in call("runs", "--runs", "nowhere").stderr
     entries = call_json("cache")["entries"]
     assert set(entries[0]) == {"kind", "name", "path", "size_bytes", "n_files", "used_at", "is_busy"}
     assert {"manifests", "packs", "facts"} <= {one["kind"] for one in entries}
@@ -476,7 +476,7 @@ def test_refit(room):
     again = call_json("train", "--resume", told["name"])
     assert again["sentence"] == told["sentence"]
     assert json.loads((Path(again["model"]) / "config.json").read_text(encoding="utf-8"))["refit"] is True
-    call("runs", "rm", told["name"])
+    call("runs", "rm", "--yes", told["name"])
 
 
 def test_a_run_goes_on_without_the_cache_after_files_were_added(room):
@@ -487,7 +487,7 @@ def test_a_run_goes_on_without_the_cache_after_files_were_added(room):
     call("cache", "rm")  # with it goes what kept the rows where they had been
     assert call_json("train", "--resume", done["name"])["metrics"] == done["metrics"]
     assert call_json("evaluate", done["name"], "growing")["metrics"] == done["metrics"]
-    call("runs", "rm", done["name"])
+    call("runs", "rm", "--yes", done["name"])
 
 
 def test_a_run_at_work_is_left_to_its_process(room):
@@ -496,7 +496,7 @@ def test_a_run_at_work_is_left_to_its_process(room):
         last.set_status("running", "Training.")
         assert "Another process" in call("train", "--resume", last.name, status=1).stderr
         assert last.status()["sentence"] == "Training."
-    assert "--resume goes on" in last.status()["sentence"]
+    assert f"`ouvroir train --resume {last.path}` goes on" in last.status()["sentence"]
     last.set_status("finished", "Finished after 30 steps.")
 
 

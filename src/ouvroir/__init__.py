@@ -6,6 +6,10 @@
 Everything here loads in a moment; heavy libraries load when a function needs them.
 """
 
+import ouvroir.starting  # noqa: F401 -- before anything that takes time
+
+# isort: split
+
 from ouvroir.api import (
     check,
     compare,

@@ -84,7 +84,7 @@ def train(
 
     with join(resolve_device(device)) as world:
         run = workflow.once(world, begin)
-        progress.say(f"The run is {run.path}. If it is stopped, `ouvroir train --resume {run.path}` goes on.")
+        progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
         return _to_the_end(run, at, resume=False)
 
 
@@ -142,15 +142,27 @@ def resume(
 ) -> Run:
     """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job.
 
-    `last` is the newest run, also when it was stopped before it came to a model.
+    `last` is the newest run that was stopped or failed. A model that is part of a job goes on with the whole job.
     """
-    at = Workplace(Path(runs), device, workers, language, progress)
-    opened = Run.newest(at.runs) if str(run) == "last" else Run.open(run, at.runs)
-    if opened.read_json("refine.json") is not None:
-        from ouvroir.main_job import refine_run
+    from ouvroir.main_job import refine_run
+    from ouvroir.training.distributed import join, resolve_device
 
-        return refine_run(opened, at)
-    return _to_the_end(opened, at, resume=True)
+    at = Workplace(Path(runs), device, workers, language, progress)
+    with join(resolve_device(device)) as world:
+        opened = workflow.once(world, lambda: _to_resume(run, at))
+        return refine_run(opened, at) if opened.verb == "refine" else _to_the_end(opened, at, resume=True)
+
+
+def _to_resume(run: str | Path, at: Workplace) -> Run:
+    """The run to go on with: the whole one when a part of it is named. What was not named in full is said."""
+    if str(run) == "last":
+        last = Run.last_unfinished(at.runs)
+        at.progress.say(f"`last` is the run {last.name}.")
+        return last
+    named = Run.open(run, at.runs)
+    if named.whole.path != named.path:
+        at.progress.say(f"{named.path} is a part of {named.whole.path}, and it is the whole of it that goes on.")
+    return named.whole
 
 
 def refit(
@@ -169,7 +181,7 @@ def refit(
     from ouvroir.training.distributed import join, resolve_device
 
     at = Workplace(Path(runs), device, workers, progress=progress)
-    earlier = Run.open(run, at.runs)
+    earlier = at.run_of(run)
     with join(resolve_device(device)) as world:
         return _to_the_end(workflow.once(world, lambda: _begin_refit(earlier, at)), at, resume=False)
 
@@ -181,7 +193,7 @@ def _begin_refit(earlier: Run, at: Workplace) -> Run:
     recipe = earlier.recipe()
     manifest = workflow.manifest_of(earlier, progress=at.progress)
     if recipe.loop.steps is None or not (earlier.bundle / "model.safetensors").is_file():
-        raise RunError(f"{earlier.path} is not finished: `ouvroir train --resume {earlier.path}` goes on with it.")
+        raise RunError(f"{earlier.path} is not finished: `{earlier.way_on}` goes on with it.")
     n_train = len(manifest.positions("train"))
     everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
     everything.save()
@@ -261,10 +273,11 @@ def evaluate(
     from ouvroir.training.distributed import resolve_device
 
     chosen = resolve_device(device)
-    predictor = load_predictor(model, device=chosen, runs=runs)
+    place = Workplace(Path(runs), progress=progress).place_of(str(model))
+    predictor = load_predictor(place, device=chosen)
     data = _reading(source, predictor.recipe.data, settings or {})
     manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
-    folder, _ = model_folder(model, runs=runs)
+    folder, _ = model_folder(place)
     learned = workflow.learned_from(predictor.recipe, folder, progress=progress)
     if not learned.is_complete:
         progress.say(
@@ -399,7 +412,7 @@ def predict_files(
     """
     from ouvroir import predictor as found
 
-    chosen = found.load(model, device=device, runs=runs)
+    chosen = found.load(Workplace(Path(runs), progress=progress).place_of(str(model)), device=device)
     paths, inputs = itertools.tee(found.expand_inputs(files, chosen.recipe.task, stdin=sys.stdin.buffer))
     failed = 0
 
@@ -457,7 +470,7 @@ def export(
     """Write a model in another format, after replaying held-out items through it. Raises ExportError on any difference."""
     from ouvroir.exporting import export as export_model
 
-    return export_model(Workplace(Path(runs)).place_of(str(model)), to, folder, progress=progress)
+    return export_model(Workplace(Path(runs), progress=progress).place_of(str(model)), to, folder, progress=progress)
 
 
 def sample(task: str, folder: str | Path) -> int:

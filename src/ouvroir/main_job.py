@@ -83,7 +83,7 @@ def begin_refine(training: Training, at: Workplace) -> Run:
     run = Run.create(plan.base, at.runs, name=Path(plan.manifest.source).stem)
     workflow.keep_manifest(run, plan.manifest)
     run.write_json("refine.json", {"init_from": plan.init_from, "preset": training.preset, "settings": plan.settings})
-    at.progress.say(f"The run is {run.path}. If it is stopped, `ouvroir refine --resume {run.path}` goes on.")
+    at.progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
     return run
 
 
@@ -178,7 +178,7 @@ def choose(base: Run, tuned: Run) -> tuple[Run, str]:
 
 
 def _stopped(run: Run) -> Run:
-    run.set_status("stopped", f"Stopped; `ouvroir refine --resume {run.path}` goes on.")
+    run.set_status("stopped", f"Stopped. {run.what_now}")
     return run
 
 

@@ -53,10 +53,28 @@ class Workplace:
     progress: Progress = QUIET
 
     def place_of(self, source: str) -> str:
-        """A run's name in `runs` or a local place, made absolute; anything else (`scratch`, a hub name) as it is."""
-        if source == "last":
-            return str(Run.open("last", self.runs).path)
-        for place in (Path(source), self.runs / source):
-            if source != "scratch" and place.exists():
-                return str(place.absolute())
-        return source
+        """A local place, or one in `runs` (the name of a run, `NAME/base`, `last`), made absolute; anything else as it is.
+
+        That is `scratch` and hub names. Which run `last` is, and that a run is not finished, is said. Raises RunError.
+        """
+        if source == "scratch":
+            return source
+        name, _, inside = source.partition("/")
+        if name == "last":
+            return str(self.run_of("last").path / inside)
+        places = [place.absolute() for place in (Path(source), self.runs / source) if place.exists()]
+        ours = [place for place in places if (place / "recipe.json").is_file()]
+        if not places:
+            return source
+        run = Run((ours or places)[0])
+        if run.is_unfinished:
+            way_on = "" if run.is_held() else f" {run.what_now}"
+            self.progress.say(f"{run.path} is not finished, so the best it came to so far is used.{way_on}")
+        return str(run.path)
+
+    def run_of(self, source: str | Path) -> Run:
+        """A run by its path, its name in `runs` or `last`; which run that is, is said. Raises RunError."""
+        run = Run.open(source, self.runs)
+        if str(source) == "last":
+            self.progress.say(f"`last` is the run {run.name}.")
+        return run

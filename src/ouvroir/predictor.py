@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from ouvroir import bundle as bundles
 from ouvroir.errors import OuvroirError, RunError, UsageError
 from ouvroir.media import find_task, suffixes_of
+from ouvroir.options import Workplace
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
 
@@ -169,7 +170,7 @@ class Predictor:
 
 
 def load(source: str | Path, *, device: str | None = None, runs: str | Path = DEFAULT_ROOT) -> Predictor:
-    """A Predictor from a run folder, a bundle, the name of a run in `runs`, or `last`.
+    """A Predictor from a run folder, a bundle, a place in `runs` (the name of a run, `NAME/base`), or `last`.
 
     A run that is not finished answers with its best checkpoint. Raises RunError, CheckpointError, DeviceError.
     """
@@ -193,11 +194,11 @@ def load(source: str | Path, *, device: str | None = None, runs: str | Path = DE
 
 def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> tuple[Path, Run | None]:
     """The bundle or checkpoint folder that `source` stands for, and its run if it names one. Raises RunError."""
-    path = Path(source)
+    path = Path(Workplace(Path(runs)).place_of(str(source)))
     if (path / "model.safetensors").is_file():
-        return path.absolute(), None
+        return path, None
     try:
-        run = Run.open(source, Path(runs))
+        run = Run.open(path)
     except RunError as error:
         if path.exists():
             raise

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic import Field as Setting
 
 from ouvroir import constants as _constants
@@ -133,16 +133,35 @@ class Loop:
     seed: Annotated[int, Setting(ge=0)] = setting(0, "Seed of weights, order and augmentation.")
 
 
+def _switch(constant: _constants.Constant) -> BeforeValidator:
+    """`off` stands for the ordinary value, `on` for the constant's own."""
+
+    def read(given: Any) -> Any:
+        if isinstance(given, bool):
+            return constant.value if given else "ordinary"
+        return given
+
+    return BeforeValidator(read)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Constants:
-    """φ, π, 1/137 and −1/12, each with its value or 'ordinary' (see ouvroir.constants)."""
+    """φ, π, 1/137 and −1/12, each with its value or 'ordinary' (see ouvroir.constants); `off` is read as 'ordinary'."""
 
     __pydantic_config__ = _STRICT
 
-    phi: Positive | Literal["ordinary"] = setting(_constants.PHI.value, _constants.PHI.use)
-    pi: Positive | Literal["ordinary"] = setting(_constants.PI.value, _constants.PI.use)
-    alpha: float | Literal["ordinary"] = setting(_constants.ALPHA.value, _constants.ALPHA.use)
-    zeta: float | Literal["ordinary"] = setting(_constants.ZETA.value, _constants.ZETA.use)
+    phi: Annotated[Positive | Literal["ordinary"], _switch(_constants.PHI)] = setting(
+        _constants.PHI.value, _constants.PHI.use
+    )
+    pi: Annotated[Positive | Literal["ordinary"], _switch(_constants.PI)] = setting(
+        _constants.PI.value, _constants.PI.use
+    )
+    alpha: Annotated[float | Literal["ordinary"], _switch(_constants.ALPHA)] = setting(
+        _constants.ALPHA.value, _constants.ALPHA.use
+    )
+    zeta: Annotated[float | Literal["ordinary"], _switch(_constants.ZETA)] = setting(
+        _constants.ZETA.value, _constants.ZETA.use
+    )
 
     def value(self, name: Literal["phi", "pi", "alpha", "zeta"]) -> float | None:
         """The number to use: what the recipe says, or the ordinary value (None for π: ordinary attention)."""
@@ -293,7 +312,10 @@ def _check(section: type, value: Any, name: str) -> Any:
             known = [f"{name}.{key}" for key in get_type_hints(section) if not key.startswith("_")]
             raise RecipeError(_unknown(place, known)) from error
         given = json.dumps(first.get("input"), default=str)
-        raise RecipeError(f"`{place}` cannot be {given}: {first['msg'][0].lower()}{first['msg'][1:]}.") from error
+        wrong = [one["msg"] for one in error.errors() if one["loc"][:1] == first["loc"][:1]]  # of each kind it may be
+        why = " or ".join(dict.fromkeys(f"{text[0].lower()}{text[1:]}" for text in wrong))
+        why = why.replace(" or input should be ", " or ")
+        raise RecipeError(f"`{place}` cannot be {given}: {why}.") from error
 
 
 def _unknown(name: str, known: list[str], *, shown: Iterable[str] | None = None) -> str:

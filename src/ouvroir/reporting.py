@@ -47,7 +47,7 @@ def render_again(run: Run, *, language: Language) -> Path:
             f"A refit learned from all the data, so there is none to report on. See `ouvroir report {refit['of']}`."
         )
     if report is None:
-        raise RunError(f"{run.path} has no report yet. `ouvroir train --resume {run.path}` finishes the run.")
+        raise RunError(f"{run.path} has no report yet. `{run.way_on}` finishes the run.")
     page = run.path / "report.html"
     write_text(page, render(report, language))
     return page

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -80,12 +81,9 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path, root: Path = DEFAULT_ROOT) -> Run:
-        """Open a run by its path, its name in `root`, or `last` for the newest that came to a model. Raises RunError."""
+        """Open a run by its path, its name in `root`, or `last` for the newest that is finished. Raises RunError."""
         if str(path) == "last":
-            found = cls.all(root)
-            if not found:
-                raise RunError(f"There is no run in `{root}` yet. `ouvroir train DATA` makes one.")
-            return next((run for run in reversed(found) if run.has_model), found[-1])
+            return cls._last(root)
         for place in (Path(path), Path(root) / str(path)):
             if (place / "recipe.json").is_file():
                 return cls(place.absolute())
@@ -104,19 +102,73 @@ class Run:
             return 0.0
 
     @classmethod
-    def newest(cls, root: Path = DEFAULT_ROOT) -> Run:
-        """The newest run in `root`, whether or not it came to a model: the one to go on with. Raises RunError."""
-        return next(reversed(cls.all(root)), None) or cls.open("last", root)
+    def _last(cls, root: Path) -> Run:
+        newest: Run | None = None
+        for run in reversed(cls.all(root)):
+            if run.state == "finished":
+                return run
+            newest = newest or run
+        if newest is None:
+            raise RunError(no_runs(root))
+        raise RunError(
+            f"No run in {Path(root).absolute()} is finished yet. The newest is {newest.name}: "
+            f"`{newest.way_on}` goes on with it."
+        )
+
+    @classmethod
+    def last_unfinished(cls, root: Path = DEFAULT_ROOT) -> Run:
+        """The newest run in `root` that was stopped or failed and no process works on: the one to resume. Raises RunError."""
+        found = cls.all(root)
+        for run in reversed(found):
+            if run.state not in ("finished", None) and not run.is_held():
+                return run
+        if not found:
+            raise RunError(no_runs(root))
+        raise RunError(f"No run in {Path(root).absolute()} waits to be resumed. `ouvroir runs` shows their states.")
 
     @property
-    def has_model(self) -> bool:
-        """Whether there is something that answers: a bundle, or a checkpoint of this run or of one inside it."""
-        return self.bundle.is_dir() or next(self.path.glob("**/checkpoints/last.txt"), None) is not None
+    def state(self) -> State | None:
+        """Of the status; None when status.json is damaged."""
+        try:
+            found: State = self.status()["state"]
+        except (RunError, KeyError, TypeError):
+            return None
+        return found
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it answers with what it came to so far, since its training, or what comes after that, is not done."""
+        has_model = self.bundle.is_dir() or (self.path / "checkpoints" / "best.txt").is_file()
+        return has_model and self.state not in ("finished", None)
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    @property
+    def whole(self) -> Run:
+        """The run that this one is a part of, as `base` and `tuned` of refine are, or itself: the one to go on with."""
+        return Run(self.path.parent) if (self.path.parent / "recipe.json").is_file() else self
+
+    @property
+    def verb(self) -> Literal["train", "refine"]:
+        """The command that makes such a run and goes on with it."""
+        return "refine" if (self.whole.path / "refine.json").is_file() else "train"
+
+    @property
+    def way_on(self) -> str:
+        """What to type to go on with it."""
+        return f"ouvroir {self.verb} --resume {shlex.quote(str(self.whole.path))}"
+
+    @property
+    def what_now(self) -> str:
+        """What to type to go on with it, and which of the runs inside it answers until then, if one does."""
+        inside = sorted(self.path.glob("*/checkpoints/best.txt"), key=lambda file: file.stat().st_mtime)
+        usable = (
+            f" Until then `ouvroir predict {shlex.quote(str(inside[-1].parents[1]))} FILES` answers." if inside else ""
+        )
+        return f"`{self.way_on}` goes on with it.{usable}"
 
     def recipe(self) -> Recipe:
         """The resolved recipe."""
@@ -138,7 +190,7 @@ class Run:
             return {
                 **status,
                 "state": "stopped",
-                "sentence": "The process ended before the work did; --resume goes on.",
+                "sentence": f"The process ended before the work did; `{self.way_on}` goes on.",
             }
         return status
 
@@ -197,20 +249,23 @@ class Run:
         else:
             pointer = folder / f"{which}.txt"
             if not pointer.is_file():
-                raise CheckpointError(
-                    f"{self.path} has no {which} checkpoint. `ouvroir train --resume {self.name}` goes on with it."
-                )
+                raise CheckpointError(f"{self.path} has no {which} checkpoint. {self.what_now}")
             path = folder / pointer.read_text(encoding="utf-8").strip()
         if not path.is_dir():
-            raise CheckpointError(
-                f"{path} is missing. `ouvroir train --resume {self.name}` goes on from what is there."
-            )
+            raise CheckpointError(f"{path} is missing. `{self.way_on}` goes on from what is there.")
         return path
 
     @property
     def bundle(self) -> Path:
         """Where the self-contained model is, once training has finished."""
         return self.path / "final_model"
+
+
+def no_runs(root: Path) -> str:
+    """The sentence for a folder without runs."""
+    return (
+        f"There are no runs in {Path(root).absolute()}. `ouvroir refine DATA` makes one; --runs names another folder."
+    )
 
 
 def _environment() -> dict[str, Any]:

@@ -6,6 +6,7 @@ Only `cli` uses this. Rich draws; on a pipe there are plain lines and no moving 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from ouvroir.files import readable_duration, readable_size
 from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar
 from ouvroir.progress import Progress as ProgressProtocol
+from ouvroir.run import no_runs
 
 if TYPE_CHECKING:
     from ouvroir.cache import CacheEntry, RunEntry
@@ -80,6 +82,12 @@ def _out() -> Console:
 def say(text: str) -> None:
     """One sentence on standard error."""
     _errors().print(Text(text))
+
+
+def ask(question: str) -> bool:
+    """Whether the person at the terminal says yes; anything else is no."""
+    _errors().print(Text(f"{question} [y/N] "), end="")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 class _RichBar:
@@ -281,8 +289,8 @@ def show_findings(findings: Iterable[Finding]) -> None:
         out.print(line)
 
 
-def show_runs(runs: Iterable[RunEntry]) -> None:
-    """One line per run."""
+def show_runs(runs: Iterable[RunEntry], root: Path) -> None:
+    """One line per run of the folder `root`."""
     rows = []
     for one in runs:
         metric = (
@@ -294,7 +302,7 @@ def show_runs(runs: Iterable[RunEntry]) -> None:
     if rows:
         _out().print(_table(["run", "state", "on unseen items", "size"], rows))
     else:
-        say("There are no runs here yet. `ouvroir train DATA` makes one.")
+        say(no_runs(root))
 
 
 def show_cache(entries: Iterable[CacheEntry]) -> None:

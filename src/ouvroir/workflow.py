@@ -5,6 +5,7 @@ Written once for every task. `api.py` holds the verbs, `main_job.py` the main jo
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -101,7 +102,7 @@ def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
     if manifest.fingerprint != recipe.data.manifest:
         raise ManifestError(
             f"The files of {recipe.data.source} have changed since {run.name} began, so it cannot go on as it was. "
-            f"Start anew: `ouvroir train {recipe.data.source}`."
+            f"Start anew: `ouvroir {run.verb} {shlex.quote(recipe.data.source)}`."
         )
     return manifest
 
@@ -166,6 +167,8 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     settings, recipe, task = training.overrides, training.recipe, training.task
     check_settings(settings)  # before the files are looked at, which may take long
     init_from = at.place_of(training.init_from)
+    if "model.scope" in settings:
+        _require_scope_of_earlier(init_from, settings)
     data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
     if task is not None:
         find_task(task, is_asked_for=True)
@@ -192,7 +195,31 @@ def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str
         if own is None:
             _require_weights(init_from)
         recipe = recipe.replace("model", init_from=str(own or init_from))
-    return _for_data(recipe, manifest, settings)
+    recipe = _for_data(recipe, manifest, settings)
+    task = find_task(recipe.task)
+    _require_scope(task, recipe, task.fit_processor(manifest, recipe))
+    return recipe
+
+
+def _require_scope_of_earlier(init_from: str, settings: Mapping[str, str]) -> None:
+    """Refuse a wrong scope before the files are looked at, where the model to start from is one of ours."""
+    from ouvroir.training.adapters import own_weights
+
+    own = own_weights(init_from)
+    if own is not None:
+        earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
+        task = find_task(earlier.task)
+        mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
+        _require_scope(task, earlier.with_overrides(mine), task.load_processor(own / "processor"))
+
+
+def _require_scope(task: Task, recipe: Recipe, processor: Processor) -> None:
+    """Refuse a scope that names no part of the model, before anything is packed. Raises RecipeError."""
+    from ouvroir.training.adapters import choose_parts
+    from ouvroir.training.checkpoint import empty_model
+
+    if recipe.model.scope != "all":
+        choose_parts(task.parts(empty_model(task, processor, recipe)), recipe.model.scope)
 
 
 def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> Recipe:
@@ -240,7 +267,7 @@ def propose_recipe(
     recipe = recipe.replace("model", init_from=str(own or init_from))
     recipe = _for_data(recipe, manifest, settings)
     # what is amiss with the weights to start from shows here, before a run is made
-    task.fit_processor(manifest, recipe)
+    _require_scope(task, recipe, task.fit_processor(manifest, recipe))
     for note in notes:
         if not any(name in settings for name in note.proposal):
             progress.say(note.text)
@@ -394,7 +421,7 @@ def failures_noted(run: Run) -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         if is_main_process():
-            run.set_status("stopped", f"Stopped; `ouvroir train --resume {run.path}` goes on.")
+            run.set_status("stopped", f"Stopped; `{run.way_on}` goes on.")
         raise
     except Exception as error:
         if is_main_process():

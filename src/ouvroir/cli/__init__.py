@@ -1,7 +1,7 @@
 """The command line: one function per verb reads arguments, calls the API and prints.
 
 Results go to standard output, everything else to standard error. Exit status: 0 done, 1 refused, failed or stopped, 2
-wrong call. With --json, one object on standard output (docs/reference/json.md).
+wrong call, 130 Ctrl-C with nothing to resume. With --json, one object on standard output (docs/reference/json.md).
 
 Commands live in modules by family. What they share is written once: options in parameters.py, and in command.py how
 errors become a sentence and an exit status. To add a command, write its function and name it here.
@@ -10,7 +10,6 @@ errors become a sentence and an exit status. To add a command, write its functio
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from types import FrameType
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ouvroir import starting
 from ouvroir.cli import data, models, training, upkeep
 from ouvroir.errors import UnsupportedSystem
 from ouvroir.system import require_system
@@ -77,7 +77,7 @@ def main() -> None:
         require_system()
     except UnsupportedSystem as error:
         sys.exit(f"ouvroir: {error}")
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, starting.leave):
         signal.signal(signal.SIGINT, _interrupt)
     try:
         status = app(standalone_mode=False)
@@ -90,11 +90,10 @@ def main() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C. Inside an import nothing has begun, and an exception there can end a C++ library in a crash: leave at once."""
+    """Ctrl-C. Inside an import nothing has begun."""
     above = frame
     while above is not None:
         if above.f_code.co_filename.startswith("<frozen importlib"):
-            os.write(2, b"Stopped.\n")
-            os._exit(1)
+            starting.leave(number, frame)
         above = above.f_back
     signal.default_int_handler(number, frame)

@@ -14,6 +14,7 @@ import typer
 
 from ouvroir import terminal
 from ouvroir.errors import OuvroirError, RecipeError, UsageError
+from ouvroir.starting import INTERRUPTED
 
 
 def command(function: Callable[..., int | None]) -> Callable[..., None]:
@@ -68,7 +69,7 @@ def _status_of(work: Callable[[], int | None], *, as_json: bool) -> int:
         return _fail(error, 1, as_json=as_json)
     except KeyboardInterrupt:
         terminal.say("Stopped.")
-        return 1
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 1

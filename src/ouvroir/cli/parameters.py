@@ -31,7 +31,10 @@ DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="A folder, a table (CSV, JSONL, Parquet) or a zip of either.")
 ]
 DataUnlessResumed = Annotated[str | None, typer.Argument(metavar="DATA", help="A folder, a table or a zip.")]
-ModelArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, its name, `last`, or a final_model folder.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run, its name, `last` (the newest finished one), or a final_model folder."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of runs.")]
@@ -52,7 +55,8 @@ Split = Annotated[
 From = Annotated[str, typer.Option("--from", help="Start from a run, a folder of pretrained weights or a hub name.")]
 Preset = Annotated[Literal["tiny", "small", "base"], typer.Option("--preset", help="The one dial for the size.")]
 Resume = Annotated[
-    str | None, typer.Option("--resume", metavar="RUN", help="Go on with a stopped run, to the same result.")
+    str | None,
+    typer.Option("--resume", metavar="RUN", help="Go on with a stopped run (`last`: the newest), to the same result."),
 ]
 Scope = Annotated[str, typer.Option("--scope", help="What learns: all, head, last:N or names of parts.")]
 

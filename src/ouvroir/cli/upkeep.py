@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ import typer
 from ouvroir import terminal
 from ouvroir.cli.command import command, print_json
 from ouvroir.cli.parameters import Json, Runs
-from ouvroir.run import DEFAULT_ROOT
+from ouvroir.errors import UsageError
+from ouvroir.files import readable_size
+from ouvroir.run import DEFAULT_ROOT, Run
 
 
 @command
@@ -46,26 +49,40 @@ def runs(context: typer.Context, runs: Runs = DEFAULT_ROOT, as_json: Json = Fals
     if as_json:
         print_json({"runs": [one.as_dict() for one in found]})
     else:
-        terminal.show_runs(found)
+        terminal.show_runs(found, runs)
 
 
 @command
 def runs_rm(
     names: Annotated[list[str], typer.Argument(help="Runs to remove.")],
     runs: Runs = DEFAULT_ROOT,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
-) -> None:
-    """Remove runs for good. A run at work is refused.
+) -> int:
+    """Remove runs for good. It asks first. A run at work is refused.
 
-    Example: ouvroir runs rm 2026-09-27_143012_image-classification_flowers
+    Example: ouvroir runs rm 2026-09-27_143012_image-classification-flowers
     """
-    from ouvroir.cache import remove_run
+    from ouvroir.cache import remove_run, size_of
 
-    removed = [str(remove_run(name, runs)) for name in names]
+    if "last" in names:  # it may be another one than was meant, and nothing brings it back
+        raise UsageError("Name the runs to remove in full. `ouvroir runs` lists them.")
+    sizes = {path: size_of(path)[0] for path in (Run.open(name, runs).path for name in names)}
+    listed = ", ".join(f"{path} ({readable_size(n_bytes)})" for path, n_bytes in sizes.items())
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(
+            f"Nothing was removed: there is no terminal to ask on. With --yes, {listed} would go for good."
+        )
+    if not yes and not terminal.ask(f"Remove {listed} for good?"):
+        terminal.say("Nothing was removed.")
+        return 1
+    for path, n_bytes in sizes.items():
+        remove_run(path, runs)
+        if not as_json:
+            print(f"Removed {path}, {readable_size(n_bytes)}.")
     if as_json:
-        print_json({"removed": removed})
-    else:
-        print("\n".join(f"Removed {path}." for path in removed))
+        print_json({"removed": [str(path) for path in sizes], "size_bytes": sum(sizes.values())})
+    return 0
 
 
 @command

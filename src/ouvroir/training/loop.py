@@ -163,9 +163,7 @@ class _Job:
 
     def _require_unused(self) -> None:
         if any(self.checkpoints.folder.glob("step_*")):
-            raise TrainingError(
-                f"{self.run.path} has been trained already. `ouvroir train --resume {self.run.name}` goes on with it."
-            )
+            raise TrainingError(f"{self.run.path} has been trained already. `{self.run.way_on}` goes on with it.")
 
     # --- before the first step ----------------------------------------------------------------------------------------
 
@@ -421,10 +419,7 @@ class _Job:
     def _end(self, *, is_last: bool, is_early: bool) -> Fitted:
         done = self.place.step
         if not (is_last or is_early):
-            sentence = (
-                f"Stopped after step {done} of {self.steps}. `ouvroir train --resume {self.run.path}` goes on "
-                "to the same result."
-            )
+            sentence = f"Stopped after step {done} of {self.steps}. `{self.run.way_on}` goes on to the same result."
             self.progress.say(sentence)
             if self.world.is_first:
                 self.run.set_status("stopped", sentence)
@@ -440,7 +435,7 @@ class _Job:
         if saved is not None:
             self.place = saved.place
         goes_on = "begins" if saved is None else f"goes on from step {saved.place.step}"
-        sentence = f"Stopped before training began. `ouvroir train --resume {self.run.path}` {goes_on}."
+        sentence = f"Stopped before training began. `{self.run.way_on}` {goes_on}."
         self.progress.say(sentence)
         self.run.set_status("stopped", sentence)
         return self._fitted("interrupted")
