@@ -1,6 +1,8 @@
 """The command line: every verb on real pictures, its JSON, its exit status and what it says."""
 
 import json
+import os
+import pty
 import re
 import shutil
 import subprocess
@@ -11,8 +13,9 @@ import pytest
 from typer.main import get_command
 
 from ouvroir.cli import app
+from ouvroir.recipe import Recipe
 from ouvroir.run import Run
-from pictures import QUICK, call, call_json, environment, read_object, run, unchanged, write_digits
+from pictures import QUICK, call, call_json, environment, read_object, run, start, unchanged, write_digits
 
 STEPS = ("--set", "loop.steps=30")
 METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
@@ -101,6 +104,9 @@ def test_wrong_spelling_suggests_the_right_one(arguments, hint):
         (["train", "digits", "--set", "loop.steps=-1"], "`loop.steps` cannot be -1"),
         (["train", "digits", "--set", "loop.steps=many"], "`loop.steps` cannot be"),
         (["train", "digits", "--set", "steps"], "equals sign"),
+        (["train", "digits", "--set", "constants.phi=of"], "or 'ordinary'"),
+        (["train", "digits", "--scope", "haed"], "Its parts are, input first: stem"),
+        (["runs", "rm", "last", "--yes"], "in full"),
         (["train", "digits", "--task", "image-clasification"], "Did you mean `image-classification`?"),
         (["train", "digits", "--recipe", "nothere.json"], "nothere.json"),
         (["train", "digits", "--resume", "last"], "Leave out DATA"),
@@ -125,6 +131,20 @@ def test_wrong_call_is_told_and_starts_nothing(room, arguments, hint):
     assert hint in told["message"]
     assert told["message"] in done.stderr
     assert sorted((room / "runs").iterdir()) == runs
+
+
+def test_a_wrong_scope_is_found_before_the_files_are_opened(room):
+    told = call("finetune", "last", "digits", "--scope", "haed", status=2).stderr
+    assert "pool, head. Use all, head, last:1 to last:" in told
+    assert "found in" not in told
+
+
+def test_constants_are_switched_off_and_on_by_these_words():
+    plain = Recipe.from_dict({"task": "image-classification"})
+    for name in ("phi", "pi", "alpha", "zeta"):
+        off = plain.with_overrides({f"constants.{name}": "off"})
+        assert getattr(off.constants, name) == "ordinary"
+        assert off.with_overrides({f"constants.{name}": "on"}) == plain
 
 
 def test_wrong_setting_is_found_before_the_files_are_opened(room):
@@ -173,6 +193,17 @@ def test_check(room):
     done = call("check", "digits")
     assert "80 found = 80 admitted + 0 refused" in done.stdout
     assert "80 files found" in done.stderr
+    done = call("check", "digits", "--group-pattern", "^(0)")
+    assert re.search(
+        r"^  ouvroir refine digits --set 'data.group_pattern=\^\(0\)'  +teaches", done.stdout, re.MULTILINE
+    )
+
+
+def test_check_says_why_nothing_can_be_learned(room):
+    write_digits(room / "one", classes="1")
+    done = call("check", "one")
+    assert "one class, `1`; a classifier needs two" in done.stderr
+    assert "ouvroir refine" not in done.stdout
 
 
 def test_train_told_on_both_streams(room):
@@ -283,6 +314,7 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     assert (other["n"], other["left_out"]) == (32, {})
     shown = call("evaluate", "last", "digits", "--split", "all").stdout
     assert f"left out: {80 - told['n']} (learned from)" in shown
+    assert "ouvroir compare last OTHER digits" in shown
 
 
 def test_a_bundle_knows_elsewhere_what_it_learned_from(room, tmp_path, monkeypatch):
@@ -373,8 +405,10 @@ def test_predict_as_csv_and_table(room):
     assert len(rows) == 32
     assert set(rows[0]) == {"input", "label", "score", "error", "0", "1", "2", "3"}
     assert all(float(row["score"]) == max(float(row[label]) for label in "0123") for row in rows)
-    table = call("predict", "last", "more").stdout.splitlines()
-    assert [line.split("\t")[:2] for line in table] == [[row["input"], row["label"]] for row in rows]
+    head, *table = call("predict", "last", "more").stdout.splitlines()
+    assert re.split(" {2,}", head) == ["file", "answer", "best scores"]
+    assert [re.split(" {2,}", line)[:2] for line in table] == [[row["input"], row["label"]] for row in rows]
+    assert len({line.index(row["label"], head.index("answer")) for line, row in zip(table, rows, strict=True)}) == 1
 
 
 def test_files_are_opened_by_worker_processes_that_stay(room, monkeypatch):
@@ -500,6 +534,45 @@ def test_a_run_at_work_is_left_to_its_process(room):
     last.set_status("finished", "Finished after 30 steps.")
 
 
+def test_last_is_the_newest_run_that_is_finished_and_it_is_said(room, tmp_path):
+    runs = ("--runs", tmp_path)
+    for number, name in enumerate(("first", "second")):
+        path = shutil.copytree(Run.open("last", room / "runs").path, tmp_path / name)
+        Run(path).write_json("environment.json", {"created": number})
+    Run(tmp_path / "second").set_status("stopped", "Stopped after step 20 of 30.")
+    assert "`last` is the run first." in call("predict", "last", "more", *runs).stderr
+    assert call("predict", "last", "more", *runs, "--quiet").stderr == ""
+    call("predict", "first/final_model", "more", *runs)
+    told = call("predict", "second", "more", *runs).stderr
+    assert "second is not finished" in told
+    assert f"`ouvroir train --resume {tmp_path / 'second'}` goes on" in told
+    shutil.rmtree(tmp_path / "first")
+    told = call("evaluate", "last", "more", *runs, status=1).stderr
+    assert "The newest is second: `ouvroir train --resume" in told
+    assert "`last` is the run second." in call("train", "--resume", "last", *runs).stderr
+    assert "waits to be resumed" in call("train", "--resume", "last", *runs, status=1).stderr
+
+
+def test_a_run_is_removed_when_a_person_or_the_call_says_yes(room, tmp_path):
+    for name in ("one", "other"):
+        shutil.copytree(Run.open("last", room / "runs").path, tmp_path / name)
+    told = call("runs", "rm", "one", "--runs", tmp_path, status=2).stderr
+    assert "no terminal to ask on. With --yes" in told
+    for answer, is_left in (("n", True), ("y", False)):
+        ours, theirs = pty.openpty()
+        process = start("runs", "rm", "one", "--runs", tmp_path, stdin=theirs)
+        os.write(ours, f"{answer}\n".encode())
+        out, err = process.communicate(timeout=60)
+        assert re.search(r"Remove \S+/one \([\d.]+ [kM]B\) for good\? \[y/N\]", err)
+        assert process.returncode == is_left
+        assert (tmp_path / "one").exists() == is_left
+        os.close(ours), os.close(theirs)
+    assert re.fullmatch(r"Removed \S+/one, [\d.]+ [kM]B\.\n", out)
+    told = call_json("runs", "rm", "--yes", "other", "--runs", tmp_path)
+    assert told["removed"] == [str(tmp_path / "other")]
+    assert told["size_bytes"] > 10_000
+
+
 def test_a_recipe_may_start_from_a_model(room):
     recipe = next((room / "runs").glob("*digits/recipe.json"))
     told = call_json("train", "more", "--recipe", recipe, "--from", "last", "--dry-run")
@@ -528,7 +601,7 @@ def test_sample_and_doctor(room):
 
 def test_a_closed_pipe_is_no_accident(room):
     """`ouvroir predict ... | head -1`."""
-    command = f"{sys.executable} -m ouvroir predict last {'more ' * 40} --format jsonl | head -1"
+    command = f"{sys.executable} -m ouvroir predict last {'more ' * 40} --quiet --format jsonl | head -1"
     done = subprocess.run(command, check=False, shell=True, capture_output=True, text=True, env=environment())
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""

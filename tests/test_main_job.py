@@ -262,12 +262,21 @@ def test_ctrl_c_leaves_a_resumable_run(room, number):
     assert "Traceback" not in err
     told = read_object(out)
     assert told["state"] == "stopped"
-    assert "ouvroir refine --resume" in told["sentence"]
-    assert "--resume" in err
+    way_on = f"`ouvroir refine --resume {told['run']}`"
+    assert way_on in told["sentence"]
+    assert way_on in err
+    assert "train --resume" not in err
+    has_best = (Path(told["run"]) / "base" / "checkpoints" / "best.txt").is_file()
+    assert (f"`ouvroir predict {told['run']}/base FILES` answers" in told["sentence"]) == has_best
+    assert way_on in call("predict", told["run"], "digits", status=1).stderr
     assert call_json("runs", "--runs", runs)["runs"][0]["state"] == "stopped"
-    assert "--resume" in call("refit", "last", "--runs", runs, status=1).stderr
-    again = call_json("refine", "--resume", told["run"])
-    assert again["state"] == "finished"
+    assert "refine --resume" in call("refit", "last", "--runs", runs, status=1).stderr
+    again = call("train", "--resume", Path(told["run"]) / "base", "--json")
+    assert "is a part of" in again.stderr
+    assert read_object(again.stdout)["run"] == told["run"]
+    assert read_object(again.stdout)["state"] == "finished"
+    for part in ("base", "tuned", "final_model"):
+        call("evaluate", f"{Path(told['run']).name}/{part}", "digits", "--runs", runs)
 
 
 @pytest.mark.parametrize("library", ["pydantic", "typer", "torch"])

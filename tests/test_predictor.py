@@ -137,6 +137,14 @@ def names(found, root):
 
 def test_folders_are_searched_in_a_stable_order(folder):
     assert names(expand_inputs([folder], TASK), folder) == ["a.JPG", "b.png", "sub/c.gif"]
+    for name in ("img10.png", "img2.png", "img02.png"):
+        (folder / "sub" / name).write_bytes(b"x")
+    assert names(expand_inputs([folder / "sub"], TASK), folder / "sub") == [
+        "c.gif",
+        "img02.png",
+        "img2.png",
+        "img10.png",
+    ]
 
 
 def test_a_named_file_is_given_as_it_is_even_when_missing(folder):
@@ -214,10 +222,23 @@ def test_several_labels():
 
 
 def test_table_lines_are_for_people():
-    lines = list(predictor.as_table(NAMED))
-    assert lines[0].split("\t") == ["a,b.png", "cat", "cat 75.0%, dog 25.0%\n"]
-    assert "(none of these)" in lines[1]
-    assert BROKEN.error in lines[2]
+    assert "".join(predictor.as_table(NAMED)).splitlines() == [
+        "file     answer           best scores",
+        "a,b.png  cat              cat 75.0%, dog 25.0%",
+        "u.png    (none of these)  cat 50.0%, dog 50.0%",
+        f"x.png    error            {BROKEN.error}",
+    ]
+
+
+def test_a_table_is_written_as_answers_come_and_to_the_end_of_what_came():
+    def broken_off():
+        yield from [("a.png", CAT)] * 40
+        raise UsageError("no more")
+
+    lines, found = predictor.as_table(broken_off()), []
+    with pytest.raises(UsageError, match="no more"):
+        found.extend(lines)
+    assert len(found) == 41
 
 
 def test_every_writer_takes_the_same_arguments():

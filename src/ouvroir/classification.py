@@ -106,8 +106,12 @@ def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
 def adoption_sentences(
     labels: tuple[str, ...], earlier: tuple[str, ...], n_mapped: int, *, n_kept: int, n_lost: int
 ) -> list[str]:
-    """What `Task.adopt` says: how many arrays were kept, which classes were found by name, which are new or gone."""
-    found = [f"{n_kept} arrays of weights are kept" + (f", {n_lost} do not fit and start anew." if n_lost else ".")]
+    """What `Task.adopt` says: whether all arrays were kept, which classes were found by name, which are new or gone."""
+    found = ["The weights of the earlier model are kept."]
+    if n_lost:
+        found = [
+            f"{n_lost} of {n_kept + n_lost} arrays of weights do not fit this model and start anew; the rest is kept."
+        ]
     new = [label for label in labels if label not in earlier]
     gone = [label for label in earlier if label not in labels]
     if n_mapped:

@@ -26,12 +26,12 @@ def home() -> Path:
 
 
 def readable_duration(seconds: float) -> str:
-    """`a second`, `45 s`, `12 min`, `3.4 h`: how long something takes, roughly."""
-    if seconds < 1.5:
-        return "a second"
+    """`under a second`, `about 45 s`, `about 12 min`, `about 3.4 h`: how long something takes."""
+    if seconds < 1:
+        return "under a second"
     if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 7200 else f"about {seconds / 3600:.1f} h"
 
 
 def readable_size(n_bytes: float) -> str:

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -34,7 +35,9 @@ STANDARD_INPUT = "-"
 NONE_OF_THESE = "(none of these)"
 Threshold = float | Literal["auto"]
 _SNIFFED_BYTES = 4096
+_TABLE_COLUMNS = ("file", "answer", "best scores")
 _TABLE_LABELS = 3
+_TABLE_ROWS = 32  # answers whose columns are measured together: they come by the batch
 
 
 @dataclass(frozen=True)
@@ -234,14 +237,20 @@ def _from_path(path: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, Inpu
         return
     found = False
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
+        for name in sorted(names, key=_natural):
             if not name.startswith(".") and (not suffixes or Path(name).suffix.lower() in suffixes):
                 found = True
                 yield str(Path(folder) / name), Path(folder) / name
     if not found:
         wanted = ", ".join(sorted(suffixes)) or "any file"
         raise UsageError(f"There is no file to answer for in {path}. Looked for: {wanted}.")
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """A key to sort by in which numbers count as such: img2 before img10."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)], name
 
 
 def _from_stream(stream: BinaryIO, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:
@@ -334,14 +343,37 @@ def as_json(named: Iterable[Named]) -> Iterator[str]:
 
 
 def as_table(named: Iterable[Named]) -> Iterator[str]:
-    """Lines for a person: the input, the answer, its score, and the next best labels; or why there is no answer."""
-    for name, prediction in named:
-        if prediction.error is not None:
-            yield f"{name}\terror\t{prediction.error}\n"
-            continue
-        best = [f"{label} {score:.1%}" for label, score in itertools.islice(prediction.scores.items(), _TABLE_LABELS)]
-        answer = _answer(prediction) or prediction.text or ""
-        yield f"{name}\t{answer}\t{', '.join(best)}\n"
+    """Lines for a person, in columns under a header: the input, the answer, and the best scores or why there is none.
+
+    Columns are as wide as the answers so far need, taken some at a time.
+    """
+    widths = [0] * len(_TABLE_COLUMNS)
+    waiting: list[tuple[str, ...]] = []
+    try:
+        for place, (name, prediction) in enumerate(named):
+            waiting += [_TABLE_COLUMNS] if place == 0 else []
+            waiting.append(_table_row(name, prediction))
+            if len(waiting) > _TABLE_ROWS:
+                yield from _aligned(waiting, widths)
+                waiting = []
+    except (OuvroirError, KeyboardInterrupt):  # what came before it is told
+        yield from _aligned(waiting, widths)
+        raise
+    yield from _aligned(waiting, widths)
+
+
+def _table_row(name: str, prediction: Prediction) -> tuple[str, ...]:
+    if prediction.error is not None:
+        return name, "error", prediction.error
+    best = [f"{label} {score:.1%}" for label, score in itertools.islice(prediction.scores.items(), _TABLE_LABELS)]
+    return name, _answer(prediction) or prediction.text or "", ", ".join(best)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]], widths: list[int]) -> Iterator[str]:
+    """Lines of the rows, whose columns are at least as wide as `widths`, which grow with them."""
+    widths[:] = [max([width, *(len(row[place]) for row in rows)]) for place, width in enumerate(widths)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() + "\n"
 
 
 WRITERS: dict[str, Callable[[Iterable[Named], Sequence[str]], Iterator[str]]] = {

@@ -6,12 +6,13 @@ Only `cli` uses this. Rich draws; on a pipe there are plain lines and no moving 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import (
@@ -47,10 +48,21 @@ CLOSING: dict[Language, dict[str, Any]] = {
         "model": "model",
         "run": "run",
         "next": "Next, for instance:",
-        "calls": {
-            "predict {run} FILES": "answers for new files",
-            "evaluate {run} DATA": "judges it on other labelled files",
-            "export {run} --to onnx": "writes it for other programs",
+        "after": {
+            "check": {
+                "refine {data}": "teaches a model on them and judges it",
+                "refine {data} --dry-run": "says first how long that takes",
+            },
+            "training": {
+                "predict {model} FILES": "answers for new files",
+                "evaluate {model} DATA": "judges it on other labelled files",
+                "export {model} --to onnx": "writes it for other programs",
+            },
+            "evaluate": {
+                "compare {model} OTHER {data}": "sets another model against it on the same files",
+                "finetune {model} {data}": "goes on learning from them",
+                "predict {model} FILES": "answers for new files",
+            },
         },
     },
     "fr": {
@@ -58,14 +70,25 @@ CLOSING: dict[Language, dict[str, Any]] = {
         "model": "modèle",
         "run": "run",
         "next": "Et maintenant, par exemple :",
-        "calls": {
-            "predict {run} FICHIERS": "répond pour de nouveaux fichiers",
-            "evaluate {run} DONNÉES": "le juge sur d’autres fichiers étiquetés",
-            "export {run} --to onnx": "l’écrit pour d’autres programmes",
+        "after": {
+            "check": {
+                "refine {data}": "en fait apprendre un modèle et le juge",
+                "refine {data} --dry-run": "dit d’abord combien de temps cela prend",
+            },
+            "training": {
+                "predict {model} FICHIERS": "répond pour de nouveaux fichiers",
+                "evaluate {model} DONNÉES": "le juge sur d’autres fichiers étiquetés",
+                "export {model} --to onnx": "l’écrit pour d’autres programmes",
+            },
+            "evaluate": {
+                "compare {model} AUTRE {data}": "lui oppose un autre modèle sur les mêmes fichiers",
+                "finetune {model} {data}": "continue d’apprendre avec eux",
+                "predict {model} FICHIERS": "répond pour de nouveaux fichiers",
+            },
         },
     },
 }
-"""What stands under the verdict of a training, in the language of its report."""
+"""What stands under the verdict of a training, in the language of its report, and what to type next after a verb."""
 
 
 def _errors() -> Console:
@@ -203,14 +226,14 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
     )
     pack = "everything is packed already"
     if summary["pack_bytes"]:
-        pack = f"{readable_size(summary['pack_bytes'])}, about {readable_duration(summary['pack_seconds'])}"
+        pack = f"{readable_size(summary['pack_bytes'])}, {readable_duration(summary['pack_seconds'])}"
     rows = [["pack", pack]]
     for model in summary["models"]:
         steps = f"{model['steps']:,} steps of {model['recipe']['loop']['batch_size']} rows"
         about = readable_duration(model["train_seconds"])
-        rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, about {about}"])
+        rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, {about}"])
     total = readable_duration(summary["total_seconds"])
-    rows.append(["in all", f"about {total}; cheap baselines and the report come on top"])
+    rows.append(["in all", f"{total}; cheap baselines and the report come on top"])
     out.print(_columns(rows))
     out.print("Nothing was kept. The same call without --dry-run begins.")
 
@@ -235,10 +258,16 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
     places = [[words[name], summary[name]] for name in ("report", "model", "run") if summary[name]]
     out.print(_columns(places, before="\n"))
     if summary["model"]:
-        run = _from_here(summary["run"])
-        calls = [[f"  ouvroir {call.format(run=run)}", what] for call, what in words["calls"].items()]
-        out.print(Text(f"\n{words['next']}"))
-        out.print(_columns(calls))
+        show_next("training", language, model=[_from_here(summary["run"])])
+
+
+def show_next(verb: Literal["check", "training", "evaluate"], language: Language, **named: Sequence[str]) -> None:
+    """What to type after `verb`; `named` are the words for the model and the data in it."""
+    out, words = _out(), CLOSING[language]
+    typed = {name: shlex.join(value) for name, value in named.items()}
+    calls = [[f"  ouvroir {call.format(**typed)}", what] for call, what in words["after"][verb].items()]
+    out.print(Text(f"\n{words['next']}"))
+    out.print(_columns(calls))
 
 
 def _from_here(path: str) -> str:

@@ -301,10 +301,9 @@ def prepare(
     processor = processor or task.fit_processor(manifest, recipe)
     plan = plan_pack(manifest, processor, task=task)
     if plan.n_new:
-        kept = f" ({plan.n_kept} are packed already)" if plan.n_kept else ""
-        progress.say(
-            f"Packing {plan.n_new} items{kept}: {readable_size(plan.n_bytes)}, about {readable_duration(plan.seconds)}."
-        )
+        kept = f" ({plan.n_kept} packed already)" if plan.n_kept else ""
+        cost = f"{readable_size(plan.n_bytes)}, {readable_duration(plan.seconds)}"
+        progress.say(f"Packing {plan.n_new} item{'' if plan.n_new == 1 else 's'}{kept}: {cost}.")
     pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
 

@@ -9,7 +9,9 @@ import typer
 
 from ouvroir import api, terminal
 from ouvroir.cli.command import command, print_json
-from ouvroir.cli.parameters import DataArgument, Json, Quiet, ReadingOptions, Workers
+from ouvroir.cli.parameters import DataArgument, Json, Quiet, ReadingOptions, Workers, default_language
+from ouvroir.errors import DataError
+from ouvroir.media import find_task
 
 
 @command
@@ -31,6 +33,12 @@ def check(
         print_json(manifest.summary())
     else:
         terminal.show_manifest(manifest)
+        try:
+            manifest.require_trainable(needs_labels=find_task(manifest.task).needs_labels)
+        except DataError as error:
+            terminal.say(str(error))
+        else:
+            terminal.show_next("check", default_language(), data=[data, *reading.words])
     return 0 if manifest.rows else 1
 
 

@@ -45,6 +45,7 @@ def evaluate(
         print_json(summary)
     else:
         terminal.show_evaluation(summary)
+        terminal.show_next("evaluate", default_language(), model=[model], data=[data])
 
 
 @command

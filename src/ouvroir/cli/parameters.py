@@ -98,6 +98,12 @@ class ReadingOptions:
         }
         return {name: value for name, value in short.items() if value is not None} | read_settings(self.pairs)
 
+    @property
+    def words(self) -> list[str]:
+        """What to type to have data read so again."""
+        task = [] if self.task is None else ["--task", self.task]
+        return [*task, *(word for name, value in self.settings.items() for word in ("--set", f"{name}={value}"))]
+
 
 @dataclass(frozen=True)
 class TrainingOptions:

@@ -184,7 +184,8 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
     first = next(iter(places.values()))
     n_repeated = sum(len(same) - 1 for same in places.values())
     example = f"`{candidates[first[1]].id}` that of `{candidates[first[0]].id}`"
-    text = f"{n_repeated} files repeat the content of another, e.g. {example}. They are kept in one split."
+    count = "1 file repeats" if n_repeated == 1 else f"{n_repeated} files repeat"
+    text = f"{count} the content of another, e.g. {example}. They are kept in one split."
     notes = [Note("duplicates", text)]
     conflicts = [same for same in places.values() if len({candidates[place].label for place in same}) > 1]
     if conflicts:
@@ -195,7 +196,8 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
             )
             for same in conflicts[:_SHOWN]
         )
-        text = f"{len(conflicts)} contents have more than one label: {shown}. Decide which label is right and delete the other."
+        count = "1 file is" if len(conflicts) == 1 else f"{len(conflicts)} files are"
+        text = f"{count} there more than once, under different labels: {shown}. Decide which is right and delete the other."
         notes.append(Note("conflicting_labels", text))
     return notes
 
@@ -219,7 +221,8 @@ def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) ->
             " and ".join(f"`{candidates[place].id}` ({_label_text(candidates[place])})" for place in pair)
             for pair in conflicts[:_SHOWN]
         )
-        text = f"{len(conflicts)} pairs of nearly the same files have different labels: {shown}. Look which label is right."
+        count = "1 pair" if len(conflicts) == 1 else f"{len(conflicts)} pairs"
+        text = f"{count} of nearly the same files with different labels: {shown}. Look which label is right."
         notes.append(Note("near_conflicts", text))
     return notes
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ouvroir.data.loader import Sampler
 from ouvroir.errors import DataError, OuvroirError, RecipeError, TrainingError
+from ouvroir.files import readable_duration
 from ouvroir.progress import QUIET, Bar, Progress
 from ouvroir.rng import key
 from ouvroir.training import plan
@@ -287,7 +288,7 @@ class _Job:
         if self.world.is_first:
             self.run.write_recipe(self.recipe)
         loop = self.recipe.loop
-        about = f", about {loop.steps * step_s:.0f} s" if loop.steps and step_s else ""
+        about = f", {readable_duration(loop.steps * step_s)}" if loop.steps and step_s else ""
         self.progress.say(f"Training for {loop.steps} steps of {loop.batch_size} rows{about}.")
 
     def _begin(self, feed: Feed, saved: Saved | None) -> None:
