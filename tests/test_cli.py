@@ -315,6 +315,8 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     shown = call("evaluate", "last", "digits", "--split", "all").stdout
     assert f"left out: {80 - told['n']} (learned from)" in shown
     assert "ouvroir compare last OTHER digits" in shown
+    shown = call("evaluate", "last", "digits", "--runs", room / "runs").stdout
+    assert f"ouvroir compare last --runs {room / 'runs'} OTHER digits" in shown
 
 
 def test_a_bundle_knows_elsewhere_what_it_learned_from(room, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ouvroir.files import put_back, whole_folder
+from ouvroir.files import put_back, readable_duration, whole_folder
 
 REPLACE = """
 import os, sys
@@ -82,3 +82,8 @@ def test_a_rename_that_fails_leaves_the_old_folder(tmp_path, monkeypatch):
         write(path, "new")
     assert (path / "text").read_text() == "old"
     assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+
+
+def test_durations_for_a_person():
+    said = [readable_duration(seconds) for seconds in (0.2, 1.2, 45.4, 720, 12_240)]
+    assert said == ["under a second", "about 1 s", "about 45 s", "about 12 min", "about 3.4 h"]

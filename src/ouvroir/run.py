@@ -249,7 +249,7 @@ class Run:
         else:
             pointer = folder / f"{which}.txt"
             if not pointer.is_file():
-                raise CheckpointError(f"{self.path} has no {which} checkpoint. {self.what_now}")
+                raise CheckpointError(f"{self.path} has no {which} checkpoint yet. {self.what_now}")
             path = folder / pointer.read_text(encoding="utf-8").strip()
         if not path.is_dir():
             raise CheckpointError(f"{path} is missing. `{self.way_on}` goes on from what is there.")

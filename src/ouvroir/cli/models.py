@@ -45,7 +45,8 @@ def evaluate(
         print_json(summary)
     else:
         terminal.show_evaluation(summary)
-        terminal.show_next("evaluate", default_language(), model=[model], data=[data])
+        place = [] if work.runs == DEFAULT_ROOT else ["--runs", str(work.runs)]
+        terminal.show_next("evaluate", default_language(), model=[model, *place], data=[data])
 
 
 @command

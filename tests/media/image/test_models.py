@@ -190,6 +190,7 @@ def test_adopt_maps_classes_by_name():
         before, after = old.eval()(pixels()), new.eval()(pixels())
     assert torch.allclose(after[:, 0], before[:, 2], atol=1e-5)
     assert torch.allclose(after[:, 2], before[:, 0], atol=1e-5)
+    assert said[0] == "The weights of the earlier model are kept."
     text = " ".join(said)
     assert "2 of 3 classes" in text
     assert "`fresh`" in text
