@@ -379,10 +379,10 @@ def test_a_damaged_run_is_told(place):
     told = call_json("train", "data", *SHORT)
     folder = Path(told["run"])
     (folder / "recipe.json").write_text("{broken")
-    for arguments in (["refit", "last"], ["train", "--resume", "last"], ["evaluate", "last", "data"]):
+    for arguments in (["refit", "last"], ["evaluate", "last", "data"], ["train", "--resume", told["name"]]):
         assert "recipe" in call(*arguments, status=1).stderr
     assert told["name"] in call("runs").stdout
     (folder / "final_model" / "model.safetensors").write_bytes(b"nonsense")
-    assert "is damaged" in call("predict", "last", "data", status=1).stderr
+    assert "is damaged" in call("predict", told["name"], "data", status=1).stderr
     call("runs", "rm", "--yes", told["name"])
     assert not folder.exists()
