@@ -207,7 +207,23 @@ def test_baselines_of_several_labels(clouds):
     for baseline in (shared.linear_baseline, shared.neighbours_baseline):
         cheap = baseline(features, many, asked, more, LABELS)
         assert ((cheap.answers.scores > 0.5) == more).mean() > 0.9
-    assert shared.majority_baseline(many, more, LABELS).answers.is_multi_label
+
+
+@pytest.mark.parametrize(
+    ("train", "answered"),
+    [
+        ([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], [True, False, False]),  # none reaches half of the rows
+        ([[1, 1, 0], [1, 1, 0], [1, 0, 1]], [True, True, False]),  # two labels a row
+        ([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [True, True, True]),  # all alike: no order of names decides
+        ([[0, 0, 0], [0, 0, 0], [0, 1, 0]], [False, True, False]),
+    ],
+)
+def test_the_trivial_answer_of_several_labels_is_the_most_frequent_ones(train, answered):
+    cheap = shared.majority_baseline(np.array(train, np.float32), np.array([[1, 0, 1]], np.float32), LABELS)
+    assert cheap.name == "most frequent labels"
+    assert cheap.answers.is_multi_label
+    assert (cheap.answers.scores[0] >= shared.MULTI_LABEL_THRESHOLD).tolist() == answered
+    assert np.isfinite(cheap.answers.loss).all()
 
 
 def test_baselines_look_at_a_bounded_number_of_rows_and_say_so():

@@ -273,14 +273,24 @@ def predictions(
 
 
 def majority_baseline(train_targets: np.ndarray, test_targets: np.ndarray, labels: tuple[str, ...]) -> Cheap:
-    """Answers every row with the shares of the classes among the train rows, so with the most frequent class."""
+    """Answers every row with the shares of the classes among the train rows, so with the most frequent class.
+
+    Of classes equally frequent, the first in the order of `labels`. With several labels per row: as many of the most
+    frequent labels as rows have on average, at least one (General-B; Metz et al. 2012, section 3), and all that are as
+    frequent as the last of them, so that no order of names decides.
+    """
     if train_targets.ndim == 2:
-        shares = (train_targets.sum(axis=0) + 0.5) / (len(train_targets) + 1)
+        name, counts = "most frequent labels", train_targets.sum(axis=0)
+        shares = (counts + 0.5) / (len(train_targets) + 1)
+        n_answered = min(len(labels), max(1, round(float(counts.sum()) / len(train_targets))))
+        answered = counts >= np.sort(counts)[-n_answered]
+        # a label that is answered has a score of 0.5 or more; its share is kept where it is on the right side of that
+        shares = np.where(answered, np.maximum(shares, MULTI_LABEL_THRESHOLD), np.minimum(shares, 0.499))
     else:
-        counts = np.bincount(train_targets, minlength=len(labels)) + 0.5
+        name, counts = "most frequent class", np.bincount(train_targets, minlength=len(labels)) + 0.5
         shares = counts / counts.sum()
     scores = np.repeat(shares[None].astype(np.float32), len(test_targets), axis=0)
-    return Cheap("most frequent class", answers_from_scores(scores, test_targets, labels))
+    return Cheap(name, answers_from_scores(scores, test_targets, labels))
 
 
 def cheap_baselines(
@@ -290,7 +300,7 @@ def cheap_baselines(
     targets: np.ndarray,
     labels: tuple[str, ...],
 ) -> list[Cheap]:
-    """Most frequent class, logistic regression, nearest neighbours; the last two learn from at most BASELINE_ROWS rows.
+    """Most frequent class or labels, logistic regression, nearest neighbours; the last two learn from at most BASELINE_ROWS rows.
 
     `features_of`: places of train rows (M,) int64 to their simple features (M, D); `features` (N, D) of the test rows.
     """

@@ -253,6 +253,7 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
         note = WORDS["interval_note"][0 if language == "en" else 1]
         out.print(Text(f"\n{headline}", style="bold"))
         out.print(Text("\n".join([*others, note])))
+        _show_weakest(out, summary["verdict"].get("weakest", ()), language)
     else:  # a refit, or a run that was stopped
         out.print(Text(f"\n{summary['sentence']}"))
     places = [[words[name], summary[name]] for name in ("report", "model", "run") if summary[name]]
@@ -268,6 +269,20 @@ def show_next(verb: Literal["check", "training", "evaluate"], language: Language
     calls = [[f"  ouvroir {call.format(**typed)}", what] for call, what in words["after"][verb].items()]
     out.print(Text(f"\n{words['next']}"))
     out.print(_columns(calls))
+
+
+def _show_weakest(out: Console, weakest: Sequence[Mapping[str, Any]], language: Language) -> None:
+    """The classes that are answered worst, each with its number of items and its interval."""
+    from ouvroir.evaluation.verdict import weakest_caution, weakest_lines
+    from ouvroir.evaluation.words import Language as Words
+
+    if not weakest:
+        return
+    t = Words(language)
+    lines = weakest_lines(weakest, t)
+    widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
+    rows = [f"  {label:<{widths[0]}}  {found:<{widths[1]}}  {instead}".rstrip() for label, found, instead in lines]
+    out.print(Text("\n".join(filter(None, ["", t("colon", name=t("weakest"), value=""), *rows, weakest_caution(weakest, t)]))))
 
 
 def _from_here(path: str) -> str:

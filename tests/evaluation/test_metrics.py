@@ -45,10 +45,10 @@ def test_multi_label_metrics_equal_scikit_learn():
     assert score("brier", answers) == pytest.approx(((answers.scores - targets) ** 2).mean(), rel=1e-5)
 
 
-def test_macro_f1_counts_classes_that_occur_or_are_answered():
-    # class 2 neither occurs nor is answered; class 1 is answered and never occurs: F1 0
+def test_macro_f1_counts_classes_that_occur():
+    # class 2 neither occurs nor is answered; class 1 is answered and never occurs: neither counts
     answers = from_decisions([0, 0, 0, 3], [0, 0, 1, 3], "abcd")
-    assert score("macro_f1", answers) == pytest.approx((0.8 + 0.0 + 1.0) / 3)
+    assert score("macro_f1", answers) == pytest.approx((0.8 + 1.0) / 2)
     assert score("balanced_accuracy", answers) == pytest.approx((2 / 3 + 1) / 2)
 
 

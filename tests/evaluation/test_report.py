@@ -351,7 +351,7 @@ def test_a_baseline_that_learned_from_fewer_rows_says_so(full):
     report = make_report(dataclasses.replace(full, systems=[few, *full.systems[2:]]))
     named = {
         "en": "logistic regression on simple features (learned from 5,000 rows)",
-        "fr": "régression logistique sur des traits simples (appris sur 5\u202f000 éléments)",
+        "fr": "régression logistique sur des caractéristiques simples (5\u202f000 éléments d’entraînement)",
     }
     for language, name in named.items():
         assert name in Page(render(report, language)).text

@@ -32,6 +32,20 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class ClassOutcome:
+    """How the `n` rows of one class were answered: `n_right` of them right, and which other class most often, on how many.
+
+    `taken_for` is None when all are right, and where a row may have several labels.
+    """
+
+    label: str
+    n: int
+    n_right: int
+    taken_for: str | None = None
+    n_taken_for: int = 0
+
+
+@dataclass(frozen=True)
 class CalibrationBin:
     """Decisions whose confidence lies in [start, end): how many, how sure on average, how many were right."""
 
@@ -64,6 +78,52 @@ def per_class(answers: Answers) -> list[ClassRow]:
         )
         for label, hit, n, m in zip(answers.labels, hits, support, named, strict=True)
     ]
+
+
+def class_outcomes(answers: Answers) -> list[ClassOutcome]:
+    """One entry per class that occurs in the truth, the one with the smallest share of right rows first."""
+    answers = labelled(answers)
+    _, targets = classified(answers)
+    if answers.is_multi_label:
+        truth = targets > 0
+        n, right = truth.sum(0), (truth & decided(answers)).sum(0)
+        wrong = np.zeros((len(answers.labels), 1), dtype=np.int64)
+    else:
+        wrong = confusion(answers)
+        n, right = wrong.sum(1), wrong.diagonal().copy()
+        np.fill_diagonal(wrong, 0)
+    most, place = wrong.max(1), wrong.argmax(1)
+    found = [
+        ClassOutcome(
+            label=label,
+            n=int(n[number]),
+            n_right=int(right[number]),
+            taken_for=answers.labels[place[number]] if most[number] else None,
+            n_taken_for=int(most[number]),
+        )
+        for number, label in enumerate(answers.labels)
+        if n[number]
+    ]
+    return sorted(found, key=lambda one: (one.n_right / one.n, -one.n, one.label))
+
+
+def weakest_classes(answers: Answers, *, most: int = 3) -> list[tuple[ClassOutcome, Metric, int]]:
+    """The classes that are most surely weak: how each was answered, its recall, and on how many rows it was named wrongly.
+
+    Those come first whose recall is low even at the upper end of its 95 % interval, so that a class of three items is not
+    weak by chance; where a row may have several labels, those with the lowest F1. At most half of the classes, none that is
+    always right.
+    """
+    outcomes = {one.label: one for one in class_outcomes(answers)}
+    rows = [row for row in per_class(answers) if row.support]
+    found = []
+    for row in rows:
+        one = outcomes[row.label]
+        in_vain = row.answered - one.n_right
+        if one.n_right < one.n or (answers.is_multi_label and in_vain):
+            first = row.f1 if answers.is_multi_label else row.recall.high
+            found.append(((first, row.recall.value, row.label), (one, row.recall, in_vain)))
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])[: min(most, len(rows) // 2)]]
 
 
 def _share(n_right: int, n: int) -> Metric:

@@ -124,7 +124,11 @@ def _hits_and_misses(answers: Answers) -> Callable[[Callable[[Array, Array, Arra
 
 
 def _macro_f1(answers: Answers) -> Sums:
-    return _hits_and_misses(answers)(lambda tp, fp, fn: _mean_of_defined(_divide(2 * tp, 2 * tp + fp + fn)))
+    def finish(tp: Array, fp: Array, fn: Array) -> Array:
+        f1 = _divide(2 * tp, 2 * tp + fp + fn)
+        return _mean_of_defined(np.where(tp + fn > 0, f1, np.nan))
+
+    return _hits_and_misses(answers)(finish)
 
 
 def _micro_f1(answers: Answers) -> Sums:
@@ -256,7 +260,7 @@ METRICS: dict[str, Kind] = {
 }
 """accuracy: share of right rows (all labels right when there are several; then also called subset_accuracy). top5: the
 target is among the five highest. balanced_accuracy: mean recall of the classes that occur. macro_f1: mean F1 of the
-classes that occur or are answered. micro_f1: F1 of all decisions together. nll: mean −log of the probability given to
+classes that occur. micro_f1: F1 of all decisions together. nll: mean −log of the probability given to
 the target, in nats (mean over labels when there are several; per item of the loss where there are no scores). loss: the
 task's own loss per item. perplexity: exp of nll. brier: mean squared distance between scores and truth. ece: expected
 calibration error, 15 bins of equal width (Guo et al. 2017, equation 5); the fewer the rows, the more noise adds to it, so

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ouvroir.evaluation import plots
 from ouvroir.evaluation.metrics import METRICS, is_higher_better, is_percent
-from ouvroir.evaluation.verdict import verdict_lines, who
-from ouvroir.evaluation.words import Language, LanguageName
+from ouvroir.evaluation.verdict import verdict_lines, weakest_caution, weakest_lines, who
+from ouvroir.evaluation.words import Language, LanguageName, sentence
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CONSTANTS = ("phi", "pi", "alpha", "zeta")
+_END_OF_NAME = 11  # characters: what fits under a small picture beside the beginning
+_AGREES = 0.05  # confidence and share right agree when they surely differ by no more
 _STAGES = ("check", "pack", "train", "evaluate", "baselines", "bundle", "report")
 
 
@@ -43,7 +45,8 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         curves=_curves(report, t),
         confusion=_confusion(report, t),
         calibration=_calibration(report, t),
-        weakest=_weakest(report),
+        weakest=weakest_lines(report.get("weakest", ()), t),  # absent in reports of the first version
+        weakest_caution=weakest_caution(report.get("weakest", ()), t),
         steps=_steps(report, t),
         constants=_constants(report, t),
         costs=_costs(report, t),
@@ -67,14 +70,11 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["sentence"] = _sentence
+    environment.filters["sentence"] = sentence
     environment.filters["headline"] = _headline
+    environment.filters["ticked"] = _ticked
+    environment.filters["ends"] = _ends
     return environment.get_template("report.html")
-
-
-def _sentence(text: str) -> str:
-    """The text with its first letter large and the others as they are."""
-    return text[:1].upper() + text[1:]
 
 
 def _headline(text: str) -> Markup:
@@ -84,6 +84,21 @@ def _headline(text: str) -> Markup:
     if not close:
         return Markup("{}").format(text)
     return Markup("{}<span>{}</span>{}").format(before, bracket + inside + close, after)
+
+
+def _ticked(text: str) -> Markup:
+    """The text with what stands between backticks as <code>."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # one that is not closed is an ordinary character
+        parts[-2:] = ["`".join(parts[-2:])]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)
+    )
+
+
+def _ends(name: str) -> tuple[str, str]:
+    """A name in two parts, of which the second always stays in sight: what tells files apart is often at the end."""
+    return name[:-_END_OF_NAME], name[-_END_OF_NAME:]
 
 
 def _ledger_labels(report: Mapping[str, Any]) -> list[str]:
@@ -141,7 +156,7 @@ def _compared_row(
         "name": name,
         "role": t("role_baseline") if system["role"] == "baseline" else "",
         "kind": kind,
-        "is_kept": kind == "kept",
+        "is_kept": kind == "kept" and sum(one["role"] != "baseline" for one in report["systems"]) > 1,
         "value": value,
         "span": span,
         "track": plots.track(
@@ -191,7 +206,7 @@ def _curve(
     report: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], split: str, metric: str, t: Language
 ) -> tuple[str, Markup]:
     title = t("curve_loss") if split == "train" else t("curve_validation", metric=t(f"metric_{metric}"))
-    title = _sentence(title)
+    title = sentence(title)
     values = [y for one in lines for _, y in one["points"]]
     ticks = plots.nice_ticks(*plots.domain(values, values))
 
@@ -229,19 +244,34 @@ def _calibration(report: Mapping[str, Any], t: Language) -> dict[str, Any] | Non
     said, right = t.percent(found["said"]), t.percent(found["right"])
     gap = found["said"] - found["right"]
     if found["is_multi_label"]:
-        sentence = t("calibration_labels", said=said, right=right)
+        average = t("calibration_labels", said=said, right=right)
     else:
-        key = "even" if abs(gap) <= found["half_width"] else "over" if gap > 0 else "under"
-        sentence = t(f"calibration_{key}", said=said, right=right, gap=t.gap_size("accuracy", abs(gap)))
+        average = _average_confidence(found, gap, said, right, t)
     bins = found["bins"]
     title = t("calibration_alt", n=len(bins))
-    return {"sentence": sentence, "chart": plots.calibration(bins, title=title, t=t)}
+    kept = next(one for one in report["systems"] if one["name"] == report["kept"])
+    error = kept["metrics"].get("ece")
+    if error is not None:
+        span = t.span("ece", error["low"], error["high"])
+        error = t("calibration_error", error=t.value("ece", error["value"]), interval=span)
+    return {"sentence": average, "error": error, "chart": plots.calibration(bins, title=title, t=t)}
 
 
-def _weakest(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    rows = [row for row in report["classes"] if row["support"]]
-    weakest = min(rows, key=lambda row: row["recall"]["value"]) if len(rows) > 1 else None
-    return weakest if weakest and weakest["recall"]["value"] < 1 else None
+def _average_confidence(found: Mapping[str, Any], gap: float, said: str, right: str, t: Language) -> str:
+    """Whether confidence and truth agree on average, as far as the interval of their difference says."""
+    half = found["half_width"]
+    ends = {"value": gap, "low": gap - half, "high": gap + half}
+    if abs(gap) > half:
+        key = "over" if gap > 0 else "under"
+        sign = 1 if gap > 0 else -1
+        size = t.gap_size("accuracy", abs(gap))
+        size += " " + t.span("accuracy", *sorted((sign * ends["low"], sign * ends["high"])))
+        return t(f"calibration_{key}", said=said, right=right, gap=size)
+    bound = abs(gap) + half
+    key = "even" if bound <= _AGREES else "unclear"
+    n = t.count(found.get("n", sum(one["n"] for one in found["bins"])))
+    words = {"said": said, "right": right, "gap": t.gap("accuracy", ends)}
+    return t(f"calibration_{key}", **words, **({"bound": t.gap_size("accuracy", bound)} if key == "even" else {"n": n}))
 
 
 def _steps(report: Mapping[str, Any], t: Language) -> str | None:

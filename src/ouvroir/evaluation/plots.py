@@ -206,6 +206,7 @@ def _bin_note(one: dict[str, Any], t: Language) -> str:
 
 _MATRIX_PX = 620  # the side that cells share
 _MAX_TITLES = 3000
+_LEAST_SIDE_SCALED = 24.0
 
 
 def confusion(labels: Sequence[str], cells: Sequence[Sequence[int]], *, title: str, t: Language) -> Markup:
@@ -215,7 +216,7 @@ def confusion(labels: Sequence[str], cells: Sequence[Sequence[int]], *, title: s
     totals = [0] * n
     for given, _, count in cells:
         totals[given] += count
-    room = 12 + 6.4 * min(18, max(len(label) for label in labels))
+    room = 12 + 7.6 * min(18, max(len(label) for label in labels))
     left, top = room + 20, room * 0.78 + 26
     parts = [
         Markup('<rect class="field" x="{}" y="{}" width="{}" height="{}" rx="3"/>').format(
@@ -228,9 +229,10 @@ def confusion(labels: Sequence[str], cells: Sequence[Sequence[int]], *, title: s
         *_confusion_labels(labels, side, left, top),
         *(_cell(labels, one, totals, side, left, top, t, with_title=len(cells) <= _MAX_TITLES) for one in cells),
     ]
-    return _svg(
-        left + side * n + room * 0.6 + 6, top + side * n + 8, title, Markup("").join(parts), kind="chart natural"
-    )
+    width, height = left + side * n + room * 0.6 + 6, top + side * n + 8
+    # on a narrow screen the whole is made smaller and its letters larger, as long as there is room for them
+    kind = "chart natural" if side >= _LEAST_SIDE_SCALED else "chart natural many"
+    return _svg(width, height, title, Markup("").join(parts), kind=kind)
 
 
 def _confusion_labels(labels: Sequence[str], side: float, left: float, top: float) -> list[Markup]:

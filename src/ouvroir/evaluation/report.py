@@ -131,7 +131,7 @@ def _smallest(kept: System | None, main: str | None, metrics: Mapping[str, Mappi
 def _details(kept: System | None) -> dict[str, Any]:
     """Classes, confusions and calibration of the kept model, where it has scores."""
     if kept is None or not is_classified(labelled(_answers(kept))):
-        return {"classes": [], "confusion": None, "calibration": None}
+        return {"classes": [], "weakest": [], "confusion": None, "calibration": None}
     answers = labelled(_answers(kept))
     sure, right = decisions(answers)
     bins = [
@@ -140,12 +140,17 @@ def _details(kept: System | None) -> dict[str, Any]:
     ]
     return {
         "classes": [asdict(row) for row in breakdown.per_class(answers)],
+        "weakest": [
+            {**asdict(one), "value": recall.value, "low": recall.low, "high": recall.high, "n_in_vain": in_vain}
+            for one, recall, in_vain in breakdown.weakest_classes(answers)
+        ],
         "confusion": None if answers.is_multi_label else _confusion(answers),
         "calibration": {
             "bins": bins,
             "said": float(sure.mean()),
             "right": float(right.mean()),
             "half_width": 1.96 * float((right - sure).std()) / math.sqrt(len(sure)),
+            "n": len(sure),
             "is_multi_label": answers.is_multi_label,
         },
     }
@@ -254,6 +259,7 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "sentence": " ".join(lines["en"]),
         "lines": lines,
+        "weakest": report["weakest"],
         "kept": report["kept"],
         "against_baseline": against and against["verdict"],
         "tuning": tuning and tuning["verdict"],

@@ -6,13 +6,14 @@ have been seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ouvroir.evaluation.metrics import is_percent
-from ouvroir.evaluation.words import Language
+from ouvroir.evaluation.words import Language, sentence
 
 _FEW_ITEMS = 100
+_FEW_OF_A_CLASS = 20
 
 
 def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
@@ -21,6 +22,9 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     if kept is None or report["main"] is None:
         return [t("verdict_none"), t("verdict_none_next")]
     lines = [_headline(report, kept, t)]
+    if report["main"] not in ("accuracy", "subset_accuracy"):  # the headline itself says what these are
+        main = report["main"]
+        lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=t(f"about_{main}"))) + ".")
     for pair in report["pairs"]:
         lines.append(_against(report, pair, t) if pair["kind"] == "baseline" else _tuning(report, pair, t))
     if any(pair["kind"] == "tuning" for pair in report["pairs"]):
@@ -29,6 +33,26 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     if report["n_test"] < _FEW_ITEMS:
         lines.append(t("few_items", n=t.count(report["n_test"])))
     return lines
+
+
+def weakest_lines(weakest: Sequence[Mapping[str, Any]], t: Language) -> list[tuple[str, str, str]]:
+    """For each of the weakest classes its name, how many were found with the interval, and what it was taken for."""
+    found = []
+    for one in weakest:
+        right = t("weakest_right", right=t.count(one["n_right"]), n=t.count(one["n"]))
+        span = f"{t.percent(one['value'])} {t.span('accuracy', one['low'], one['high'])}"
+        instead = ""
+        if one["taken_for"] is not None:
+            instead = t("weakest_taken", answer=one["taken_for"], count=t.count(one["n_taken_for"]))
+        elif one["n_in_vain"]:
+            instead = t("weakest_in_vain", count=t.count(one["n_in_vain"]))
+        found.append((str(one["label"]), t("colon", name=right, value=span), instead))
+    return found
+
+
+def weakest_caution(weakest: Sequence[Mapping[str, Any]], t: Language) -> str:
+    """That shares of few items are uncertain; empty when the classes shown have enough of them."""
+    return t("weakest_few") if any(one["n"] < _FEW_OF_A_CLASS for one in weakest) else ""
 
 
 def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, subject: bool = False) -> str:

@@ -22,11 +22,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "skip": ("Skip to the results", "Aller aux résultats"),
     "footer": (
         "Made by Ouvroir. This page is one file and asks nothing of the network.",
-        "Fait par Ouvroir. Cette page tient en un fichier et ne demande rien au réseau.",
+        "Produit par Ouvroir. Cette page tient en un seul fichier et fonctionne sans réseau.",
     ),
     "interval_note": (
-        "Square brackets hold 95 % intervals: the range in which the true value on data of the same kind probably lies.",
-        "Les crochets donnent des intervalles à 95 % : là où se trouve sans doute la vraie valeur sur des données "
+        "Square brackets hold 95 % intervals: the range in which the true value on data of the same kind "
+        "probably lies.",
+        "Entre crochets, des intervalles à 95 % : là où se trouve probablement la vraie valeur sur des données "
         "du même genre.",
     ),
     "and_more": ("and {n} more", "et {n} de plus"),
@@ -34,22 +35,22 @@ WORDS: dict[str, tuple[str, str]] = {
     "colon": ("{name}: {value}", "{name} : {value}"),
     # sections
     "section_side_by_side": ("Side by side", "Côte à côte"),
-    "section_measures": ("How good it is", "Ce qu’il vaut"),
+    "section_measures": ("How good it is", "Ses résultats"),
     "section_classes": ("Class by class", "Classe par classe"),
-    "section_confusions": ("What is taken for what", "Ce qui est pris pour quoi"),
-    "section_calibration": ("Can its confidence be trusted?", "Peut-on croire sa confiance ?"),
-    "section_mistakes": ("Most confident mistakes", "Les erreurs les plus sûres d’elles"),
+    "section_confusions": ("What is taken for what", "Les confusions entre classes"),
+    "section_calibration": ("Can its confidence be trusted?", "Peut-on se fier à sa confiance ?"),
+    "section_mistakes": ("Most confident mistakes", "Les erreurs commises avec le plus d’assurance"),
     "section_changes": ("What tuning changed", "Ce que l’affinage a changé"),
-    "section_ledger": ("Every file accounted for", "Chaque fichier compté"),
-    "section_samples": ("What it learnt from", "Ce dont il a appris"),
-    "section_mislabels": ("Labels worth a second look", "Étiquettes à revoir"),
+    "section_ledger": ("Every file accounted for", "Chaque fichier est compté"),
+    "section_samples": ("What it learnt from", "Les exemples d’entraînement"),
+    "section_mislabels": ("Labels worth a second look", "Étiquettes à vérifier"),
     "section_curves": ("Learning", "Apprentissage"),
-    "section_cost": ("Time and size", "Temps et taille"),
+    "section_cost": ("Time and size", "Durée et taille"),
     "section_use": ("Use the model", "Utiliser le modèle"),
     "section_settings": ("Settings", "Réglages"),
     "section_environment": ("Environment", "Environnement"),
     # who
-    "role_baseline": ("cheap baseline", "repère simple"),
+    "role_baseline": ("cheap baseline", "référence simple"),
     "role_base": ("base model", "modèle de base"),
     "role_tuned": ("tuned model", "modèle affiné"),
     "the_base": ("The base model", "Le modèle de base"),
@@ -59,8 +60,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "kept": ("kept", "retenu"),
     # metrics
     "metric_accuracy": ("accuracy", "exactitude"),
-    "metric_subset_accuracy": ("all labels right", "toutes étiquettes justes"),
-    "metric_top5": ("top 5", "parmi les 5 premières"),
+    "metric_subset_accuracy": ("all labels right", "toutes les étiquettes justes"),
+    "metric_top5": ("top 5", "dans les 5 premières"),
     "metric_balanced_accuracy": ("balanced accuracy", "exactitude équilibrée"),
     "metric_macro_f1": ("macro F1", "F1 macro"),
     "metric_micro_f1": ("micro F1", "F1 micro"),
@@ -69,142 +70,204 @@ WORDS: dict[str, tuple[str, str]] = {
     "metric_perplexity": ("perplexity", "perplexité"),
     "metric_brier": ("Brier score", "score de Brier"),
     "metric_ece": ("calibration error", "erreur de calibration"),
+    "about_accuracy": ("the share of items that are answered rightly", "la part d’éléments dont la réponse est juste"),
+    "about_subset_accuracy": (
+        "the share of items whose labels are all right, with none missing and none too many",
+        "la part d’éléments dont toutes les étiquettes sont justes, sans manque ni ajout",
+    ),
+    "about_top5": (
+        "the right class is among the five that the model finds most probable",
+        "la bonne classe est parmi les cinq que le modèle juge les plus probables",
+    ),
+    "about_balanced_accuracy": (
+        "the share found of each class, averaged over classes, so that rare ones count as much as common ones",
+        "la part trouvée de chaque classe, en moyenne sur les classes : les rares comptent autant que les fréquentes",
+    ),
+    "about_macro_f1": (
+        "F1 is 100 % when everything is found and nothing is named wrongly (the harmonic mean of recall and "
+        "precision); macro is its mean over classes, rare ones included",
+        "le F1 vaut 100 % quand tout est trouvé et rien n’est nommé à tort (moyenne harmonique du rappel et de "
+        "la précision) ; macro : sa moyenne sur les classes, même rares",
+    ),
+    "about_micro_f1": (
+        "the F1 of all answers together, so that frequent classes count more",
+        "le F1 de toutes les réponses ensemble : les classes fréquentes comptent davantage",
+    ),
+    "about_nll": (
+        "how surprised the model is by the right answer: 0 when it was sure of it, and very large when it was "
+        "sure of another",
+        "à quel point la bonne réponse surprend le modèle : 0 s’il en était sûr, très grande s’il était sûr "
+        "d’une autre",
+    ),
+    "about_loss": (
+        "what training makes smaller; it is of use to compare models of the same task only",
+        "ce que l’entraînement réduit ; ne sert qu’à comparer des modèles de la même tâche",
+    ),
+    "about_perplexity": (
+        "among how many equally probable choices the model hesitates, as it were",
+        "entre combien de choix également probables le modèle hésite, en quelque sorte",
+    ),
+    "about_brier": (
+        "the squared distance between the stated probabilities and the truth",
+        "la distance au carré entre les probabilités annoncées et la vérité",
+    ),
+    "about_ece": (
+        "how far stated confidence is from the share right, on average over ranges of confidence; chance alone "
+        "keeps it above 0 when items are few",
+        "l’écart moyen entre la confiance annoncée et la part de réponses justes, tranche par tranche ; avec peu "
+        "d’éléments, le hasard seul suffit à l’éloigner de 0",
+    ),
     "higher_better": ("higher is better", "plus haut, c’est mieux"),
     "lower_better": ("lower is better", "plus bas, c’est mieux"),
     # verdict
     "verdict_accuracy": (
         "{who} answers {value} of {n} unseen items correctly {interval}.",
-        "{who} répond juste sur {value} des {n} éléments jamais vus {interval}.",
+        "{who} donne la bonne réponse pour {value} des {n} éléments jamais vus {interval}.",
     ),
     "verdict_subset_accuracy": (
         "{who} finds exactly the right labels for {value} of {n} unseen items {interval}.",
-        "{who} trouve exactement les bonnes étiquettes de {value} des {n} éléments jamais vus {interval}.",
+        "{who} trouve exactement les bonnes étiquettes pour {value} des {n} éléments jamais vus {interval}.",
     ),
     "verdict_share": (
         "{who} reaches {value} {metric} on {n} unseen items {interval}.",
-        "{who} atteint {value} de {metric} sur {n} éléments jamais vus {interval}.",
+        "{who} atteint {value} en {metric} sur {n} éléments jamais vus {interval}.",
     ),
     "verdict_number": (
         "{who} has a {metric} of {value} on {n} unseen items {interval}; {direction}.",
-        "{who} a une {metric} de {value} sur {n} éléments jamais vus {interval} ; {direction}.",
+        "{who} obtient {value} sur {n} éléments jamais vus {interval} ({metric} : {direction}).",
     ),
     "verdict_none": (
         "Nothing was measured: there were no unseen items to judge a model on.",
-        "Rien n’a été mesuré : il n’y avait pas d’éléments jamais vus pour juger un modèle.",
+        "Rien n’a été mesuré : il n’y avait aucun élément jamais vu pour juger un modèle.",
     ),
     "verdict_none_next": (
         "Do not trust the model before it has been judged: give the data a test split and evaluate it.",
-        "Ne vous fiez pas au modèle avant de l’avoir jugé : donnez une part de test aux données et évaluez-le.",
+        "Ne vous fiez pas au modèle avant de l’avoir évalué : réservez une partie des données au test, puis "
+        "évaluez-le.",
     ),
     "against_better": (
         "The best cheap baseline, {name}, gets {value}: the model is ahead by {gap}.",
-        "Le meilleur repère simple, {name}, obtient {value} : le modèle le devance de {gap}.",
+        "La meilleure référence simple, {name}, obtient {value} : le modèle fait mieux, de {gap}.",
     ),
     "against_same": (
-        "The best cheap baseline, {name}, gets {value}: no measurable difference ({gap}). A cheap method may do as well.",
-        "Le meilleur repère simple, {name}, obtient {value} : pas de différence mesurable ({gap}). Une méthode simple "
-        "suffit peut-être.",
+        "The best cheap baseline, {name}, gets {value}: no measurable difference ({gap}). A cheap method may do "
+        "as well.",
+        "La meilleure référence simple, {name}, obtient {value} : aucune différence mesurable ({gap}). Une "
+        "méthode simple suffit peut-être.",
     ),
     "against_worse": (
-        "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Use the baseline, or more data.",
-        "Le meilleur repère simple, {name}, obtient {value} et devance le modèle ({gap}). Prenez le repère, ou plus de "
-        "données.",
+        "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Use the baseline, or "
+        "more data.",
+        "La meilleure référence simple, {name}, obtient {value} et fait mieux que le modèle ({gap}). "
+        "Préférez-la, ou ajoutez des données.",
     ),
     "tuning_better": (
         "Tuning helped: {gap} over the base model ({fixed} items fixed, {broken} broken).",
-        "L’affinage a aidé : {gap} par rapport au modèle de base ({fixed} éléments corrigés, {broken} perdus).",
+        "L’affinage a amélioré le modèle de base : {gap} ({fixed} erreurs corrigées, {broken} nouvelles).",
     ),
     "tuning_same": (
-        "Tuning made no measurable difference to the base model ({gap}); {smallest} or more would probably have been "
-        "seen.",
-        "L’affinage n’a pas fait de différence mesurable avec le modèle de base ({gap}) ; {smallest} ou plus se seraient "
-        "sans doute vus.",
+        "Tuning made no measurable difference to the base model ({gap}); {smallest} or more would probably have "
+        "been seen.",
+        "L’affinage n’a rien changé de mesurable au modèle de base ({gap}) ; un écart de {smallest} ou plus "
+        "aurait sans doute été vu.",
     ),
     "tuning_worse": (
         "Tuning did harm: {gap} against the base model ({fixed} items fixed, {broken} broken).",
-        "L’affinage a nui : {gap} par rapport au modèle de base ({fixed} éléments corrigés, {broken} perdus).",
+        "L’affinage a dégradé le modèle de base : {gap} ({fixed} erreurs corrigées, {broken} nouvelles).",
     ),
     "kept_on_validation": (
         "Which of the two to keep was decided on validation data, without a look at these test items.",
-        "Lequel des deux garder a été décidé sur les données de validation, sans regarder ces éléments de test.",
+        "Le choix entre les deux s’est fait sur les données de validation, sans regarder ces éléments de test.",
     ),
     "kept_without_validation": (
         "There were no validation data to choose by, so the base model was kept.",
-        "Il n’y avait pas de données de validation pour choisir : le modèle de base a été gardé.",
+        "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
     "few_items": (
         "With {n} test items the intervals are wide. More test items make them narrower.",
-        "Avec {n} éléments de test, les intervalles sont larges. Plus d’éléments de test les resserrent.",
+        "Avec {n} éléments de test, les intervalles sont larges ; davantage d’éléments les resserreraient.",
+    ),
+    "weakest": ("Weakest classes", "Classes les plus faibles"),
+    "weakest_right": ("{right} of {n} found", "{right} sur {n} trouvés"),
+    "weakest_taken": ("most often taken for {answer} ({count})", "le plus souvent → {answer} ({count})"),
+    "weakest_in_vain": ("named wrongly: {count}", "nommée à tort : {count}"),
+    "weakest_few": (
+        "With so few items of a class, trust the interval and not the share.",
+        "Avec si peu d’éléments dans une classe, fiez-vous à l’intervalle et non à la part.",
     ),
     # tiles
-    "tile_judged": ("unseen items judged", "éléments jamais vus jugés"),
-    "tile_train": ("items to learn from", "éléments pour apprendre"),
+    "tile_judged": ("unseen items judged", "éléments de test jamais vus"),
+    "tile_train": ("items to learn from", "éléments d’entraînement"),
     "tile_classes": ("classes", "classes"),
     "tile_training": ("of training", "d’entraînement"),
     "tile_size": ("model size", "taille du modèle"),
     # side by side
     "side_by_side_lead": (
         "Everyone answers the same {n} unseen items. The dot is the value, the line its 95 % interval.",
-        "Tous répondent aux mêmes {n} éléments jamais vus. Le point est la valeur, le trait son intervalle à 95 %.",
+        "Tous répondent sur les mêmes {n} éléments jamais vus. Le point est la valeur, le trait son intervalle à 95 %.",
     ),
     "axis_cut": ("The axis does not begin at 0.", "L’axe ne commence pas à 0."),
     "equal_steps": (
-        "Base and tuned model had the same number of training steps in all ({steps}), so more training does not pass "
-        "for a gain.",
-        "Le modèle de base et le modèle affiné ont eu en tout le même nombre de pas ({steps}) : entraîner plus ne passe "
-        "pas pour un gain.",
+        "Base and tuned model had the same number of training steps in all ({steps}), so more training does not "
+        "pass for a gain.",
+        "Le modèle de base et le modèle affiné ont reçu le même nombre de pas d’entraînement en tout ({steps}) : "
+        "un gain ne vient donc pas d’un entraînement plus long.",
     ),
     "unequal_steps": (
         "Training steps in all: {steps}. They are not equal, so part of a difference may come from training more.",
-        "Pas d’entraînement en tout : {steps}. Ils diffèrent : une part de l’écart peut venir d’un entraînement plus "
-        "long.",
+        "Pas d’entraînement en tout : {steps}. Ces nombres diffèrent : une part de l’écart peut venir d’un "
+        "entraînement plus long.",
     ),
     "all_measures": ("All measures", "Toutes les mesures"),
     "system": ("system", "système"),
-    "paired": ("Paired differences", "Différences appariées"),
+    "paired": ("Paired differences", "Comparaisons appariées"),
     "paired_lead": (
-        "Two systems on the same items, item by item. This can show smaller differences than comparing the intervals "
-        "above. The intervals cover the chance in the choice of items, not the chance in training: another seed would "
-        "move the values a little.",
-        "Deux systèmes sur les mêmes éléments, un à un. Cela montre des différences plus petites que la comparaison des "
-        "intervalles ci-dessus. Les intervalles couvrent le hasard du choix des éléments, pas celui de l’entraînement : "
-        "une autre graine déplacerait un peu les valeurs.",
+        "Two systems on the same items, item by item. This can show smaller differences than comparing the "
+        "intervals above. The intervals cover the chance in the choice of items, not the chance in training: "
+        "another seed would move the values a little.",
+        "Les deux systèmes sont comparés élément par élément, ce qui révèle des écarts plus petits que la "
+        "comparaison des intervalles ci-dessus. Les intervalles tiennent compte du hasard du choix des éléments, "
+        "pas de celui de l’entraînement : une autre graine déplacerait un peu les valeurs.",
     ),
-    "pair": ("{second} against {first}", "{second} contre {first}"),
+    "pair": ("{second} against {first}", "{second} par rapport à {first}"),
     "difference": ("difference", "différence"),
-    "fixed": ("fixed", "corrigés"),
-    "broken": ("broken", "perdus"),
+    "fixed": ("fixed", "erreurs corrigées"),
+    "broken": ("broken", "nouvelles erreurs"),
     "p_value": ("McNemar p", "p de McNemar"),
-    "smallest": ("smallest visible", "plus petite visible"),
+    "smallest": ("smallest visible", "plus petit écart visible"),
     "finding": ("finding", "constat"),
     "found_better": ("better", "mieux"),
     "found_worse": ("worse", "moins bien"),
     "found_same": ("no measurable difference", "pas de différence mesurable"),
     "smallest_note": (
         "Smallest visible: a true difference of this size would be found in 4 of 5 tests like this one.",
-        "Plus petite visible : une vraie différence de cette taille serait trouvée par 4 tests comme celui-ci sur 5.",
+        "Plus petit écart visible : un vrai écart de cette taille serait détecté par 4 tests comme celui-ci sur 5.",
+    ),
+    "p_note": (
+        "McNemar p: how often chance alone would split fixed and broken so unevenly if both systems were equally "
+        "good; under 0.05 counts as a difference.",
+        "p de McNemar : à quelle fréquence le hasard seul donnerait un partage aussi inégal entre erreurs "
+        "corrigées et nouvelles si les deux systèmes se valaient ; au-dessous de 0,05, on parle de différence.",
     ),
     "smallest_alone": (
         "A test set of {n} items can show a difference of {size} or more between two systems like these.",
-        "Un jeu de {n} éléments peut montrer une différence de {size} ou plus entre deux systèmes comme ceux-ci.",
+        "Un jeu de test de {n} éléments permet de voir un écart de {size} ou plus entre deux systèmes comme ceux-ci.",
     ),
     "points": ("{value} points", "{value} points"),
     # classes
     "classes_lead": (
-        "Recall: of the items of a class, how many were found. Precision: of the answers naming it, how many were right.",
-        "Rappel : parmi les éléments d’une classe, combien sont trouvés. Précision : parmi les réponses qui la nomment, "
-        "combien sont justes.",
+        "Recall: of the items of a class, the share that was found. Precision: of the answers naming the class, "
+        "the share that was right. F1: one number for both, their harmonic mean.",
+        "Rappel : parmi les éléments d’une classe, la part de ceux qui ont été trouvés. Précision : parmi les "
+        "réponses qui nomment la classe, la part de celles qui sont justes. F1 : un seul nombre pour les deux, "
+        "leur moyenne harmonique.",
     ),
     "class": ("class", "classe"),
     "support": ("items", "éléments"),
-    "answered": ("answered", "répondus"),
+    "answered": ("answers", "réponses"),
     "precision": ("precision", "précision"),
     "recall": ("recall", "rappel"),
     "f1": ("F1", "F1"),
-    "weakest_class": (
-        "Weakest class: {label}, with {recall} of its {n} items found {interval}.",
-        "Classe la plus faible : {label}, dont {recall} des {n} éléments sont trouvés {interval}.",
-    ),
     # confusions
     "confusion_alt": (
         "Confusion matrix of {n} classes: rows are the given labels, columns the answers.",
@@ -214,34 +277,52 @@ WORDS: dict[str, tuple[str, str]] = {
     "confusion_columns": ("answer", "réponse"),
     "confusion_cell": (
         "{count} of {total} {given} were answered {answer}",
-        "{count} des {total} {given} ont reçu la réponse {answer}",
+        "{given} → {answer} : {count} sur {total}",
     ),
     "confusion_lead": (
         "Shade is the share of the row. Blue on the diagonal is right, orange beside it is wrong.",
-        "La teinte est la part de la ligne. Le bleu de la diagonale est juste, l’orange à côté est faux.",
+        "Plus la teinte est soutenue, plus la part de la ligne est grande : en bleu, sur la diagonale, les "
+        "réponses justes ; en orange, les fausses.",
     ),
     "confusion_top": ("Most frequent confusions", "Confusions les plus fréquentes"),
-    "confusion_none": ("Not one item was answered wrongly.", "Aucun élément n’a reçu de réponse fausse."),
-    "confusion_item": ("{given} taken for {answer}", "{given} pris pour {answer}"),
+    "confusion_none": ("Not one item was answered wrongly.", "Aucune réponse fausse."),
+    "confusion_item": ("{given} taken for {answer}", "{given} → {answer}"),
     "of_row": ("{count} of {total}", "{count} sur {total}"),
     # calibration
     "calibration_lead": (
-        "When it says 80 %, is it right 8 times in 10? On the dashed line, confidence and truth agree; below it the "
-        "model is too sure of itself.",
-        "Quand il dit 80 %, a-t-il raison 8 fois sur 10 ? Sur la ligne en tirets, confiance et vérité s’accordent ; "
-        "en dessous, le modèle est trop sûr de lui.",
+        "When it says 80 %, is it right 8 times in 10? The curve (a reliability curve) has one point for each "
+        "range of confidence, with the 95 % interval of the share right; bars show how many answers lie there. "
+        "On the dashed line confidence and truth agree; below it the model is too sure of itself.",
+        "Quand il annonce 80 %, a-t-il raison 8 fois sur 10 ? La courbe (dite de fiabilité) a un point par "
+        "tranche de confiance, avec l’intervalle à 95 % de la part de réponses justes ; les barres montrent "
+        "combien de réponses s’y trouvent. Sur la ligne en tirets, confiance et vérité s’accordent ; au-dessous, "
+        "le modèle est trop sûr de lui.",
     ),
     "calibration_over": (
-        "On average it claims {said} and is right {right} of the time: it is too sure by {gap}.",
-        "En moyenne il annonce {said} et a raison {right} du temps : trop sûr de {gap}.",
+        "On average it claims {said} and is right {right} of the time: too sure by {gap}.",
+        "En moyenne, il annonce {said} et a raison dans {right} des cas : il est trop sûr de lui, de {gap}.",
     ),
     "calibration_under": (
         "On average it claims {said} and is right {right} of the time: it could be surer by {gap}.",
-        "En moyenne il annonce {said} et a raison {right} du temps : il pourrait être plus sûr de {gap}.",
+        "En moyenne, il annonce {said} et a raison dans {right} des cas : il pourrait être plus sûr de lui, de {gap}.",
     ),
     "calibration_even": (
-        "On average it claims {said} and is right {right} of the time: the two agree, as far as this test can tell.",
-        "En moyenne il annonce {said} et a raison {right} du temps : les deux s’accordent, autant que ce test le dise.",
+        "On average it claims {said} and is right {right} of the time: a difference of {gap}, so the two agree "
+        "to within {bound}.",
+        "En moyenne, il annonce {said} et a raison dans {right} des cas : l’écart est de {gap}, les deux "
+        "s’accordent donc à {bound} près.",
+    ),
+    "calibration_unclear": (
+        "On average it claims {said} and is right {right} of the time. {n} items are too few to tell whether the "
+        "difference, {gap}, is more than chance.",
+        "En moyenne, il annonce {said} et a raison dans {right} des cas. {n} éléments ne suffisent pas pour dire "
+        "si l’écart, {gap}, est plus qu’un hasard.",
+    ),
+    "calibration_error": (
+        "Taken range by range, confidence is off by {error} on average {interval}: the calibration error, in "
+        "which too sure here and too unsure there do not cancel out.",
+        "Tranche par tranche, la confiance s’écarte de la vérité de {error} en moyenne {interval} : c’est "
+        "l’erreur de calibration, où un excès ici ne compense pas un défaut là.",
     ),
     "calibration_labels": (
         "Label by label it claims {said} on average, and {right} of the labels apply.",
@@ -249,36 +330,43 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "calibration_alt": (
         "Calibration curve: share of right answers against confidence, in {n} bins.",
-        "Courbe de calibration : part de réponses justes selon la confiance, en {n} tranches.",
+        "Courbe de fiabilité : part de réponses justes selon la confiance, en {n} tranches.",
     ),
     "confidence": ("confidence", "confiance"),
-    "share_right": ("share right", "part de justes"),
+    "share_right": ("share right", "part de réponses justes"),
     "calibration_bin": (
         "confidence {start} to {end}: {right} right of {n} {interval}",
         "confiance de {start} à {end} : {right} justes sur {n} {interval}",
     ),
     "threshold": (
-        "With --threshold auto the model answers “none of these” under a confidence of {value}: on validation data that "
-        "kept {keep} of its right answers.",
-        "Avec --threshold auto, le modèle répond « rien de cela » sous une confiance de {value} : sur les données de "
-        "validation, il gardait ainsi {keep} de ses réponses justes.",
+        "With `--threshold auto` the model answers “none of these” under a confidence of {value}: on validation "
+        "data that kept {keep} of its right answers.",
+        "Avec `--threshold auto`, le modèle répond « rien de cela » quand sa confiance est inférieure à {value} "
+        ": sur les données de validation, il gardait ainsi {keep} de ses réponses justes.",
     ),
     # mistakes
     "mistakes_lead": (
         "The {shown} of {n} mistakes it was most sure of. Some of them may be wrong labels.",
-        "Les {shown} erreurs sur {n} dont il était le plus sûr. Certaines sont peut-être de mauvaises étiquettes.",
+        "Les {shown} erreurs, sur {n}, commises avec le plus d’assurance. Certaines viennent peut-être d’une "
+        "mauvaise étiquette.",
     ),
     "mistakes_none": (
         "It made no mistake on these {n} items. That does not mean it never will.",
         "Aucune erreur sur ces {n} éléments. Cela ne veut pas dire qu’il n’en fera jamais.",
     ),
-    "given": ("given", "donné"),
+    "given": ("label", "étiquette"),
     "answer": ("answer", "réponse"),
-    "base_said": ("base said", "base disait"),
-    "tuned_said": ("tuned says", "affiné dit"),
-    "suggested": ("suggested", "proposé"),
-    "fixed_title": ("Fixed: only the tuned model is right ({n})", "Corrigés : seul le modèle affiné a raison ({n})"),
-    "broken_title": ("Broken: only the base model is right ({n})", "Perdus : seul le modèle de base a raison ({n})"),
+    "base_said": ("base said", "modèle de base"),
+    "tuned_said": ("tuned says", "modèle affiné"),
+    "suggested": ("suggested", "proposition"),
+    "fixed_title": (
+        "Fixed: only the tuned model is right ({n})",
+        "Erreurs corrigées : seul le modèle affiné a raison ({n})",
+    ),
+    "broken_title": (
+        "Broken: only the base model is right ({n})",
+        "Nouvelles erreurs : seul le modèle de base a raison ({n})",
+    ),
     "not_shown": ("not shown here", "non montré ici"),
     "sample_of": ("Sample {name}", "Élément {name}"),
     # data
@@ -286,10 +374,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "{found} found = {admitted} admitted + {refused} refused.",
         "{found} trouvés = {admitted} admis + {refused} refusés.",
     ),
-    "refused_why": ("Refused, and why", "Refusés, et pourquoi"),
+    "refused_why": ("Refused, and why", "Fichiers refusés, et pourquoi"),
     "reason": ("reason", "raison"),
     "count": ("count", "nombre"),
-    "all_refusals": ("The refused files", "Les fichiers refusés"),
+    "all_refusals": ("The refused files", "Liste des fichiers refusés"),
     "file": ("file", "fichier"),
     "splits": ("Splits", "Répartition"),
     "split_train": ("train", "entraînement"),
@@ -300,42 +388,43 @@ WORDS: dict[str, tuple[str, str]] = {
     "notes": ("Notes", "Remarques"),
     "groups": (
         "{n} groups of related items; a group never spans two splits.",
-        "{n} groupes d’éléments liés ; un groupe ne s’étend jamais sur deux parts.",
+        "{n} groupes d’éléments liés ; un groupe n’est jamais réparti sur deux jeux.",
     ),
     "synthetic": (
         "{n} of the training items are synthetic; none of the validation and test items is.",
-        "{n} éléments d’entraînement sont synthétiques ; aucun de ceux de validation et de test.",
+        "{n} éléments d’entraînement sont synthétiques ; aucun élément de validation ou de test ne l’est.",
     ),
     "multi_label_counts": (
         "An item may have several labels, so columns add up to more than the items.",
-        "Un élément peut avoir plusieurs étiquettes : les colonnes dépassent le nombre d’éléments.",
+        "Un élément peut avoir plusieurs étiquettes : la somme d’une colonne peut donc dépasser le nombre d’éléments.",
     ),
     "fingerprint": ("Fingerprint of the data", "Empreinte des données"),
-    "samples_lead": ("Some training items, as given.", "Quelques éléments d’entraînement, tels que donnés."),
+    "samples_lead": (
+        "Some training items, as given.",
+        "Quelques éléments d’entraînement, tels qu’ils ont été fournis.",
+    ),
     "mislabels_lead": (
-        "Items whose given label is doubted most: test items by the model, which had not seen them; training items by a "
-        "classifier that had not seen them, on features that had, so mistakes learnt by heart may hide. Look before you "
-        "change anything.",
-        "Éléments dont l’étiquette est le plus mise en doute : ceux de test par le modèle, qui ne les avait pas vus ; ceux "
-        "d’entraînement par un classifieur qui ne les avait pas vus, sur des traits qui les avaient vus : des erreurs "
-        "apprises par cœur peuvent rester cachées. Regardez avant de changer.",
+        "Items whose given label is doubted most. Test items are doubted by the model, which had not seen them; "
+        "training items by a classifier that had not seen them either, but on features of the model, which had: "
+        "mistakes learnt by heart may stay hidden. Look before you change anything.",
+        "Éléments dont l’étiquette paraît la plus douteuse. Pour ceux de test, c’est l’avis du modèle, qui ne "
+        "les avait jamais vus ; pour ceux d’entraînement, celui d’un classifieur qui ne les avait pas vus non "
+        "plus, mais qui s’appuie sur les représentations du modèle, lequel les a vus : une erreur apprise par "
+        "cœur peut donc rester cachée. Regardez avant de changer quoi que ce soit.",
     ),
     # training
     "curve_loss": ("Training loss", "Perte d’entraînement"),
-    "curve_validation": ("Validation {metric}", "{metric} de validation"),
-    "curve_alt": (
-        "{title} over {steps} steps; {ends}.",
-        "{title} sur {steps} pas ; {ends}.",
-    ),
+    "curve_validation": ("Validation {metric}", "{metric}, validation"),
+    "curve_alt": ("{title} over {steps} steps; {ends}.", "{title} au fil de {steps} pas ; {ends}."),
     "curve_end": ("{name} ends at {value}", "{name} finit à {value}"),
     "step": ("step", "pas"),
     "curve_point": ("{name}, step {step}: {value}", "{name}, pas {step} : {value}"),
     # cost
     "cost_check": ("reading and checking", "lecture et contrôle"),
-    "cost_pack": ("packing", "empaquetage"),
+    "cost_pack": ("packing", "encodage"),
     "cost_train": ("training", "entraînement"),
     "cost_evaluate": ("evaluating", "évaluation"),
-    "cost_baselines": ("cheap baselines", "repères simples"),
+    "cost_baselines": ("cheap baselines", "références simples"),
     "cost_bundle": ("writing the model", "écriture du modèle"),
     "cost_report": ("reporting", "rapport"),
     "device": ("device", "appareil"),
@@ -343,29 +432,29 @@ WORDS: dict[str, tuple[str, str]] = {
     "parameters": ("parameters", "paramètres"),
     "model_bytes": ("size of the weights", "taille des poids"),
     "energy": ("energy", "énergie"),
-    "energy_unknown": ("not measured, so not claimed", "non mesurée, donc non affichée"),
+    "energy_unknown": ("not measured, so not claimed", "non mesurée, donc non indiquée"),
     "versions": ("Versions and machine", "Versions et machine"),
     # use
     "use_command_line": ("On the command line", "En ligne de commande"),
     "use_python": ("In Python", "En Python"),
     "use_predict": ("answer new files", "répondre sur de nouveaux fichiers"),
-    "use_evaluate": ("judge it on other labelled data", "le juger sur d’autres données étiquetées"),
-    "use_finetune": ("go on with your own data", "continuer avec vos données"),
-    "use_export": ("carry it elsewhere", "l’emporter ailleurs"),
+    "use_evaluate": ("judge it on other labelled data", "l’évaluer sur d’autres données étiquetées"),
+    "use_finetune": ("go on with your own data", "continuer l’entraînement sur vos données"),
+    "use_export": ("carry it elsewhere", "l’exporter pour d’autres programmes"),
     "use_report": ("this report in French", "ce rapport en anglais"),
     # settings
-    "settings_lead": ("Everything that decided this training.", "Tout ce qui a décidé de cet entraînement."),
+    "settings_lead": ("Everything that decided this training.", "Tout ce qui a déterminé cet entraînement."),
     "constants": ("The constants", "Les constantes"),
     "constants_lead": (
         "Part of the model by wish of the people it is made for. What each brings is measured, never claimed.",
-        "Elles font partie du modèle par le souhait de ceux pour qui il est fait. Ce que chacune apporte se mesure, "
-        "sans rien promettre.",
+        "Elles font partie du modèle à la demande de ceux pour qui il est fait. Ce que chacune apporte se mesure "
+        "; rien n’est promis.",
     ),
     "all_settings": ("All settings", "Tous les réglages"),
     "setting": ("setting", "réglage"),
     "value": ("value", "valeur"),
     "meaning": ("meaning", "sens"),
-    "used": ("used", "employée"),
+    "used": ("used", "utilisée"),
     "ordinary": ("ordinary", "ordinaire"),
     "use": ("use", "usage"),
     "constant": ("constant", "constante"),
@@ -384,27 +473,28 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     # names that tasks and admission give in English
     "name_most frequent class": ("most frequent class", "classe la plus fréquente"),
+    "name_most frequent labels": ("most frequent labels", "étiquettes les plus fréquentes"),
     "name_logistic regression on simple features": (
         "logistic regression on simple features",
-        "régression logistique sur des traits simples",
+        "régression logistique sur des caractéristiques simples",
     ),
     "name_nearest neighbours on simple features": (
         "nearest neighbours on simple features",
-        "plus proches voisins sur des traits simples",
+        "plus proches voisins sur des caractéristiques simples",
     ),
-    "of_rows": ("{name} (learned from {n} rows)", "{name} (appris sur {n} éléments)"),
+    "of_rows": ("{name} (learned from {n} rows)", "{name} ({n} éléments d’entraînement)"),
     "code_changed": ("changed while it was read", "modifié pendant la lecture"),
-    "code_crashed": ("crashed the decoder", "a fait tomber le décodeur"),
-    "code_damaged": ("damaged", "abîmé"),
+    "code_crashed": ("crashed the decoder", "a fait planter le décodeur"),
+    "code_damaged": ("damaged", "endommagé"),
     "code_empty": ("empty file", "fichier vide"),
     "code_encrypted": ("encrypted", "chiffré"),
     "code_hidden": ("hidden file", "fichier caché"),
-    "code_leak": ("would leak between splits", "fuirait d’une part à l’autre"),
+    "code_leak": ("would leak between splits", "présent aussi dans un jeu qui sert à juger"),
     "code_missing": ("missing", "absent"),
     "code_nested_archive": ("archive inside an archive", "archive dans une archive"),
     "code_no_label": ("no label", "sans étiquette"),
-    "code_not_a_file": ("not a file", "pas un fichier"),
-    "code_not_a_picture": ("not a picture", "pas une photo ni un dessin"),
+    "code_not_a_file": ("not a file", "n’est pas un fichier"),
+    "code_not_a_picture": ("not a picture", "ni photo ni dessin"),
     "code_repeated_entry": ("entry repeated in the archive", "entrée répétée dans l’archive"),
     "code_too_large": ("too large", "trop grand"),
     "code_too_many": ("too large once decoded", "trop grand une fois décodé"),
@@ -413,9 +503,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "code_truncated": ("cut off", "tronqué"),
     "code_unreadable": ("unreadable", "illisible"),
     "code_unsafe_path": ("unsafe path", "chemin dangereux"),
-    "code_unsupported_format": ("unsupported format", "format non lu"),
+    "code_unsupported_format": ("unsupported format", "format non pris en charge"),
     "code_unusable_name": ("unusable name", "nom inutilisable"),
-    "code_wrong_type": ("another kind of file", "autre sorte de fichier"),
+    "code_wrong_type": ("another kind of file", "autre type de fichier"),
     # units
     "unit_s": ("{n} s", "{n} s"),
     "unit_min": ("{n} min", "{n} min"),
@@ -427,6 +517,11 @@ WORDS: dict[str, tuple[str, str]] = {
 def _unbroken(text: str) -> str:
     """The text with narrow no-break spaces where a line may not end: before % and French punctuation, inside « »."""
     return re.sub(r" (?=[%:;?!»])|(?<=«) ", _THIN, text)
+
+
+def sentence(text: str) -> str:
+    """The text with its first letter large and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 @dataclass(frozen=True)
