@@ -212,7 +212,10 @@ def test_baselines_of_several_labels(clouds):
 @pytest.mark.parametrize(
     ("train", "answered"),
     [
-        ([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], [True, False, False]),  # none reaches half of the rows
+        (
+            [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]],
+            [True, False, False],
+        ),  # none reaches half of the rows
         ([[1, 1, 0], [1, 1, 0], [1, 0, 1]], [True, True, False]),  # two labels a row
         ([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [True, True, True]),  # all alike: no order of names decides
         ([[0, 0, 0], [0, 0, 0], [0, 1, 0]], [False, True, False]),

@@ -220,7 +220,10 @@ def test_train_told_on_both_streams(room):
     assert (Path(told["model"]) / "model.safetensors").is_file()
     assert "Training for 30 steps" in done.stderr
     verdict = told["verdict"]
-    assert set(verdict) == {"sentence", "lines", "kept", "against_baseline", "tuning"}
+    assert set(verdict) == {"sentence", "lines", "weakest", "kept", "against_baseline", "tuning"}
+    for one in verdict["weakest"]:
+        assert one["n_right"] < one["n"]
+        assert one["low"] <= one["value"] <= one["high"]
     call("runs", "rm", "--yes", told["name"])
     assert not Path(told["run"]).exists()
 
@@ -231,8 +234,13 @@ def test_train_for_a_person(room):
     assert "éléments jamais vus" in done.stdout
     assert "crochets" in done.stdout  # what stands in brackets is an interval
     assert f"ouvroir predict runs/{Path(name).name} FICHIERS" in done.stdout
+    assert "Classes les plus faibles" in done.stdout  # two steps cannot have taught everything
+    assert re.search(r"^  \d +\d+ sur \d+ trouvés", done.stdout, re.MULTILINE)
     assert "{" not in done.stdout
     assert not re.search(r"report +/|Finished|Next", done.stdout)
+    again = call("train", "--resume", name)  # without --language: the run remembers it
+    assert "éléments jamais vus" in again.stdout
+    assert '<html lang="fr"' in (Path(name) / "report.html").read_text(encoding="utf-8")
     call("runs", "rm", "--yes", Path(name).name)
 
 
@@ -461,6 +469,8 @@ def test_threshold_gives_none_of_these(room):
 def test_report_again_in_french(room):
     told = call_json("report", "last", "--language", "fr")
     page = Path(told["report"])
+    assert '<html lang="fr"' in page.read_text(encoding="utf-8")
+    call("report", "last")
     assert '<html lang="fr"' in page.read_text(encoding="utf-8")
     assert call("report", "last", "--language", "en").stdout == f"{page}\n"
     assert '<html lang="en"' in page.read_text(encoding="utf-8")

@@ -66,11 +66,12 @@ def train(
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     workers: int | None = None,
-    language: Language = "en",
+    language: Language | None = None,
     progress: Progress = QUIET,
 ) -> Run:
     """Train on a folder, judge the model on data it has not seen, and leave a run with a bundle and a report.
 
+    `language`: of the report; English when None. The run remembers it.
     `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting.
     """
     from ouvroir.training.distributed import join, resolve_device
@@ -80,7 +81,9 @@ def train(
 
     def begin() -> Run:
         made, manifest = workflow.plan_training(training, at)
-        return workflow.keep_manifest(Run.create(made, at.runs, name=Path(manifest.source).stem), manifest)
+        run = Run.create(made, at.runs, name=Path(manifest.source).stem)
+        run.keep_language(at.language)
+        return workflow.keep_manifest(run, manifest)
 
     with join(resolve_device(device)) as world:
         run = workflow.once(world, begin)
@@ -108,7 +111,7 @@ def refine(
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     workers: int | None = None,
-    language: Language = "en",
+    language: Language | None = None,
     progress: Progress = QUIET,
 ) -> Run:
     """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`.
@@ -137,7 +140,7 @@ def resume(
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     workers: int | None = None,
-    language: Language = "en",
+    language: Language | None = None,
     progress: Progress = QUIET,
 ) -> Run:
     """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job.
@@ -452,8 +455,8 @@ def predict(
     return load(model, device=device).predict(inputs, threshold=threshold, workers=workers)
 
 
-def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Language = "en") -> Path:
-    """Render the report of a run again, e.g. in another language. Returns the path of report.html."""
+def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Language | None = None) -> Path:
+    """Render the report of a run again, in the language it has, or in another, which is remembered. Returns its path."""
     from ouvroir.reporting import render_again
 
     return render_again(Run.open(run, Path(runs)), language=language)

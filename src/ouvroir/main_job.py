@@ -81,6 +81,7 @@ def begin_refine(training: Training, at: Workplace) -> Run:
     """Plan the job and make the run's folder, with the plan in refine.json."""
     plan = plan_refine(training, at)
     run = Run.create(plan.base, at.runs, name=Path(plan.manifest.source).stem)
+    run.keep_language(at.language)
     workflow.keep_manifest(run, plan.manifest)
     run.write_json("refine.json", {"init_from": plan.init_from, "preset": training.preset, "settings": plan.settings})
     at.progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
@@ -147,7 +148,7 @@ def _is_done(child: Run) -> bool:
     return True
 
 
-def _conclude(run: Run, language: Language, progress: Progress) -> None:
+def _conclude(run: Run, language: Language | None, progress: Progress) -> None:
     """Choose the model to keep on validation data, write its bundle and the report."""
     from ouvroir.reporting import write_report
 

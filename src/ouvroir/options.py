@@ -43,13 +43,13 @@ class Training:
 class Workplace:
     """Where the work is done, in what language it is reported, and where it tells of itself: no result depends on it.
 
-    `workers`: processes that open files, one per core when None.
+    `workers`: processes that open files, one per core when None. `language`: as the run has it when None, first English.
     """
 
     runs: Path = DEFAULT_ROOT
     device: str = "auto"
     workers: int | None = None
-    language: Language = "en"
+    language: Language | None = None
     progress: Progress = QUIET
 
     def place_of(self, source: str) -> str:

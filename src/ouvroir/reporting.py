@@ -27,7 +27,7 @@ SHOWN_EDGE_PX = 96
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 
 
-def write_report(run: Run, *, language: Language, progress: Progress) -> Path:
+def write_report(run: Run, *, language: Language | None, progress: Progress) -> Path:
     """Judge, compare and write report.json and report.html of a finished run. Returns the page."""
     from ouvroir.evaluation.report import make_report
 
@@ -37,8 +37,11 @@ def write_report(run: Run, *, language: Language, progress: Progress) -> Path:
     return render_again(run, language=language)
 
 
-def render_again(run: Run, *, language: Language) -> Path:
-    """Write report.html from report.json, in either language. Raises RunError when there is no report yet."""
+def render_again(run: Run, *, language: Language | None = None) -> Path:
+    """Write report.html from report.json, in the language the run remembers; one that is given is remembered from then on.
+
+    Raises RunError when there is no report yet.
+    """
     from ouvroir.evaluation.page import render
 
     report = run.read_json("report.json")
@@ -49,7 +52,8 @@ def render_again(run: Run, *, language: Language) -> Path:
     if report is None:
         raise RunError(f"{run.path} has no report yet. `{run.way_on}` finishes the run.")
     page = run.path / "report.html"
-    write_text(page, render(report, language))
+    run.keep_language(language)
+    write_text(page, render(report, run.language))
     return page
 
 

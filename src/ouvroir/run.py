@@ -211,6 +211,19 @@ class Run:
         """Write the JSON file `name` in the run."""
         write_json(self.path / name, value)
 
+    @property
+    def language(self) -> Literal["en", "fr"]:
+        """The language that the report was last asked for in; English when it never was."""
+        try:
+            return "fr" if (self.path / "language.txt").read_text(encoding="utf-8").strip() == "fr" else "en"
+        except FileNotFoundError:
+            return "en"
+
+    def keep_language(self, language: Literal["en", "fr"] | None) -> None:
+        """Remember the language of the report; None leaves it as it is."""
+        if language is not None:
+            write_text(self.path / "language.txt", language + "\n")
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Be the one process that writes this run. Raises RunBusy when another one is. Freed by the kernel on kill -9."""

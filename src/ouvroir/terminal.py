@@ -282,7 +282,9 @@ def _show_weakest(out: Console, weakest: Sequence[Mapping[str, Any]], language: 
     lines = weakest_lines(weakest, t)
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
     rows = [f"  {label:<{widths[0]}}  {found:<{widths[1]}}  {instead}".rstrip() for label, found, instead in lines]
-    out.print(Text("\n".join(filter(None, ["", t("colon", name=t("weakest"), value=""), *rows, weakest_caution(weakest, t)]))))
+    out.print(
+        Text("\n".join(filter(None, ["", t("colon", name=t("weakest"), value=""), *rows, weakest_caution(weakest, t)])))
+    )
 
 
 def _from_here(path: str) -> str:

@@ -22,7 +22,6 @@ from ouvroir.cli.parameters import (
     Split,
     Workers,
     WorkOptions,
-    default_language,
     read_settings,
 )
 from ouvroir.errors import UsageError
@@ -151,11 +150,11 @@ def export(
 @command
 def report(
     run: ModelArgument,
-    language: LanguageOption = default_language(),
+    language: LanguageOption = None,
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,
 ) -> None:
-    """Render the report of a run again, for instance in French.
+    """Render the report of a run again, for instance in French; the run remembers the language.
 
     Example: ouvroir report last --language fr
     """

@@ -46,7 +46,8 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting, e.g. optim.lr=3e-4; repeatable.")
 ]
 LanguageOption = Annotated[
-    Language, typer.Option("--language", help="Of the report; by default as the terminal speaks.")
+    Language | None,
+    typer.Option("--language", help="Of the report; by default as it was, at first as the terminal speaks."),
 ]
 Split = Annotated[
     Literal["train", "validation", "test", "all"] | None,
@@ -118,7 +119,7 @@ class TrainingOptions:
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, try two steps, say size and time; leave no run.")
     ] = False
-    language: LanguageOption = default_language()
+    language: LanguageOption = None
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from ouvroir.cli.parameters import (
     Scope,
     TrainingOptions,
     WorkOptions,
+    default_language,
 )
 from ouvroir.errors import UsageError
-from ouvroir.options import Language, Training, Workplace
+from ouvroir.options import Training, Workplace
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
 
@@ -136,11 +137,11 @@ def _perform(
 ) -> int:
     """Do what is asked, or say what it would take, and show it."""
     with work.progress() as progress:
-        place = {**work.place, "language": training.language, "progress": progress}
+        place = {**work.place, "language": training.language or default_language(), "progress": progress}
         if training.dry_run:
             return _show_forecast(api.dry_run(verb, Training(data, **asked), Workplace(**place)), as_json=work.as_json)
         run = api.train(data, **asked, **place) if verb == "train" else api.refine(data, **asked, **place)
-    return _show_run(run, as_json=work.as_json, language=training.language)
+    return _show_run(run, as_json=work.as_json)
 
 
 def _resume(
@@ -166,7 +167,7 @@ def _resume(
         )
     with work.progress() as progress:
         resumed = api.resume(run, **work.place, language=training.language, progress=progress)
-    return _show_run(resumed, as_json=work.as_json, language=training.language)
+    return _show_run(resumed, as_json=work.as_json)
 
 
 def _read(path: Path) -> str:
@@ -186,12 +187,12 @@ def _show_forecast(found: Forecast, *, as_json: bool) -> int:
     return 0
 
 
-def _show_run(run: Run, *, as_json: bool, language: Language = "en") -> int:
+def _show_run(run: Run, *, as_json: bool) -> int:
     summary = summaries.run_summary(run)
     if not terminal.is_first_process():
         return 0
     if as_json:
         print_json(summary)
     else:
-        terminal.show_run(summary, language=language)
+        terminal.show_run(summary, language=run.language)
     return 0 if summary["state"] == "finished" else 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -96,9 +97,22 @@ def _ticked(text: str) -> Markup:
     )
 
 
-def _ends(name: str) -> tuple[str, str]:
-    """A name in two parts, of which the second always stays in sight: what tells files apart is often at the end."""
-    return name[:-_END_OF_NAME], name[-_END_OF_NAME:]
+def _ends(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Each name in two parts, of which the second always stays in sight: the end, which often tells files apart.
+
+    Where they all end alike, that is left out but for the suffix: `holiday_0012_edited.png` ends in `_0012….png`.
+    """
+    n_alike = 0
+    if len(set(names)) > 1:
+        columns = zip(*(reversed(name) for name in names), strict=False)
+        n_alike = sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
+    alike = names[0][len(names[0]) - n_alike :].lstrip("0123456789") if names else ""  # a number stays whole
+    suffix = alike[alike.rfind(".") :] if "." in alike else ""
+    if len(alike) <= len(suffix) + 1:
+        return [(name[:-_END_OF_NAME], name[-_END_OF_NAME:]) for name in names]
+    n_kept = max(4, _END_OF_NAME - len(suffix) - 1)
+    stems = [name.removesuffix(alike) for name in names]
+    return [(stem[:-n_kept], f"{stem[-n_kept:]}…{suffix}") for stem in stems]
 
 
 def _ledger_labels(report: Mapping[str, Any]) -> list[str]:

@@ -316,7 +316,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "On average it claims {said} and is right {right} of the time. {n} items are too few to tell whether the "
         "difference, {gap}, is more than chance.",
         "En moyenne, il annonce {said} et a raison dans {right} des cas. {n} éléments ne suffisent pas pour dire "
-        "si l’écart, {gap}, est plus qu’un hasard.",
+        "si l’écart, {gap}, dépasse le hasard.",
     ),
     "calibration_error": (
         "Taken range by range, confidence is off by {error} on average {interval}: the calibration error, in "
