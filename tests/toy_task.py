@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -77,6 +78,7 @@ class Numbers:
     Options: ClassVar[type] = NumberOptions
     loop: ClassVar[str] = "fit"
     synthesiser: ClassVar[str | None] = None
+    french: ClassVar[Mapping[str, str]] = {}
     suffixes: ClassVar[frozenset[str]] = frozenset({".txt"})
     reads_text: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True

@@ -98,6 +98,7 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         model_bytes=(checkpoint / "model.safetensors").stat().st_size,
         threshold=float(bundle.get("threshold", 0.0)),
         settings=recipe.settings(),
+        french=task.french,
         environment=run.read_json("environment.json") or {},
     )
 

@@ -322,6 +322,11 @@ class Task(Protocol):
     """Whether it learns from labels, two or more of them; rows without one are then refused at admission."""
     loop: ClassVar[Literal["fit", "adversarial"]]
     synthesiser: ClassVar[str | None]
+    french: ClassVar[Mapping[str, str]]
+    """The sentences of its notes, refusals and options in French; `evaluation.french` says how they are written.
+
+    What is missing there is told in a French report by its code only.
+    """
 
     def metrics_for(self, processor: Processor) -> tuple[str, ...]:
         """Names in `evaluation.metrics`, the first of which chooses the best checkpoint."""

@@ -63,6 +63,7 @@ class ByteTask:
     Options = Options
     loop = "fit"
     synthesiser = None
+    french: dict[str, str] = {}  # noqa: RUF012
     metrics = ("accuracy",)
     suffixes = frozenset({".bin", ".dat"})
     reads_text = False

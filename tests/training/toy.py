@@ -103,6 +103,7 @@ class ToyTask:
     Options: ClassVar[type] = Options
     loop: ClassVar[str] = "fit"
     synthesiser: ClassVar[str | None] = None
+    french: ClassVar[Mapping[str, str]] = {}
 
     def metrics_for(self, processor: ToyProcessor) -> tuple[str, ...]:
         return ("accuracy",)

@@ -58,6 +58,9 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
             if one["role"] != "baseline"
         ],
         ledger_labels=_ledger_labels(report),
+        notes=_notes(report, t),
+        refusals=[(one["id"], _reason(one, t)) for one in report["ledger"].get("refusals", ())],
+        settings=[(name, value, _told(entry[0], entry[1:], t)) for name, value, *entry in report["settings"]],
         environment=_flat(report["environment"]),
     )
     return page
@@ -113,6 +116,25 @@ def _ends(names: Sequence[str]) -> list[tuple[str, str]]:
     n_kept = max(4, _END_OF_NAME - len(suffix) - 1)
     stems = [name.removesuffix(alike) for name in names]
     return [(stem[:-n_kept], f"{stem[-n_kept:]}…{suffix}") for stem in stems]
+
+
+def _told(english: str, french: Sequence[str | None], t: Language) -> str | None:
+    """A sentence of others in the page's language; None when it has no French, as in reports of the first version."""
+    return english if t.name == "en" else french[0] if french else None
+
+
+def _notes(report: Mapping[str, Any], t: Language) -> list[str]:
+    """The notes; where some have no French, one sentence says where they are."""
+    given = [*report["ledger"].get("notes", ()), *report["notes"]]
+    notes = [{"text": one} if isinstance(one, str) else one for one in given]
+    told = [_told(note["text"], [note.get("fr")], t) for note in notes]
+    return [one for one in told if one] + ([t("notes_elsewhere")] if None in told else [])
+
+
+def _reason(refusal: Mapping[str, Any], t: Language) -> str:
+    """Why a file was refused: the sentence, or else what its code says."""
+    told = _told(refusal["reason"], [refusal.get("fr")], t)
+    return told or sentence(t.refusal(refusal["code"])) + "."
 
 
 def _ledger_labels(report: Mapping[str, Any]) -> list[str]:
@@ -304,7 +326,7 @@ def _constants(report: Mapping[str, Any], t: Language) -> list[dict[str, str]]:
     """The constants in the settings with their ordinary values and uses."""
     from ouvroir import constants
 
-    values = {name: value for name, value, _ in report["settings"]}
+    values = {name: value for name, value, *_ in report["settings"]}
     found = []
     for name in _CONSTANTS:
         if f"constants.{name}" not in values:

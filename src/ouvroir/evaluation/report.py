@@ -16,6 +16,7 @@ import numpy as np
 
 from ouvroir.evaluation import breakdown
 from ouvroir.evaluation.compare import Comparison, compare
+from ouvroir.evaluation.french import in_french
 from ouvroir.evaluation.metrics import (
     Metric,
     decisions,
@@ -62,7 +63,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         **_details(kept),
         **_cost(source),
         "threshold": _threshold(source, kept),
-        "settings": [list(entry) for entry in source.settings],
+        "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
         "use": _use(source),
         "environment": dict(source.environment),
     }
@@ -173,14 +174,18 @@ def _confusion(answers: Answers) -> dict[str, Any]:
 def _ledger(source: ReportInput) -> Mapping[str, Any]:
     data = dict(source.data)
     if "refusals" in data:
-        data["refusals"] = list(data["refusals"])[:N_REFUSALS]
+        shown = list(data["refusals"])[:N_REFUSALS]
+        data["refusals"] = [{**one, "fr": in_french(one["reason"], source.french)} for one in shown]
+    if "notes" in data:
+        data["notes"] = [{**note, "fr": in_french(note["text"], source.french)} for note in data["notes"]]
     return data
 
 
-def _notes(source: ReportInput) -> list[str]:
+def _notes(source: ReportInput) -> list[dict[str, str | None]]:
     """The notes that the ledger does not hold already."""
     told = {note["text"] for note in source.data.get("notes", ())}
-    return [note for note in dict.fromkeys(source.notes) if note not in told]
+    own = [note for note in dict.fromkeys(source.notes) if note not in told]
+    return [{"text": note, "fr": in_french(note, source.french)} for note in own]
 
 
 def _threshold(source: ReportInput, kept: System | None) -> dict[str, float] | None:

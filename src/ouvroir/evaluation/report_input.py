@@ -52,9 +52,8 @@ class ReportInput:
     metrics: names in `evaluation.metrics`, the main one first. data: `Manifest.summary()`. systems: in the order of the
     table, cheap baselines first. kept: the name of the system that became the bundle, by default the last one.
     show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds
-    by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. constants: (symbol, used, ordinary, use, key
-    of ouvroir.constants). mislabels: most doubted first. commands and python: how to use the model, by default made
-    from `path`.
+    by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. french: `Task.french`. mislabels: most
+    doubted first. commands and python: how to use the model, by default made from `path`.
     """
 
     name: str
@@ -78,6 +77,7 @@ class ReportInput:
     threshold: float = 0.0
     threshold_keep: float = 0.95
     settings: Sequence[tuple[str, str, str]] = ()
+    french: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     commands: Sequence[tuple[str, str]] | None = None
     python: str | None = None

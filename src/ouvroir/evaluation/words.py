@@ -386,6 +386,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "total": ("total", "total"),
     "no_label": ("no label", "sans étiquette"),
     "notes": ("Notes", "Remarques"),
+    "notes_elsewhere": (
+        "`ouvroir check` shows more notes.",
+        "D’autres remarques, qui n’existent qu’en anglais, sont affichées par `ouvroir check`.",
+    ),
     "groups": (
         "{n} groups of related items; a group never spans two splits.",
         "{n} groupes d’éléments liés ; un groupe n’est jamais réparti sur deux jeux.",
@@ -490,7 +494,14 @@ WORDS: dict[str, tuple[str, str]] = {
     "code_encrypted": ("encrypted", "chiffré"),
     "code_hidden": ("hidden file", "fichier caché"),
     "code_leak": ("would leak between splits", "présent aussi dans un jeu qui sert à juger"),
+    "code_malformed_row": ("malformed row", "ligne mal formée"),
     "code_missing": ("missing", "absent"),
+    "code_ambiguous": ("may be several files", "désigne plusieurs fichiers"),
+    "code_no_path": ("names no file", "ne nomme aucun fichier"),
+    "code_not_in_table": ("not in the table", "absent du tableau"),
+    "code_not_readable_here": ("another kind of file", "autre type de fichier"),
+    "code_other": ("another reason", "autre raison"),
+    "code_no_split": ("in none of the splits", "dans aucun des jeux"),
     "code_nested_archive": ("archive inside an archive", "archive dans une archive"),
     "code_no_label": ("no label", "sans étiquette"),
     "code_not_a_file": ("not a file", "n’est pas un fichier"),
@@ -539,6 +550,11 @@ class Language:
         """A name that came from elsewhere, in this language where it is known, else as it came."""
         key = f"{kind}_{word}"
         return self(key) if key in WORDS else word.replace("_", " ")
+
+    def refusal(self, code: str) -> str:
+        """Why a file was refused, from its code."""
+        key = "code_too_many" if code.startswith("too_many_") else f"code_{code}"
+        return self(key) if key in WORDS else self.known("code", code) if self.name == "en" else self("code_other")
 
     def number(self, value: float | None, digits: int = 3, *, sign: bool = False) -> str:
         """`value` with `digits` decimals; a dash where there is none."""

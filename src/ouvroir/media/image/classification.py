@@ -18,6 +18,7 @@ from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
 from ouvroir.media.image.decode import decode, inspect_picture, kind_of_values
+from ouvroir.media.image.french import FRENCH
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.task import (
     Answers,
@@ -62,6 +63,7 @@ class ImageClassification:
     needs_labels: ClassVar[bool] = True
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     synthesiser: ClassVar[str | None] = None
+    french: ClassVar[Mapping[str, str]] = FRENCH
 
     # --- data ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,337 @@
+"""French for what is said in English elsewhere and shown in the report: notes, reasons of refusals, what settings mean.
+
+A sentence is known by its English form, with names in braces for what is filled in. French may leave out a name, as of a
+message of the system that has no French. Tasks bring their own sentences (`Task.french`).
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+from functools import cache
+
+SENTENCES: dict[str, str] = {
+    # notes on labels and splits
+    "There is one class, `{a}`. A classifier needs two or more to tell apart.": (
+        "Il n’y a qu’une classe, `{a}`. Il en faut au moins deux à un classifieur."
+    ),
+    "One row only: {a}. It goes into train, so these classes cannot be tested.": (
+        "Un seul élément : {a}. Il sert à l’entraînement, ces classes ne peuvent donc pas être testées."
+    ),
+    "Fewer than {n} rows: {a}. What is measured on them is uncertain.": (
+        "Moins de {n} éléments : {a}. Ce qui est mesuré sur ces classes est incertain."
+    ),
+    "Classes are uneven: `{a}` has {n} rows to learn from, `{b}` {m}. If the rare ones matter as much, let them count as "
+    "much: --set {c}=balanced.": (
+        "Les classes sont inégales : `{a}` a {n} éléments d’entraînement, `{b}` en a {m}. Si les rares importent autant, "
+        "faites-les compter autant : `--set {c}=balanced`."
+    ),
+    "Labels that differ only by case or blanks: {a}. If each is one class, give its files one name.": (
+        "Étiquettes qui ne diffèrent que par la casse ou les espaces : {a}. S’il s’agit d’une même classe, donnez-lui un "
+        "seul nom."
+    ),
+    "No row could be set aside for {a}: there are too few rows or groups. Add some.": (
+        "Aucun élément n’a pu être réservé au jeu de {a} : il y a trop peu d’éléments ou de groupes. Ajoutez-en."
+    ),
+    "Not in the test split: {a}. Their rows are few, or belong together in one group.": (
+        "Absentes du jeu de test : {a}. Leurs éléments sont peu nombreux, ou forment un seul groupe."
+    ),
+    "In the test split but not in train: {a}. These cannot be learnt; add rows of them to train.": (
+        "Présentes dans le jeu de test mais pas dans celui d’entraînement : {a}. Elles ne peuvent pas être apprises ; "
+        "ajoutez-en des éléments à l’entraînement."
+    ),
+    "Fewer than {n} rows to learn from: {a}.": "Moins de {n} éléments d’entraînement : {a}.",
+    "File names look as if {n} groups had several files each ({a}). If files of one group are alike, as takes of one "
+    "person are, keep them in one split: --group-pattern '{b}'.": (
+        "Les noms de fichiers laissent penser que {n} groupes ont plusieurs fichiers chacun ({a}). Si les fichiers d’un "
+        "groupe se ressemblent, comme les prises d’une même personne, gardez-les dans un seul jeu : "
+        "`--group-pattern '{b}'`."
+    ),
+    # notes on folders and tables
+    "Classes were read from folder level {n} ({a}); the folders below ({b}) repeat. If those are the classes and the upper "
+    "ones persons or sources, add --set data.group_level={m}.": (
+        "Les classes ont été lues au niveau de dossiers {n} ({a}) ; les dossiers du dessous ({b}) se répètent. Si ce sont "
+        "eux les classes, et ceux du dessus des personnes ou des sources, ajoutez `--set data.group_level={m}`."
+    ),
+    "{a} The table was not used.": "Un tableau n’a pas pu servir ; `ouvroir check` dit pourquoi.",
+    "{a} Folders were taken as classes instead.": (
+        "Un tableau nomme des fichiers, mais aucune colonne ne ressemble à une étiquette : les dossiers ont servi de "
+        "classes. `--label-column` permet de la nommer."
+    ),
+    "`{a}` was read: {b}.": "`{a}` a été lu : {b}.",
+    "The column `{a}` of `{b}` repeats. If its rows belong together, as all recordings of one person do, keep them in one "
+    "split: --group-column {c}. Otherwise the test may look better than it is.": (
+        "Les valeurs de la colonne `{a}` de `{b}` se répètent. Si leurs lignes vont ensemble, comme les enregistrements "
+        "d’une même personne, gardez-les dans un seul jeu : `--group-column {c}`. Sinon, le test peut paraître meilleur "
+        "qu’il n’est."
+    ),
+    "No table of labels was used, so the column `{a}` has no effect; folders are the classes.": (
+        "Aucun tableau d’étiquettes n’a servi : la colonne `{a}` est sans effet, et les dossiers sont les classes."
+    ),
+    "`{a}` is not UTF-8; it was read as {b}. Look at a label with accents to see that it is right.": (
+        "`{a}` n’est pas en UTF-8 ; il a été lu comme {b}. Vérifiez une étiquette qui porte des accents."
+    ),
+    "`{a}` holds zero bytes, which were left out. Was it cut while being copied?": (
+        "`{a}` contient des octets nuls, qui ont été ignorés. A-t-il été tronqué lors d’une copie ?"
+    ),
+    "`{a}` is a link to a folder that is listed already; it was not entered again.": (
+        "`{a}` est un lien vers un dossier déjà parcouru ; il n’a pas été parcouru de nouveau."
+    ),
+    "None of {n} files can be used. The first one: {a}": "Aucun des {n} fichiers n’est utilisable. Le premier : {a}",
+    "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
+    # notes on rows that are alike
+    "The pattern `{a}` puts {n} of {m} files into {k} groups.": (
+        "Le motif `{a}` répartit {n} des {m} fichiers en {k} groupes."
+    ),
+    "Files of different groups are alike, so that keeping alike files together would put most rows into one group. The "
+    "groups were kept apart; alike files may lie in different splits.": (
+        "Des fichiers de groupes différents se ressemblent : les réunir mettrait presque tout dans un seul groupe. Les "
+        "groupes sont donc restés séparés, et des fichiers semblables peuvent se trouver dans des jeux différents."
+    ),
+    "{n} files repeat the content of another, e.g. {a}. They are kept in one split.": (
+        "{n} fichiers répètent le contenu d’un autre, par exemple {a}. Ils restent dans un même jeu."
+    ),
+    "{n} contents have more than one label: {a}. Decide which label is right and delete the other.": (
+        "{n} contenus ont plusieurs étiquettes : {a}. Gardez la bonne et supprimez l’autre."
+    ),
+    "{n} files are nearly the same as another one, e.g. {a}. They are kept in one split.": (
+        "{n} fichiers sont presque identiques à un autre, par exemple {a}. Ils restent dans un même jeu."
+    ),
+    "{n} pairs of nearly the same files have different labels: {a}. Look which label is right.": (
+        "{n} paires de fichiers presque identiques ont des étiquettes différentes : {a}. Vérifiez laquelle est la bonne."
+    ),
+    "{n} files lie both in a split to learn from and in one to judge by ({a}). The copies to learn from were refused.": (
+        "{n} fichiers se trouvent à la fois dans un jeu qui sert à apprendre et dans un jeu qui sert à juger ({a}). Les "
+        "copies qui servaient à apprendre ont été refusées."
+    ),
+    "{n} pairs of nearly the same files lie in different splits of yours, e.g. `{a}` and `{b}`. The result on them may "
+    "look better than it is.": (
+        "{n} paires de fichiers presque identiques se trouvent dans des jeux différents parmi les vôtres, par exemple `{a}` "
+        "et `{b}`. Le résultat peut y paraître meilleur qu’il n’est."
+    ),
+    "{n} groups lie in several splits of yours ({a}). Your splits were kept as they are.": (
+        "{n} groupes sont répartis sur plusieurs de vos jeux ({a}). Vos jeux ont été gardés tels quels."
+    ),
+    # refusals
+    "`{a}` has the same content as `{b}` of the {c} split, so it is not trained on.": (
+        "`{a}` a le même contenu que `{b}` du jeu de {c} : il ne sert pas à l’entraînement."
+    ),
+    "`{a}` has the same content as `{b}` of the test split, so it is left out.": (
+        "`{a}` a le même contenu que `{b}` du jeu de test : il est laissé de côté."
+    ),
+    "`{a}` has changed since it was checked.": "`{a}` a changé depuis son contrôle.",
+    "`{a}` is a zip beside other files or below them. Unpack it, or give it alone.": (
+        "`{a}` est un zip parmi d’autres fichiers. Décompressez-le, ou donnez-le seul."
+    ),
+    "`{a}` is not of a kind that {b} reads ({c}).": "`{a}` n’est pas d’un type que {b} sait lire ({c}).",
+    "it has no suffix": "sans extension",
+    "`{a}` lies outside of the train, validation and test folders. Move it into one.": (
+        "`{a}` est en dehors des dossiers d’entraînement, de validation et de test. Placez-le dans l’un d’eux."
+    ),
+    "`{a}` lies in no class folder, so it has no label. Move it into the folder of its class.": (
+        "`{a}` n’est dans aucun dossier de classe : il n’a pas d’étiquette. Placez-le dans le dossier de sa classe."
+    ),
+    "Row {n} of `{a}` is left out: {b}.": "La ligne {n} de `{a}` est mal formée : elle est laissée de côté.",
+    "Row {n} of `{a}` has no label.": "La ligne {n} de `{a}` n’a pas d’étiquette.",
+    "Row {n} of `{a}` has no text.": "La ligne {n} de `{a}` n’a pas de texte.",
+    "`{a}` names no file.": "`{a}` ne nomme aucun fichier.",
+    "`{a}` names `{b}`, which may be {c}. Write the whole path.": (
+        "`{a}` nomme `{b}`, qui peut être {c}. Écrivez le chemin complet."
+    ),
+    "`{a}` names `{b}`, which is not there. Add the file or drop the row.": (
+        "`{a}` nomme `{b}`, qui n’existe pas. Ajoutez le fichier ou retirez la ligne."
+    ),
+    "`{a}` is named by no row of the table. Add a row for it, or leave it.": (
+        "`{a}` n’est nommé par aucune ligne du tableau. Ajoutez-en une, ou laissez-le."
+    ),
+    "The folder `{a}` could not be opened: {b}. Change its permissions.": (
+        "Le dossier `{a}` n’a pas pu être ouvert. Changez ses droits d’accès."
+    ),
+    "`{a}` is a link that leads nowhere.": "`{a}` est un lien qui ne mène nulle part.",
+    "`{a}` could not be looked at: {b}.": "`{a}` n’a pas pu être examiné.",
+    "`{a}` is a pipe, a socket or a device, not a file.": "`{a}` est un tube, une socket ou un périphérique.",
+    "`{a}` is hidden or belongs to the system.": "`{a}` est caché ou appartient au système.",
+    "The name of `{a}` is not UTF-8. Rename the file.": "Le nom de `{a}` n’est pas en UTF-8. Renommez le fichier.",
+    "The name of `{a}` contains `{b}`. Rename the file.": "Le nom de `{a}` contient `{b}`. Renommez le fichier.",
+    "`{a}` is in the zip again under the same name; the last one counts.": (
+        "`{a}` figure de nouveau dans le zip sous le même nom ; le dernier compte."
+    ),
+    "`{a}` leads out of its archive, so it is not opened.": "`{a}` mène hors de son archive : il n’est pas ouvert.",
+    "`{a}` is encrypted. Unpack it with its password and give the folder.": (
+        "`{a}` est chiffré. Décompressez-le avec son mot de passe et donnez le dossier."
+    ),
+    "`{a}` is a zip inside a zip. Unpack it and give the folder.": (
+        "`{a}` est un zip dans un zip. Décompressez-le et donnez le dossier."
+    ),
+    "`{a}` is not there. Was it moved or deleted?": "`{a}` n’existe pas. A-t-il été déplacé ou supprimé ?",
+    "`{a}` may not be read by you. Change its permissions.": "Vous n’avez pas le droit de lire `{a}`. Changez ses droits.",
+    "`{a}` could not be read: {b}.": "`{a}` n’a pas pu être lu.",
+    "`{a}` could not be unpacked: {b}.": "`{a}` n’a pas pu être décompressé.",
+    "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodé.",
+    "`{a}` is 0 bytes long.": "`{a}` est vide (0 octet).",
+    "`{a}` is larger than the limit of {n} bytes.": "`{a}` dépasse la limite de {n} octets.",
+    "`{a}` needs more memory to open than one file may take. Make it smaller, or leave it out.": (
+        "`{a}` demande plus de mémoire qu’un fichier ne peut en prendre. Réduisez-le, ou laissez-le de côté."
+    ),
+    # what is filled into sentences
+    "{a} and {n} more": "{a} et {n} de plus",
+    "`{a}` that of `{b}`": "`{a}` celui de `{b}`",
+    "validation": "validation",
+    "test": "test",
+    # settings
+    "Absolute path of the data, as the user gave it.": "Chemin absolu des données, tel qu’il a été donné.",
+    "Fingerprint of the manifest that was trained on.": "Empreinte du manifeste qui a servi à l’entraînement.",
+    "Share of the rows for validation, unless the data has a validation split.": (
+        "Part des éléments pour la validation, sauf si les données ont leur propre jeu."
+    ),
+    "Share of the rows for the test, unless the data has a test split.": (
+        "Part des éléments pour le test, sauf si les données ont leur propre jeu."
+    ),
+    "Train rows per class; the rest is shared between validation and test.": (
+        "Éléments d’entraînement par classe ; le reste se partage entre validation et test."
+    ),
+    "Table column that holds file paths; found by itself when absent.": (
+        "Colonne du tableau qui contient les chemins ; trouvée automatiquement sinon."
+    ),
+    "Table column that holds the label; found by itself when absent.": (
+        "Colonne du tableau qui contient l’étiquette ; trouvée automatiquement sinon."
+    ),
+    "Splits a label into several (multi-label), e.g. '|'.": "Sépare une étiquette en plusieurs, par exemple « | ».",
+    "Table column whose equal values stay in one split.": (
+        "Colonne du tableau dont les valeurs égales restent dans un même jeu."
+    ),
+    "Folder level (1 is just below the data) whose files stay in one split.": (
+        "Niveau de dossiers (1 : juste sous les données) dont les fichiers restent dans un même jeu."
+    ),
+    "Regular expression on the file name; its first group stays in one split.": (
+        "Expression régulière sur le nom du fichier ; son premier groupe reste dans un même jeu."
+    ),
+    "Seed of the splits.": "Graine de la répartition.",
+    "The one dial: width, depth, batch and learning rate follow.": (
+        "Le seul bouton : largeur, profondeur, lot et taux d’apprentissage en découlent."
+    ),
+    "'scratch', a run folder, a folder of pretrained weights, or a hub name.": (
+        "« scratch », le dossier d’un entraînement, un dossier de poids préentraînés ou un nom du hub."
+    ),
+    "What learns: 'all', 'head', 'last:N' parts, or names of parts joined by commas.": (
+        "Ce qui apprend : « all », « head », « last:N », ou des noms de parties séparés par des virgules."
+    ),
+    "Optimiser; muon moves matrices, adamw the rest.": "Optimiseur ; muon déplace les matrices, adamw le reste.",
+    "Peak learning rate.": "Taux d’apprentissage maximal.",
+    "Decay of matrices and kernels; not of biases and norms.": (
+        "Décroissance des matrices et des noyaux ; ni des biais ni des normes."
+    ),
+    "Momentum of sgd and muon, beta1 of adam.": "Inertie de sgd et de muon, beta1 d’adam.",
+    "Second beta of adam and adamw.": "Second beta d’adam et d’adamw.",
+    "Course of the rate.": "Évolution du taux d’apprentissage.",
+    "Share of the steps in which the rate rises.": "Part des pas pendant lesquels le taux monte.",
+    "Gradients are clipped to this norm; 0 is never.": "Les gradients sont ramenés à cette norme ; 0 : jamais.",
+    "Decay of the averaged weights that are judged and kept; 0 is none.": (
+        "Décroissance de la moyenne des poids, jugée et gardée ; 0 : aucune moyenne."
+    ),
+    "Each part before the last learns at this ratio of the next.": (
+        "Chaque partie avant la dernière apprend à cette fraction du taux de la suivante."
+    ),
+    "Optimiser steps; worked out from epochs or minutes and written here before step 1.": (
+        "Pas d’optimisation ; déduits des passages ou des minutes et notés ici avant le pas 1."
+    ),
+    "Passes over the train rows, when neither steps nor minutes are given.": (
+        "Passages sur les données d’entraînement, quand ni pas ni minutes ne sont donnés."
+    ),
+    "Time to train; turned into steps by measuring the speed.": (
+        "Durée d’entraînement ; convertie en pas d’après la vitesse mesurée."
+    ),
+    "Rows per optimiser step, over all processes.": "Éléments par pas d’optimisation, tous processus compris.",
+    "Rows per forward pass and process; found by the memory rehearsal.": (
+        "Éléments par passe avant et par processus ; déterminé par l’essai de mémoire."
+    ),
+    "Recompute activations to save memory; found by the memory rehearsal.": (
+        "Recalculer les activations pour économiser la mémoire ; déterminé par l’essai de mémoire."
+    ),
+    "Arithmetic; auto measures and writes the faster one.": "Arithmétique ; auto mesure et note la plus rapide.",
+    "Memory layout; auto measures.": "Disposition en mémoire ; auto mesure.",
+    "Threads of one process on a CPU; 0 measures.": "Fils d’exécution d’un processus sur CPU ; 0 : mesuré.",
+    "Run frozen parts once and keep what they give; auto does where there is room, and writes it here.": (
+        "Calculer une seule fois les parties figées ; auto le fait s’il y a la place, et le note ici."
+    ),
+    "Steps between validations; worked out when absent.": "Pas entre deux validations ; calculé sinon.",
+    "Steps between checkpoints; worked out when absent.": "Pas entre deux sauvegardes ; calculé sinon.",
+    "Share of the steps after which one more checkpoint is kept, to branch from; 0 is none.": (
+        "Part des pas après laquelle une sauvegarde de plus est gardée comme point de départ ; 0 : aucune."
+    ),
+    "Stop after so many validations without a gain; 0 is never.": (
+        "Arrêt après tant de validations sans progrès ; 0 : jamais."
+    ),
+    "balanced draws every class equally often.": "balanced : chaque classe est tirée aussi souvent.",
+    "Same weights to the bit on any number of processes, by virtual shards.": (
+        "Mêmes poids au bit près quel que soit le nombre de processus, par fragments virtuels."
+    ),
+    "Pieces of a batch that share random numbers; processes must divide it.": (
+        "Morceaux d’un lot qui partagent des nombres aléatoires ; le nombre de processus doit le diviser."
+    ),
+    "Seed of weights, order and augmentation.": "Graine des poids, de l’ordre et des variations aléatoires.",
+    "Hidden widths of the head fall by this ratio: w, w/φ, w/φ².": (
+        "Les largeurs cachées de la tête décroissent selon ce rapport : w, w/φ, w/φ²."
+    ),
+    "Temperature of attention: queries and keys have unit length and logits are q·k·√d/π.": (
+        "Température de l’attention : requêtes et clés sont de longueur 1 et les logits valent q·k·√d/π."
+    ),
+    "Initial scale of each residual branch (LayerScale).": "Échelle initiale de chaque branche résiduelle (LayerScale).",
+    "Coefficient on the entropy of predictions in the loss: CE − H(p)/12, a confidence penalty.": (
+        "Coefficient de l’entropie des prédictions dans la perte : CE − H(p)/12, une pénalité de confiance."
+    ),
+}
+_WHAT_TABLES_HOLD = {
+    "paths": "chemins",
+    "texts": "textes",
+    "labels": "étiquettes",
+    "splits": "jeux",
+    "groups": "groupes",
+}
+
+
+def in_french(text: str, own: Mapping[str, str] | None = None) -> str | None:
+    """The English `text` in French, by `SENTENCES` and a task's own; None when it is not known.
+
+    Several sentences may follow one another.
+    """
+    for english, french in {**SENTENCES, **(own or {})}.items():
+        found = _pattern(english).fullmatch(text)
+        if found is None:
+            continue
+        values = found.groupdict()
+        after = values.pop("_after")
+        rest = "" if after is None else in_french(after, own)
+        if rest is None:
+            continue
+        names = set(re.findall(r"`\{(\w+)\}`", english))  # of files and labels: they stay as they are
+        first = french.format(
+            **{name: value if name in names else _filled(value, own) for name, value in values.items()}
+        )
+        return f"{first} {rest}" if rest else first
+    return None
+
+
+@cache
+def _pattern(english: str) -> re.Pattern[str]:
+    """The sentence with its names as groups (`n`, `m` and `k` are numbers), then perhaps more text."""
+    parts, seen = [], set()
+    for literal, name, _, _ in string.Formatter().parse(english):
+        parts.append(re.escape(literal))
+        if name:
+            assert name not in seen, english
+            seen.add(name)
+            parts.append(rf"(?P<{name}>\d+)" if name in ("n", "m", "k") else f"(?P<{name}>.+?)")
+    return re.compile("".join(parts) + r"(?: (?P<_after>.+))?", re.DOTALL)
+
+
+def _filled(value: str, own: Mapping[str, str] | None) -> str:
+    """What was filled in: words between names are put into French."""
+    known = in_french(value, own)
+    if known is not None:
+        return known
+    value = re.sub(r"(?<=[`)]) and (?=`)", " et ", value)
+    return re.sub(
+        r"\b(paths|texts|labels|splits|groups) from (?=`)", lambda m: f"{_WHAT_TABLES_HOLD[m[1]]} dans ", value
+    )

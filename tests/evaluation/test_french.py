@@ -1,0 +1,186 @@
+"""No English in the French report: every sentence that the code can say of files and settings has its French."""
+
+import ast
+import re
+import string
+from pathlib import Path
+
+import pytest
+from answers_made import single
+
+import ouvroir
+from ouvroir.evaluation.french import SENTENCES, in_french
+from ouvroir.evaluation.report import ReportInput, System, make_report, render
+from ouvroir.evaluation.words import WORDS, Language
+from ouvroir.media import TASKS, find_task
+from ouvroir.recipe import Recipe
+
+PACKAGE = Path(ouvroir.__file__).parent
+SOURCES = [PACKAGE / "task.py", *(PACKAGE / "data").glob("*.py"), *(PACKAGE / "media").rglob("*.py")]
+OWN = [find_task(name).french for name in TASKS]
+CATALOGUES = [SENTENCES, *OWN]
+TEXT_PLACE = {"Note": 1, "Refused": 1, "Refusal": 2, "refuse": 2}  # which argument of a call is the sentence
+# a sentence of which a part is one of several words of ours; each of them is tried below
+OF_PARTS = {"`{}` {}.", "The name of `{}` {}. Rename the file."}
+
+
+def fields(text):
+    return [name for _, name, _, _ in string.Formatter().parse(text) if name is not None]
+
+
+def bare(text):
+    """The sentence with every name in braces left empty, as in the source."""
+    return "".join(
+        literal + ("{}" if name is not None else "") for literal, name, _, _ in string.Formatter().parse(text)
+    )
+
+
+def texts(node, known):
+    """The sentences that an expression may be, holes as {}; none where it is passed on from elsewhere."""
+    if isinstance(node, ast.Constant):
+        return [node.value] if isinstance(node.value, str) else []
+    if isinstance(node, ast.JoinedStr):
+        return ["".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)]
+    if isinstance(node, ast.BinOp):
+        return texts(node.left, known) + texts(node.right, known)
+    if isinstance(node, ast.IfExp):
+        return texts(node.body, known) + texts(node.orelse, known)
+    return [text for value in known.get(node.id, ()) for text in texts(value, {})] if isinstance(node, ast.Name) else []
+
+
+def said():
+    """(file, code, sentence) of every note and refusal in the source."""
+    for path in SOURCES:
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            known = {}
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign | ast.AugAssign):
+                    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                        known.setdefault(getattr(target, "id", ""), []).append(node.value)
+            for node in ast.walk(function):
+                if not isinstance(node, ast.Call):
+                    continue
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                place = TEXT_PLACE.get(name)
+                is_note = name == "append" and getattr(getattr(node.func, "value", None), "id", "") == "notes"
+                if is_note and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
+                    yield from ((path.name, "", text) for text in texts(node.args[0], known))
+                elif place is not None and len(node.args) > place:
+                    code = node.args[place - 1]
+                    code = code.value if isinstance(code, ast.Constant) and name != "Note" else ""
+                    yield from ((path.name, code, text) for text in texts(node.args[place], known))
+
+
+SAID = sorted({one for one in said() if " " in one[2]})
+
+
+def test_the_source_was_read():
+    assert len(SAID) > 60
+    assert {"decode.py", "findings.py", "labels.py", "listing.py", "relations.py", "task.py"} <= {
+        one[0] for one in SAID
+    }
+
+
+@pytest.mark.parametrize("one", SAID, ids=lambda one: f"{one[0]}-{one[2][:30]}")
+def test_every_note_and_refusal_of_the_source_has_its_french(one):
+    _, code, text = one
+    known = [bare(english) for catalogue in CATALOGUES for english in catalogue]
+    text = text.strip()
+    if text.startswith("{} If "):  # it follows another sentence
+        text = text.removeprefix("{} ")
+    assert text in OF_PARTS or any(text in english for english in known), "add it to evaluation/french.py"
+    assert not code or f"code_{code}" in WORDS or code.startswith("too_many_")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_setting_has_its_french(name):
+    task = find_task(name)
+    for setting, _, text in Recipe(task=name, options=task.Options()).settings():
+        assert in_french(text, task.french), setting
+
+
+@pytest.mark.parametrize("catalogue", CATALOGUES)
+def test_french_fills_in_nothing_that_english_lacks(catalogue):
+    for english, french in catalogue.items():
+        assert set(fields(french)) <= set(fields(english)), english
+        assert "'" not in re.sub(r"`[^`]*`", "", french), f"French takes the typographic apostrophe here: {french}"
+
+
+@pytest.mark.parametrize(
+    ("english", "french"),
+    [
+        (
+            "Classes are uneven: `t-shirt` has 76 rows to learn from, `hat` 11. If the rare ones matter as much, let them "
+            "count as much: --set options.class_weights=balanced.",
+            "Les classes sont inégales : `t-shirt` a 76 éléments d’entraînement, `hat` en a 11. Si les rares importent "
+            "autant, faites-les compter autant : `--set options.class_weights=balanced`.",
+        ),
+        (
+            "`labels.csv` was read: paths from `path`, labels from `label`.",
+            "`labels.csv` a été lu : chemins dans `path`, étiquettes dans `label`.",
+        ),
+        (
+            "6 files repeat the content of another, e.g. `a and b.png` that of `c.png`. They are kept in one split.",
+            "6 fichiers répètent le contenu d’un autre, par exemple `a and b.png` celui de `c.png`. Ils restent dans un "
+            "même jeu.",
+        ),
+        ("Fewer than 10 rows: `a` 2, `b` 3 and 4 more. What is measured on them is uncertain.", None),
+        ("The name of `x` is not UTF-8. Rename the file.", "Le nom de `x` n’est pas en UTF-8. Renommez le fichier."),
+        ("The name of `x` contains `::`. Rename the file.", "Le nom de `x` contient `::`. Renommez le fichier."),
+        ("`x` is a link that leads nowhere.", "`x` est un lien qui ne mène nulle part."),
+        ("`x` could not be looked at: No such file.", "`x` n’a pas pu être examiné."),
+        (
+            "Seed of the splits. Peak learning rate.",
+            "Graine de la répartition. Taux d’apprentissage maximal.",
+        ),
+        ("Nobody has ever said this.", ""),
+    ],
+)
+def test_sentences_are_known_by_their_form(english, french):
+    found = in_french(english)
+    if french is None:
+        assert found
+        assert " more" not in found
+        assert "et 4 de plus" in found
+    else:
+        assert (found or "") == french
+
+
+def test_pictures_speak_french_too():
+    own = find_task("image-classification").french
+    assert in_french("`a.png` is 2x3 pixels; its longer side needs 8.", own) == (
+        "`a.png` mesure 2 × 3 pixels ; son grand côté doit en avoir 8."
+    )
+    kind = (
+        "These look like photographs: mirrored left to right, turned, cropped and recoloured in training. "
+        "If a mirrored picture would be another class, switch it off."
+    )
+    assert (in_french(kind, own) or "").endswith("désactivez le miroir.")
+
+
+def test_what_has_no_french_is_told_by_its_code():
+    data = {
+        "found": 3, "admitted": 1, "refused": 2, "refused_by_code": {"damaged": 1, "bitten_by_dog": 1},
+        "refusals": [
+            {"id": "a", "code": "damaged", "reason": "`a` was chewed."},
+            {"id": "b", "code": "bitten_by_dog", "reason": "`b` was bitten."},
+        ],
+        "notes": [{"code": "odd", "text": "A dog was seen.", "proposal": {}}],
+    }  # fmt: skip
+    source = ReportInput(
+        name="n",
+        task="t",
+        data=data,
+        systems=[System(name="m", role="base", answers=single(120))],
+        settings=[("options.dog", "1", "How many dogs.")],
+    )
+    report = make_report(source)
+    french, english = render(report, "fr"), render(report)
+    for text in ("was chewed", "was bitten", "A dog was seen", "How many dogs", "bitten by dog"):
+        assert text not in french
+        assert text in english
+    assert "Endommagé." in french
+    assert "Autre raison." in french
+    assert Language("fr")("notes_elsewhere").replace("`", "")[:20] in french
