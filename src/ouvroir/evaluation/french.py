@@ -11,6 +11,8 @@ import string
 from collections.abc import Mapping
 from functools import cache
 
+from ouvroir.evaluation.words import unbroken
+
 SENTENCES: dict[str, str] = {
     # notes on labels and splits
     "There is one class, `{a}`. A classifier needs two or more to tell apart.": (
@@ -306,7 +308,7 @@ def in_french(text: str, own: Mapping[str, str] | None = None) -> str | None:
         if rest is None:
             continue
         names = set(re.findall(r"`\{(\w+)\}`", english))  # of files and labels: they stay as they are
-        first = french.format(
+        first = unbroken(french).format(
             **{name: value if name in names else _filled(value, own) for name, value in values.items()}
         )
         return f"{first} {rest}" if rest else first

@@ -525,7 +525,7 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 
 
-def _unbroken(text: str) -> str:
+def unbroken(text: str) -> str:
     """The text with narrow no-break spaces where a line may not end: before % and French punctuation, inside « »."""
     return re.sub(r" (?=[%:;?!»])|(?<=«) ", _THIN, text)
 
@@ -543,7 +543,7 @@ class Language:
 
     def __call__(self, key: str, **values: object) -> str:
         """The sentence `key` with its values filled in."""
-        text = _unbroken(WORDS[key][LANGUAGES.index(self.name)])
+        text = unbroken(WORDS[key][LANGUAGES.index(self.name)])
         return text.format(**values) if values else text
 
     def known(self, kind: str, word: str) -> str:
