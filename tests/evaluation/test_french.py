@@ -152,7 +152,7 @@ def test_sentences_are_known_by_their_form(english, french):
 def test_pictures_speak_french_too():
     own = find_task("image-classification").french
     assert in_french("`a.png` is 2x3 pixels; its longer side needs 8.", own) == (
-        "`a.png` mesure 2 × 3 pixels ; son grand côté doit en avoir 8."
+        "`a.png` mesure 2 × 3 pixels\u202f; son grand côté doit en avoir 8."
     )
     kind = (
         "These look like photographs: mirrored left to right, turned, cropped and recoloured in training. "
