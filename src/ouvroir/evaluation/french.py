@@ -50,7 +50,41 @@ SENTENCES: dict[str, str] = {
         "groupe se ressemblent, comme les prises d’une même personne, gardez-les dans un seul jeu : "
         "`--group-pattern '{b}'`."
     ),
+    "Classes are uneven: `{a}` has {n} rows to learn from, `{b}` {m}. If the rare ones matter as much, let them count as "
+    "much.": (
+        "Les classes sont inégales : `{a}` a {n} éléments d’entraînement, `{b}` en a {m}. Si les rares importent autant, "
+        "faites-les compter autant."
+    ),
+    "File names look as if {n} groups had several files each ({a}). If files of one group are alike, as takes of one "
+    "person are, keep them in one split.": (
+        "Les noms de fichiers laissent penser que {n} groupes ont plusieurs fichiers chacun ({a}). Si les fichiers d’un "
+        "groupe se ressemblent, comme les prises d’une même personne, gardez-les dans un seul jeu."
+    ),
     # notes on folders and tables
+    "Classes were read from folder level {n} ({a}); the folders below ({b}) repeat. If those are the classes and the upper "
+    "ones persons or sources, say that the upper level is one of groups.": (
+        "Les classes ont été lues au niveau de dossiers {n} ({a}) ; les dossiers du dessous ({b}) se répètent. Si ce sont "
+        "eux les classes, et ceux du dessus des personnes ou des sources, dites que le niveau du dessus est celui de groupes."
+    ),
+    "The {a} files lie directly in `{b}`, without a folder for each class, so none has a label.": (
+        "Les {a} fichiers sont directement dans `{b}`, sans un dossier par classe : aucun n’a d’étiquette."
+    ),
+    "`{a}` looks like one class beside others ({b}): give the folder that holds them, `ouvroir check {c}`.": (
+        "`{a}` semble être une classe parmi d’autres ({b}) : donnez le dossier qui les contient, `ouvroir check {c}`."
+    ),
+    "Sort them into folders inside it, one for each class, or give a table with a column of labels.": (
+        "Rangez-les dans des sous-dossiers, un par classe, ou donnez un tableau avec une colonne d’étiquettes."
+    ),
+    "Labels of `{a}` look like lists, such as `{b}`. If a file may have several labels, say what stands between them; "
+    "otherwise `{c}` is one label.": (
+        "Les étiquettes de `{a}` ressemblent à des listes, comme `{b}`. Si un fichier peut avoir plusieurs étiquettes, dites "
+        "ce qui les sépare ; sinon, `{c}` est une seule étiquette."
+    ),
+    "The column `{a}` of `{b}` repeats. If its rows belong together, as all recordings of one person do, keep them in one "
+    "split. Otherwise the test may look better than it is.": (
+        "Les valeurs de la colonne `{a}` de `{b}` se répètent. Si leurs lignes vont ensemble, comme les enregistrements "
+        "d’une même personne, gardez-les dans un seul jeu. Sinon, le test peut paraître meilleur qu’il n’est."
+    ),
     "Classes were read from folder level {n} ({a}); the folders below ({b}) repeat. If those are the classes and the upper "
     "ones persons or sources, add --set data.group_level={m}.": (
         "Les classes ont été lues au niveau de dossiers {n} ({a}) ; les dossiers du dessous ({b}) se répètent. Si ce sont "
@@ -94,8 +128,37 @@ SENTENCES: dict[str, str] = {
     "{n} files repeat the content of another, e.g. {a}. They are kept in one split.": (
         "{n} fichiers répètent le contenu d’un autre, par exemple {a}. Ils restent dans un même jeu."
     ),
+    "{n} files repeat the content of another, e.g. {a}. They are kept in one split; in validation and test each content is "
+    "judged once.": (
+        "{n} fichiers répètent le contenu d’un autre, par exemple {a}. Ils restent dans un même jeu ; en validation et en "
+        "test, chaque contenu n’est jugé qu’une fois."
+    ),
     "{n} contents have more than one label: {a}. Decide which label is right and delete the other.": (
         "{n} contenus ont plusieurs étiquettes : {a}. Gardez la bonne et supprimez l’autre."
+    ),
+    "{a} the content of another, e.g. {b}. They are kept in one split.": (
+        "{a} le contenu d’un autre, par exemple {b}. Ils restent dans un même jeu."
+    ),
+    "{a} the content of another, e.g. {b}. They are kept in one split; in validation and test each content is judged once.": (
+        "{a} le contenu d’un autre, par exemple {b}. Ils restent dans un même jeu ; en validation et en test, chaque contenu "
+        "n’est jugé qu’une fois."
+    ),
+    "{a} there more than once, under different labels: {b}. Decide which is right and delete the other.": (
+        "{a} en plusieurs exemplaires, sous des étiquettes différentes : {b}. Gardez la bonne et supprimez l’autre."
+    ),
+    "{a} more than one label: {b}. No answer to that can be right, so it is not judged by. Decide which label is right and "
+    "delete the other.": (
+        "{a} plusieurs étiquettes : {b}. Aucune réponse ne peut y être juste, on ne juge donc pas dessus. Gardez la bonne "
+        "étiquette et supprimez l’autre."
+    ),
+    "{a} of nearly the same files with different labels: {b}. Look which label is right.": (
+        "{a} de fichiers presque identiques aux étiquettes différentes : {b}. Vérifiez laquelle est la bonne."
+    ),
+    "The label here is {a}, and {b} there: look which one is right.": (
+        "L’étiquette est {a} ici et {b} là : vérifiez laquelle est la bonne."
+    ),
+    "Of these, {n} had another label there; the result is by the label of the copy that was kept.": (
+        "Parmi eux, {n} y avaient une autre étiquette ; le résultat suit celle de la copie gardée."
     ),
     "{n} files are nearly the same as another one, e.g. {a}. They are kept in one split.": (
         "{n} fichiers sont presque identiques à un autre, par exemple {a}. Ils restent dans un même jeu."
@@ -179,6 +242,14 @@ SENTENCES: dict[str, str] = {
     # what is filled into sentences
     "{a} and {n} more": "{a} et {n} de plus",
     "`{a}` that of `{b}`": "`{a}` celui de `{b}`",
+    "1 file repeats": "1 fichier répète",
+    "{n} files repeat": "{n} fichiers répètent",
+    "1 file is": "1 fichier est",
+    "{n} files are": "{n} fichiers sont",
+    "1 content has": "1 contenu a",
+    "{n} contents have": "{n} contenus ont",
+    "1 pair": "1 paire",
+    "{n} pairs": "{n} paires",
     "validation": "validation",
     "test": "test",
     # settings

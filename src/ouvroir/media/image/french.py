@@ -22,6 +22,11 @@ FRENCH: dict[str, str] = {
     "Values deeper than 8 bits ({a}): {b} is stored as black and {c} as white, in all pictures.": (
         "Valeurs sur plus de 8 bits : {b} devient noir et {c} devient blanc, dans toutes les images."
     ),
+    "{a} photographs are few to learn from nothing. Pretrained weights are usually what helps most with so few: --from {b}, "
+    "or from a folder without a network (docs/guides/fine-tune.md).": (
+        "{a} photographies, c’est peu pour apprendre à partir de rien. Des poids préentraînés sont d’ordinaire ce qui aide le "
+        "plus : `--from {b}`, ou depuis un dossier, sans réseau (docs/guides/fine-tune.md)."
+    ),
     # notes on files
     "`{a}` is a {b} picture under the extension .{c}; it is used as what it is.": (
         "`{a}` est une image {b} sous l’extension .{c} ; elle est lue comme ce qu’elle est."
@@ -57,6 +62,11 @@ FRENCH: dict[str, str] = {
     "`{a}` ends before the picture does ({b}). Copy it again from where it came.": (
         "`{a}` s’arrête avant la fin de l’image. Copiez-la de nouveau depuis son origine."
     ),
+    "Convert it to JPEG: most phones and viewers export pictures so.": (
+        "Convertissez-le en JPEG : la plupart des téléphones et visionneuses exportent ainsi."
+    ),
+    "Develop this raw file to JPEG or PNG.": "Développez ce fichier brut en JPEG ou en PNG.",
+    "Export it as PNG.": "Exportez-le en PNG.",
     # settings
     "compact: our residual network, from nothing; resnet50: ResNet of transformers, usually pretrained.": (
         "compact : notre réseau résiduel, à partir de rien ; resnet50 : le ResNet de transformers, d’ordinaire préentraîné."
