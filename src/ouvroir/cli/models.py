@@ -22,6 +22,7 @@ from ouvroir.cli.parameters import (
     Split,
     Workers,
     WorkOptions,
+    default_language,
     read_settings,
 )
 from ouvroir.errors import UsageError
