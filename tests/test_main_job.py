@@ -104,7 +104,7 @@ def test_the_kept_model_is_the_one_that_is_told(done):
     worse = json.loads((folder / other / "evaluation.json").read_text())["validation"]
     assert done["validation"]["accuracy"]["value"] >= worse["accuracy"]["value"]
     again = call_json("evaluate", done["run"], "digits")
-    assert again["n"] == json.loads((folder / kept / "data.json").read_text())["rows"]["test"]
+    assert again["n"] == json.loads((folder / kept / "data.json").read_text())["judged"]["test"]
     assert again["metrics"]["accuracy"] == done["metrics"]["accuracy"]
 
 

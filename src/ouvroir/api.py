@@ -319,6 +319,8 @@ def _judgeable(
     manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Set[str], folder: Path
 ) -> tuple[Manifest, dict[str, int]]:
     """The rows to judge on, all as test rows, and how many were left out why."""
+    from ouvroir.data.manifest import unjudged
+
     rows = manifest.rows
     if manifest.source == predictor.recipe.data.source and split != "all":
         with suppress(DataError):
@@ -329,9 +331,11 @@ def _judgeable(
     wanted = [row for row in rows if split in ("all", row.split)]
     left_out = Counter({"another split": len(rows) - len(wanted)})
     kept = []
-    for row in wanted:
+    uncounted = unjudged(wanted)
+    for place, row in enumerate(wanted):
         is_learned = split not in ("validation", "train") and row.sha256 in learned
         reason = "learned from" if is_learned else predictor.task.unjudged(row, predictor.processor)
+        reason = reason or uncounted.get(place)
         if reason is None:
             kept.append(replace(row, split="test"))
         else:

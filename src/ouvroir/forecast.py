@@ -130,7 +130,7 @@ def _measured(name: str, recipe: Recipe, manifest: Manifest, few: Manifest, run:
     row_s = (time.perf_counter() - start) / len(table)
     step_s = _step_seconds(run)
     items = task.items(table, training=True)
-    n_train, n_validation, n_test = (len(manifest.positions(split)) for split in SPLITS)
+    n_train, n_validation, n_test = len(manifest.positions("train")), *(len(manifest.judged(s)) for s in SPLITS[1:])
     settled = settle_length(
         recipe,
         n_items=round(len(items.row) / len(table) * n_train),

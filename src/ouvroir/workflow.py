@@ -301,9 +301,9 @@ def prepare(
     processor = processor or task.fit_processor(manifest, recipe)
     plan = plan_pack(manifest, processor, task=task)
     if plan.n_new:
-        kept = f" ({plan.n_kept} packed already)" if plan.n_kept else ""
+        kept = f" ({plan.n_kept:,} packed already)" if plan.n_kept else ""
         cost = f"{readable_size(plan.n_bytes)}, {readable_duration(plan.seconds)}"
-        progress.say(f"Packing {plan.n_new} item{'' if plan.n_new == 1 else 's'}{kept}: {cost}.")
+        progress.say(f"Packing {plan.n_new:,} content{'' if plan.n_new == 1 else 's'}{kept}: {cost}.")
     pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
 
@@ -330,10 +330,14 @@ def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
         def note() -> None:
             with timed(run, "pack_s"):
                 mine.append(ready())
-            tables = mine[0].tables
-            rows = {split: len(table) for split, table in tables.items()}
-            share = synthetic_share(manifest.rows)
-            run.write_json("data.json", {"fingerprint": manifest.fingerprint, "rows": rows, "synthetic_share": share})
+            summary = manifest.summary()
+            facts = {
+                "fingerprint": manifest.fingerprint,
+                "rows": {split: count for split, count in summary["splits"].items() if count},
+                **{name: summary[name] for name in ("contents", "judged", "unjudged")},
+                "synthetic_share": synthetic_share(manifest.rows),
+            }
+            run.write_json("data.json", facts)
             run.write_json("environment.json", {**(run.read_json("environment.json") or {}), "device": device})
 
         once(world, note)

@@ -155,6 +155,9 @@ def test_leaks_between_the_users_splits_are_refused_on_the_train_side(write, che
     manifest = check(write({**files, "train/a/leak.bin": "testa1", "test/a/copy.bin": "testa1"}), validation=0)
     assert codes(manifest) == {"train/a/leak.bin": "leak"}
     assert "`train/a/leak.bin`" in notes(manifest)["leak"].text
+    assert "another label" not in notes(manifest)["leak"].text
+    (refused,) = check(write({"train/a/leak.bin": "testb1"}), validation=0).refused
+    assert "The label here is a, and b there" in refused.reason
     assert splits(manifest)["test/a/copy.bin"] == splits(manifest)["test/a/1.bin"] == "test"
 
 

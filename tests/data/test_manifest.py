@@ -73,6 +73,21 @@ def test_counts_labels_and_positions():
     assert manifest.positions("train").dtype == np.int64
 
 
+def test_a_content_is_judged_once_and_not_under_two_labels():
+    same = [Row(f"t/{n}", f"t/{n}", "5" * 64, label, split="test") for n, label in enumerate([None, "a", "a"])]
+    torn = [Row(f"v/{n}", f"v/{n}", "6" * 64, label, split="validation") for n, label in enumerate("ab")]
+    sets = [Row(f"s/{n}", f"s/{n}", "7" * 64, label, split="test") for n, label in enumerate((("a", "b"), ("b", "a")))]
+    learnt = [Row(f"l/{n}", f"l/{n}", "8" * 64, "a") for n in range(3)]
+    manifest = make(rows=(*same, *torn, *sets, *learnt))
+    assert manifest.judged("test").tolist() == [1, 5]  # the copy with a label; an order is no other label
+    assert manifest.judged("validation").tolist() == []
+    summary = manifest.summary()
+    assert (summary["admitted"], summary["contents"]) == (10, 4)
+    assert summary["splits"] == {"train": 3, "validation": 2, "test": 5}
+    assert summary["judged"] == {"validation": 0, "test": 2}
+    assert summary["unjudged"] == {"repeated": 3, "contradictory labels": 2}  # train rows are not counted
+
+
 def test_summary_is_plain_json():
     summary = json.loads(json.dumps(make().summary()))
     assert (summary["found"], summary["admitted"], summary["refused"]) == (6, 4, 2)

@@ -176,6 +176,21 @@ def test_synthetic_rows_are_never_judged_by(write, check):
             make_tables(dataclasses.replace(manifest, rows=tuple(rows)), pack, TASK, processor)
 
 
+def test_tables_to_judge_by_hold_each_content_once(write, check):
+    copies = {"a/copy1.bin": "twice", "a/copy2.bin": "twice", "a/torn.bin": "torn", "b/torn.bin": "torn"}
+    manifest = check(write({**files_of(40), **copies}))
+    rows = tuple(
+        dataclasses.replace(row, split="test" if row.id in copies else "train", group="") for row in manifest.rows
+    )
+    manifest = dataclasses.replace(manifest, rows=rows)
+    tables = make_tables(manifest, build(manifest), TASK, byte_task.ByteProcessor(manifest.labels))
+    assert [row.id for row in tables["test"].rows] == ["a/copy1.bin"]
+    assert len(tables["train"]) == 40
+    assert tables["test"].slice(np.array([0])).fields["dense"][0].tolist()[:5] == list(b"twice")
+    torn = dataclasses.replace(manifest, rows=tuple(row for row in rows if "copy" not in row.id))
+    assert set(make_tables(torn, build(torn), TASK, byte_task.ByteProcessor(manifest.labels))) == {"train"}
+
+
 def test_tables_slice_and_subset(write, check):
     manifest = check(write(files_of(40)))
     place = manifest.positions("train")[2]

@@ -29,7 +29,7 @@ FAMILIES = (
     "found_",
     "verdict_",
 )
-FAMILIES += ("against_", "tuning_", "calibration_", "use_", "about_")
+FAMILIES += ("against_", "tuning_", "calibration_", "use_", "about_", "unjudged_")
 
 
 def places(text):

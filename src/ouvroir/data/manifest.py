@@ -75,6 +75,17 @@ class Manifest:
         return np.fromiter((place for place, row in enumerate(self.rows) if row.split == split), dtype=np.int64)
 
     @cached_property
+    def _unjudged(self) -> dict[int, str]:
+        return unjudged(self.rows)
+
+    def judged(self, split: Split) -> np.ndarray:
+        """(n,) int64, places of the rows of one split that count when it is judged by: see `unjudged`."""
+        import numpy as np
+
+        places = self.positions(split)
+        return places[[place not in self._unjudged for place in places.tolist()]] if len(places) else np.array(places)
+
+    @cached_property
     def labels(self) -> tuple[str, ...]:
         """All class names, sorted."""
         return tuple(sorted({name for row in self.rows for name in label_names(row.label)}))
@@ -159,6 +170,7 @@ class Manifest:
     def summary(self) -> dict[str, Any]:
         """What `check` answers: counts, refusals, classes per split, notes, fingerprint; plain JSON values."""
         splits = {split: sum(row.split == split for row in self.rows) for split in SPLITS}
+        left_out = Counter(reason for place, reason in self._unjudged.items() if self.rows[place].split != "train")
         return {
             "source": self.source,
             "task": self.task,
@@ -167,7 +179,10 @@ class Manifest:
             "refused": len(self.refused),
             "refused_by_code": dict(Counter(refusal.code for refusal in self.refused).most_common()),
             "refusals": [dataclasses.asdict(refusal) for refusal in self.refused],
+            "contents": len({row.sha256 for row in self.rows}),
             "splits": splits,
+            "judged": {split: len(self.judged(split)) for split in SPLITS[1:]},
+            "unjudged": dict(left_out),
             "labels": list(self.labels),
             "counts": self.counts(),
             "is_multi_label": self.is_multi_label,
@@ -182,6 +197,27 @@ def label_names(label: Label) -> tuple[str, ...]:
     if label is None:
         return ()
     return (label,) if isinstance(label, str) else label
+
+
+def unjudged(rows: Sequence[Row]) -> dict[int, str]:
+    """Places of rows that are not judged by, with the reason: `repeated` or `contradictory labels`.
+
+    A content that lies there several times is one fact and counts once; to one with several labels no answer can be right.
+    """
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.sha256, []).append(place)
+    found: dict[int, str] = {}
+    for same in places.values():
+        if len(same) == 1:
+            continue
+        labelled = [place for place in same if rows[place].label is not None]
+        if len({frozenset(label_names(rows[place].label)) for place in labelled}) > 1:
+            found |= dict.fromkeys(same, "contradictory labels")
+        else:
+            judged = (labelled or same)[0]
+            found |= {place: "repeated" for place in same if place != judged}
+    return found
 
 
 def _row_to_dict(row: Row) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ouvroir.data.arrays import map_arrays, write_arrays
 from ouvroir.data.candidates import Candidate
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.facts import NearKeys
+from ouvroir.data.manifest import label_names
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home
 from ouvroir.task import SPLITS, Note, Refusal
@@ -185,9 +186,10 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
     n_repeated = sum(len(same) - 1 for same in places.values())
     example = f"`{candidates[first[1]].id}` that of `{candidates[first[0]].id}`"
     count = "1 file repeats" if n_repeated == 1 else f"{n_repeated} files repeat"
-    text = f"{count} the content of another, e.g. {example}. They are kept in one split."
+    text = f"{count} the content of another, e.g. {example}. They are kept in one split; "
+    text += "in validation and test each content is judged once."
     notes = [Note("duplicates", text)]
-    conflicts = [same for same in places.values() if len({candidates[place].label for place in same}) > 1]
+    conflicts = [same for same in places.values() if len(_one_per_label(candidates, same)) > 1]
     if conflicts:
         shown = "; ".join(
             " and ".join(
@@ -196,8 +198,11 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
             )
             for same in conflicts[:_SHOWN]
         )
-        count = "1 file is" if len(conflicts) == 1 else f"{len(conflicts)} files are"
-        text = f"{count} there more than once, under different labels: {shown}. Decide which is right and delete the other."
+        count = "1 content is" if len(conflicts) == 1 else f"{len(conflicts)} contents are"
+        text = (
+            f"{count} there more than once, under different labels: {shown}. No answer to that can be right, so it is not "
+            "judged by. Decide which is right and delete the other."
+        )
         notes.append(Note("conflicting_labels", text))
     return notes
 
@@ -205,8 +210,12 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
 def _one_per_label(candidates: Sequence[Candidate], places: Sequence[int]) -> list[int]:
     first: dict[object, int] = {}
     for place in places:
-        first.setdefault(candidates[place].label, place)
+        first.setdefault(_label_set(candidates[place]), place)
     return list(first.values())[:_SHOWN]
+
+
+def _label_set(candidate: Candidate) -> frozenset[str]:
+    return frozenset(label_names(candidate.label))
 
 
 def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) -> list[Note]:
@@ -215,7 +224,7 @@ def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) ->
     example = f"`{candidates[near[0][0]].id}` and `{candidates[near[0][1]].id}`"
     text = f"{n_alike} files are nearly the same as another one, e.g. {example}. They are kept in one split."
     notes = [Note("near_duplicates", text)]
-    conflicts = [pair for pair in near if candidates[pair[0]].label != candidates[pair[1]].label]
+    conflicts = [pair for pair in near if _label_set(candidates[pair[0]]) != _label_set(candidates[pair[1]])]
     if conflicts:
         shown = "; ".join(
             " and ".join(f"`{candidates[place].id}` ({_label_text(candidates[place])})" for place in pair)
@@ -244,6 +253,7 @@ def find_leaks(
         if codes[place] > most.get(content, -1):
             most[content], keeper[content] = codes[place], place
     refused: dict[int, Refusal] = {}
+    n_other_label = 0
     for place, content in enumerate(contents):
         if codes[place] < most[content]:
             other = candidates[keeper[content]].id
@@ -253,6 +263,10 @@ def find_leaks(
                 text = (
                     f"`{candidates[place].id}` has the same content as `{other}` of the test split, so it is left out."
                 )
+            if _label_set(candidates[place]) != _label_set(candidates[keeper[content]]):
+                mine, others = _label_text(candidates[place]), _label_text(candidates[keeper[content]])
+                text += f" The label here is {mine}, and {others} there: look which one is right."
+                n_other_label += 1
             refused[place] = Refusal(candidates[place].id, "leak", text)
     if not refused:
         return {}, []
@@ -261,6 +275,8 @@ def find_leaks(
         f"{len(refused)} files lie both in a split to learn from and in one to judge by ({shown}). "
         "The copies to learn from were refused."
     )
+    if n_other_label:
+        text += f" Of these, {n_other_label} had another label there; the result is by the label of the copy that was kept."
     return refused, [Note("leak", text)]
 
 

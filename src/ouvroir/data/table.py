@@ -112,10 +112,13 @@ def _whole_numbers(values: Tensor | np.ndarray) -> Tensor:
 
 
 def make_tables(manifest: Manifest, pack: Pack, task: Task, processor: Processor) -> dict[Split, Table]:
-    """One table per split that has rows. Raises DataError when a synthetic row would be judged by."""
+    """One table per split that has rows; validation and test hold those that are judged by (`Manifest.judged`).
+
+    Raises DataError when a synthetic row would be judged by.
+    """
     tables: dict[Split, Table] = {}
     for split in SPLITS:
-        positions = manifest.positions(split)
+        positions = manifest.positions(split) if split == "train" else manifest.judged(split)
         if not len(positions):
             continue
         rows = [manifest.rows[place] for place in positions.tolist()]

@@ -28,7 +28,9 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     for pair in report["pairs"]:
         lines.append(_against(report, pair, t) if pair["kind"] == "baseline" else _tuning(report, pair, t))
     if any(pair["kind"] == "tuning" for pair in report["pairs"]):
-        had_validation = report["ledger"].get("splits", {}).get("validation", 1) > 0
+        ledger = report["ledger"]
+        judged = ledger.get("judged") or ledger.get("splits", {})  # reports of the first version have the splits only
+        had_validation = judged.get("validation", 1) > 0
         lines.append(t("kept_on_validation" if had_validation else "kept_without_validation"))
     if report["n_test"] < _FEW_ITEMS:
         lines.append(t("few_items", n=t.count(report["n_test"])))

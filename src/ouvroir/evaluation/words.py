@@ -394,6 +394,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "{n} groups of related items; a group never spans two splits.",
         "{n} groupes d’éléments liés ; un groupe n’est jamais réparti sur deux jeux.",
     ),
+    "unjudged_repeated": (
+        "{n} of the validation and test items repeat the content of another one: each content is judged once.",
+        "{n} des éléments de validation et de test répètent le contenu d’un autre : chaque contenu n’est jugé qu’une fois.",
+    ),
+    "unjudged_contradictory labels": (
+        "{n} of the validation and test items have contents under contradictory labels: no answer can be right, so they are "
+        "not judged by.",
+        "{n} des éléments de validation et de test ont un contenu aux étiquettes contradictoires : aucune réponse ne peut "
+        "être juste, ils ne servent donc pas à juger.",
+    ),
     "synthetic": (
         "{n} of the training items are synthetic; none of the validation and test items is.",
         "{n} éléments d’entraînement sont synthétiques ; aucun élément de validation ou de test ne l’est.",
