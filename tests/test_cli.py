@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pictures import QUICK, call, call_json, environment, read_object, run, star
 STEPS = ("--set", "loop.steps=30")
 METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
 CHECK_KEYS = {"source", "task", "found", "admitted", "refused", "refused_by_code", "refusals", "splits", "labels"}
-CHECK_KEYS |= {"counts", "is_multi_label", "synthetic", "notes", "fingerprint"}
+CHECK_KEYS |= {"contents", "judged", "unjudged", "counts", "is_multi_label", "synthetic", "notes", "fingerprint"}
 RUN_KEYS = {"run", "name", "task", "state", "sentence", "metrics", "validation", "verdict", "steps", "timings"}
 RUN_KEYS |= {"report", "model"}
 FORECAST_KEYS = {"found", "admitted", "refused", "splits", "pack_bytes", "pack_seconds", "models", "total_seconds"}
@@ -206,6 +207,32 @@ def test_check_says_why_nothing_can_be_learned(room):
     assert "ouvroir refine" not in done.stdout
 
 
+def test_a_check_proposes_commands_that_can_be_pasted(room):
+    names = sorted(path.relative_to(room / "digits") for path in (room / "digits").rglob("*.png"))
+    sides = {"0": "even;round", "1": "odd", "2": "even", "3": "odd;round"}
+    table = room / "mes étiquettes.csv"
+    lines = [f"digits/{name},{sides[name.parent.name]},{number % 9}" for number, name in enumerate(names)]
+    table.write_text("\n".join(["Photo,CATÉGORIE,patient", *lines]), encoding="utf-8")
+    (room / "digits" / "0" / ".DS_Store").write_bytes(b"x")
+    (room / "digits" / "1" / "Thumbs.db").write_bytes(b"x")
+    try:
+        told = call("check", table.name, "--set", "data.test=0.3").stdout
+        calls = re.findall(r"^  (ouvroir .*)$", told, re.MULTILINE)
+        assert [shlex.split(one)[1:3] for one in calls] == [["check", table.name]] * 2
+        assert told.count("data.label_separator") == told.count("data.group_column") == 1
+        again = call_json(*shlex.split(calls[0])[1:])
+        assert again["labels"] == ["even", "odd", "round"]
+        assert again["splits"]["test"] > 80 * 0.25  # what was asked for before is kept
+        printed = call("check", "digits").stdout
+        assert "82 found = 80 admitted + 2 refused" in printed
+        assert [line for line in printed.splitlines() if "hidden" in line] == [
+            "  hidden: 2 hidden or of the system: `0/.DS_Store`, `1/Thumbs.db`"
+        ]
+    finally:
+        for path in (table, room / "digits" / "0" / ".DS_Store", room / "digits" / "1" / "Thumbs.db"):
+            path.unlink()
+
+
 def test_train_told_on_both_streams(room):
     done = run("train", "digits", *QUICK, *STEPS, "--json")
     told = read_object(done.stdout)
@@ -218,7 +245,13 @@ def test_train_told_on_both_streams(room):
         assert metric["low"] <= metric["value"] <= metric["high"]
     assert Path(told["report"]).is_file()
     assert (Path(told["model"]) / "model.safetensors").is_file()
-    assert "Training for 30 steps" in done.stderr
+    said = done.stderr
+    assert "80 found = 80 admitted + 0 refused" in said
+    assert (
+        said.index("80 found")
+        < said.index("Proposed: --set options.flip=horizontal")
+        < said.index("Training for 30 steps")
+    )
     verdict = told["verdict"]
     assert set(verdict) == {"sentence", "lines", "weakest", "kept", "against_baseline", "tuning"}
     for one in verdict["weakest"]:

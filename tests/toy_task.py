@@ -93,6 +93,9 @@ class Numbers:
             sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), details={"numbers": len(values)}
         )
 
+    def decoder(self):
+        return ""
+
     def unjudged(self, row, processor):
         return shared.unjudged(row, processor.labels)
 

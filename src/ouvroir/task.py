@@ -10,6 +10,7 @@ Axes: B rows of a batch, N rows of a table, C classes.
 from __future__ import annotations
 
 import io
+import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -184,6 +185,11 @@ class Note:
     proposal: Mapping[str, str] = field(default_factory=dict)
 
 
+def options_of(settings: Mapping[str, str]) -> str:
+    """Dotted settings as options of a command, quoted so that they can be pasted: `--set 'data.label_separator=;'`."""
+    return " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One array of an encoded row: a numpy dtype name and a shape; a first axis of None means ragged."""
@@ -333,6 +339,9 @@ class Task(Protocol):
 
     def inspect(self, source: Source, limits: Limits) -> Facts:
         """Open one row at admission, in a worker. Raises Refused."""
+
+    def decoder(self) -> str:
+        """The libraries that `inspect` opens rows with, and their versions; '' for none. Rows are looked at again by another."""
 
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Why an answer for `row` could not be judged, in a few words such as "no label"; None when it can."""

@@ -9,8 +9,10 @@ import os
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,7 +33,9 @@ from ouvroir.files import readable_duration, readable_size
 from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar
 from ouvroir.progress import Progress as ProgressProtocol
+from ouvroir.recipe import Data
 from ouvroir.run import no_runs
+from ouvroir.task import Note, options_of
 
 if TYPE_CHECKING:
     from ouvroir.cache import CacheEntry, RunEntry
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from ouvroir.exporting import ExportResult
 
 N_REFUSALS_SHOWN = 20
+N_HIDDEN_SHOWN = 3
 SECONDS_BETWEEN_LINES = 10.0
 PIPE_WIDTH = 1000
 CLOSING: dict[Language, dict[str, Any]] = {
@@ -195,8 +200,10 @@ def _columns(rows: Iterable[Iterable[str]], *, before: str = "") -> Text:
 
 def show_manifest(manifest: Manifest) -> None:
     """The ledger of a check: counts that add up, splits by class, refusals with reasons, notes."""
-    out, summary = _out(), manifest.summary()
-    out.print(f"{summary['found']} found = {summary['admitted']} admitted + {summary['refused']} refused")
+    from ouvroir.data.findings import count_lines
+
+    out = _out()
+    out.print("\n".join(count_lines(manifest)))
     counts = manifest.counts()
     splits = [split for split in ("train", "validation", "test") if counts.get(split)]
     labels = sorted({label for split in splits for label in counts[split]})
@@ -204,17 +211,47 @@ def show_manifest(manifest: Manifest) -> None:
         rows = [[label, *(counts[split].get(label, 0) for split in splits)] for label in labels]
         rows.append(["in all", *(len(manifest.positions(split)) for split in splits)])  # type: ignore[arg-type]
         out.print(_table(["label", *splits], rows))
-    if manifest.refused:
-        out.print("\nRefused:")
-        for refusal in manifest.refused[:N_REFUSALS_SHOWN]:
-            place = "" if refusal.id in refusal.reason else f"{refusal.id}: "
-            out.print(Text(f"  {refusal.code}: {place}{refusal.reason}"))
-        if len(manifest.refused) > N_REFUSALS_SHOWN:
-            by_code = ", ".join(f"{count} {code}" for code, count in summary["refused_by_code"].items())
-            out.print(f"  ... in all {by_code}; `--json` lists every one.")
+    _show_refused(out, manifest)
+    proposed: set[str] = set()
     for note in manifest.notes:
-        proposal = "".join(f" --set {name}={value}" for name, value in note.proposal.items())
-        out.print(Text(f"\nNote: {note.text}" + (f" Proposed:{proposal}" if proposal else "")))
+        out.print(Text(f"\nNote: {note.text}"))
+        if note.proposal and (call := _call_with(manifest, note)) not in proposed:
+            proposed.add(call)
+            out.print(Text(f"  {call}"))
+
+
+def _show_refused(out: Console, manifest: Manifest) -> None:
+    """Refusals with reasons. What the system leaves in folders is one line, however much of it there is."""
+    if not manifest.refused:
+        return
+    out.print("\nRefused:")
+    hidden = [refusal.id for refusal in manifest.refused if refusal.code == "hidden"]
+    others = [refusal for refusal in manifest.refused if refusal.code != "hidden"]
+    if hidden:
+        more = f" and {len(hidden) - N_HIDDEN_SHOWN} more" if len(hidden) > N_HIDDEN_SHOWN else ""
+        names = ", ".join(f"`{name}`" for name in hidden[:N_HIDDEN_SHOWN])
+        out.print(Text(f"  hidden: {len(hidden)} hidden or of the system: {names}{more}"))
+    for refusal in others[:N_REFUSALS_SHOWN]:
+        place = "" if refusal.id in refusal.reason else f"{refusal.id}: "
+        out.print(Text(f"  {refusal.code}: {place}{refusal.reason}"))
+    if len(others) > N_REFUSALS_SHOWN:
+        counts = Counter(refusal.code for refusal in manifest.refused).most_common()
+        by_code = ", ".join(f"{count} {code}" for code, count in counts)
+        out.print(f"  ... in all {by_code}; `--json` lists every one.")
+
+
+def _call_with(manifest: Manifest, note: Note) -> str:
+    """The command that does what a note proposes, to be pasted: the data read as they were, with the proposal over it."""
+    verb = "check" if all(name.startswith("data.") for name in note.proposal) else "refine"
+    usual = Data(source=manifest.data.source, manifest=manifest.data.manifest)
+    given = {
+        f"data.{name}": str(value)
+        for name, value in asdict(manifest.data).items()
+        if value is not None and value != getattr(usual, name)
+    }
+    task = f" --task {shlex.quote(manifest.task)}" if ":" in manifest.task else ""
+    source = shlex.quote(_from_here(manifest.source))
+    return f"ouvroir {verb} {source}{task} {options_of({**given, **note.proposal})}"
 
 
 def show_forecast(summary: Mapping[str, Any]) -> None:

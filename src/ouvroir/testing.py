@@ -134,6 +134,7 @@ def _check_refusals(stage: _Stage) -> None:
     row = stage.manifest.rows[0]
     good = row.source(stage.manifest.root)
     content = good.read(Limits().max_bytes)
+    assert isinstance(stage.task.decoder(), str), "`decoder` names libraries and versions, or is empty."
     facts = stage.task.inspect(good, Limits())
     assert len(facts.sha256) == 64, "Facts.sha256 is a SHA-256 as hex."
     if facts.near_key is not None:

@@ -164,6 +164,8 @@ def _learned_rows(recipe: Recipe, folder: Path, progress: Progress) -> set[str] 
 
 def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
+    from ouvroir.data.findings import in_short
+
     settings, recipe, task = training.overrides, training.recipe, training.task
     check_settings(settings)  # before the files are looked at, which may take long
     init_from = at.place_of(training.init_from)
@@ -175,6 +177,8 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     task = task or (recipe.task if recipe else None)
     manifest = admit(training.source, task, data, workers=at.workers, progress=at.progress)
     found = find_task(manifest.task)
+    for line in in_short(manifest):
+        at.progress.say(line)
     manifest.require_trainable(needs_labels=found.needs_labels)
     if recipe is not None:
         return _given_recipe(recipe, manifest, settings, init_from=init_from), manifest
@@ -244,6 +248,7 @@ def propose_recipe(
     It is the task's own, or that of the earlier model when `init_from` is a run, bundle or checkpoint of ours; else
     `init_from` is "scratch", a hub name or a folder of pretrained weights. Raises UsageError when the tasks differ.
     """
+    from ouvroir.data.findings import proposed
     from ouvroir.training.adapters import own_weights
 
     own = own_weights(init_from)
@@ -270,7 +275,7 @@ def propose_recipe(
     _require_scope(task, recipe, task.fit_processor(manifest, recipe))
     for note in notes:
         if not any(name in settings for name in note.proposal):
-            progress.say(note.text)
+            progress.say(note.text + proposed(note))
     return recipe
 
 

@@ -69,6 +69,9 @@ class ByteTask:
     reads_text = False
     needs_labels = True
 
+    def decoder(self):
+        return "bytes 1"
+
     def inspect(self, source, limits):
         content = source.read(limits.max_bytes)
         misbehave(content, "inspect")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ouvroir.data import facts
+from ouvroir.data import facts, findings
 from ouvroir.data.admission import admit
 from ouvroir.data.manifest import Manifest
 from ouvroir.errors import DataError, RecipeError
@@ -92,6 +93,18 @@ def test_a_second_look_opens_only_what_changed(write, check, monkeypatch):
     assert third.fingerprint == check(folder, fresh=True).fingerprint
     assert len(opened[-1]) == 8
     assert third.fingerprint != first.fingerprint
+
+
+def test_what_another_decoder_saw_is_looked_at_again(write, check, monkeypatch):
+    opened = []
+    real = facts._open_all
+    monkeypatch.setattr(facts, "_open_all", lambda *given: (opened.append(len(given[4])), real(*given)))
+    folder = write(many(3))
+    check(folder)
+    monkeypatch.setattr(byte_task.ByteTask, "decoder", lambda self: "bytes 2")
+    check(folder)
+    check(folder)
+    assert opened == [6, 6, 0]
 
 
 def test_a_damaged_cache_is_made_again(write, check, home):
@@ -254,6 +267,38 @@ def test_exactly_so_many_train_rows_per_class_also_later(write, check):
 
 def test_too_few_rows_per_class_are_said(write, check):
     assert "`a` 5" in notes(check(write({**many(5, "a"), **many(20, "b")}), per_class=10))["per_class_short"].text
+
+
+def test_what_a_check_found_is_said_in_short(write, check):
+    files = {
+        **many(40, "a"),
+        **many(8, "b"),
+        "a/copy.bin": "a3",
+        "a/.DS_Store": "x",
+        "a/odd1.bin": "ODD",
+        "a/odd2.bin": "ODD2",
+    }
+    manifest = check(write(files), seed=1)
+    first, splits, contents, *others = findings.in_short(manifest)
+    assert first.startswith("52 found = 51 admitted + 1 refused (1 hidden; `ouvroir check ")
+    assert [int(number) for number in re.findall(r"\d+", splits)] == list(manifest.summary()["splits"].values())
+    assert contents == "51 admitted have 50 different contents; each content is packed once"
+    assert [line for line in others if "It is odd." in line] == ["Note: It is odd. (1 more of this kind.)"]
+    (uneven,) = [line for line in others if "uneven" in line]
+    assert uneven.endswith("Proposed: --set options.class_weights=balanced")
+
+
+def test_a_lone_class_folder_is_told_and_its_parent_proposed(write, check, folder):
+    write({f"one of/{name}/{number}.bin": f"{name}{number}" for name in ("cat", "dog") for number in range(4)})
+    manifest = check(folder / "one of" / "cat")
+    assert manifest.found == len(manifest.refused) == 4
+    text = notes(manifest)["lone_folder"].text
+    assert f"`ouvroir check '{folder / 'one of'}'`" in text
+    assert "nothing_admitted" not in notes(manifest)
+    with pytest.raises(DataError, match="without a folder for each class"):
+        manifest.require_trainable()
+    (folder / "one of" / "dog").rename(folder / "dog")
+    assert "ouvroir check" not in notes(check(folder / "one of" / "cat"))["lone_folder"].text
 
 
 def test_progress_says_the_number_before_opening(write):

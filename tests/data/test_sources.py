@@ -8,8 +8,11 @@ import zipfile
 import byte_task
 import pytest
 
+from ouvroir.data.sources import read_source
+from ouvroir.data.tabular import find_columns, proposed_separator, read_table
 from ouvroir.errors import DataError, MissingExtra
 from ouvroir.media import find_task
+from ouvroir.recipe import Data
 
 
 def labels(manifest):
@@ -268,6 +271,68 @@ def test_a_quote_that_never_closes_costs_one_row(write, check):
     manifest = check(write({**{f"{n}.bin": str(n) for n in range(1, 5)}, "t.csv": table}))
     assert labels(manifest) == {"1.bin": "two\nlines", "3.bin": "c", "4.bin": "d"}
     assert codes(manifest) == {"t.csv#4": "malformed_row", "2.bin": "not_in_table"}
+
+
+@pytest.mark.parametrize("file", ["Fichier", "nom_fichier", "CHEMIN", "File Name", "Datei"])
+@pytest.mark.parametrize("label", ["Catégorie", "CATE\u0301GORIE", "Étiquette", "espèce", "Label_Name", "Klasse"])
+def test_names_of_columns_in_other_languages_and_spellings(file, label):
+    table = read_table("t.csv", f"{file},produit,{label}\nnowhere,1,x\nelsewhere,2,y\n".encode())
+    found = find_columns(
+        table,
+        names_file=lambda cell: False,
+        looks_like_file=lambda cell: False,
+        path_column=None,
+        label_column=None,
+        group_column=None,
+        reads_text=False,
+    )
+    assert (found.path, found.label) == (0, 2)
+
+
+def test_a_task_says_what_a_table_may_call_the_column_of_its_files(tmp_path):
+    (tmp_path / "t.csv").write_text("Photo,produit,classe\ngone.png,a,x\nlost.png,b,y\n", encoding="utf-8")
+    found = read_source(tmp_path / "t.csv", Data(), task="image-classification")
+    assert {refusal.code for refusal in found.refused} == {"missing"}
+    assert "paths from `Photo`, labels from `classe`" in found.notes[0].text
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (["red;round", "red", "blue;square"], ";"),
+        (["a|b", "a", "c|b", ""], "|"),
+        (["red, round", "red", "blue, round", "blue"], ","),
+        (["Lyon, France", "Paris, France", "Nice, France", "Lille, France", "Rome, Italy", "Milan, Italy"], None),
+        (["cat", "dog"], None),
+        (["cat;dog", "cat"], None),
+        ([3, None, ["a", "b"]], None),
+    ],
+)
+def test_labels_that_look_like_lists(cells, separator):
+    assert proposed_separator(cells) == separator
+
+
+def test_a_separator_is_proposed_and_not_used(write, check):
+    rows = "1.bin,red;round\n2.bin,red\n3.bin,blue;square\n"
+    folder = write({"1.bin": "1", "2.bin": "2", "3.bin": "3", "t.csv": f"file,label\n{rows}"})
+    manifest = check(folder)
+    assert labels(manifest)["1.bin"] == "red;round"
+    assert note(manifest, "separator_proposed").proposal == {"data.label_separator": ";"}
+    manifest = check(folder, label_separator=";")
+    assert labels(manifest)["1.bin"] == ("red", "round")
+    assert not has_note(manifest, "separator_proposed")
+
+
+def test_files_of_a_known_other_kind_are_refused_with_what_to_do(tmp_path):
+    for name in ("cat/1.HEIC", "cat/2.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match="Convert it to JPEG"):
+        read_source(tmp_path, Data(), task=None)
+    (tmp_path / "cat" / "3.png").write_bytes(b"x")
+    reasons = {refusal.id: refusal.reason for refusal in read_source(tmp_path, Data(), task=None).refused}
+    assert "Convert it to JPEG" in reasons["cat/1.HEIC"]
+    assert reasons["cat/2.txt"].endswith("(.txt).")
 
 
 def test_columns_that_cannot_be_told_are_asked_for(write, check):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ouvroir.media import advice_on
 from ouvroir.task import Label, Note, Refusal, Split
 
 
@@ -48,6 +49,7 @@ class Collection:
             text = f"`{name}` is a zip beside other files or below them. Unpack it, or give it alone."
         else:
             text = f"`{name}` is not of a kind that {self.task} reads ({suffix or 'it has no suffix'})."
+            text = f"{text} {advice_on(suffix, self.task)}".rstrip()
         self.refuse(name, "not_readable_here", text)
 
     def make_ids_unique(self) -> None:

@@ -1,7 +1,7 @@
 """What one look at each file told, kept so that unchanged files are not opened again.
 
 One file per data root and task under `home()/facts`: columns of names, stamps, hashes, near-duplicate keys and details.
-An entry holds as long as path, size and time of change stay the same, and the code of the task too.
+An entry holds as long as path, size and time of change stay the same, and the code and the decoder of the task too.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _hash_text(text: str) -> str:
 
 
 def _place(root: str, task: str, limits: Limits) -> Path:
-    parts = [root, task, __version__, json.dumps(dataclasses.asdict(limits)), _code_of(task)]
+    parts = [root, task, __version__, find_task(task).decoder(), json.dumps(dataclasses.asdict(limits)), _code_of(task)]
     return home() / "facts" / f"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}.safetensors"
 
 

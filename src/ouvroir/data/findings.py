@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ouvroir.data.manifest import label_names
+from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.recipe import Data
-from ouvroir.task import SPLITS, Note, Row, Split
+from ouvroir.task import SPLITS, Note, Row, Split, options_of
 
 TINY_CLASS_ROWS = 10
 UNEVEN_RATIO = 3.0  # largest class to smallest, in train
 _SHOWN = 5
+
+
+def count_lines(manifest: Manifest) -> list[str]:
+    """`found = admitted + refused`; where they differ, how many contents the admitted have and how many rows are judged by."""
+    summary = manifest.summary()
+    n, n_contents, n_refused = summary["admitted"], summary["contents"], summary["refused"]
+    lines = [f"{summary['found']:,} found = {n:,} admitted + {n_refused:,} refused"]
+    if n_contents < n:
+        lines.append(f"{n:,} admitted have {n_contents:,} different contents; each content is packed once")
+    if summary["unjudged"]:
+        judged = " and ".join(f"{count:,} {split}" for split, count in summary["judged"].items())
+        reasons = ", ".join(f"{count:,} ({reason})" for reason, count in summary["unjudged"].items())
+        lines.append(f"judged: {judged} rows; left out: {reasons}")
+    return lines
+
+
+def in_short(manifest: Manifest) -> list[str]:
+    """What a check found, in a few sentences to read before a training: counts that are explained, notes with proposals."""
+    first, *others = count_lines(manifest)
+    summary = manifest.summary()
+    if manifest.refused:
+        codes = ", ".join(f"{count:,} {code}" for code, count in summary["refused_by_code"].items())
+        first += f" ({codes}; `ouvroir check {shlex.quote(manifest.source)}` says why)"
+    splits = ", ".join(f"{count:,} {split}" for split, count in summary["splits"].items())
+    lines = [first, splits, *others]
+    of_code: dict[str, list[Note]] = {}
+    for note in manifest.notes:
+        of_code.setdefault(note.code, []).append(note)
+    for notes in of_code.values():
+        more = f" ({len(notes) - 1} more of this kind.)" if len(notes) > 1 else ""
+        lines.append(f"Note: {notes[0].text}{proposed(notes[0])}{more}")
+    return lines
+
+
+def proposed(note: Note) -> str:
+    """What a note proposes, to stand behind its text; empty when it proposes nothing."""
+    return f" Proposed: {options_of(note.proposal)}" if note.proposal else ""
 
 
 def label_notes(rows: Sequence[Row], *, has_class_weights: bool) -> list[Note]:
@@ -49,7 +87,7 @@ def _uneven(in_train: Mapping[str, int], setting: str) -> list[Note]:
         return []
     text = (
         f"Classes are uneven: `{largest}` has {in_train[largest]} rows to learn from, `{smallest}` {in_train[smallest]}. "
-        f"If the rare ones matter as much, let them count as much: --set {setting}=balanced."
+        "If the rare ones matter as much, let them count as much."
     )
     return [Note("uneven_classes", text, {setting: "balanced"})]
 
@@ -116,7 +154,7 @@ def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
             sizes = Counter(filter(None, groups))
             text = (
                 f"File names look as if {len(sizes)} groups had several files each ({_some(sorted(sizes))}). If files of "
-                f"one group are alike, as takes of one person are, keep them in one split: --group-pattern '{pattern}'."
+                "one group are alike, as takes of one person are, keep them in one split."
             )
             return [Note("group_proposed", text, {"data.group_pattern": pattern})]
     return []

@@ -104,9 +104,9 @@ def _say_nested(collection: Collection, folders: list[tuple[str, ...]], levels: 
     if data.group_level is None and levels.split is None and len(upper) > 1 and len(pairs) > len(lower):
         text = (
             f"Classes were read from folder level {level + 1} ({_some(upper)}); the folders below ({_some(lower)}) repeat. "
-            f"If those are the classes and the upper ones persons or sources, add --set data.group_level={level + 1}."
+            "If those are the classes and the upper ones persons or sources, say that the upper level is one of groups."
         )
-        collection.notes.append(Note("nested_folders", text))
+        collection.notes.append(Note("nested_folders", text, {"data.group_level": str(level + 1)}))
 
 
 def _some(names: set[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Sequence
@@ -25,12 +26,14 @@ from ouvroir.data.tabular import (
     as_label,
     as_text,
     find_columns,
+    label_like,
     proposed_group_columns,
+    proposed_separator,
     read_table,
 )
 from ouvroir.errors import DataError, Refused
 from ouvroir.files import readable_size
-from ouvroir.media import find_task, suffixes_of
+from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data
 from ouvroir.task import ZIP_SEPARATOR, Note, Source, Split
 
@@ -177,8 +180,9 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
         label_column=data.label_column,
         group_column=data.group_column,
         reads_text=find_task(task).reads_text,
+        path_names=TASKS[task].columns if task in TASKS else (),
     )
-    tokens = re.split(r"[^a-z]+", raw.name.lower().rsplit(".", 1)[0])
+    tokens = re.split(r"[\W\d_]+", raw.name.lower().rsplit(".", 1)[0])
     split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)
     n_hits = 0
     if columns.path is not None:
@@ -223,9 +227,11 @@ def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
 
 
 def _no_label_column(table: _Used) -> str:
+    like = label_like(table.raw, table.columns)
+    example = f", for instance --label-column {shlex.quote(like[0])}" if like else ""
     return (
-        f"`{table.raw.name}` names files, but no column looks like a label. "
-        f"Its columns are: {', '.join(table.raw.columns)}. Say which one with --label-column."
+        f"`{table.raw.name}` names files, but no column is named like a label. "
+        f"Its columns are: {', '.join(table.raw.columns)}. Say which one with --label-column{example}."
     )
 
 
@@ -240,10 +246,20 @@ def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
     }
     said = ", ".join(f"{what} from `{names[place]}`" for what, place in places.items() if place is not None)
     collection.notes.append(Note("table_used", f"`{table.raw.name}` was read: {said}."))
+    if table.columns.label is not None and data.label_separator is None:
+        separator = proposed_separator(table.raw.column(table.columns.label))
+        if separator is not None:
+            cells = map(as_text, table.raw.column(table.columns.label))
+            example = next(cell for cell in cells if separator in cell.strip(separator))
+            text = (
+                f"Labels of `{table.raw.name}` look like lists, such as `{example}`. If a file may have several labels, say "
+                f"what stands between them; otherwise `{example}` is one label."
+            )
+            collection.notes.append(Note("separator_proposed", text, {"data.label_separator": separator}))
     for name in proposed_group_columns(table.raw, table.columns) if data.group_column is None else ():
         text = (
             f"The column `{name}` of `{table.raw.name}` repeats. If its rows belong together, as all recordings of one "
-            f"person do, keep them in one split: --group-column {name}. Otherwise the test may look better than it is."
+            "person do, keep them in one split. Otherwise the test may look better than it is."
         )
         collection.notes.append(Note("group_proposed", text, {"data.group_column": name}))
 

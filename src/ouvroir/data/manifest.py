@@ -105,6 +105,8 @@ class Manifest:
     def require_trainable(self, *, needs_labels: bool = True) -> None:
         """Raise DataError when nothing can be learnt from these rows: none, none in train, fewer than two classes."""
         if not self.rows:
+            if lone := next((note for note in self.notes if note.code == "lone_folder"), None):
+                raise DataError(lone.text)
             raise DataError(f"None of the {self.found} files in {self.source} can be used{_reasons(self.refused)}.")
         if not any(row.split == "train" for row in self.rows):
             raise DataError(

@@ -23,6 +23,7 @@ from ouvroir.data.facts import NearKeys
 from ouvroir.data.manifest import label_names
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home
+from ouvroir.media import find_task
 from ouvroir.task import SPLITS, Note, Refusal
 
 _SHOWN = 3  # names in a sentence
@@ -101,7 +102,7 @@ def find_near(contents: Sequence[str], near: NearKeys, cache: Path, *, fresh: bo
 def near_cache(root: str, task: str) -> Path:
     """Where the near-duplicate pairs of a data root are kept."""
     settings = (duplicates.MAX_DISTANCE, duplicates.RATIO, duplicates.NEIGHBOUR, duplicates.MIN_DISTANCE)
-    name = hashlib.sha256(repr((root, task, settings)).encode()).hexdigest()[:32]
+    name = hashlib.sha256(repr((root, task, find_task(task).decoder(), settings)).encode()).hexdigest()[:32]
     return home() / "facts" / f"{name}.near.safetensors"
 
 
@@ -276,7 +277,9 @@ def find_leaks(
         "The copies to learn from were refused."
     )
     if n_other_label:
-        text += f" Of these, {n_other_label} had another label there; the result is by the label of the copy that was kept."
+        text += (
+            f" Of these, {n_other_label} had another label there; the result is by the label of the copy that was kept."
+        )
     return refused, [Note("leak", text)]
 
 

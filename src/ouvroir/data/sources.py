@@ -6,8 +6,12 @@ Reading class folders is in `folders.py`, reading tables in `tabular.py`.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
+import shlex
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,10 +21,12 @@ from ouvroir.data.labels import read_labelled_tables, suffixes_of_named_files
 from ouvroir.data.listing import File, Listing, list_archive, list_folder, suffix_of
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
-from ouvroir.media import TASKS, detect_task, find_task, suffixes_of
+from ouvroir.media import TASKS, advice_on, detect_task, find_task, suffixes_of
 from ouvroir.recipe import Data
 from ouvroir.task import Note, Refusal
 
+_SHOWN = 3  # names in a sentence
+_LOOKED_AT = 200  # folders, and entries of each, when class folders are looked for above a folder
 _DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
 
 
@@ -35,6 +41,8 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):
         files = [file for file in listing.files if file.suffix in readable]
         read_folders(collection, files, data, needs_labels=find_task(chosen).needs_labels)
+        if path.is_dir() and files and not collection.candidates and not any("/" in file.locator for file in files):
+            collection.notes.append(_lone_folder(path, len(files), readable))
         for file in listing.files:
             if file.suffix not in readable:
                 collection.refuse_kind(file.locator, file.suffix)
@@ -45,6 +53,34 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         _raise_nothing_readable(path, listing, chosen, readable)
     collection.make_ids_unique()
     return collection
+
+
+def _lone_folder(path: Path, n_files: int, readable: frozenset[str]) -> Note:
+    """The note on a folder whose files lie directly in it: probably one class of the folder above."""
+    text = f"The {n_files:,} files lie directly in `{path.name}`, without a folder for each class, so none has a label."
+    classes = _class_folders(path.parent, readable)
+    if path.name in classes and len(classes) > 1:
+        shown = ", ".join(f"`{name}`" for name in classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")
+        text += (
+            f" `{path.name}` looks like one class beside others ({shown}): give the folder that holds them, "
+            f"`ouvroir check {shlex.quote(str(path.parent))}`."
+        )
+    else:
+        text += " Sort them into folders inside it, one for each class, or give a table with a column of labels."
+    return Note("lone_folder", text)
+
+
+def _class_folders(above: Path, readable: frozenset[str]) -> list[str]:
+    """Names of the folders directly in `above` that hold readable files, as far as a short look tells."""
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in islice(sorted(above.iterdir()), _LOOKED_AT):
+            with contextlib.suppress(OSError):
+                if not folder.name.startswith(".") and folder.is_dir():
+                    with os.scandir(folder) as entries:
+                        is_class = any(suffix_of(entry.name) in readable for entry in islice(entries, _LOOKED_AT))
+                    found += [folder.name] * is_class
+    return found
 
 
 def existing_path(source: str | Path) -> Path:
@@ -141,5 +177,9 @@ def _raise_nothing_readable(path: Path, listing: Listing, reader: str, readable:
     refused = Counter(refusal.code for refusal in listing.refused).most_common(3)
     others = ", ".join([kinds] * bool(kinds) + [f"{n} {code}" for code, n in refused])
     some = ", ".join(sorted(readable)[:6])
+    known = (advice_on(file.suffix, None if reader == "any task" else reader) for file in listing.files)
+    advice = next(filter(None, known), "")
     what = "the one file" if n_found == 1 else f"the {n_found} files"
-    raise DataError(f"None of {what} in {path} can be read by {reader} ({others}). It reads {some} and the like.")
+    raise DataError(
+        f"None of {what} in {path} can be read by {reader} ({others}). It reads {some} and the like. {advice}".rstrip()
+    )

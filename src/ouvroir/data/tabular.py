@@ -8,7 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -21,6 +24,9 @@ MAX_TABLE_BYTES = 4 * 1024**3
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
+    "entraînement": "train",
+    "entrainement": "train",
+    "apprentissage": "train",
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
@@ -28,15 +34,25 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-_PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "file_path", "fichier", "chemin")
-_LABEL_NAMES = (
-    *("label", "labels", "class", "category", "target", "tags", "tag", "classe", "catégorie", "categorie", "étiquette"),
-    *("etiquette", "class_name", "label_name", "y"),
+# Names of columns as `_plain` writes them: small letters, no accents, one blank between words.
+_PATH_NAMES = (
+    *("path", "file", "filename", "file name", "filepath", "file path"),
+    *("fichier", "nom fichier", "nom du fichier", "nom de fichier", "chemin", "chemin fichier"),
+    *("archivo", "ruta", "datei", "dateiname", "pfad", "percorso"),
 )
-_SPLIT_COLUMNS = ("split", "set", "subset", "partition")
-_TEXT_NAMES = ("text", "texte", "sentence", "content", "document", "phrase")
-_GROUP_NAMES = ("group", "group_id", "groupe")
-_GROUP_HINTS = ("speaker", "subject", "patient", "person", "user", "author", "source", "session", "product", "locuteur")
+_LABEL_NAMES = (
+    *("label", "labels", "class", "category", "target", "tags", "tag", "class name", "label name", "y", "species"),
+    *("classe", "classes", "categorie", "categories", "etiquette", "etiquettes", "libelle", "espece"),
+    *("clase", "categoria", "etiqueta", "klasse", "kategorie", "etichetta"),
+)
+_SPLIT_COLUMNS = ("split", "set", "subset", "partition", "jeu", "ensemble")
+_TEXT_NAMES = ("text", "texte", "sentence", "content", "document", "phrase", "texto")
+_GROUP_NAMES = ("group", "group id", "groupe", "grupo", "gruppe")
+_GROUP_HINTS = (
+    *("speaker", "subject", "patient", "person", "user", "author", "source", "session", "product"),
+    *("locuteur", "sujet", "utilisateur", "auteur", "seance", "produit"),
+)
+_SEPARATORS = ";|,/"  # what lists of labels are written with, the surest first
 _SAMPLE = 200  # rows looked at to tell what a column is
 
 
@@ -244,11 +260,15 @@ def find_columns(
     label_column: str | None,
     group_column: str | None,
     reads_text: bool,
+    path_names: Sequence[str] = (),
 ) -> Columns:
-    """Tell the columns of a table apart: the path column is the one whose values name files. Raises DataError."""
+    """Tell the columns of a table apart: the path column is the one whose values name files. Raises DataError.
+
+    `path_names`: what the task's users call that column, besides names such as `file`.
+    """
     path = _named(table, path_column, "--set data.path_column")
     if path is None:
-        path = _find_path(table, names_file, looks_like_file)
+        path = _find_path(table, names_file, looks_like_file, (*_PATH_NAMES, *path_names))
     split = _find_split(table)
     group = _named(table, group_column, "--group-column")
     if group is None:
@@ -274,8 +294,14 @@ def _named(table: RawTable, name: str | None, option: str) -> int | None:
 
 
 def _by_name(table: RawTable, names: Sequence[str]) -> int | None:
-    lower = [column.strip().lower() for column in table.columns]
-    return next((lower.index(name) for name in names if name in lower), None)
+    plain = [_plain(column) for column in table.columns]
+    return next((plain.index(name) for name in names if name in plain), None)
+
+
+def _plain(name: str) -> str:
+    """A column's name in small letters, without accents, with one blank between words: `Nom_Fichier`, `CATÉGORIE`."""
+    letters = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c)).casefold()
+    return re.sub(r"[\W_]+", " ", letters).strip()
 
 
 def _sample(table: RawTable, place: int) -> list[str]:
@@ -285,7 +311,7 @@ def _sample(table: RawTable, place: int) -> list[str]:
 
 
 def _find_path(
-    table: RawTable, names_file: Callable[[str], bool], looks_like_file: Callable[[str], bool]
+    table: RawTable, names_file: Callable[[str], bool], looks_like_file: Callable[[str], bool], names: Sequence[str]
 ) -> int | None:
     """The column most of whose values name files that are there; else one whose values end like files; else by name."""
     samples = [_sample(table, place) for place in range(len(table.columns))]
@@ -294,7 +320,7 @@ def _find_path(
         best = max(range(len(hits)), key=lambda place: (hits[place], -place), default=None)
         if best is not None and hits[best]:
             return best
-    return _by_name(table, _PATH_NAMES)
+    return _by_name(table, names)
 
 
 def _find_split(table: RawTable) -> int | None:
@@ -311,11 +337,39 @@ def proposed_group_columns(table: RawTable, used: Columns) -> list[str]:
     found = []
     for place, name in enumerate(table.columns):
         is_free = place not in (used.path, used.label, used.split, used.group, used.text)
-        if is_free and any(hint in name.lower() for hint in _GROUP_HINTS):
+        if is_free and any(hint in _plain(name) for hint in _GROUP_HINTS):
             values = {str(cell) for cell in table.column(place)}
             if 1 < len(values) < len(table.values):
                 found.append(name)
     return found
+
+
+def label_like(table: RawTable, used: Columns) -> list[str]:
+    """Columns that may hold labels by their values: a few texts or whole numbers that repeat, fewest different ones first."""
+    found = []
+    for place, name in enumerate(table.columns):
+        if place not in (used.path, used.split, used.group, used.text):
+            values = {as_text(cell).strip() for cell in table.column(place)} - {""}
+            if 1 < len(values) <= len(table.values) / 2 and not any(re.fullmatch(r"-?\d+[.,]\d+", v) for v in values):
+                found.append((len(values), name))
+    return [name for _, name in sorted(found)]
+
+
+def proposed_separator(cells: Iterable[Any]) -> str | None:
+    """What splits label cells such as `red;round` into several labels, or None when they do not look like lists.
+
+    Names hold commas and slashes too, as `Lyon, France` does. These count where lists are of several lengths and their
+    parts come back.
+    """
+    values = {cell.strip() for cell in cells if isinstance(cell, str)}
+    for separator in _SEPARATORS:
+        lists = [value for value in values if separator in value.strip(separator)]
+        parts = Counter(part.strip() for value in values for part in {*value.split(separator)} if part.strip())
+        lengths = {value.count(separator) for value in values}
+        is_sure = separator in ";|" or (len(lengths) > 1 and sum(parts.values()) >= 1.5 * len(parts))
+        if len(lists) >= 2 and is_sure:
+            return separator
+    return None
 
 
 def as_text(cell: Any) -> str:

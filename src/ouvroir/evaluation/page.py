@@ -21,6 +21,7 @@ from ouvroir.evaluation import plots
 from ouvroir.evaluation.metrics import METRICS, is_higher_better, is_percent
 from ouvroir.evaluation.verdict import verdict_lines, weakest_caution, weakest_lines, who
 from ouvroir.evaluation.words import Language, LanguageName, sentence
+from ouvroir.task import options_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _CONSTANTS = ("phi", "pi", "alpha", "zeta")
@@ -128,6 +129,9 @@ def _notes(report: Mapping[str, Any], t: Language) -> list[str]:
     given = [*report["ledger"].get("notes", ()), *report["notes"]]
     notes = [{"text": one} if isinstance(one, str) else one for one in given]
     told = [_told(note["text"], [note.get("fr")], t) for note in notes]
+    for place, note in enumerate(notes):
+        if told[place] and note.get("proposal"):
+            told[place] = f"{told[place]} `{options_of(note['proposal'])}`"
     return [one for one in told if one] + ([t("notes_elsewhere")] if None in told else [])
 
 

@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -24,16 +24,27 @@ class Entry:
     """Where a task's class is, the suffixes of the files it reads, and a sentence about it.
 
     The suffixes stand here and not in the class, so that a task can be told from files without importing any.
+    `advice`: what to do with files of other suffixes that belong to the medium; `columns`: what a table may call the column
+    of its files, in small letters without accents.
     """
 
     target: str
     suffixes: frozenset[str]
     summary: str
+    advice: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[str, ...] = ()
 
 
 _IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .gif .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .ico .tga .avif .jp2 .psd .pcx".split()
 )
+_IMAGE_ADVICE = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), "Convert it to JPEG: most phones and viewers export pictures so."),
+    **dict.fromkeys(
+        (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), "Develop this raw file to JPEG or PNG."
+    ),
+    **dict.fromkeys((".svg", ".eps", ".pdf"), "Export it as PNG."),
+}
 
 TRUSTED_VARIABLE = "OUVROIR_TASKS"
 
@@ -42,6 +53,20 @@ TASKS: dict[str, Entry] = {
         target="ouvroir.media.image.classification:ImageClassification",
         suffixes=_IMAGE_SUFFIXES,
         summary="Pictures to one class, or to several labels.",
+        advice=_IMAGE_ADVICE,
+        columns=(
+            "image",
+            "images",
+            "image path",
+            "img",
+            "photo",
+            "picture",
+            "cliche",
+            "imagen",
+            "foto",
+            "bild",
+            "immagine",
+        ),
     ),
 }
 
@@ -84,6 +109,12 @@ def _load(name: str, module: str, attribute: str) -> Task:
 def suffixes_of(task: str) -> frozenset[str]:
     """File suffixes (lower case, with the dot) that `task` reads."""
     return TASKS[task].suffixes if task in TASKS else find_task(task).suffixes
+
+
+def advice_on(suffix: str, task: str | None = None) -> str:
+    """What to do with a file that `task`, or any task, does not read, as a sentence; empty when nothing is known."""
+    entries = TASKS.values() if task is None else [TASKS[task]] if task in TASKS else []
+    return next((entry.advice[suffix] for entry in entries if suffix in entry.advice), "")
 
 
 def detect_task(suffix_counts: Mapping[str, int]) -> str | None:

@@ -252,7 +252,7 @@ def test_refusals():
     assert refusal(whole[:8] + bytes(100)) == "damaged"
     assert refusal(whole, limits=Limits(max_elements=1000)) == "too_many_pixels"
     assert refusal(encoded(Image.new("L", (7, 7)))) == "too_small"
-    assert refusal(b"\x00\x00\x00\x18ftypheic" + bytes(64), "a.heic") == "unsupported_format"
+    assert refusal(b"\x00\x00\x00\x18ftypheic" + bytes(64), "a.jpg") == "unsupported_format"
     assert refusal(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a.eps") == "not_a_picture"
 
 

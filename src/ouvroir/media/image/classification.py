@@ -17,7 +17,7 @@ from ouvroir import classification as shared
 from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
-from ouvroir.media.image.decode import decode, inspect_picture, kind_of_values
+from ouvroir.media.image.decode import decode, decoder, inspect_picture, kind_of_values
 from ouvroir.media.image.french import FRENCH
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.task import (
@@ -70,6 +70,10 @@ class ImageClassification:
     def inspect(self, source: Source, limits: Limits) -> Facts:
         """Open one picture at admission. Raises Refused."""
         return inspect_picture(source, limits)
+
+    def decoder(self) -> str:
+        """Pillow and those of its libraries that decode pictures, with their versions."""
+        return decoder()
 
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Rows without a label, and with one that the model does not know."""

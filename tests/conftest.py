@@ -1,0 +1,8 @@
+"""What every test relies on: Ctrl-C means what it means to a program that a person started."""
+
+import signal
+
+# `nohup make test-all &` starts with SIGINT ignored, which this process and its children would inherit: tests that
+# interrupt a training would wait for ever. A handler of Python's is not inherited, so children have the default again.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
