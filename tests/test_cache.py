@@ -50,6 +50,26 @@ def test_entries_have_sizes_and_kinds(home):
     assert not any(entry.is_busy for entry in found.values())
 
 
+def test_entries_say_what_data_they_are_of(home, tmp_path):
+    from ouvroir.data.admission import admit
+
+    for name in ("cat/1.png", "dog/2.png", "dog/3.png"):
+        fill(tmp_path / "my pets" / name)
+    admit(tmp_path / "my pets", task="image-classification", workers=1).save()
+    fill(home / "packs" / "p1" / "data_names.txt")
+    (home / "packs" / "p1" / "data_names.txt").write_text("a\nb\nc\nd\n")
+    fill(home / "packs" / "p2" / "shard", 5)
+    fill(home / "facts" / "broken.safetensors", 5)
+    found = {(entry.kind, entry.data) for entry in cache.list_cache()}
+    assert found == {
+        ("manifests", "my pets"),
+        ("facts", "my pets"),
+        ("packs", "a, b, c, …"),
+        ("packs", ""),
+        ("facts", ""),
+    }
+
+
 def test_removal_by_kind_leaves_the_others(home):
     fill(home / "manifests" / "abc" / "manifest.json")
     fill(home / "packs" / "p1" / "a.safetensors", 1000)

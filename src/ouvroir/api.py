@@ -237,11 +237,15 @@ def _to_the_end(run: Run, at: Workplace, *, resume: bool) -> Run:
             again = run.read_json("refit.json")
             if again is not None:  # nothing unseen is left to judge it on
                 workflow.bundle_run(run, judged=Run(Path(again["of"])), progress=at.progress)
+                workflow.drop_states(run, is_held=True)
+                if trunk.is_dir():
+                    workflow.drop_states(Run(trunk))
                 run.set_status("finished", f"Trained on all {again['rows']} rows.")
                 return run
             workflow.judge_run(run, at)
             workflow.bundle_run(run, progress=at.progress)
             write_report(run, language=at.language, progress=at.progress)
+            workflow.drop_states(run, is_held=True)
             run.set_status("finished", f"Finished after {fitted.steps} steps.")
     return run
 

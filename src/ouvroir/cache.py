@@ -6,11 +6,12 @@ not a cache entry or a run folder is ever deleted. Caches can be made again, exc
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ KINDS: dict[Kind, str] = {
 }
 SECONDS_PER_DAY = 86_400
 NAME_LENGTH = 12
+NAMES_SHOWN = 3  # of the data sets that share one entry
 RUN_FILES = ("recipe.json", "status.json", "environment.json")
 
 
@@ -38,11 +40,13 @@ RUN_FILES = ("recipe.json", "status.json", "environment.json")
 class CacheEntry:
     """One removable thing in the cache. `name` is the start of its file's name, enough to tell entries of a kind apart.
 
+    `data`: names of the folders, tables or zips it was made from, '' where it does not say.
     `used_at` is seconds since 1970, the last reading or writing of its files.
     """
 
     kind: Kind
     name: str
+    data: str
     path: str
     size_bytes: int
     n_files: int
@@ -178,7 +182,25 @@ def _entry(kind: Kind, path: Path, mapped: str) -> CacheEntry:
     n_bytes, n_files, used_at = size_of(path)
     is_busy = f" {path}/" in mapped or f" {path}\n" in mapped or _is_locked(path)
     name = path.name.partition(".")[0][:NAME_LENGTH]
-    return CacheEntry(kind, name, str(path), n_bytes, n_files, used_at or path.lstat().st_mtime, is_busy)
+    return CacheEntry(
+        kind, name, _data_of(path), str(path), n_bytes, n_files, used_at or path.lstat().st_mtime, is_busy
+    )
+
+
+def _data_of(path: Path) -> str:
+    """Names of the data that an entry was made from, where it says so."""
+    from ouvroir.data.arrays import NAMES_FILE, data_name_in
+
+    with suppress(OuvroirError, OSError, ValueError, KeyError, TypeError):
+        if path.suffix == ".safetensors":
+            return data_name_in(path)
+        if (path / "manifest.jsonl").is_file():
+            with open(path / "manifest.jsonl", encoding="utf-8") as file:
+                return Path(json.loads(file.readline())["source"]).name
+        if (path / NAMES_FILE).is_file():
+            names = (path / NAMES_FILE).read_text(encoding="utf-8").splitlines()
+            return ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "")
+    return ""
 
 
 def _mapped_files() -> str:

@@ -159,6 +159,8 @@ def _conclude(run: Run, language: Language | None, progress: Progress) -> None:
     run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
     workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
     write_report(run, language=language, progress=progress)
+    for name in ("base", "tuned"):
+        workflow.drop_states(Run(run.path / name))
     run.set_status("finished", f"Done; the {chosen.name} model was kept.")
 
 

@@ -393,12 +393,13 @@ def show_cache(entries: Iterable[CacheEntry]) -> None:
     rows = [
         [
             f"{one.kind} {one.name}",
+            one.data or "–",
             time.strftime("%Y-%m-%d", time.localtime(one.used_at)),
             readable_size(one.size_bytes),
         ]
         for one in entries
     ]
-    _out().print(_table(["kept", "last used", "size"], rows) if rows else "Nothing is kept.")
+    _out().print(_table(["kept", "of", "last used", "size"], rows) if rows else "Nothing is kept.")
 
 
 def show_removed(removed: list[CacheEntry]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -358,6 +358,14 @@ def sound_best(run: Run, progress: Progress) -> Path:
 
     with run.hold():
         return Checkpoints(run.path).best(run.metrics(), progress)
+
+
+def drop_states(run: Run, *, is_held: bool = False) -> None:
+    """Make a finished run smaller by what only going on would need. Where that fails it stays as it was, and as good."""
+    from ouvroir.training.checkpoint import Checkpoints
+
+    with suppress(OuvroirError, OSError), nullcontext() if is_held else run.hold():
+        Checkpoints(run.path).drop_states()
 
 
 def synthetic_share(rows: tuple[Row, ...]) -> float:

@@ -55,6 +55,25 @@ def test_what_is_written_is_read_back(tmp_path):
     }
 
 
+def test_a_finished_run_keeps_what_answers_and_not_what_it_would_go_on_with(tmp_path):
+    mean = {"w": torch.zeros(2, 3)}
+    save(tmp_path, 1, average=mean, is_best=True)
+    path = save(tmp_path, 2, best_step=1, average=mean)
+    damaged = save(tmp_path, 3, best_step=1)
+    damage(damaged / "model.safetensors")
+    Checkpoints(tmp_path).drop_states()
+    saved = read_checkpoint(path)
+    assert (saved.place.step, saved.place.best_step, saved.place.is_complete) == (2, 1, True)
+    assert torch.equal(saved.weights["w"], mean["w"])  # those that are judged
+    assert not saved.state
+    assert saved.average is None
+    assert Run(tmp_path).checkpoint("best").name == "step_000001"
+    assert Checkpoints(tmp_path).newest(toy.Told()).place.is_complete
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    Checkpoints(tmp_path).drop_states()
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+
+
 def test_the_last_two_the_best_and_the_branch_are_kept(tmp_path):
     save(tmp_path, 1, is_branch=True)
     save(tmp_path, 2, is_best=True)

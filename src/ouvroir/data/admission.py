@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ouvroir.data import facts, findings, relations, splits
-from ouvroir.data.arrays import map_arrays, write_arrays
+from ouvroir.data.arrays import data_named, map_arrays, write_arrays
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.data.sources import read_source
@@ -99,9 +99,9 @@ def _admit(
     groups, group_notes = relations.groups_of(candidates, data.group_pattern)
     looked.near.place = looked.near.place[np.array(admitted, dtype=np.int64)]
     near_place = relations.near_cache(collection.root, collection.task)
-    near = relations.find_near(contents, looked.near, near_place, fresh=fresh)
+    near = relations.find_near(contents, looked.near, near_place, Path(collection.root).name, fresh=fresh)
     related = relations.relate(candidates, contents, groups, near)
-    codes = _split(candidates, contents, related.group, data, _earlier_place(collection, path, data))
+    codes = _split(candidates, contents, related.group, data, _earlier_place(collection, path, data), Path(path).name)
     # files of groups that had to be kept apart may be the same to the byte
     torn, torn_notes = relations.find_leaks(candidates, contents, codes)
     collection.refused.extend(torn.values())
@@ -174,7 +174,12 @@ def _content_notes(meta: Sequence[facts.Meta]) -> list[Note]:
 
 
 def _split(
-    candidates: Sequence[Candidate], contents: Sequence[str], groups: Sequence[str], data: Data, memory: Path
+    candidates: Sequence[Candidate],
+    contents: Sequence[str],
+    groups: Sequence[str],
+    data: Data,
+    memory: Path,
+    data_name: str,
 ) -> list[int]:
     """Split codes. The user's own splits stay; what they lack is taken from their train rows."""
     codes = [SPLITS.index(candidate.split or "train") for candidate in candidates]
@@ -201,7 +206,7 @@ def _split(
         # content that groups kept apart hold in several splits has no split of its own to be remembered
         now[contents[place]] = code if now.get(contents[place], code) == code else splits.UNKNOWN
     if any(before.get(content) != code for content, code in now.items()):
-        _keep(memory, {**before, **now})
+        _keep(memory, {**before, **now}, data_name)
     for place, code in zip(pool, assigned, strict=True):
         codes[place] = code
     return codes
@@ -223,6 +228,7 @@ def _remember(path: Path) -> dict[str, int]:
     return {}
 
 
-def _keep(path: Path, assigned: dict[str, int]) -> None:
+def _keep(path: Path, assigned: dict[str, int], data_name: str) -> None:
     packed = np.frombuffer(bytes.fromhex("".join(assigned)), dtype=np.uint8)
-    write_arrays(path, {"codes": np.array(list(assigned.values()), dtype=np.int8), "contents": packed})
+    codes = np.array(list(assigned.values()), dtype=np.int8)
+    write_arrays(path, {"codes": codes, "contents": packed, **data_named(data_name)})

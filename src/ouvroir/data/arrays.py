@@ -32,6 +32,8 @@ _CODES = {
     "float64": "F64",
 }
 _DTYPES = {code: name for name, code in _CODES.items()}
+_DATA_NAME = "data_name"
+NAMES_FILE = "data_names.txt"  # in the folder of a pack: the names of the data whose rows it holds, one a line
 _FILLER = "__filler__"
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
@@ -88,6 +90,17 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             file.write(b"\0" * (len(header) + starts[name] - file.tell()))
             if array.size:
                 file.write(np.ascontiguousarray(array).data.cast("B"))
+
+
+def data_named(name: str) -> dict[str, np.ndarray]:
+    """The name of the data that a file was made from as an array, to be written with the others: `ouvroir cache` shows it."""
+    return {_DATA_NAME: np.frombuffer(name.encode("utf-8", "replace"), dtype=np.uint8)}
+
+
+def data_name_in(path: Path) -> str:
+    """The name that `data_named` put into a file, '' when there is none. Raises as `map_arrays`."""
+    arrays = map_arrays(path)
+    return arrays[_DATA_NAME].tobytes().decode("utf-8") if _DATA_NAME in arrays else ""
 
 
 def map_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ouvroir import __version__
-from ouvroir.data.arrays import map_arrays, write_arrays
+from ouvroir.data.arrays import data_named, map_arrays, write_arrays
 from ouvroir.data.candidates import Candidate
 from ouvroir.data.workers import Done, Job, Pool, n_workers
 from ouvroir.errors import ManifestError
@@ -81,7 +81,7 @@ def look(
     fresh: bool,
 ) -> Looked:
     """Open every candidate that is not known yet, in worker processes, and keep what was seen."""
-    cache = _Cache(_place(root, task, limits), fresh=fresh)
+    cache = _Cache(_place(root, task, limits), root, fresh=fresh)
     names = [candidate.locator or f"\1{_hash_text(candidate.text or '')}" for candidate in candidates]
     places = [
         cache.find(name, candidate.size, candidate.stamp) for name, candidate in zip(names, candidates, strict=True)
@@ -155,8 +155,8 @@ def _code_of(task: str) -> str:
 class _Cache:
     """The columns of one facts file, in memory."""
 
-    def __init__(self, path: Path, *, fresh: bool) -> None:
-        self.path = path
+    def __init__(self, path: Path, root: str, *, fresh: bool) -> None:
+        self.path, self.root = path, root
         self.names: list[str] = []
         self.stamps: list[tuple[int, int]] = []
         self.sha256: list[str] = []
@@ -227,6 +227,7 @@ class _Cache:
                 "sha256": np.frombuffer(
                     bytes.fromhex("".join(self.sha256[place] for place in lasting)), dtype=np.uint8
                 ),
+                **data_named(Path(self.root).name),
                 "names": _bytes("\0".join(self.names[place] for place in lasting)),
                 "meta": _bytes(json.dumps([self.meta[place] for place in lasting], separators=(",", ":"))),
             },

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ouvroir.data.arrays import map_arrays
+from ouvroir.data.arrays import NAMES_FILE, map_arrays
 from ouvroir.data.shards import KEYS, ShardWriter, check_shard, fixed_row_bytes, offsets_name
 from ouvroir.data.workers import Done, Job, encoders, n_workers
 from ouvroir.errors import DataError, ManifestError
-from ouvroir.files import disk_errors, home, require_space
+from ouvroir.files import disk_errors, home, require_space, write_text
 from ouvroir.progress import QUIET, Progress
 from ouvroir.system import try_lock, wait_for_lock
 from ouvroir.task import Field, Limits, Processor, Row
@@ -227,6 +227,7 @@ def build_pack(
             shards = _open_shards(folder, fields)  # another process may have been at it while we waited
             new = _new_rows(manifest, _index(shards))
             if new:
+                _note_data(folder, Path(manifest.source).name)
                 _encode(manifest, processor, new, folder, limits or Limits(), workers, progress)
                 shards = _open_shards(folder, fields)
     known = _index(shards)
@@ -236,6 +237,14 @@ def build_pack(
 
 def _folder(processor: Processor) -> Path:
     return home() / "packs" / processor.storage_fingerprint()
+
+
+def _note_data(folder: Path, name: str) -> None:
+    """Add the name of data to those whose rows this pack holds: `ouvroir cache` shows them."""
+    path = folder / NAMES_FILE
+    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if name and name not in names:
+        write_text(path, "\n".join([*names, name]) + "\n")
 
 
 def _open_shards(folder: Path, fields: Mapping[str, Field]) -> dict[Path, dict[str, np.ndarray]]:

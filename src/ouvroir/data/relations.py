@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ouvroir.data import duplicates
-from ouvroir.data.arrays import map_arrays, write_arrays
+from ouvroir.data.arrays import data_named, map_arrays, write_arrays
 from ouvroir.data.candidates import Candidate
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.facts import NearKeys
@@ -67,7 +67,7 @@ def groups_of(candidates: Sequence[Candidate], pattern: str | None) -> tuple[lis
     return groups, [Note("groups", text)]
 
 
-def find_near(contents: Sequence[str], near: NearKeys, cache: Path, *, fresh: bool) -> np.ndarray:
+def find_near(contents: Sequence[str], near: NearKeys, cache: Path, data_name: str, *, fresh: bool) -> np.ndarray:
     """(P, 2) int64 near-duplicate pairs of rows with different content; one row stands for each content.
 
     Pairs that were found before are read from `cache`, and only new contents are compared.
@@ -95,7 +95,7 @@ def find_near(contents: Sequence[str], near: NearKeys, cache: Path, *, fresh: bo
     if new:
         found = duplicates.find_pairs(near.rows(rows), n_known=len(still))
         pairs = np.concatenate([pairs, found.places])
-        _save_near(cache, ordered, pairs)
+        _save_near(cache, ordered, pairs, data_name)
     return rows[pairs]
 
 
@@ -114,9 +114,9 @@ def _load_near(path: Path) -> tuple[list[str], np.ndarray]:
     return [], np.empty((0, 2), dtype=np.int64)
 
 
-def _save_near(path: Path, contents: Sequence[str], pairs: np.ndarray) -> None:
+def _save_near(path: Path, contents: Sequence[str], pairs: np.ndarray, data_name: str) -> None:
     packed = np.frombuffer(bytes.fromhex("".join(contents)), dtype=np.uint8)
-    write_arrays(path, {"pairs": pairs.astype(np.int64), "contents": packed})
+    write_arrays(path, {"pairs": pairs.astype(np.int64), "contents": packed, **data_named(data_name)})
 
 
 def relate(

@@ -17,6 +17,7 @@ import errno
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 N_KEPT = 2
 _WEIGHTS, _STATE = "model.safetensors", "training_state.safetensors"
+_PLACE, _HASHES = "training_state.json", "hashes.json"
 
 
 @dataclass
@@ -98,8 +100,8 @@ class Checkpoints:
             write_text(temporary / "recipe.json", recipe.to_json())
             (temporary / "processor").mkdir()
             processor.save(temporary / "processor")
-            write_json(temporary / "training_state.json", {**asdict(place), "is_averaged": average is not None})
-            write_json(temporary / "hashes.json", _hashes(temporary))
+            write_json(temporary / _PLACE, {**asdict(place), "is_averaged": average is not None})
+            write_json(temporary / _HASHES, _hashes(temporary))
         write_text(self.folder / "last.txt", path.name + "\n")
         if is_best:
             write_text(self.folder / "best.txt", path.name + "\n")
@@ -155,6 +157,20 @@ class Checkpoints:
         progress.say(f"{error} {chosen.name} takes its place: {why}.")
         return chosen
 
+    def drop_states(self) -> None:
+        """Leave of each checkpoint what answers and what another training may start from: a finished run never goes on.
+
+        What the optimiser remembers is dropped, and the raw weights beside averaged ones. Raises OSError, DiskFull.
+        """
+        for path in filter(_is_intact, self._steps()):
+            place = json.loads((path / _PLACE).read_text(encoding="utf-8"))
+            with whole_folder(path) as temporary:
+                changed = shutil.ignore_patterns(_STATE, _PLACE, _HASHES)
+                shutil.copytree(path, temporary, ignore=changed, copy_function=os.link, dirs_exist_ok=True)
+                write_tensors(temporary / _STATE, {})
+                write_json(temporary / _PLACE, {**place, "is_averaged": False, "is_complete": True})
+                write_json(temporary / _HASHES, _hashes(temporary))
+
     def _steps(self) -> list[Path]:
         return sorted(
             (path for path in self.folder.glob("step_*") if path.is_dir()), key=lambda path: int(path.name[5:])
@@ -181,7 +197,7 @@ class Checkpoints:
             if (self.folder / pointer).is_file():
                 kept.add((self.folder / pointer).read_text(encoding="utf-8").strip())
         for path in steps[-N_KEPT:]:
-            state = json.loads((path / "training_state.json").read_text(encoding="utf-8"))
+            state = json.loads((path / _PLACE).read_text(encoding="utf-8"))
             kept.add(f"step_{state['best_step']:06d}")
         dropped = [path for path in steps if path.name not in kept]
         for path in dropped:
@@ -227,7 +243,7 @@ def read_checkpoint(folder: Path) -> Saved:
     state = read_tensors(folder / _STATE)
     judged = read_tensors(folder / _WEIGHTS)
     try:
-        place = json.loads((folder / "training_state.json").read_text(encoding="utf-8"))
+        place = json.loads((folder / _PLACE).read_text(encoding="utf-8"))
         is_averaged = place.pop("is_averaged")
         found = Place(**place)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -254,7 +270,7 @@ def _sha256(path: Path) -> str:
 def check_hashes(folder: Path) -> None:
     """Raise CheckpointError unless every file that hashes.json of `folder` lists is there and unchanged."""
     try:
-        wanted: dict[str, str] = json.loads((folder / "hashes.json").read_text(encoding="utf-8"))
+        wanted: dict[str, str] = json.loads((folder / _HASHES).read_text(encoding="utf-8"))
         damaged = [name for name, value in wanted.items() if _sha256(folder / name) != value]
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"The checkpoint {folder} is damaged: {error}.") from error
