@@ -24,6 +24,30 @@ def python(code, *arguments):
     )
 
 
+def test_tests_that_were_started_with_sigint_ignored_hear_it_and_so_do_their_children():
+    """As `nohup make test-all &` starts them."""
+    child = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    code = (
+        f"import runpy, subprocess, sys; runpy.run_path(sys.argv[1]); subprocess.run([sys.executable, '-c', {child!r}])"
+    )
+    done = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'trap "" INT; exec "$@"',
+            "sh",
+            sys.executable,
+            "-c",
+            code,
+            Path(__file__).with_name("conftest.py"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True\n"
+
+
 @pytest.mark.parametrize("arguments", [("doctor",), ("check", "."), ("--help",)])
 def test_the_command_says_where_it_runs(arguments):
     done = python("from ouvroir.cli import main; main()", *arguments)

@@ -203,7 +203,7 @@ def show_manifest(manifest: Manifest) -> None:
     from ouvroir.data.findings import count_lines
 
     out = _out()
-    out.print("\n".join(count_lines(manifest)))
+    out.print("\n".join(count_lines(manifest.summary())))
     counts = manifest.counts()
     splits = [split for split in ("train", "validation", "test") if counts.get(split)]
     labels = sorted({label for split in splits for label in counts[split]})

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.recipe import Data
@@ -16,9 +17,11 @@ UNEVEN_RATIO = 3.0  # largest class to smallest, in train
 _SHOWN = 5
 
 
-def count_lines(manifest: Manifest) -> list[str]:
-    """`found = admitted + refused`; where they differ, how many contents the admitted have and how many rows are judged by."""
-    summary = manifest.summary()
+def count_lines(summary: Mapping[str, Any]) -> list[str]:
+    """`found = admitted + refused`; where they differ, how many contents the admitted have and how many rows are judged by.
+
+    `summary` is that of the manifest.
+    """
     n, n_contents, n_refused = summary["admitted"], summary["contents"], summary["refused"]
     lines = [f"{summary['found']:,} found = {n:,} admitted + {n_refused:,} refused"]
     if n_contents < n:
@@ -32,8 +35,8 @@ def count_lines(manifest: Manifest) -> list[str]:
 
 def in_short(manifest: Manifest) -> list[str]:
     """What a check found, in a few sentences to read before a training: counts that are explained, notes with proposals."""
-    first, *others = count_lines(manifest)
     summary = manifest.summary()
+    first, *others = count_lines(summary)
     if manifest.refused:
         codes = ", ".join(f"{count:,} {code}" for code, count in summary["refused_by_code"].items())
         first += f" ({codes}; `ouvroir check {shlex.quote(manifest.source)}` says why)"
