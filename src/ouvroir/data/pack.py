@@ -227,8 +227,8 @@ def build_pack(
             shards = _open_shards(folder, fields)  # another process may have been at it while we waited
             new = _new_rows(manifest, _index(shards))
             if new:
-                _note_data(folder, Path(manifest.source).name)
                 _encode(manifest, processor, new, folder, limits or Limits(), workers, progress)
+                _note_data(folder, Path(manifest.source).name)
                 shards = _open_shards(folder, fields)
     known = _index(shards)
     where = np.array([known[row.sha256] for row in manifest.rows], dtype=np.int64).reshape(-1, 2)
