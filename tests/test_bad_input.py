@@ -82,7 +82,7 @@ def test_one_class():
 
 def test_pictures_outside_class_folders():
     write_digits("data", classes="7")
-    refused_everywhere("data/7", "Move it into the folder of its class")
+    refused_everywhere("data/7", "Sort them into folders inside it")
 
 
 def test_a_single_picture_is_not_a_data_set():
