@@ -199,7 +199,7 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
             )
             for same in conflicts[:_SHOWN]
         )
-        count = "1 content is" if len(conflicts) == 1 else f"{len(conflicts)} contents are"
+        count = "1 file is" if len(conflicts) == 1 else f"{len(conflicts)} files are"
         text = (
             f"{count} there more than once, under different labels: {shown}. No answer to that can be right, so it is not "
             "judged by. Decide which is right and delete the other."
