@@ -127,7 +127,7 @@ def _told(english: str, french: Sequence[str | None], t: Language) -> str | None
 def _notes(report: Mapping[str, Any], t: Language) -> list[str]:
     """The notes; where some have no French, one sentence says where they are."""
     given = [*report["ledger"].get("notes", ()), *report["notes"]]
-    notes = [{"text": one} if isinstance(one, str) else one for one in given]
+    notes: list[Mapping[str, Any]] = [{"text": one} if isinstance(one, str) else one for one in given]
     told = [_told(note["text"], [note.get("fr")], t) for note in notes]
     for place, note in enumerate(notes):
         if told[place] and note.get("proposal"):
