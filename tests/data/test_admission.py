@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import byte_task
@@ -406,19 +405,6 @@ def test_the_malformed_collection_has_one_outcome_per_file(hash_tree):
     assert hash_tree(MALFORMED) == before
     single = admit(MALFORMED / "derived" / "zip_chemins.zip", task=byte_task.NAME, workers=1)
     assert sorted(refusal.code for refusal in single.refused) == ["not_readable_here", "unsafe_path", "unsafe_path"]
-
-
-@pytest.mark.slow
-def test_a_second_look_at_many_files_is_fast(folder, check):
-    for name in "ab":
-        (folder / name).mkdir()
-        for number in range(5000):
-            (folder / name / f"{number}.bin").write_text(f"{name}{number}")
-    first = check(folder, workers=2)
-    began = time.perf_counter()
-    assert check(folder).fingerprint == first.fingerprint
-    print(f"{time.perf_counter() - began:.2f} s for 10,000 files", file=sys.stderr)  # noqa: T201
-    assert time.perf_counter() - began < 2.0
 
 
 def test_splits_stay_when_groups_with_one_content_are_kept_apart(write, check):

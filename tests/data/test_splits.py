@@ -99,14 +99,10 @@ def test_many_labels_per_row():
         assert TRAIN in rows
 
 
-def test_a_hundred_thousand_rows_are_split_quickly():
-    import time
-
+def test_a_hundred_thousand_rows_are_split():
     n = 100_000
-    began = time.perf_counter()
     codes = split([str(number % 100) for number in range(n)], contents=hashes(n))
     assert codes.count(TEST) == 20_000
-    assert time.perf_counter() - began < 8
 
 
 rows = st.lists(

@@ -133,9 +133,6 @@ SENTENCES: dict[str, str] = {
         "{n} fichiers répètent le contenu d’un autre, par exemple {a}. Ils restent dans un même jeu ; en validation et en "
         "test, chaque contenu n’est jugé qu’une fois."
     ),
-    "{n} contents have more than one label: {a}. Decide which label is right and delete the other.": (
-        "{n} contenus ont plusieurs étiquettes : {a}. Gardez la bonne et supprimez l’autre."
-    ),
     "{a} the content of another, e.g. {b}. They are kept in one split.": (
         "{a} le contenu d’un autre, par exemple {b}. Ils restent dans un même jeu."
     ),
@@ -143,13 +140,10 @@ SENTENCES: dict[str, str] = {
         "{a} le contenu d’un autre, par exemple {b}. Ils restent dans un même jeu ; en validation et en test, chaque contenu "
         "n’est jugé qu’une fois."
     ),
-    "{a} there more than once, under different labels: {b}. Decide which is right and delete the other.": (
-        "{a} en plusieurs exemplaires, sous des étiquettes différentes : {b}. Gardez la bonne et supprimez l’autre."
-    ),
-    "{a} more than one label: {b}. No answer to that can be right, so it is not judged by. Decide which label is right and "
-    "delete the other.": (
-        "{a} plusieurs étiquettes : {b}. Aucune réponse ne peut y être juste, on ne juge donc pas dessus. Gardez la bonne "
-        "étiquette et supprimez l’autre."
+    "{a} there more than once, under different labels: {b}. No answer to that can be right, so it is not judged by. Decide "
+    "which is right and delete the other.": (
+        "{a} en plusieurs exemplaires, sous des étiquettes différentes : {b}. Aucune réponse ne peut y être juste, on ne juge "
+        "donc pas dessus. Gardez la bonne et supprimez l’autre."
     ),
     "{a} of nearly the same files with different labels: {b}. Look which label is right.": (
         "{a} de fichiers presque identiques aux étiquettes différentes : {b}. Vérifiez laquelle est la bonne."
