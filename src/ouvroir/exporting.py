@@ -53,8 +53,11 @@ NOTE = "export.json"
 class ForHuggingFace(Protocol):
     """What a task adds when some of its models are architectures of the transformers library."""
 
+    def require_hf(self, model: nn.Module, processor: Processor) -> None:
+        """Raise UsageError saying why this model cannot be written so, if it cannot."""
+
     def to_hf(self, model: nn.Module, processor: Processor, recipe: Recipe, folder: Path) -> None:
-        """Write what `from_pretrained` reads. Raises UsageError saying why this model cannot be written so."""
+        """Write what `from_pretrained` reads, of a model that `require_hf` lets pass."""
 
     def from_hf(self, folder: Path, processor: Processor) -> Forward:
         """Load that folder with transformers; gives a function from a prepared batch to `StepOutput.outputs`."""
@@ -172,8 +175,12 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
 
     bundle = bundles.load_bundle(place) if bundles.is_bundle(place) else None
     task = find_task(bundle.task if bundle else read_recipe(place).task)
-    _require_able(task, to)
+    if to == "hf":
+        _huggingface(task)
     model, processor, recipe = load_model(task, place)
+    if to == "hf":
+        _huggingface(task).require_hf(model, processor)
+    _require_installed(to)
     recipe = run.recipe() if run else recipe
     kept = bundle.check_items() if bundle else None
     if kept is not None and kept.scores is not None:
@@ -285,12 +292,10 @@ def _huggingface(task: Task) -> ForHuggingFace:
 _WRITERS: dict[Format, Callable[[_Model, Path], Path]] = {"onnx": _write_onnx, "pth": _write_pth, "hf": _write_hf}
 
 
-def _require_able(task: Task, to: Format) -> None:
-    """Raise before any work when the task or this machine cannot write the format."""
+def _require_installed(to: Format) -> None:
+    """Raise before any work when this machine lacks what writes the format."""
     import importlib.util
 
-    if to == "hf":
-        _huggingface(task)
     needs = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "hf": ("transformers",), "pth": ()}[to]
     for module in needs:
         if importlib.util.find_spec(module) is None:

@@ -86,7 +86,7 @@ def from_manifest(task: Task, processor: Processor, manifest: Manifest, n_items:
         start=None,
         length=None,
     )
-    kind = "held-out rows" if split != "train" else "train rows, as nothing was held out"
+    kind = "held-out rows" if split != "train" else "train rows (nothing was held out)"
     return Replay(ids=tuple(row.id for row in rows), rows=encoded, kind=kind)
 
 

@@ -295,8 +295,15 @@ class ImageClassification:
             .view(2, processor.n_channels, processor.storage_px, processor.storage_px)
         }
 
+    def require_hf(self, model: nn.Module, processor: Processor) -> None:
+        """Raise UsageError for what has no class in transformers."""
+        from ouvroir.media.image.hf import require_expressible
+
+        assert isinstance(processor, ImageProcessor)
+        require_expressible(_network(model), processor)
+
     def to_hf(self, model: nn.Module, processor: Processor, recipe: Recipe, folder: Path) -> None:
-        """Write the folder that transformers loads. Raises UsageError for what has no class there."""
+        """Write the folder that transformers loads."""
         from ouvroir.media.image.hf import write_hf
 
         del recipe

@@ -28,8 +28,7 @@ _INSTEAD = "Use --to onnx to run it without Ouvroir, or --to pth for the weights
 
 
 def write_hf(network: ConceptualImageModel, processor: ImageProcessor, folder: Path) -> None:
-    """Write config.json, model.safetensors and preprocessor_config.json. Raises UsageError when transformers has no class."""
-    _require_expressible(network, processor)
+    """Write config.json, model.safetensors and preprocessor_config.json of what `require_expressible` lets pass."""
     assert processor.backbone is not None
     transformers = _transformers()
     names = dict(enumerate(processor.labels))
@@ -73,7 +72,8 @@ def read_hf(folder: Path, processor: ImageProcessor) -> Callable[[Batch], Tensor
     return forward
 
 
-def _require_expressible(network: ConceptualImageModel, processor: ImageProcessor) -> None:
+def require_expressible(network: ConceptualImageModel, processor: ImageProcessor) -> None:
+    """Raise UsageError, saying what to do instead, when transformers has no class for this network."""
     if processor.backbone is None:
         raise UsageError(
             "This model is Ouvroir's own network (options.backbone is compact), which transformers has no class for. "
