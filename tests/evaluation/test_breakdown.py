@@ -5,7 +5,7 @@ import pytest
 from answers_made import from_decisions, from_scores, several, single
 from sklearn import metrics as sk
 
-from ouvroir.evaluation.breakdown import calibration, confusion, per_class, smallest_difference
+from ouvroir.evaluation.breakdown import calibration, class_outcomes, confusion, per_class, smallest_difference
 from ouvroir.evaluation.compare import mcnemar
 from ouvroir.evaluation.intervals import wilson
 
@@ -28,6 +28,15 @@ def test_classes_of_several_labels():
     rows = per_class(answers)
     assert [row.f1 for row in rows] == pytest.approx(list(found[2]))
     assert [row.support for row in rows] == list(found[3])
+
+
+def test_how_each_class_was_answered_the_weakest_first():
+    answers = from_decisions([0, 0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 1, 1, 2, 0], "abcd")
+    found = [(one.label, one.n, one.n_right, one.taken_for, one.n_taken_for) for one in class_outcomes(answers)]
+    assert found == [("a", 4, 1, "b", 2), ("c", 2, 1, "a", 1), ("b", 2, 2, None, 0)]  # d does not occur
+    for one in class_outcomes(several()):
+        row = next(row for row in per_class(several()) if row.label == one.label)
+        assert (one.n, one.n_right / one.n, one.taken_for) == (row.support, pytest.approx(row.recall.value), None)
 
 
 def test_a_class_that_never_occurs_has_no_recall():

@@ -24,8 +24,9 @@ def test_fixed_and_broken_are_the_rows_that_changed():
     assert (found.fixed, found.broken) == ((11, 13), (10,))
     assert found.difference.value == pytest.approx(0.2)
     assert found.verdict == "same"
-    assert "No measurable difference" in found.sentence
+    assert found.sentence.startswith("No difference is shown on 5 items: B minus A is +20.0 points [")
     assert "would probably have been seen" in found.sentence
+    assert found.sentence.endswith("B fixes 2 of them and breaks 1.")
 
 
 def test_a_clear_gain_and_a_clear_loss_are_said():
@@ -35,7 +36,11 @@ def test_a_clear_gain_and_a_clear_loss_are_said():
     assert better.difference.low > 0
     assert better.p_value < 0.001
     assert better.difference.value == pytest.approx(score("accuracy", strong) - score("accuracy", weak))
-    assert better.sentence.startswith("The second is better on 600 rows: +")
+    gain = 100 * better.difference.value
+    assert better.sentence.startswith(f"B is better than A on 600 items by {gain:.1f} points [")
+    assert worse.sentence.startswith(f"A is better than B on 600 items by {gain:.1f} points [")
+    assert f"] (accuracy). B fixes {len(worse.fixed)} of them and breaks {len(worse.broken)}." in worse.sentence
+    assert "-" not in worse.sentence
     assert better.as_dict()["n_fixed"] == len(better.fixed)
 
 

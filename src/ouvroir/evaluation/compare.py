@@ -27,6 +27,7 @@ from ouvroir.evaluation.metrics import (
     sums_of,
     take,
 )
+from ouvroir.evaluation.words import Language
 from ouvroir.task import Answers
 
 Verdict = Literal["better", "worse", "same"]
@@ -56,13 +57,17 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """The verdict for a person, in English."""
-        gap = _amount(self.metric, self.difference)
-        n = f"{self.n} rows"
+        """The verdict for a person, in English; the first system is called A, the second B."""
+        changed = ""
+        if self.p_value is not None:
+            changed = f" B fixes {len(self.fixed)} of them and breaks {len(self.broken)}."
         if self.verdict == "same":
-            seen = f"A difference of {_size(self.metric, self.smallest)} or more would probably have been seen."
-            return f"No measurable difference on {n}: {gap}. {seen}"
-        return f"The second is {self.verdict} on {n}: {gap}."
+            seen = f"{_size(self.metric, self.smallest)} or more would probably have been seen."
+            gap = f"B minus A is {_amount(self.metric, self.difference)}"
+            return f"No difference is shown on {self.n} items: {gap}; {seen}{changed}"
+        ahead, behind = ("B", "A") if self.verdict == "better" else ("A", "B")
+        gap = _amount(self.metric, self.difference, turn=self.difference.value < 0, sign="")
+        return f"{ahead} is better than {behind} on {self.n} items by {gap}.{changed}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -81,13 +86,15 @@ class Comparison:
         }
 
 
-def _amount(name: str, difference: Metric) -> str:
-    if is_percent(name):
-        return (
-            f"{difference.value * 100:+.1f} points of {name.replace('_', ' ')} "
-            f"[{difference.low * 100:+.1f}, {difference.high * 100:+.1f}]"
-        )
-    return f"{difference.value:+.3f} {name.replace('_', ' ')} [{difference.low:+.3f}, {difference.high:+.3f}]"
+def _amount(name: str, difference: Metric, *, turn: bool = False, sign: str = "+") -> str:
+    """A difference with its unit and interval; `turn` changes its sign."""
+    ends = [difference.value, difference.low, difference.high]
+    if turn:
+        ends = [-difference.value, -difference.high, -difference.low]
+    scale, digits = (100, 1) if is_percent(name) else (1, 3)
+    value, low, high = (f"{end * scale:{sign}.{digits}f}" for end in ends)
+    unit = " points" if is_percent(name) else ""
+    return f"{value}{unit} [{low}, {high}] ({Language('en').known('metric', name)})"
 
 
 def _size(name: str, value: float) -> str:
