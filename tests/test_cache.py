@@ -140,6 +140,15 @@ def test_runs_are_listed_with_their_main_metric(tmp_path):
     assert json.dumps(first.as_dict())
 
 
+def test_a_refit_has_no_figures_of_its_own(tmp_path):
+    run = make_run(tmp_path, "a refit")
+    (run / "refit.json").write_text(json.dumps({"of": "/runs/a", "rows": 9, "before": 6}))
+    (run / "final_model").mkdir()
+    (run / "final_model" / "config.json").write_text(json.dumps({"metrics": {"accuracy": {"value": 0.9}}}))
+    (entry,) = cache.list_runs(tmp_path)
+    assert (entry.metric, entry.value, entry.refit_of) == (None, None, "a")
+
+
 def test_a_damaged_run_is_listed_as_such(tmp_path):
     (make_run(tmp_path, "a") / "recipe.json").write_text("{")
     (entry,) = cache.list_runs(tmp_path)

@@ -10,7 +10,7 @@ import ouvroir
 from pictures import environment, write_digits
 
 NAMES = """
-OuvroirError Recipe Run check compare evaluate export finetune load predict refine refit report resume sample train
+OuvroirError Recipe Run SHOWN check compare evaluate export finetune load predict refine refit report resume sample train
 """.split()
 
 
@@ -97,6 +97,24 @@ def test_a_script_on_standard_input(tmp_path):
         env=environment(OUVROIR_HOME=str(tmp_path / "home")),
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "24\n", "")
+
+
+def test_work_may_be_shown_and_a_run_says_what_it_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("ouvroir.progress.SECONDS_BETWEEN_LINES", 0.0)
+    write_digits(tmp_path / "digits")
+    quick = {"loop.steps": "3", "loop.precision": "fp32", "loop.layout": "contiguous", "loop.threads": "1"}
+    run = ouvroir.train(
+        tmp_path / "digits", preset="tiny", settings=quick, runs=tmp_path / "runs", progress=ouvroir.SHOWN
+    )
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "24 files found" in printed.err
+    assert "\nTraining: 3/3 loss " in printed.err
+    value = run.headline()[1]["value"]
+    assert repr(run).startswith(f"<Run {run.name}, finished, accuracy {value:.3f} [")
+    (run.path / "evaluation.json").write_text("{")
+    assert repr(run) == f"<Run {run.name}, finished>"  # a damaged folder can be looked at
 
 
 def test_said_things_go_to_the_log(tmp_path, caplog, monkeypatch):

@@ -1,6 +1,6 @@
 """Ouvroir: teach models from your own files, see honestly whether they got better, and use them.
 
-    run = ouvroir.refine("flowers/", minutes=10)
+    run = ouvroir.refine("flowers/", minutes=10, progress=ouvroir.SHOWN)
     ouvroir.load(run.path).predict(["new.jpg"])
 
 Everything here loads in a moment; heavy libraries load when a function needs them.
@@ -26,12 +26,14 @@ from ouvroir.api import (
     train,
 )
 from ouvroir.errors import OuvroirError
+from ouvroir.progress import SHOWN
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SHOWN",
     "OuvroirError",
     "Recipe",
     "Run",

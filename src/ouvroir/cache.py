@@ -62,7 +62,8 @@ class CacheEntry:
 class RunEntry:
     """One run for a list: `metric` is the name of the main metric and `value`, `low`, `high` what it was on held-out rows.
 
-    `changed_at` is seconds since 1970 of the last change of state. Fields are None where the run does not say.
+    `refit_of`: the name of the judged run that this one is a refit of; it has no figures of its own. `changed_at` is
+    seconds since 1970 of the last change of state. Fields are None where the run does not say.
     """
 
     name: str
@@ -75,6 +76,7 @@ class RunEntry:
     value: float | None
     low: float | None
     high: float | None
+    refit_of: str | None
     changed_at: float
     size_bytes: int
 
@@ -257,14 +259,15 @@ def _remove(path: Path) -> bool:
 
 def _run_entry(run: Run) -> RunEntry:
     state, sentence, changed_at = "failed", "", run.path.stat().st_mtime
-    task = data = None
-    found: dict[str, Any] = {}
+    task = data = metric = refit_of = None
+    found: dict[str, float] = {}
     try:
         status = run.status()
         state, sentence, changed_at = status["state"], status["sentence"], float(status["time"]) or changed_at
         recipe = run.read_json("recipe.json")  # as text: listing runs must not load their tasks
         task, data = recipe["task"], recipe.get("data", {}).get("source") or None
-        found = _main_metric(run)
+        refit_of = run.refit_of and Path(run.refit_of).name
+        metric, found = run.headline() or (None, {})
     except (OuvroirError, KeyError, TypeError, ValueError) as error:
         state, sentence = "failed", f"The run folder is damaged: {error}"
     return RunEntry(
@@ -274,21 +277,11 @@ def _run_entry(run: Run) -> RunEntry:
         sentence=sentence,
         task=task,
         data=data,
-        metric=found.get("name"),
+        metric=metric,
         value=found.get("value"),
         low=found.get("low"),
         high=found.get("high"),
+        refit_of=refit_of,
         changed_at=changed_at,
         size_bytes=size_of(run.path)[0],
     )
-
-
-def _main_metric(run: Run) -> dict[str, Any]:
-    """Name, value and interval of the first metric on the test rows, else on the validation rows; empty before then."""
-    judged = run.read_json("evaluation.json") or {}
-    metrics = judged.get("test") or judged.get("validation")
-    if not metrics:
-        metrics = (run.read_json("final_model/config.json") or {}).get("metrics") or {}
-    for name, metric in metrics.items():
-        return {"name": name, **metric}
-    return {}

@@ -1,13 +1,16 @@
-"""How long work tells of itself. Library code calls these; only the command line turns them into printing."""
+"""How long work tells of itself: `QUIET` by default; `SHOWN` prints lines; the command line draws."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 logger = logging.getLogger("ouvroir")
+SECONDS_BETWEEN_LINES = 10.0
 
 
 class Bar(Protocol):
@@ -47,4 +50,35 @@ class Quiet:
         yield _SilentBar()
 
 
+class LineBar:
+    """Work that prints a line every ten seconds."""
+
+    def __init__(self, say: Callable[[str], None], title: str, total: int | None, start: int) -> None:
+        self._say, self._title, self._total, self._done = say, title, total, start
+        self._last = time.monotonic()
+
+    def advance(self, n: int = 1, detail: str = "") -> None:
+        """Count, and print once in a while."""
+        self._done += n
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            total = f"/{self._total}" if self._total else ""
+            self._say(f"{self._title}: {self._done}{total} {detail}".rstrip())
+
+
+class Shown:
+    """Progress as lines on standard error, for scripts and notebooks."""
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+    @contextmanager
+    def bar(self, title: str, total: int | None, *, start: int = 0) -> Iterator[Bar]:
+        """Print how far the work is, now and then."""
+        yield LineBar(self.say, title, total, start)
+
+
 QUIET = Quiet()
+SHOWN = Shown()

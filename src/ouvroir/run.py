@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,18 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def __repr__(self) -> str:
+        """Name, state and headline metric, each as far as it can be read."""
+        found = [self.name]
+        with suppress(RunError, KeyError, TypeError, ValueError):
+            found.append(str(self.status()["state"]))
+            if self.refit_of is not None:
+                found.append(f"refit of {Path(self.refit_of).name}")
+            if (headline := self.headline()) is not None:
+                name, metric = headline
+                found.append(f"{name} {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]")
+        return f"<Run {', '.join(found)}>"
 
     @classmethod
     def create(cls, recipe: Recipe, root: Path = DEFAULT_ROOT, *, name: str = "", now: float | None = None) -> Run:
@@ -169,6 +181,19 @@ class Run:
             f" Until then `ouvroir predict {shlex.quote(str(inside[-1].parents[1]))} FILES` answers." if inside else ""
         )
         return f"`{self.way_on}` goes on with it.{usable}"
+
+    @property
+    def refit_of(self) -> str | None:
+        """The path of the judged run that this one learned again from, on all the data; None when it is no refit."""
+        return (self.read_json("refit.json") or {}).get("of")
+
+    def headline(self) -> tuple[str, dict[str, float]] | None:
+        """The name of the main metric, and `value`, `low`, `high`, `n` on test rows, else on validation rows.
+
+        None when nothing was judged, as in a refit.
+        """
+        judged = self.read_json("evaluation.json") or {}
+        return next(iter((judged.get("test") or judged.get("validation") or {}).items()), None)
 
     def recipe(self) -> Recipe:
         """The resolved recipe."""
