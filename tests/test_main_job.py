@@ -10,8 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from pictures import QUICK, call, call_json, environment, read_object, run, start, unchanged, write_digits
@@ -110,7 +112,9 @@ def test_the_kept_model_is_the_one_that_is_told(done):
 
 def test_base_and_tuned_compared_again_agree_with_the_report(done):
     folder = Path(done["run"])
-    told = call_json("compare", folder / "base", folder / "tuned", "digits")
+    compared = call("compare", folder / "base", folder / "tuned", "digits", "--json")
+    assert "flatter" not in compared.stderr  # what both learned from is known
+    told = read_object(compared.stdout)
     values = [
         json.loads((folder / name / "evaluation.json").read_text())["test"]["accuracy"]["value"]
         for name in ("base", "tuned")
@@ -124,6 +128,48 @@ def test_again_gives_the_same_weights(room, done):
     assert_same_weights(told["run"], done["run"])
     assert call_json("refine", "--resume", told["run"])["state"] == "finished"  # nothing left to do
     call("runs", "rm", "--yes", told["name"])
+
+
+@pytest.mark.parametrize("is_planned", [False, True])
+def test_a_damaged_start_of_the_tuned_model_is_told_and_an_older_one_taken(room, done, is_planned):
+    job = shutil.copytree(done["run"], room / f"damaged_start_{is_planned}" / "job")
+    checkpoints, tuned = job / "base" / "checkpoints", job / "tuned"
+    branch = int((checkpoints / "branch.txt").read_text().strip().removeprefix("step_"))
+    older = shutil.copytree(checkpoints / f"step_{branch:06d}", checkpoints / f"step_{branch - 1:06d}")
+    shutil.rmtree(tuned / "checkpoints" if is_planned else tuned)
+    if is_planned:  # it was stopped before its first checkpoint
+        recipe = json.loads((tuned / "recipe.json").read_text())
+        recipe["model"]["init_from"] = str(checkpoints / f"step_{branch:06d}")
+        (tuned / "recipe.json").write_text(json.dumps(recipe))
+        (tuned / "status.json").write_text(json.dumps({"state": "stopped", "sentence": "", "time": 0}))
+    damage(job / "base", "branch")
+    told = call("refine", "--resume", job, "--json")
+    assert f"{older.name}, the one before it, takes its place" in told.stderr
+    recipe = json.loads((tuned / "recipe.json").read_text())
+    assert recipe["model"]["init_from"] == str(older)
+    assert branch - 1 + recipe["loop"]["steps"] == STEPS
+
+
+def test_weights_are_hinted_at_only_where_none_are_given(room, done, caplog):
+    from ouvroir.main_job import plan_refine
+    from ouvroir.options import Training, Workplace
+
+    caplog.set_level("INFO", logger="ouvroir")
+    rng = np.random.default_rng(0)
+    for label in "01":
+        (room / "photographs" / label).mkdir(parents=True)
+        for number in range(10):
+            picture = Image.fromarray(rng.integers(0, 255, (80, 80, 3), dtype=np.uint8))
+            picture.save(room / "photographs" / label / f"{number}.png")
+    hint = "photographs are few to learn from nothing"
+    plan = plan_refine(Training(room / "photographs"), Workplace())
+    assert hint in caplog.text
+    assert any(hint in note.text for note in plan.manifest.notes)
+    caplog.clear()
+    plan = plan_refine(Training(room / "photographs", init_from=done["run"]), Workplace())
+    assert hint not in caplog.text
+    assert "The new model forgets" in caplog.text
+    assert [note.code for note in plan.manifest.notes if note.code in ("few_photographs", "forgotten")] == ["forgotten"]
 
 
 def test_refine_from_an_earlier_run(room, done):
@@ -210,9 +256,9 @@ def test_killed_at_random_moments_ends_with_the_same_weights(room, done, seed):
         assert mine == theirs
 
 
-def damage_best(run):
+def damage(run, pointer):
     checkpoints = Path(run) / "checkpoints"
-    file = checkpoints / (checkpoints / "best.txt").read_text().strip() / "model.safetensors"
+    file = checkpoints / (checkpoints / f"{pointer}.txt").read_text().strip() / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 64
     file.write_bytes(bytes(content))
@@ -228,7 +274,7 @@ def test_a_damaged_best_checkpoint_is_told_and_another_one_kept(room, monkeypatc
     monkeypatch.setattr("ouvroir.training.loop.take_if_better", first_is_best)
     made = call_json("train", "digits", *JOB, "--set", "loop.evaluate_every=8", "--runs", room / "best")["run"]
     assert "step_000008" in (Path(made) / "checkpoints" / "best.txt").read_text()
-    damage_best(made)
+    damage(made, "best")
     told = call("train", "--resume", made)
     assert "step_000040 takes its place: of the intact ones it has the best accuracy on validation" in told.stderr
     assert torch.equal(
@@ -242,7 +288,7 @@ def test_a_damaged_best_checkpoint_is_told_and_another_one_kept(room, monkeypatc
 def test_a_job_whose_best_checkpoints_are_damaged_does_that_part_again(room, done):
     job = shutil.copytree(done["run"], room / "damaged" / "job")
     for stage in ("base", "tuned"):
-        damage_best(job / stage)
+        damage(job / stage, "best")
     told = run("refine", "--resume", job, "--json")
     assert read_object(told.stdout)["state"] == "finished"
     assert told.stderr.count("is damaged") == 2

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ouvroir.errors import DataError
+from ouvroir.files import readable_names
 from ouvroir.task import Answers, Cheap, Loss, Prediction, Row
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def train_labels(manifest: Manifest) -> tuple[str, ...]:
         if row.split == "train" and row.label is not None:
             names.update([row.label] if isinstance(row.label, str) else row.label)
     if not names:
-        raise DataError("No train row has a label. Put the files in one folder per class, or name the label column.")
+        raise DataError("No train row has a label. Give each class a folder of its own, or name the label column.")
     if len(names) < 2 and not manifest.is_multi_label:
         raise DataError(f"All train rows have the label `{names.pop()}`. Telling classes apart needs at least two.")
     return tuple(sorted(names))
@@ -106,27 +107,23 @@ def balanced_weights(targets: np.ndarray, n_classes: int) -> np.ndarray:
 def adoption_sentences(
     labels: tuple[str, ...], earlier: tuple[str, ...], n_mapped: int, *, n_kept: int, n_lost: int
 ) -> list[str]:
-    """What `Task.adopt` says: whether all arrays were kept, which classes were found by name, which are new or gone."""
+    """What `Task.adopt` says: whether all arrays were kept, which classes were found by name, which are new.
+
+    Those that are gone were named when the training was planned.
+    """
     found = ["The weights of the earlier model are kept."]
     if n_lost:
         found = [
             f"{n_lost} of {n_kept + n_lost} arrays of weights do not fit this model and start anew; the rest is kept."
         ]
     new = [label for label in labels if label not in earlier]
-    gone = [label for label in earlier if label not in labels]
     if n_mapped:
         found.append(f"{n_mapped} of {len(labels)} classes are mapped by name.")
     else:
         found.append("No class keeps its output: the last layer starts anew.")
     if new:
-        found.append(f"New: {_listed(new)}.")
-    if gone:
-        found.append(f"No longer there: {_listed(gone)}.")
+        found.append(f"New: {readable_names(new)}.")
     return found
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------

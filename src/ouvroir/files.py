@@ -11,8 +11,9 @@ import glob
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +42,13 @@ def readable_size(n_bytes: float) -> str:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"
+
+
+def readable_names(names: Iterable[str] | Mapping[str, int], *, most: int = 10) -> str:
+    """Names for a person: `a`, `b` and 3 more; a mapping gives counts, `a` (12). The first `most` are shown."""
+    counts = names if isinstance(names, Mapping) else dict.fromkeys(names)
+    shown = [f"`{name}`" if n is None else f"`{name}` ({n})" for name, n in islice(counts.items(), most)]
+    return ", ".join(shown) + (f" and {len(counts) - most} more" if len(counts) > most else "")
 
 
 @contextmanager

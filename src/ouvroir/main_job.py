@@ -63,10 +63,12 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
         settings |= {"loop.branch_at": str(TRUNK), "loop.patience": "0"}
     minutes = training.minutes and training.minutes / (2 if is_pretrained else TRUNK_COST)
     of_base = replace(training, init_from="scratch", minutes=minutes, settings=settings)
-    base, manifest = workflow.plan_training(of_base, at)
+    # said outright, since without it the task may propose to start from weights
+    from_nothing = {**settings, "model.init_from": "scratch"} if is_pretrained else settings
+    base, manifest = workflow.plan_training(replace(of_base, settings=from_nothing), at)
     tuned = None
     if is_pretrained:  # it comes last; what is amiss with its start must not wait until then
-        tuned = workflow.propose_recipe(
+        tuned, notes = workflow.propose_recipe(
             find_task(base.task),
             manifest,
             of_base.overrides,
@@ -74,6 +76,8 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
             init_from=init_from,
             progress=QUIET,
         )
+        workflow.say_all([note for note in notes if note not in manifest.notes], at.progress)
+        manifest = workflow.with_notes(manifest, notes)
     return Plan(manifest, base, tuned, init_from, of_base.overrides)
 
 
@@ -112,9 +116,29 @@ def _child(run: Run, name: str, progress: Progress) -> Run:
     """The run of one of the two models, made when its turn comes."""
     path = run.path / name
     run.set_status("running", f"Training the {name} model.")
-    if (path / "recipe.json").is_file():
+    if name == "base":
+        return run.child(name, run.recipe())
+    if (path / "recipe.json").is_file() and not _has_lost_its_start(Run(path)):
         return Run(path)
-    return run.child(name, run.recipe() if name == "base" else _tuned_recipe(run, progress=progress))
+    recipe = _tuned_recipe(run, progress=progress)
+    child = run.child(name, recipe)
+    child.write_recipe(recipe)
+    return child
+
+
+def _has_lost_its_start(tuned: Run) -> bool:
+    """Whether the tuned model has not begun and the checkpoint of the base that it was to start from is damaged."""
+    from ouvroir.reporting import steps_before
+    from ouvroir.training.checkpoint import check_hashes
+
+    recipe = tuned.recipe()
+    if not steps_before(recipe) or (tuned.path / "checkpoints" / "last.txt").is_file():
+        return False
+    try:
+        check_hashes(Path(recipe.model.init_from))
+    except CheckpointError:
+        return True
+    return False
 
 
 def _stage(child: Run, world: World, at: Workplace) -> bool:
@@ -187,17 +211,20 @@ def _stopped(run: Run) -> Run:
 
 def _tuned_recipe(run: Run, *, progress: Progress) -> Recipe:
     """The recipe of the tuned model, as the module says."""
+    from ouvroir.training.checkpoint import Checkpoints
+
     plan, base = run.read_json("refine.json"), Run(run.path / "base")
     recipe = base.recipe()
     task = find_task(recipe.task)
     if plan["init_from"] == "scratch":
-        branch = base.checkpoint("branch")
+        branch = Checkpoints(base.path).branch(progress)
         steps = recipe.loop.steps or 1
         tuned = task.tuning(recipe).replace("model", init_from=str(branch))
         left = max(1, steps - int(branch.name.rsplit("_", 1)[-1]))
         return tuned.replace("loop", steps=left, branch_at=0.0, minutes=None, cache_features="auto")
     manifest = workflow.manifest_of(run, progress=progress)
     settings = {name: value for name, value in plan["settings"].items() if not name.startswith("data.")}
-    return workflow.propose_recipe(
+    recipe, _ = workflow.propose_recipe(
         task, manifest, settings, preset=plan["preset"], init_from=plan["init_from"], progress=progress
     )
+    return recipe

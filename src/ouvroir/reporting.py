@@ -45,10 +45,8 @@ def render_again(run: Run, *, language: Language | None = None) -> Path:
     from ouvroir.evaluation.page import render
 
     report = run.read_json("report.json")
-    if report is None and (refit := run.read_json("refit.json")) is not None:
-        raise RunError(
-            f"A refit learned from all the data, so there is none to report on. See `ouvroir report {refit['of']}`."
-        )
+    if report is None and (of := run.refit_of) is not None:
+        raise RunError(f"A refit learned from all the data, so there is none to report on. See `ouvroir report {of}`.")
     if report is None:
         raise RunError(f"{run.path} has no report yet. `{run.way_on}` finishes the run.")
     page = run.path / "report.html"
@@ -76,7 +74,6 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
     processor = task.load_processor(checkpoint / "processor")
     prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=progress)
     train, test = prepared.tables["train"], prepared.tables.get("test")
-    bundle = run.read_json("final_model/config.json") or {}
     return ReportInput(
         name=run.name,
         task=recipe.task,
@@ -96,7 +93,7 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         items_per_second=_speed(kept, recipe),
         n_parameters=_n_parameters(checkpoint),
         model_bytes=(checkpoint / "model.safetensors").stat().st_size,
-        threshold=float(bundle.get("threshold", 0.0)),
+        threshold=workflow.kept_threshold(run),
         settings=recipe.settings(),
         french=task.french,
         environment=run.read_json("environment.json") or {},

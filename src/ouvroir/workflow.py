@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy, RunError, UsageError
-from ouvroir.files import readable_duration, readable_size
+from ouvroir.files import readable_duration, readable_names, readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe, check_settings, read_data
@@ -101,7 +101,7 @@ def manifest_of(run: Run, *, progress: Progress = QUIET) -> Manifest:
     manifest = manifest_again(recipe, progress, near=run.path)
     if manifest.fingerprint != recipe.data.manifest:
         raise ManifestError(
-            f"The files of {recipe.data.source} have changed since {run.name} began, so it cannot go on as it was. "
+            f"The data in {recipe.data.source} have changed since {run.name} began, so it cannot go on as it was. "
             f"Start anew: `ouvroir {run.verb} {shlex.quote(recipe.data.source)}`."
         )
     return manifest
@@ -123,7 +123,7 @@ def manifest_again(recipe: Recipe, progress: Progress, *, near: Path) -> Manifes
     except ManifestError:
         if not recipe.data.source:
             raise
-        progress.say("The manifest is no longer cached; the files are read again.")
+        progress.say("The manifest is no longer cached; the data are read again.")
     return admit(recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress)
 
 
@@ -141,9 +141,10 @@ def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> Learned
     own = _learned_rows(recipe, folder, progress)
     contents, is_complete = own or set(), own is not None
     try:
-        _require_weights(recipe.model.init_from)
         start = own_weights(recipe.model.init_from)
-        if start is not None:
+        if start is None:
+            _require_weights(recipe.model.init_from)
+        else:
             earlier = Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8"))
             before = learned_from(earlier, start, progress=progress)
             contents, is_complete = contents | before.contents, is_complete and before.is_complete
@@ -163,7 +164,10 @@ def _learned_rows(recipe: Recipe, folder: Path, progress: Progress) -> set[str] 
 
 
 def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
-    """The recipe that `train` would use, and the manifest it would use it on. Raises DataError when it cannot train."""
+    """The recipe that `train` would use, and the manifest it would use it on, with notes on what was chosen.
+
+    Raises DataError when it cannot train.
+    """
     from ouvroir.data.findings import in_short
 
     settings, recipe, task = training.overrides, training.recipe, training.task
@@ -181,11 +185,51 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
         at.progress.say(line)
     manifest.require_trainable(needs_labels=found.needs_labels)
     if recipe is not None:
-        return _given_recipe(recipe, manifest, settings, init_from=init_from), manifest
-    proposed = propose_recipe(
+        given = _given_recipe(recipe, manifest, settings, init_from=init_from)
+        notes = _forgotten(found, found.fit_processor(manifest, given), given)
+        say_all(notes, at.progress)
+        return given, with_notes(manifest, notes)
+    settled, notes = propose_recipe(
         found, manifest, settings, preset=training.preset, init_from=init_from, progress=at.progress
     )
-    return proposed, manifest
+    return settled, with_notes(manifest, notes)
+
+
+def with_notes(manifest: Manifest, notes: Sequence[Note]) -> Manifest:
+    """The manifest with `notes` behind its own: a run keeps it so, and the report shows them. None comes twice."""
+    return replace(manifest, notes=(*manifest.notes, *(note for note in notes if note not in manifest.notes)))
+
+
+def say_all(notes: Sequence[Note], progress: Progress) -> None:
+    """Tell of notes, each with what it proposes."""
+    from ouvroir.data.findings import proposed
+
+    for note in notes:
+        progress.say(note.text + proposed(note))
+
+
+def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
+    """A note with the classes that the model to start from knows and the train rows lack; none when it loses nothing.
+
+    Raises CheckpointError when that model is damaged.
+    """
+    from ouvroir.training.adapters import own_weights
+    from ouvroir.training.checkpoint import check_model
+
+    own = own_weights(recipe.model.init_from)
+    if own is None:
+        return []
+    check_model(own)
+    gone = [label for label in task.load_processor(own / "processor").labels if label not in processor.labels]
+    if not gone:
+        return []
+    them = "it" if len(gone) == 1 else "them"
+    text = (
+        f"The model to start from knows {readable_names(gone)}, and no train row here has {them}. The new model forgets "
+        f"{them} and can no longer answer with {them}. To keep {them}, add examples of {them} to the data, or train on the "
+        "old and the new data together."
+    )
+    return [Note("forgotten", text)]
 
 
 def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str], *, init_from: str) -> Recipe:
@@ -242,13 +286,12 @@ def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
 
 def propose_recipe(
     task: Task, manifest: Manifest, settings: Mapping[str, str], *, preset: str, init_from: str, progress: Progress
-) -> Recipe:
-    """The recipe for this data with the user's settings over it; what was chosen is said.
+) -> tuple[Recipe, list[Note]]:
+    """The recipe for this data with the user's settings over it, and notes on what was chosen, which are said too.
 
     It is the task's own, or that of the earlier model when `init_from` is a run, bundle or checkpoint of ours; else
     `init_from` is "scratch", a hub name or a folder of pretrained weights. Raises UsageError when the tasks differ.
     """
-    from ouvroir.data.findings import proposed
     from ouvroir.training.adapters import own_weights
 
     own = own_weights(init_from)
@@ -259,7 +302,7 @@ def propose_recipe(
     else:
         earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
         if earlier.task != manifest.task:
-            raise UsageError(f"`{init_from}` does {earlier.task}, and these files are for {manifest.task}.")
+            raise UsageError(f"`{init_from}` does {earlier.task}, and these data are for {manifest.task}.")
         recipe = task.tuning(earlier).replace(
             "loop",
             steps=None,
@@ -271,12 +314,12 @@ def propose_recipe(
         )
     recipe = recipe.replace("model", init_from=str(own or init_from))
     recipe = _for_data(recipe, manifest, settings)
-    # what is amiss with the weights to start from shows here, before a run is made
-    _require_scope(task, recipe, task.fit_processor(manifest, recipe))
-    for note in notes:
-        if not any(name in settings for name in note.proposal):
-            progress.say(note.text + proposed(note))
-    return recipe
+    processor = task.fit_processor(manifest, recipe)  # what is amiss with the weights shows here, before a run is made
+    _require_scope(task, recipe, processor)
+    notes = [note for note in notes if not any(name in settings for name in note.proposal)]
+    notes += _forgotten(task, processor, recipe)
+    say_all(notes, progress)
+    return recipe, notes
 
 
 def _require_weights(init_from: str) -> None:
@@ -422,7 +465,9 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
 def require_tables(tables: Mapping[Split, Table], split: Split, what: str) -> Table:
     """The table of one split. Raises DataError when the data has no rows for it."""
     if split not in tables:
-        raise DataError(f"{what} needs a {split} split, and the data has no rows for one. Add files, or another split.")
+        raise DataError(
+            f"{what} needs a {split} split, and the data has no rows for one. Add data, or name another split."
+        )
     return tables[split]
 
 
@@ -449,7 +494,8 @@ def failures_noted(run: Run) -> Iterator[None]:
 def bundle_run(run: Run, *, folder: Path | None = None, judged: Run | None = None, progress: Progress = QUIET) -> None:
     """Write the self-contained model of the run's best checkpoint to `folder`, by default final_model/ in the run.
 
-    `judged`: the run whose figures the card shows, when it is not this one (a refit has no unseen data left).
+    `judged`: the run whose figures the card shows and whose threshold is kept, when it is not this one (a refit has no
+    unseen data left to find either on).
     """
     from ouvroir.bundle import write_bundle
 
@@ -463,8 +509,13 @@ def bundle_run(run: Run, *, folder: Path | None = None, judged: Run | None = Non
             folder=folder or run.bundle,
             judged=of,
             learned=learned_from(run.recipe(), checkpoint, progress=progress),
-            threshold=proposed_threshold(of),
+            threshold=proposed_threshold(run) if judged is None else kept_threshold(judged),
         )
+
+
+def kept_threshold(run: Run) -> float:
+    """The threshold that the model of a finished run proposes; 0 for none."""
+    return float((run.read_json("final_model/config.json") or {}).get("threshold", 0.0))
 
 
 def proposed_threshold(run: Run) -> float:

@@ -16,7 +16,12 @@ from ouvroir.media import TASKS, find_task
 from ouvroir.recipe import Recipe
 
 PACKAGE = Path(ouvroir.__file__).parent
-SOURCES = [PACKAGE / "task.py", *(PACKAGE / "data").glob("*.py"), *(PACKAGE / "media").rglob("*.py")]
+SOURCES = [
+    PACKAGE / "task.py",
+    PACKAGE / "workflow.py",
+    *(PACKAGE / "data").glob("*.py"),
+    *(PACKAGE / "media").rglob("*.py"),
+]
 OWN = [find_task(name).french for name in TASKS]
 CATALOGUES = [SENTENCES, *OWN]
 TEXT_PLACE = {"Note": 1, "Refused": 1, "Refusal": 2, "refuse": 2}  # which argument of a call is the sentence

@@ -113,6 +113,23 @@ def test_any_damage_is_noticed_and_the_one_before_is_taken(tmp_path, name, harm)
     assert names(tmp_path) == ["best.txt", "damaged_step_000002", "last.txt", "step_000001", "step_000003"]
 
 
+def test_the_one_before_a_damaged_branch_takes_its_place(tmp_path):
+    save(tmp_path, 1, is_best=True)
+    branch = save(tmp_path, 2, best_step=1, is_branch=True)
+    save(tmp_path, 3, best_step=1)
+    told = toy.Told()
+    assert Checkpoints(tmp_path).branch(told) == branch
+    damage(branch / "model.safetensors")
+    assert Checkpoints(tmp_path).branch(told).name == "step_000001"
+    assert told.has("step_000002 is damaged", "step_000001, the one before it, takes its place")
+    damage(tmp_path / "checkpoints" / "step_000001" / "model.safetensors")
+    with pytest.raises(CheckpointError, match="no older one is intact"):
+        Checkpoints(tmp_path).branch(told)
+    (tmp_path / "checkpoints" / "branch.txt").unlink()
+    with pytest.raises(CheckpointError, match="could not be read"):
+        Checkpoints(tmp_path).branch(told)
+
+
 def measured(**values):
     return [
         Measurement(int(step[1:]), "validation", name, value, 1.0)

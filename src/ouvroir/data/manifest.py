@@ -107,7 +107,7 @@ class Manifest:
         if not self.rows:
             if lone := next((note for note in self.notes if note.code == "lone_folder"), None):
                 raise DataError(lone.text)
-            raise DataError(f"None of the {self.found} files in {self.source} can be used{_reasons(self.refused)}.")
+            raise DataError(f"None of the {self.found} items in {self.source} can be used{_reasons(self.refused)}.")
         if not any(row.split == "train" for row in self.rows):
             raise DataError(
                 f"All {len(self.rows)} rows of {self.source} are for validation or test, so there is nothing to learn from. "
@@ -117,7 +117,7 @@ class Manifest:
             name = f"one class, `{self.labels[0]}`" if self.labels else "no class at all"
             raise DataError(
                 f"{self.source} has {name}; a classifier needs two or more to tell apart. "
-                "Put the files of each class into a folder of its own, or give a table with a label column."
+                "Give each class a folder of its own, or give a table with a label column."
             )
 
     def save(self, path: Path | None = None) -> Path:

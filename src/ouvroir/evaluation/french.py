@@ -44,6 +44,13 @@ SENTENCES: dict[str, str] = {
         "ajoutez-en des éléments à l’entraînement."
     ),
     "Fewer than {n} rows to learn from: {a}.": "Moins de {n} éléments d’entraînement : {a}.",
+    # notes on the model to start from
+    "The model to start from knows {a}, and no train row here has {b}. The new model forgets {c} and can no longer answer "
+    "with {d}. To keep {e}, add examples of {f} to the data, or train on the old and the new data together.": (
+        "Classes oubliées : {a}. Le modèle de départ les connaît, mais aucun élément d’entraînement n’en fait partie ici : le "
+        "nouveau modèle ne peut plus les donner pour réponse. Pour les garder, ajoutez-en des exemples aux données, ou "
+        "entraînez sur les anciennes et les nouvelles données ensemble."
+    ),
     "File names look as if {n} groups had several files each ({a}). If files of one group are alike, as takes of one "
     "person are, keep them in one split: --group-pattern '{b}'.": (
         "Les noms de fichiers laissent penser que {n} groupes ont plusieurs fichiers chacun ({a}). Si les fichiers d’un "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ouvroir.errors import RecipeError, RunError
+from ouvroir.errors import CheckpointError, RecipeError, RunError
 from ouvroir.run import Run
 
 if TYPE_CHECKING:
@@ -120,9 +120,18 @@ def own_weights(source: str) -> Path | None:
 
 
 def adopt_weights(task: Task, model: nn.Module, processor: Processor, folder: Path) -> list[str]:
-    """Start `model` from the weights in `folder`; classes are mapped by name. Returns sentences. Raises RunError."""
-    from ouvroir.training.checkpoint import read_recipe, read_weights
+    """Start `model` from the weights in `folder`; classes are mapped by name. Returns sentences.
 
+    Raises CheckpointError when they are damaged, RunError when they are of another task.
+    """
+    from ouvroir.training.checkpoint import check_model, read_recipe, read_weights
+
+    try:
+        check_model(folder)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error} No model can start from it: copy it again, or start from another one."
+        ) from error
     earlier = read_recipe(folder)
     if earlier.task != task.name and earlier.task.rpartition(":")[2] != type(task).__name__:
         raise RunError(f"{folder} holds a model for {earlier.task}, which cannot start one for {task.name}.")

@@ -19,7 +19,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,10 +171,33 @@ class Checkpoints:
                 write_json(temporary / _PLACE, {**place, "is_averaged": False, "is_complete": True})
                 write_json(temporary / _HASHES, _hashes(temporary))
 
+    def branch(self, progress: Progress) -> Path:
+        """The checkpoint to branch from. When it is damaged, that is said, and the newest intact one before it takes its place.
+
+        Raises CheckpointError when there is none.
+        """
+        try:
+            path = self.folder / (self.folder / "branch.txt").read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as problem:
+            raise CheckpointError(
+                f"Which checkpoint of {self.folder} to branch from could not be read: {problem}. Start a new run."
+            ) from problem
+        try:
+            check_hashes(path)
+            return path
+        except CheckpointError as problem:
+            error = problem
+        older = [one for one in self._steps() if _step_of(one) < _step_of(path) and _is_intact(one)]
+        if not older:
+            raise CheckpointError(
+                f"{error} Another model was to start from it, and no older one is intact. Start a new run on the same data."
+            )
+        write_text(self.folder / "branch.txt", older[-1].name + "\n")
+        progress.say(f"{error} {older[-1].name}, the one before it, takes its place.")
+        return older[-1]
+
     def _steps(self) -> list[Path]:
-        return sorted(
-            (path for path in self.folder.glob("step_*") if path.is_dir()), key=lambda path: int(path.name[5:])
-        )
+        return sorted((path for path in self.folder.glob("step_*") if path.is_dir()), key=_step_of)
 
     def _sweep(self) -> None:
         """Remove what a killed process left half done; what it was about to replace goes back to its place."""
@@ -204,6 +227,10 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
         if dropped:
             sync_folder(self.folder)
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step_"))
 
 
 def _is_intact(folder: Path) -> bool:
@@ -269,9 +296,18 @@ def _sha256(path: Path) -> str:
 
 def check_hashes(folder: Path) -> None:
     """Raise CheckpointError unless every file that hashes.json of `folder` lists is there and unchanged."""
+    _require_unchanged(folder, lambda _: True)
+
+
+def check_model(folder: Path) -> None:
+    """As `check_hashes`, for those files of a checkpoint or bundle that answering needs."""
+    _require_unchanged(folder, lambda name: name in (_WEIGHTS, "recipe.json") or name.startswith("processor/"))
+
+
+def _require_unchanged(folder: Path, is_needed: Callable[[str], bool]) -> None:
     try:
         wanted: dict[str, str] = json.loads((folder / _HASHES).read_text(encoding="utf-8"))
-        damaged = [name for name, value in wanted.items() if _sha256(folder / name) != value]
+        damaged = [name for name, value in wanted.items() if is_needed(name) and _sha256(folder / name) != value]
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"The checkpoint {folder} is damaged: {error}.") from error
     if damaged:

@@ -58,6 +58,19 @@ def test_photographs_are_mirrored_and_cropped():
     assert "photographs" in notes[0].text
 
 
+def test_few_photographs_from_nothing_come_with_a_hint_at_pretrained_weights(tmp_path):
+    def hints(*asked):
+        return [note.text for note in recipes.propose(*asked)[1] if note.code == "few_photographs"]
+
+    (hint,) = hints(manifest(PHOTO), "small")
+    assert hint.startswith("300 photographs")
+    assert "--from" in hint
+    (tmp_path / "config.json").write_text("{}")
+    assert not hints(manifest(PHOTO), "small", str(tmp_path))
+    assert not hints(manifest(PHOTO, n=recipes.FEW_PHOTOGRAPHS + 1), "small")
+    assert not hints(manifest(GLYPH), "small")
+
+
 def test_things_on_a_plain_background_are_padded():
     recipe, notes = recipes.propose(manifest(PRODUCT), "small")
     assert recipe.options.aspect == "pad"

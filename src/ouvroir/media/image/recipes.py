@@ -38,6 +38,8 @@ NATIVE_PX = 40  # pictures up to this size are stored as they are
 USUAL_STORAGE_PX = 96  # fewer pictures than MANY_PICTURES learn more from many passes than from many pixels
 LARGEST_STORAGE_PX = 128
 MANY_PICTURES = 20_000
+FEW_PHOTOGRAPHS = 5000  # up to here pretrained weights are worth a hint
+HUB_WEIGHTS = "microsoft/resnet-50"
 PRETRAINED_PX = 224  # what ImageNet networks were trained at
 GLYPH_PX = 64
 MUON_PICTURES = 400  # fewer come in small batches, on which a step of Muon takes twice the time and gains nothing
@@ -181,6 +183,12 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
         )
         for kind, (low, high) in levels_of(manifest.rows).items()
     ]
+    if look.kind == "photographs" and look.n_train <= FEW_PHOTOGRAPHS and not pretrained:
+        text = (
+            f"{look.n_train:,} photographs are few to learn from nothing. Pretrained weights are usually what helps most with "
+            f"so few: --from {HUB_WEIGHTS}, or from a folder without a network (docs/guides/fine-tune.md)."
+        )
+        notes.append(Note("few_photographs", text, {"model.init_from": HUB_WEIGHTS}))
     storage_px = PRETRAINED_PX if pretrained else storage_edge(look, manifest.rows)
     settings["aspect"] = "stretch" if look.kind == "photographs" else "pad"
     options = Options(
