@@ -343,7 +343,7 @@ def test_commands_that_train_share_their_options():
 
 def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     told = call_json("evaluate", "last", "digits")
-    assert set(told) == {"model", "n", "metrics", "left_out"}
+    assert set(told) == {"model", "n", "metrics", "classes", "left_out", "unknown_labels"}
     assert set(told["metrics"]) == METRICS
     splits = call_json("check", "digits")["splits"]
     assert told["n"] == splits["test"]
@@ -353,6 +353,11 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     assert everything["left_out"] == {"learned from": 80 - told["n"]}
     other = call_json("evaluate", "last", "more")
     assert (other["n"], other["left_out"]) == (32, {})
+    assert sum(one["n"] for one in other["classes"]) == 32
+    right = sum(one["n_right"] for one in other["classes"])
+    assert right / 32 == pytest.approx(other["metrics"]["accuracy"]["value"])
+    shares = [one["n_right"] / one["n"] for one in other["classes"]]
+    assert shares == sorted(shares)
     shown = call("evaluate", "last", "digits", "--split", "all").stdout
     assert f"left out: {80 - told['n']} (learned from)" in shown
     assert "ouvroir compare last OTHER digits" in shown
@@ -379,8 +384,27 @@ def test_evaluate_counts_labels_that_the_model_does_not_know(room):
     write_digits(room / "five", per_class=5, classes="12345", skip=40)
     told = call_json("evaluate", "last", "five")
     assert (told["n"], told["left_out"]) == (15, {"unknown label": 10})
+    assert told["unknown_labels"] == {"4": 5, "5": 5}
+    assert "does not know the labels `4` (5), `5` (5)" in call("evaluate", "last", "five").stdout
     write_digits(room / "strange", per_class=5, classes="89")
-    assert "10 unknown label" in call("evaluate", "last", "strange", status=1).stderr
+    error = call("evaluate", "last", "strange", status=1).stderr
+    assert "10 unknown label" in error
+    assert "does not know `8` (5), `9` (5); it knows `0`, `1`, `2`, `3`" in error
+
+
+def test_evaluate_speaks_to_a_person(room):
+    told = call_json("evaluate", "last", "more")
+    shown = call("evaluate", "last", "more").stdout.replace("\u202f", " ")
+    assert not re.search(r"macro_f1|nll|\bece\b", shown)
+    accuracy = told["metrics"]["accuracy"]
+    interval = f"[{100 * accuracy['low']:.1f}, {100 * accuracy['high']:.1f}]"
+    assert re.search(rf"^accuracy +{100 * accuracy['value']:.1f} % +{re.escape(interval)} +32$", shown, re.MULTILINE)
+    for name in ("balanced accuracy", "macro F1", "negative log-likelihood", "calibration error"):
+        assert re.search(rf"^{name} +[0-9.]+( %)? +\[", shown, re.MULTILINE), name
+    weakest = told["classes"][0]
+    taken = rf"{weakest['taken_for']} \({weakest['n_taken_for']}\)" if weakest["taken_for"] else ""
+    line = rf"most often taken for\n{weakest['label']} +{weakest['n']} +{weakest['n_right']} +{taken}"
+    assert re.search(line if taken else rf"{weakest['label']} +{weakest['n']}", shown)
 
 
 def test_compare(room):
@@ -388,7 +412,7 @@ def test_compare(room):
     told = call_json("compare", other["name"], "last", "more")
     keys = {"a", "b", "n", "metric", "difference", "p_value", "fixed", "broken", "sentence"}
     assert set(told) == keys
-    assert set(told["a"]) == {"model", "metrics"}
+    assert set(told["a"]) == {"model", "metrics", "left_out", "unknown_labels"}
     assert told["n"] == 32
     assert told["difference"]["value"] == 0  # one and the same
     assert told["fixed"] == told["broken"] == []
@@ -397,7 +421,20 @@ def test_compare(room):
     a, b = (told[name]["metrics"]["accuracy"]["value"] for name in "ab")
     assert b - a == pytest.approx((len(told["fixed"]) - len(told["broken"])) / 32)
     assert set(told["fixed"]) <= {f"{path.parent.name}/{path.name}" for path in (room / "more").rglob("*.png")}
-    assert told["sentence"] in call("compare", other["name"], first, "more").stdout
+    shown = call("compare", other["name"], first, "more").stdout
+    assert told["sentence"] in shown
+    assert f"A  {other['name']}\nB  {first}\n" in shown
+    assert not re.search(r"macro_f1|nll|\bece\b", shown)
+    for name in ("fixed", "broken"):
+        assert (f"{name} by B: `" in shown) == bool(told[name])
+    write_digits(room / "fours", per_class=6, classes="45")
+    write_digits(room / "ones and fours", per_class=6, classes="14", skip=40)
+    strange = call_json("train", "fours", *QUICK, "--set", "loop.steps=2")
+    error = call("compare", first, strange["name"], "ones and fours", status=1).stderr
+    assert (
+        "A does not know the labels `4` (6). B does not know the labels `1` (6). Compare them on other data." in error
+    )
+    call("runs", "rm", "--yes", strange["name"])
     call("runs", "rm", "--yes", other["name"])
 
 
@@ -511,8 +548,8 @@ def test_report_again_in_french(room):
 
 def test_runs_and_cache(room):
     told = call_json("runs")["runs"]
-    keys = {"name", "path", "state", "sentence", "task", "data", "metric", "value", "low", "high", "changed_at"}
-    assert set(told[0]) == keys | {"size_bytes"}
+    keys = {"name", "path", "state", "sentence", "task", "data", "metric", "value", "low", "high", "refit_of"}
+    assert set(told[0]) == keys | {"changed_at", "size_bytes"}
     assert told[0]["state"] == "finished"
     assert told[0]["name"] in call("runs").stdout  # on one line, though a pipe has no width
     assert call_json("runs", "--runs", "nowhere") == {"runs": []}
@@ -540,8 +577,19 @@ def test_cache_rm_and_on_we_go(room):
 
 
 def test_refit(room):
+    judged = Run.open("last", room / "runs")
     told = call_json("refit", "last")
     assert set(told) == RUN_KEYS
+    assert told["name"].endswith("image-classification-digits-refit")
+    kept, new = (json.loads((one / "config.json").read_text()) for one in (judged.bundle, Path(told["model"])))
+    assert new["threshold"] == kept["threshold"] > 0
+    entry = call_json("runs")["runs"][-1]
+    assert (entry["metric"], entry["value"], entry["refit_of"]) == (None, None, judged.name)
+    assert re.search(rf"-refit +finished +as {judged.name} \(refit\)", call("runs").stdout)
+    assert repr(Run(Path(told["run"]))) == f"<Run {told['name']}, finished, refit of {judged.name}>"
+    exported = call("export", told["name"], "--to", "pth")
+    assert "replaying 80 train rows (nothing was held out) through it." in exported.stderr
+    assert "answers like the model on all 80 train rows (nothing was held out); " in exported.stdout
     assert told["state"] == "finished"
     assert "all 80 rows" in told["sentence"]
     assert told["metrics"] == {}
@@ -556,6 +604,40 @@ def test_refit(room):
     assert again["sentence"] == told["sentence"]
     assert json.loads((Path(again["model"]) / "config.json").read_text(encoding="utf-8"))["refit"] is True
     call("runs", "rm", "--yes", told["name"])
+
+
+def test_a_refit_of_the_main_job_keeps_its_threshold(room):
+    job = call_json("refine", "digits", *QUICK, *STEPS)
+    again = call_json("refit", job["name"])
+    kept, new = (json.loads(Path(one["model"], "config.json").read_text())["threshold"] for one in (job, again))
+    assert new == kept > 0
+    for one in (again, job):
+        call("runs", "rm", "--yes", one["name"])
+
+
+def test_classes_that_will_be_forgotten_are_named_before_training(room):
+    write_digits(room / "others", per_class=6, classes="145")
+    done = call("finetune", "last", "others", "--set", "loop.steps=2", "--json")
+    note = "The model to start from knows `0`, `2`, `3`, and no train row here has them. The new model forgets them"
+    assert done.stderr.index(note) < done.stderr.index("Training for 2 steps")
+    assert "add examples of them to the data" in done.stderr
+    told = read_object(done.stdout)
+    report = json.loads((Path(told["run"]) / "report.json").read_text(encoding="utf-8"))
+    assert any(one["text"].startswith(note) for one in report["ledger"]["notes"])
+    call("runs", "rm", "--yes", told["name"])
+    done = call("refine", "others", *QUICK, "--from", "last", "--dry-run")
+    assert note in done.stderr
+    assert "forgets" not in call("finetune", "last", "digits", "--set", "loop.steps=2", "--dry-run").stderr
+
+
+def test_a_damaged_model_starts_no_other(room):
+    model = shutil.copytree(Run.open("last", room / "runs").bundle, room / "damaged_model")
+    content = bytearray((model / "model.safetensors").read_bytes())
+    content[-1] ^= 64
+    (model / "model.safetensors").write_bytes(content)
+    runs = sorted((room / "runs").iterdir())
+    assert "model.safetensors is not as it was written" in call("finetune", model, "digits", status=1).stderr
+    assert sorted((room / "runs").iterdir()) == runs
 
 
 def test_a_run_goes_on_without_the_cache_after_files_were_added(room):
@@ -630,6 +712,13 @@ def test_export(room):
     assert set(told) == keys
     assert Path(told["path"]).is_file()
     assert told["n_items"] > 0
+
+
+def test_a_format_that_does_not_fit_is_refused_before_anything_is_written(room):
+    done = call("export", "last", "--to", "hf", "--folder", "nowhere_hf", status=2)
+    assert "Ouvroir's own network" in done.stderr
+    assert "Writing" not in done.stderr
+    assert not Path("nowhere_hf").exists()
 
 
 def test_sample_and_doctor(room):

@@ -1,7 +1,7 @@
 """The verbs of Ouvroir in Python. The command line and the HTTP API call these and nothing below.
 
-Long work takes `progress`, where it tells of itself (silent by default). All raise OuvroirError with a sentence.
-Heavy libraries load inside the functions that need them.
+Long work takes `progress`, where it tells of itself: silent by default, `ouvroir.SHOWN` prints lines. All raise
+OuvroirError with a sentence. Heavy libraries load inside the functions that need them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import workflow
 from ouvroir.errors import DataError, OuvroirError, RunError, UsageError
+from ouvroir.files import readable_names
 from ouvroir.media import find_task
 from ouvroir.options import Language, Training, Workplace
 from ouvroir.progress import QUIET, Progress
@@ -116,7 +117,7 @@ def refine(
 ) -> Run:
     """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`.
 
-    `minutes` are for the training of both models together.
+    `minutes` are for the training of both models together. It takes a while: `progress=ouvroir.SHOWN` prints how far it is.
     """
     from ouvroir.main_job import begin_refine, refine_run
     from ouvroir.training.distributed import join, resolve_device
@@ -179,7 +180,7 @@ def refit(
     """Train again with a run's settled recipe on all the data, validation and test included, before shipping.
 
     As many passes over the data as before, so more steps. No unseen data are left to judge the result on: its card
-    repeats the figures of `run` and says so.
+    repeats the figures of `run` and says so, and the threshold that `run` proposes is kept.
     """
     from ouvroir.training.distributed import join, resolve_device
 
@@ -207,8 +208,10 @@ def _begin_refit(earlier: Run, at: Workplace) -> Run:
         return found.replace("loop", steps=steps, evaluate_every=None, patience=0, cache_features="auto")
 
     settled = on_everything(recipe)
-    made = workflow.keep_manifest(Run.create(settled, at.runs, name="refit"), everything)
-    made.write_json("refit.json", {"of": str(earlier.path), "rows": len(manifest.rows), "before": n_train})
+    name = f"{Path(manifest.source).stem} refit"
+    made = workflow.keep_manifest(Run.create(settled, at.runs, name=name), everything)
+    judged = earlier.refit_of or str(earlier.path)  # the figures of a refit are those of a run before it
+    made.write_json("refit.json", {"of": judged, "rows": len(manifest.rows), "before": n_train})
     if steps_before(recipe):  # a tuned model: what it branched from learns from everything too
         first = on_everything(Run(Path(recipe.model.init_from).parents[1]).recipe())
         branch = round(first.loop.branch_at * (first.loop.steps or 1))
@@ -240,7 +243,8 @@ def _to_the_end(run: Run, at: Workplace, *, resume: bool) -> Run:
                 workflow.drop_states(run, is_held=True)
                 if trunk.is_dir():
                     workflow.drop_states(Run(trunk))
-                run.set_status("finished", f"Trained on all {again['rows']} rows.")
+                figures = f"Nothing unseen is left to judge it on; {Path(again['of']).name} has the figures."
+                run.set_status("finished", f"Trained on all {again['rows']} rows. {figures}")
                 return run
             workflow.judge_run(run, at)
             workflow.bundle_run(run, progress=at.progress)
@@ -252,11 +256,15 @@ def _to_the_end(run: Run, at: Workplace, *, resume: bool) -> Run:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged."""
+    """A model on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged.
+
+    `unknown_labels` counts those whose label the model does not know, by that label.
+    """
 
     judgement: Judgement
     ids: tuple[str, ...]
     left_out: dict[str, int]
+    unknown_labels: dict[str, int]
 
 
 def evaluate(
@@ -291,7 +299,7 @@ def evaluate(
             "Which rows the model learned from is not all known here (its data were changed or moved, or never were on this "
             "machine). Those cannot be left out: if some of these rows are among them, the figures flatter."
         )
-    manifest, left_out = _judgeable(manifest, predictor, split, learned.contents, folder)
+    manifest, left_out, unknown_labels = _judgeable(manifest, predictor, split, learned.contents, folder)
     tables = workflow.prepare(
         predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
     ).tables
@@ -307,7 +315,7 @@ def evaluate(
         progress=progress,
     )
     ids = tuple(table.rows[int(place)].id for place in judgement.answers.index)
-    return Evaluation(judgement=judgement, ids=ids, left_out=left_out)
+    return Evaluation(judgement=judgement, ids=ids, left_out=left_out, unknown_labels=unknown_labels)
 
 
 def _reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> Data:
@@ -321,9 +329,9 @@ def _reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> 
 
 def _judgeable(
     manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Set[str], folder: Path
-) -> tuple[Manifest, dict[str, int]]:
-    """The rows to judge on, all as test rows, and how many were left out why."""
-    from ouvroir.data.manifest import unjudged
+) -> tuple[Manifest, dict[str, int], dict[str, int]]:
+    """The rows to judge on, all as test rows; how many were left out why, and with which labels that are unknown."""
+    from ouvroir.data.manifest import label_names, unjudged
 
     rows = manifest.rows
     if manifest.source == predictor.recipe.data.source and split != "all":
@@ -334,6 +342,7 @@ def _judgeable(
         split = "test" if any(row.split == "test" for row in rows) else "all"
     wanted = [row for row in rows if split in ("all", row.split)]
     left_out = Counter({"another split": len(rows) - len(wanted)})
+    unknown: Counter[str] = Counter()
     kept = []
     uncounted = unjudged(wanted)
     for place, row in enumerate(wanted):
@@ -344,20 +353,31 @@ def _judgeable(
             kept.append(replace(row, split="test"))
         else:
             left_out[reason] += 1
+            if not is_learned:
+                unknown.update(name for name in label_names(row.label) if name not in predictor.labels)
     left_out = +left_out
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.")
-    return replace(manifest, rows=tuple(kept)), dict(left_out)
+        labels = (
+            f" The model does not know {readable_names(unknown)}; it knows {readable_names(predictor.labels)}."
+            if unknown
+            else ""
+        )
+        raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.{labels}")
+    return replace(manifest, rows=tuple(kept)), dict(left_out), dict(unknown.most_common())
 
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """Two models on the same rows: the paired comparison, each one's metrics on them, and ids of items fixed and broken by B."""
+    """Two models on the same rows: the paired comparison, each one's metrics on them, and ids of items fixed and broken by B.
+
+    `of`: each one's own evaluation, which says what was left out.
+    """
 
     comparison: Comparison
     a: Judgement
     b: Judgement
+    of: tuple[Evaluation, Evaluation]
     fixed: tuple[str, ...]
     broken: tuple[str, ...]
 
@@ -370,7 +390,15 @@ def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> 
     first, second = evaluate(a, source, **others), evaluate(b, source, **others)
     shared = sorted(set(first.ids) & set(second.ids))
     if not shared:
-        raise DataError("The two models have no row in common that neither learned from. Compare them on other data.")
+        unknown = "".join(
+            f" {name} does not know the labels {readable_names(one.unknown_labels)}."
+            for name, one in (("A", first), ("B", second))
+            if one.unknown_labels
+        )
+        raise DataError(
+            f"There is no row that both models can be judged on and neither learned from.{unknown} "
+            "Compare them on other data."
+        )
     answers = [_aligned(one, shared) for one in (first, second)]
     comparison = compare_answers(*answers)
     judged = [
@@ -381,6 +409,7 @@ def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> 
         comparison=comparison,
         a=judged[0],
         b=judged[1],
+        of=(first, second),
         fixed=tuple(shared[int(place)] for place in comparison.fixed),
         broken=tuple(shared[int(place)] for place in comparison.broken),
     )

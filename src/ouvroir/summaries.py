@@ -6,6 +6,7 @@ The keys are described in docs/reference/json.md; they are part of the interface
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ouvroir.reporting import steps_before, timings_of
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ouvroir.api import Evaluation, ModelComparison
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.forecast import Forecast
+    from ouvroir.workflow import Judgement
 
 
 def metrics_as_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
@@ -78,21 +80,35 @@ def forecast_summary(found: Forecast) -> dict[str, Any]:
 
 
 def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
-    """`model`, `n` items judged, `metrics` with intervals, `left_out` counts by reason."""
+    """`model`, `n` items judged, `metrics` with intervals, `classes` weakest first, `left_out` and `unknown_labels` counts."""
+    from ouvroir.evaluation.breakdown import class_outcomes
+    from ouvroir.evaluation.metrics import is_classified
+
+    answers = found.judgement.answers
     return {
         "model": model,
         "n": len(found.ids),
         "metrics": metrics_as_json(found.judgement.metrics),
+        "classes": [asdict(one) for one in class_outcomes(answers)] if is_classified(answers) else [],
         "left_out": found.left_out,
+        "unknown_labels": found.unknown_labels,
     }
 
 
 def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]:
-    """`a`, `b` (model and metrics), `n`, the paired `difference` B − A of `metric`, `p_value`, `fixed`, `broken`, `sentence`."""
+    """`a` and `b`, the paired `difference` B − A of `metric` on `n` items, `p_value`, `fixed`, `broken`, `sentence`.
+
+    Of each model its `metrics` on these items, and what its own evaluation left out.
+    """
     paired = found.comparison
+
+    def one(model: str, judged: Judgement, of: Evaluation) -> dict[str, Any]:
+        metrics = metrics_as_json(judged.metrics)
+        return {"model": model, "metrics": metrics, "left_out": of.left_out, "unknown_labels": of.unknown_labels}
+
     return {
-        "a": {"model": a, "metrics": metrics_as_json(found.a.metrics)},
-        "b": {"model": b, "metrics": metrics_as_json(found.b.metrics)},
+        "a": one(a, found.a, found.of[0]),
+        "b": one(b, found.b, found.of[1]),
         "n": paired.n,
         "metric": paired.metric,
         "difference": paired.difference.as_dict(),

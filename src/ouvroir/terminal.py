@@ -29,9 +29,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ouvroir.files import readable_duration, readable_size
+from ouvroir.files import readable_duration, readable_names, readable_size
 from ouvroir.options import Language
-from ouvroir.progress import QUIET, Bar
+from ouvroir.progress import QUIET, Bar, LineBar
 from ouvroir.progress import Progress as ProgressProtocol
 from ouvroir.recipe import Data
 from ouvroir.run import no_runs
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 N_REFUSALS_SHOWN = 20
 N_HIDDEN_SHOWN = 3
-SECONDS_BETWEEN_LINES = 10.0
+N_CLASSES_SHOWN = 20
 PIPE_WIDTH = 1000
 CLOSING: dict[Language, dict[str, Any]] = {
     "en": {
@@ -127,22 +127,6 @@ class _RichBar:
         self._progress.update(self._task, advance=n, detail=detail)
 
 
-class _LineBar:
-    """For pipes and logs: a line every ten seconds."""
-
-    def __init__(self, console: Console, title: str, total: int | None, start: int) -> None:
-        self._console, self._title, self._total, self._done = console, title, total, start
-        self._last = time.monotonic()
-
-    def advance(self, n: int = 1, detail: str = "") -> None:
-        """Count, and print once in a while."""
-        self._done += n
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            total = f"/{self._total}" if self._total else ""
-            self._console.print(Text(f"{self._title}: {self._done}{total} {detail}".rstrip()))
-
-
 class TerminalProgress:
     """Progress on standard error."""
 
@@ -157,7 +141,7 @@ class TerminalProgress:
     def bar(self, title: str, total: int | None, *, start: int = 0) -> Iterator[Bar]:
         """A moving bar on a terminal, a line now and then elsewhere."""
         if not self._console.is_terminal:
-            yield _LineBar(self._console, title, total, start)
+            yield LineBar(self.say, title, total, start)
             return
         columns = (
             SpinnerColumn(),
@@ -275,9 +259,13 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
     out.print("Nothing was kept. The same call without --dry-run begins.")
 
 
-def _interval(metric: Mapping[str, float | None]) -> str:
-    value = f"{metric['value']:.4f}"
-    return value if metric.get("low") is None else f"{value} [{metric['low']:.4f}, {metric['high']:.4f}]"
+def _metric(name: str, metric: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What people call a metric, its value and its interval, as the report writes them."""
+    from ouvroir.evaluation.words import Language as Words
+
+    t = Words("en")
+    interval = "" if metric.get("low") is None else t.span(name, metric["low"], metric["high"])
+    return t.known("metric", name), t.value(name, metric["value"]), interval
 
 
 def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
@@ -331,28 +319,54 @@ def _from_here(path: str) -> str:
 
 
 def show_evaluation(summary: Mapping[str, Any]) -> None:
-    """Metrics of a model on data."""
+    """Metrics of a model on data, then each class, the weakest first, and what was left out."""
     out = _out()
-    rows = [[name, _interval(metric)] for name, metric in summary["metrics"].items()]
-    out.print(_table([f"{summary['n']} items", "value [95 % interval]"], rows))
+    rows = [[*_metric(name, metric), summary["n"]] for name, metric in summary["metrics"].items()]
+    out.print(_table(["measure", "value", "95 % interval", "items"], rows))
+    if classes := summary["classes"]:
+        rows = [
+            [one["label"], one["n"], one["n_right"], _taken_for(one["taken_for"], one["n_taken_for"])]
+            for one in classes[:N_CLASSES_SHOWN]
+        ]
+        out.print("\nClass by class, the weakest first:")
+        out.print(_table(["class", "items", "right", "most often taken for"], rows))
+        if len(classes) > N_CLASSES_SHOWN:
+            out.print(f"... and {len(classes) - N_CLASSES_SHOWN} stronger ones; `--json` lists every one.")
+    _show_left_out(out, summary)
+
+
+def _taken_for(label: str | None, count: int) -> str:
+    return "" if label is None else f"{label} ({count})"
+
+
+def _show_left_out(out: Console, summary: Mapping[str, Any]) -> None:
+    """Rows that were not judged: how many, why, and which labels the model does not know."""
+    if summary["left_out"]:
+        out.print()
     for reason, count in summary["left_out"].items():
         out.print(f"left out: {count} ({reason})")
+    if summary["unknown_labels"]:
+        out.print(Text(f"The model does not know the labels {readable_names(summary['unknown_labels'])}."))
 
 
 def show_comparison(summary: Mapping[str, Any]) -> None:
-    """Two models side by side."""
-    out = _out()
-    names = list(summary["a"]["metrics"])
+    """Two models side by side on the same items, what the difference is worth, and which items changed."""
+    out, a, b = _out(), summary["a"], summary["b"]
+    out.print(Text(f"A  {a['model']}\nB  {b['model']}\n"))
     rows = [
-        [name, _interval(summary["a"]["metrics"][name]), _interval(summary["b"]["metrics"][name])] for name in names
+        [*_metric(name, metric), *_metric(name, b["metrics"][name])[1:]]
+        for name, metric in a["metrics"].items()
+        if name in b["metrics"]
     ]
-    out.print(_table([f"{summary['n']} items", "A", "B"], rows))
+    out.print(_table([f"{summary['n']} items", "A", "95 % interval", "B", "95 % interval"], rows))
     out.print(Text(f"\n{summary['sentence']}"))
     for word in ("fixed", "broken"):
-        ids = summary[word]
-        if ids:
-            more = f" and {len(ids) - 10} more" if len(ids) > 10 else ""
-            out.print(Text(f"{word} by B: {', '.join(ids[:10])}{more}"))
+        if summary[word]:
+            out.print(Text(f"{word} by B: {readable_names(summary[word])}"))
+    for name, one in (("A", a), ("B", b)):
+        if one["unknown_labels"]:
+            labels = readable_names(one["unknown_labels"])
+            out.print(Text(f"Not compared, because {name} does not know their labels: {labels}"))
 
 
 def show_export(result: ExportResult) -> None:
@@ -376,11 +390,9 @@ def show_runs(runs: Iterable[RunEntry], root: Path) -> None:
     """One line per run of the folder `root`."""
     rows = []
     for one in runs:
-        metric = (
-            ""
-            if one.value is None
-            else f"{one.metric} {_interval({'value': one.value, 'low': one.low, 'high': one.high})}"
-        )
+        metric = "" if one.refit_of is None else f"as {one.refit_of} (refit)"
+        if one.metric is not None and one.value is not None:
+            metric = " ".join(_metric(one.metric, {"value": one.value, "low": one.low, "high": one.high})).rstrip()
         rows.append([one.name, one.state, metric, readable_size(one.size_bytes)])
     if rows:
         _out().print(_table(["run", "state", "on unseen items", "size"], rows))

@@ -130,7 +130,9 @@ def _threshold(text: str | None) -> float | Literal["auto"] | None:
 @command
 def export(
     model: ModelArgument,
-    to: Annotated[Literal["onnx", "pth", "hf"], typer.Option("--to", help="The format.")],
+    to: Annotated[
+        Literal["onnx", "pth", "hf"], typer.Option("--to", help="The format; hf for what transformers has a class for.")
+    ],
     folder: Annotated[Path | None, typer.Option("--folder", help="Where to; `export/` in the run by default.")] = None,
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,

@@ -69,7 +69,7 @@ def finetune(
     training: TrainingOptions,
     work: WorkOptions,
 ) -> int:
-    """Go on from an earlier model with your files; new classes are mapped by name.
+    """Go on from an earlier model with your files; classes are mapped by name, those that DATA lacks are forgotten.
 
     Example: ouvroir finetune last more_flowers/ --scope head
     """
