@@ -218,7 +218,7 @@ def test_a_check_proposes_commands_that_can_be_pasted(room):
     try:
         told = call("check", table.name, "--set", "data.test=0.3").stdout
         calls = re.findall(r"^  (ouvroir .*)$", told, re.MULTILINE)
-        assert [shlex.split(one)[1:3] for one in calls] == [["check", table.name]] * 2
+        assert [shlex.split(one)[1:3] for one in calls] == [["check", table.name]] * 2 + [["refine", table.name]] * 2
         assert told.count("data.label_separator") == told.count("data.group_column") == 1
         again = call_json(*shlex.split(calls[0])[1:])
         assert again["labels"] == ["even", "odd", "round"]
