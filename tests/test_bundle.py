@@ -11,7 +11,7 @@ import torch
 
 from ouvroir import bundle as bundles
 from ouvroir import predictor
-from ouvroir.errors import CheckpointError, DiskFull, RunError
+from ouvroir.errors import CheckpointError, DiskFull, RunError, UsageError
 from toy_run import METRICS, make_run
 from toy_task import NAME
 
@@ -291,6 +291,21 @@ def test_a_bundle_does_not_choose_what_is_imported(made):
         )
         assert says in done.stderr
         assert (done.returncode == 0) == bool(trusted)
+
+
+def test_of_an_imported_module_only_a_task_may_be_named(made, tmp_path, monkeypatch):
+    folder = shutil.copytree(made[2].path, tmp_path / "renamed")
+    config = json.loads((folder / "config.json").read_text())
+    monkeypatch.setattr("builtins.print", lambda *_: pytest.fail("it was called"))
+    for name in ("builtins:print", "ouvroir.predictor:Predictor", "toy_task:NumberOptions", "toy_task:gone"):
+        (folder / "config.json").write_text(json.dumps({**config, "task": name}))
+        (folder / "hashes.json").write_text(json.dumps(bundles.hash_files(folder)))
+        monkeypatch.delenv("OUVROIR_TASKS", raising=False)
+        with pytest.raises(UsageError, match="code from outside"):
+            predictor.load(folder, device="cpu")
+        monkeypatch.setenv("OUVROIR_TASKS", name)
+        with pytest.raises(UsageError, match=r"is no task|could not be loaded"):
+            predictor.load(folder, device="cpu")
 
 
 def test_reading_a_bundle_loads_no_pickle(made):

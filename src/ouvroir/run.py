@@ -26,6 +26,7 @@ from ouvroir.system import try_lock, usable_cores
 
 State = Literal["queued", "running", "finished", "stopped", "failed"]
 DEFAULT_ROOT = Path("runs")
+_LOOK_S = 0.2  # `is_held` of another process has the lock for less
 _LONGEST_NAME = 120  # characters of a folder's name after the time; most file systems take 255 bytes
 
 
@@ -253,7 +254,7 @@ class Run:
     def hold(self) -> Iterator[None]:
         """Be the one process that writes this run. Raises RunBusy when another one is. Freed by the kernel on kill -9."""
         with disk_errors(self.path), open(self.path / ".lock", "a+b") as file:
-            if not try_lock(file):
+            if not try_lock(file, patience_s=_LOOK_S):
                 raise RunBusy(f"Another process is working on {self.path}. Wait for it, or stop it first.")
             yield
 

@@ -6,12 +6,14 @@ Everything here imports anywhere; what the system lacks is said, in a sentence, 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
 from ouvroir.errors import UnsupportedSystem
 
+_AGAIN_S = 0.005
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -30,14 +32,22 @@ def _locks() -> ModuleType:
     return fcntl
 
 
-def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
-    """Lock an open file until it is closed; False when another process has it. The kernel frees it on kill -9."""
+def try_lock(file: IO[Any], *, shared: bool = False, patience_s: float = 0.0) -> bool:
+    """Lock an open file until it is closed; False when another process has it. The kernel frees it on kill -9.
+
+    `patience_s`: how long to try again, for a lock that others take for a moment to see whether it is free.
+    """
     fcntl = _locks()
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_AGAIN_S)
+        else:
+            return True
 
 
 def wait_for_lock(file: IO[Any]) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ouvroir.data.workers import import_path
 from ouvroir.errors import Refused
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.progress import QUIET
@@ -123,10 +124,8 @@ def _few(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 def _check_imports_are_light(name: str) -> None:
     code = "import sys; from ouvroir.media import find_task; "
     code += f"find_task({name!r}, is_asked_for=True); sys.exit('torch' in sys.modules)"
-    paths = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, check=False
-    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}
+    done = subprocess.run([sys.executable, "-P", "-c", code], env=environment, capture_output=True, check=False)
     assert done.returncode == 0, f"Importing the module of {name} loads torch, or fails: {done.stderr.decode()}"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import byte_task
 import pytest
 
-from ouvroir.data.workers import Job, Pool, n_workers
+from ouvroir.data.workers import _COMMAND, Job, Pool, import_path, n_workers
 from ouvroir.errors import DataError
 from ouvroir.task import Limits
 
@@ -105,6 +105,28 @@ def test_workers_that_cannot_start_are_told(folder):
         Pool({"job": "inspect", "task": "no_such_module:Task", "root": str(folder)}, Limits(), 1) as workers,
     ):
         list(workers.run([Job("x.bin")]))
+
+
+def test_files_named_like_modules_are_data(write, monkeypatch):
+    """Neither as the folder that a command runs in, nor as that of an interactive Python."""
+    names = ["struct.py", "zipfile.py", "json.py", "numpy.py"]
+    folder = write(dict.fromkeys(names, "import os; os.abort()") | {"a.bin": "a"})
+    monkeypatch.chdir(folder)
+    for path in (sys.path, ["", *sys.path]):
+        monkeypatch.setattr(sys, "path", path)
+        with pool(folder) as workers:
+            assert [one.header.get("size_bytes") for one in workers.run([Job("a.bin")])] == [1]
+
+
+def test_the_command_that_a_failed_start_names_says_nothing_of_a_sound_one():
+    done = subprocess.run(
+        list(_COMMAND),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(import_path())},
+    )
+    assert not done.stdout + done.stderr
 
 
 def test_number_of_workers():

@@ -1,4 +1,4 @@
-"""The process that opens files: `python -m ouvroir.data._worker`, started by `workers.py`, which see for the protocol.
+"""The process that opens files, started by `workers.py`, which see for the protocol.
 
 It reads one row after the other from standard input and answers on standard output. A decoder that crashes or hangs
 takes this process along and nothing else. Must not load torch.
@@ -34,7 +34,10 @@ def main() -> None:
     """Serve rows until standard input ends."""
     inputs, outputs = sys.stdin.buffer, os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a library that prints must not break the protocol
-    setup = json.loads(_read_frame(inputs)[0])
+    first, _ = _read_frame(inputs)
+    if not first:
+        return
+    setup = json.loads(first)
     _limit_memory(int(setup["limits"]["max_memory_bytes"]))
     _end_with_parent(int(setup["parent"]))
     limits = Limits(**setup["limits"])

@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import selectors
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ _ROWS_PER_WORKER = 64  # fewer rows than this are not worth another process
 _MAX_WORKERS = 16
 _CHUNK_BYTES = 1 << 20
 _START_SECONDS = 60.0
+_COMMAND = (sys.executable, "-P", "-m", "ouvroir.data._worker")  # -P: a `zipfile.py` among the user's files is data
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +105,20 @@ def n_workers(wanted: int | None, n_rows: int | None = None) -> int:
     return max(1, most if n_rows is None else min(most, -(-n_rows // _ROWS_PER_WORKER)))
 
 
+def import_path() -> list[str]:
+    """Where a worker finds modules: where this process does, but the current folder, where data may lie, comes last."""
+    named = [path for path in sys.path if path]
+    return named if len(named) == len(sys.path) else [*named, os.getcwd()]  # noqa: PTH109
+
+
 class _Worker:
     """One process, the jobs it was sent and the bytes it has answered so far."""
 
     def __init__(self, setup: bytes) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109
+        environment["PYTHONPATH"] = os.pathsep.join(import_path())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ouvroir.data._worker"],
+            [*_COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -305,7 +313,7 @@ class Pool:
             if self._n_failed_starts > 2:
                 raise DataError(
                     "The processes that open files do not start. `ouvroir doctor` looks for the cause; "
-                    "run `python -m ouvroir.data._worker < /dev/null` to see its message."
+                    f"run `{shlex.join(_COMMAND)} < {os.devnull}` to see its message."
                 )
             first, again = None, lost
         else:

@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -74,9 +74,9 @@ TASKS: dict[str, Entry] = {
 def find_task(name: str, *, is_asked_for: bool = False) -> Task:
     """The task called `name`, or at `module:Class`. Raises UsageError with a close spelling.
 
-    A task at `module:Class` is code from outside, and a file that names it may come from anybody. It is imported when a
-    person asked for it (`--task`, which passes `is_asked_for`), when its module is imported already, or when it stands in
-    $OUVROIR_TASKS, separated by commas.
+    A task at `module:Class` is code from outside, and a file that names it may come from anybody. It is taken when a
+    person asked for it (`--task`, which passes `is_asked_for`), when the whole name stands in $OUVROIR_TASKS, separated by
+    commas, or when the program has imported its module and the class there is a task.
     """
     import difflib
 
@@ -88,8 +88,8 @@ def find_task(name: str, *, is_asked_for: bool = False) -> Task:
             f"Did you mean `{close[0]}`?" if close else f"There are: {', '.join(TASKS)}; or name one as module:Class."
         )
         raise UsageError(f"There is no task `{name}`. {hint}")
-    is_trusted = name in TASKS or is_asked_for or module in sys.modules
-    if not is_trusted and name not in os.environ.get(TRUSTED_VARIABLE, "").split(","):
+    is_trusted = name in TASKS or is_asked_for or name in os.environ.get(TRUSTED_VARIABLE, "").split(",")
+    if not is_trusted and not _is_task(vars(sys.modules.get(module, sys)).get(attribute)):
         raise UsageError(
             f"The task `{name}` is code from outside Ouvroir, which a file asks to run. If you know where both come from, "
             f"set {TRUSTED_VARIABLE}={name}, or import {module} first in Python."
@@ -100,10 +100,19 @@ def find_task(name: str, *, is_asked_for: bool = False) -> Task:
 @cache
 def _load(name: str, module: str, attribute: str) -> Task:
     try:
-        task: Task = getattr(importlib.import_module(module), attribute)()
+        found = getattr(importlib.import_module(module), attribute)
+        if not _is_task(found):
+            raise UsageError(f"`{name}` is no task: it is not a class that has what `ouvroir.task.Task` says.")
+        task: Task = found()
     except (ImportError, AttributeError) as error:
         raise UsageError(f"The task `{name}` could not be loaded: {error}.") from error
     return task
+
+
+def _is_task(found: object) -> bool:
+    """Whether this is the class of a task, by what is unlike any other class; nothing of it is called."""
+    has = isinstance(found, type) and all(hasattr(found, name) for name in ("name", "loop", "load_processor"))
+    return has and is_dataclass(getattr(found, "Options", None))
 
 
 def suffixes_of(task: str) -> frozenset[str]:
