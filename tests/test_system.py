@@ -4,12 +4,15 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import ouvroir
 from ouvroir import system
+from ouvroir.errors import RunBusy
+from ouvroir.run import Run
 
 WINDOWS = "import sys; sys.modules['fcntl'] = None\n"  # where the module is not there, as on Windows
 
@@ -66,6 +69,20 @@ def test_from_python_it_imports_and_says_so_when_something_is_asked_of_it(tmp_pa
     done = python(code, str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Ouvroir runs on Linux and macOS.")
+
+
+def test_a_look_at_a_run_does_not_make_it_busy(tmp_path):
+    """`Run.is_held` of another process takes the lock for a moment, which must not end a training that begins."""
+    run = Run(tmp_path)
+    with run.hold(), pytest.raises(RunBusy), Run(tmp_path).hold():
+        pass
+    with open(tmp_path / ".lock", "rb") as look:
+        assert system.try_lock(look, shared=True)
+        threading.Timer(0.05, look.close).start()
+        with run.hold():
+            assert look.closed
+            assert Run(tmp_path).is_held()
+    assert not run.is_held()
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,6 @@ the weights, and minutes are shared equally.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,7 +94,7 @@ def refine_run(run: Run, at: Workplace) -> Run:
     """Do what is left of the job in `run`. Under torchrun every process calls this, and the first one writes."""
     from ouvroir.training.distributed import join, resolve_device
 
-    with join(resolve_device(at.device)) as world, workflow.failures_noted(run), _held(run, world):
+    with join(resolve_device(at.device)) as world, workflow.failures_noted(run), workflow.held(run, world):
         for name in ("base", "tuned"):
             child = workflow.once(world, lambda name=name: _child(run, name, at.progress))  # type: ignore[misc]
             if not _stage(child, world, at):
@@ -104,12 +102,6 @@ def refine_run(run: Run, at: Workplace) -> Run:
                 return run
         workflow.once(world, lambda: _conclude(run, at.language, at.progress))
     return run
-
-
-@contextmanager
-def _held(run: Run, world: World) -> Iterator[None]:
-    with run.hold() if world.is_first else nullcontext():
-        yield
 
 
 def _child(run: Run, name: str, progress: Progress) -> Run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -75,6 +75,14 @@ def once(world: World, work: Callable[[], T]) -> T:
     if sentence is not None:
         raise error or OuvroirError(sentence)
     return world.tell(found)  # type: ignore[return-value]
+
+
+@contextmanager
+def held(run: Run, world: World) -> Iterator[None]:
+    """Hold the run for all processes together. Raises RunBusy in each of them when others work on it."""
+    with ExitStack() as stack:
+        once(world, lambda: stack.enter_context(run.hold()))
+        yield
 
 
 def admit(source: str | Path, task: str | None, data: Data, *, workers: int | None, progress: Progress) -> Manifest:
@@ -359,13 +367,14 @@ def prepare(
 def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
     """Everything between a recipe and weights: prepare, then fit. On return the recipe is resolved and the best is intact.
 
-    Under torchrun every process calls this; the first one packs, then all open the same pack.
+    The run is held before anything in it is written. Under torchrun every process calls this; the first one packs, then all
+    open the same pack. Raises what `fit` raises, and RunBusy.
     """
     from ouvroir.training.distributed import join, resolve_device
     from ouvroir.training.loop import fit
 
     device = resolve_device(at.device)
-    with join(device) as world:
+    with join(device) as world, held(run, world):
         recipe = run.recipe()
         task = find_task(recipe.task)
         manifest = manifest_of(run, progress=at.progress)
@@ -396,11 +405,10 @@ def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
 
 
 def sound_best(run: Run, progress: Progress) -> Path:
-    """The best checkpoint that is intact, which is the run's best from then on. Raises CheckpointError, RunBusy."""
+    """The best checkpoint that is intact, which is the run's best from then on. Raises CheckpointError."""
     from ouvroir.training.checkpoint import Checkpoints
 
-    with run.hold():
-        return Checkpoints(run.path).best(run.metrics(), progress)
+    return Checkpoints(run.path).best(run.metrics(), progress)
 
 
 def drop_states(run: Run, *, is_held: bool = False) -> None:

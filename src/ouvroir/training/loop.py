@@ -74,24 +74,16 @@ def fit(
     What the recipe leaves open (steps, arithmetic, memory) is settled first and written to recipe.json. With `resume`
     training goes on from the newest undamaged checkpoint to the same weights as without the interruption, to the bit on
     a CPU; without one it begins. Ctrl-C finishes the step, saves and returns with `stopped` "interrupted"; before the
-    first step it returns at once. Under torchrun every process calls this, and the first one writes.
+    first step it returns at once. Under torchrun every process calls this, and the first one writes. The caller sees to it
+    that no other process works on the run (`workflow.held`).
 
-    Raises RecipeError, DeviceError, DataError, NonFiniteLoss, DiskFull, CheckpointError, RunError; checkpoints written
-    before are intact.
+    Raises RecipeError, DeviceError, DataError, NonFiniteLoss, DiskFull, CheckpointError; checkpoints written before are
+    intact.
     """
     place = resolve_device(device)
-    with join(place) as world, _held(run, world), _failures_noted(run, world):
+    with join(place) as world, _failures_noted(run, world):
         job = _Job(task, run, data, place, world, progress if world.is_first else QUIET, began=time.monotonic())
         return job.train(resume=resume)
-
-
-@contextmanager
-def _held(run: Run, world: World) -> Iterator[None]:
-    if world.is_first:
-        with run.hold():
-            yield
-    else:
-        yield
 
 
 @contextmanager
