@@ -80,6 +80,25 @@ def test_any_number_of_jobs_is_taken_as_there_is_room(write):
         assert sum(1 for _ in answers) == 999
 
 
+def test_contents_are_taken_when_a_worker_can_have_them(tmp_path):
+    taken = []
+
+    def jobs(n_bytes):
+        taken.clear()
+        for number in range(300):
+            taken.append(number)
+            yield Job("", content=b"HANG inspect" if number == 20 else bytes(n_bytes))
+
+    for n_bytes, most in ((1, 2 * 8), (20 * 1024**2, 2 * 4)):
+        with pool(tmp_path, 8, max_seconds=0.5) as workers:
+            answers = workers.run(jobs(n_bytes))
+            assert next(answers).refused is None
+            assert len(taken) <= most
+            if n_bytes == 1:
+                assert [one.place for one in answers if one.refused] == [20]
+                assert len(workers._workers) > 1
+
+
 def test_a_few_jobs_start_one_process_which_stays_for_the_next(write):
     folder = write({"a.bin": "a"})
     with pool(folder, 4) as workers:

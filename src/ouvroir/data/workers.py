@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import os
 import selectors
@@ -36,7 +35,7 @@ from ouvroir.task import Example, Limits, Processor
 _UNDER_WAY = 8  # rows sent ahead to one worker
 _AHEAD = 64  # rows per worker by which answers may run ahead of the oldest that is awaited
 _BYTES_UNDER_WAY = 32 * 1024  # of requests; a pipe holds 64 KiB, and a full one would have both sides wait for ever
-_BYTES_AHEAD = 64 * 1024**2  # of answers that wait for an earlier one
+_BYTES_AHEAD = 64 * 1024**2  # of answers that wait for an earlier one; also of contents that wait for an answer
 _ROWS_PER_WORKER = 64  # fewer rows than this are not worth another process
 _MAX_WORKERS = 16
 _CHUNK_BYTES = 1 << 20
@@ -205,19 +204,40 @@ class _Worker:
 
 
 class _Queue:
-    """Jobs that were taken and not answered yet, by their place, and the places that wait for a worker."""
+    """Jobs that were taken and not answered yet, by their place, and the places that wait for a worker.
+
+    `n_contents` of them bring their content, of `n_content_bytes` in all.
+    """
 
     def __init__(self) -> None:
         self.jobs: dict[int, Job] = {}
         self.waiting: deque[int] = deque()
         self.n_taken = 0
+        self.n_contents = 0
+        self.n_content_bytes = 0
 
-    def take(self, coming: Iterator[Job], until: int) -> None:
-        """Take jobs up to the place `until`, or as many as there are."""
-        for job in itertools.islice(coming, max(0, until - self.n_taken)):
+    def take(self, coming: Iterator[Job], until: int, n_contents: int) -> None:
+        """Take jobs up to the place `until`, or as many as there are.
+
+        Of jobs that bring their content no more than `n_contents` are held, and few when they are large; but always one.
+        """
+        while self.n_taken < until and self.n_contents < n_contents and self.n_content_bytes < _BYTES_AHEAD:
+            job = next(coming, None)
+            if job is None:
+                return
             self.jobs[self.n_taken] = job
             self.waiting.append(self.n_taken)
             self.n_taken += 1
+            self._count(job, 1)
+
+    def drop(self, place: int) -> None:
+        """Forget a job that is answered."""
+        self._count(self.jobs.pop(place), -1)
+
+    def _count(self, job: Job, sign: int) -> None:
+        if job.content is not None:
+            self.n_contents += sign
+            self.n_content_bytes += sign * len(job.content)
 
 
 class Pool:
@@ -262,7 +282,8 @@ class Pool:
     def run(self, jobs: Iterable[Job]) -> Iterator[Done]:
         """The answers to all jobs, in their order. A row that ends or blocks its process is refused: `crashed`, `too_slow`.
 
-        Jobs are taken as there is room for them, so there may be any number.
+        Jobs are taken as there is room for them, so there may be any number; those that bring their content only as a worker
+        can have them.
         """
         coming = iter(jobs)
         queue = _Queue()
@@ -270,7 +291,7 @@ class Pool:
         following = 0
         while True:
             n_ahead = _AHEAD * self._n if sum(len(done.payload) for done in early.values()) < _BYTES_AHEAD else 1
-            queue.take(coming, following + n_ahead)
+            queue.take(coming, following + n_ahead, _UNDER_WAY * len(self._workers))
             if following == queue.n_taken:
                 return
             while len(self._workers) < min(self._n, -(-queue.n_taken // _ROWS_PER_WORKER)):
@@ -278,8 +299,8 @@ class Pool:
             self._send(queue, following + n_ahead)
             for done in self._collect(queue):
                 early[done.place] = done
+                queue.drop(done.place)
             while following in early:
-                del queue.jobs[following]
                 yield early.pop(following)
                 following += 1
 
