@@ -283,7 +283,8 @@ def test_quiet_says_nothing(room):
     call("runs", "rm", "--yes", read_object(done.stdout)["name"])
 
 
-def test_dry_run_leaves_no_run(room):
+def test_dry_run_leaves_no_run_and_no_pack(room, tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path))
     before = sorted((room / "runs").iterdir())
     for verb, names in (("train", ["trained"]), ("refine", ["base", "tuned"])):
         told = call_json(verb, "digits", *QUICK, *STEPS, "--dry-run")
@@ -296,6 +297,7 @@ def test_dry_run_leaves_no_run(room):
     told = call_json("finetune", "last", "digits", *STEPS, "--dry-run")
     assert told["models"][0]["recipe"]["model"]["init_from"].startswith(str(room / "runs"))
     assert sorted((room / "runs").iterdir()) == before
+    assert not list(tmp_path.rglob("shard_*"))
 
 
 def test_dry_run_says_how_long_it_takes(room):

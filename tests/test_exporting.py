@@ -11,6 +11,7 @@ import torch
 from ouvroir import bundle as bundles
 from ouvroir import exporting, onnx_graph
 from ouvroir.errors import CheckpointError, DiskFull, ExportError, MissingExtra, UsageError
+from ouvroir.workflow import keep_manifest
 from toy_run import make_run
 from toy_task import Numbers
 
@@ -55,6 +56,17 @@ def test_pth_is_a_state_dict_without_code(run):
     by_hand = hidden @ state["head.weight"].T + state["head.bias"]
     _, model, _, _ = bundles.load_bundle(run.bundle).open_model()
     assert torch.allclose(model(facts), by_hand, atol=1e-5)
+
+
+def test_a_run_knows_its_rows_without_the_cache(tmp_path, home):
+    run, manifest = make_run(tmp_path)
+    keep_manifest(run, manifest)
+    bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle)
+    shutil.rmtree(home)
+    for source in (run.path, run.bundle):
+        said = Said()
+        assert export(source, "pth", tmp_path / source.name, progress=said).n_items == 30
+        assert "cannot be read" not in said.text
 
 
 def test_onnx_runs_elsewhere_with_any_number_of_rows(run):

@@ -29,6 +29,7 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import Batch, Processor, Task
+from ouvroir.workflow import kept_manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,7 +187,7 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
     if kept is not None and kept.scores is not None:
         own = replay.answer(task, model, processor, recipe, kept)
         replay.require_same(own.scores, kept.scores, kept, AGING_TOLERANCE, "The model itself, before any export,")
-    items = _items(task, processor, recipe, kept, progress)
+    items = _items(task, processor, recipe, place, kept, progress)
     answers = replay.answer(task, model, processor, recipe, items)
     if answers.scores is None:
         raise UsageError(
@@ -204,13 +205,14 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
     )
 
 
-def _items(task: Task, processor: Processor, recipe: Recipe, kept: Replay | None, progress: Progress) -> Replay:
-    """Up to 200 rows from their files; when these are gone, those that the bundle keeps. Raises ExportError."""
+def _items(
+    task: Task, processor: Processor, recipe: Recipe, place: Path, kept: Replay | None, progress: Progress
+) -> Replay:
+    """Up to 200 rows from their files; when these are gone, those that the bundle in `place` keeps. Raises ExportError."""
     from ouvroir import replay
-    from ouvroir.data.manifest import Manifest
 
     try:
-        found = replay.from_manifest(task, processor, Manifest.load(recipe.data.manifest), N_ITEMS)
+        found = replay.from_manifest(task, processor, kept_manifest(recipe, near=place), N_ITEMS)
     except (ManifestError, DataError) as error:
         found = None
         progress.say(f"The data of this model cannot be read here ({error}) The rows kept in the bundle serve instead.")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ouvroir.training.distributed import World
 
 N_STEPS = 2
+_PACKS = "packs"  # in the run that is thrown away
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _packing(manifest: Manifest, recipes: list[Recipe]) -> list[PackPlan]:
     task = find_task(manifest.task)
     processors = [task.fit_processor(manifest, recipe) for recipe in recipes]
     different = {processor.storage_fingerprint(): processor for processor in processors}
-    return [plan_pack(manifest, processor, task=task) for processor in different.values()]
+    return [plan_pack(manifest, processor) for processor in different.values()]
 
 
 def _forecast(manifest: Manifest, packing: list[PackPlan], models: list[ModelForecast]) -> Forecast:
@@ -107,7 +108,7 @@ def _try_out(name: str, recipe: Recipe, manifest: Manifest, world: World, at: Wo
     short = replace(short, data=replace(short.data, manifest=few.fingerprint))
     with tempfile.TemporaryDirectory(prefix="ouvroir-") as folder:  # that of the first process serves all
         run = workflow.once(world, lambda: workflow.keep_manifest(Run.create(short, Path(folder)), few))
-        workflow.train_run(run, at)
+        workflow.train_run(run, at, packs=run.path / _PACKS)
         return workflow.once(world, lambda: _measured(name, recipe, manifest, few, run, at))
 
 
@@ -123,7 +124,10 @@ def _measured(name: str, recipe: Recipe, manifest: Manifest, few: Manifest, run:
 
     device, task = resolve_device(at.device), find_task(recipe.task)
     model, processor, tried = load_model(task, run.checkpoint("best"), device=device)
-    tables = workflow.prepare(task, few, tried, processor=processor, workers=at.workers, progress=at.progress).tables
+    packs = run.path / _PACKS
+    tables = workflow.prepare(
+        task, few, tried, processor=processor, packs=packs, workers=at.workers, progress=at.progress
+    ).tables
     table = tables["train"]
     start = time.perf_counter()
     evaluate(task, model, processor, tried, table, device=device, progress=at.progress)

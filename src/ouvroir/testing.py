@@ -101,7 +101,7 @@ def _stage(task: Task, name: str, tmp_path: Path) -> _Stage:
     assert all(note.text for note in notes), "Every note is a sentence."
     recipe = dataclasses.replace(recipe, task=name)
     processor = task.fit_processor(manifest, recipe)
-    pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=1, progress=QUIET)
+    pack = build_pack(manifest, processor, limits=Limits(), workers=1, progress=QUIET)
     tables = make_tables(manifest, pack, task, processor)
     return _Stage(task, manifest, recipe, processor, dict(tables), tmp_path)
 

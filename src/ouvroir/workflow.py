@@ -120,19 +120,24 @@ def manifest_again(recipe: Recipe, progress: Progress, *, near: Path) -> Manifes
 
     Raises DataError.
     """
+    try:
+        return kept_manifest(recipe, near=near)
+    except ManifestError:
+        if not recipe.data.source:
+            raise
+        progress.say("The manifest is no longer cached; the data are read again.")
+    return admit(recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress)
+
+
+def kept_manifest(recipe: Recipe, *, near: Path) -> Manifest:
+    """The manifest of a recipe: kept in the run that `near` is or lies in, else cached. Raises ManifestError."""
     from ouvroir.data.manifest import Manifest
 
     for folder in (near, *near.parents[:3]):  # a checkpoint of one of the models of a job is three folders down
         if (folder / MANIFEST).is_file():
             with suppress(ManifestError):
                 return Manifest.load(recipe.data.manifest, folder / MANIFEST)
-    try:
-        return Manifest.load(recipe.data.manifest)
-    except ManifestError:
-        if not recipe.data.source:
-            raise
-        progress.say("The manifest is no longer cached; the data are read again.")
-    return admit(recipe.data.source, recipe.task, replace(recipe.data, manifest=""), workers=None, progress=progress)
+    return Manifest.load(recipe.data.manifest)
 
 
 def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> Learned:
@@ -346,25 +351,29 @@ def prepare(
     recipe: Recipe,
     *,
     processor: Processor | None = None,
+    packs: Path | None = None,
     workers: int | None,
     progress: Progress,
 ) -> Prepared:
-    """Encode what is not packed yet, and give tables per split. Says size and time before it starts."""
+    """Encode what is not packed yet, and give tables per split. Says size and time before it starts.
+
+    `packs`: where the packs are when not in the cache.
+    """
     from ouvroir.data.pack import build_pack, plan_pack
     from ouvroir.data.table import make_tables
     from ouvroir.training.loop import Prepared
 
     processor = processor or task.fit_processor(manifest, recipe)
-    plan = plan_pack(manifest, processor, task=task)
+    plan = plan_pack(manifest, processor, packs=packs)
     if plan.n_new:
         kept = f" ({plan.n_kept:,} packed already)" if plan.n_kept else ""
         cost = f"{readable_size(plan.n_bytes)}, {readable_duration(plan.seconds)}"
         progress.say(f"Packing {plan.n_new:,} content{'' if plan.n_new == 1 else 's'}{kept}: {cost}.")
-    pack = build_pack(manifest, processor, task=task, limits=Limits(), workers=workers, progress=progress)
+    pack = build_pack(manifest, processor, packs=packs, limits=Limits(), workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
 
 
-def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
+def train_run(run: Run, at: Workplace, *, resume: bool = False, packs: Path | None = None) -> Fitted:
     """Everything between a recipe and weights: prepare, then fit. On return the recipe is resolved and the best is intact.
 
     The run is held before anything in it is written. Under torchrun every process calls this; the first one packs, then all
@@ -382,7 +391,7 @@ def train_run(run: Run, at: Workplace, *, resume: bool = False) -> Fitted:
         mine: list[Prepared] = []
 
         def ready() -> Prepared:
-            return prepare(task, manifest, recipe, workers=at.workers, progress=at.progress)
+            return prepare(task, manifest, recipe, packs=packs, workers=at.workers, progress=at.progress)
 
         def note() -> None:
             with timed(run, "pack_s"):

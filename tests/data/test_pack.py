@@ -34,7 +34,7 @@ def files_of(n, size=20):
 
 
 def build(manifest, **changes):
-    return build_pack(manifest, byte_task.ByteProcessor(manifest.labels), task=TASK, workers=1, **changes)
+    return build_pack(manifest, byte_task.ByteProcessor(manifest.labels), workers=1, **changes)
 
 
 def expected(manifest, place):
@@ -106,14 +106,14 @@ def test_only_new_content_is_encoded_and_the_same_content_once(write, check, hom
     build(check(folder))
     first = shards(home)[0].read_bytes()
     manifest = check(write({"a/copy.bin": files_of(20)["a/000.bin"], "a/new.bin": b"new"}))
-    plan = plan_pack(manifest, byte_task.ByteProcessor(), task=TASK)
+    plan = plan_pack(manifest, byte_task.ByteProcessor())
     assert (plan.n_new, plan.n_kept) == (1, 20)
     pack = build(manifest)
     assert shards(home)[0].read_bytes() == first
     assert len(load_file(shards(home)[1])["keys"]) == 1
     assert_right(pack, manifest, list(range(22)))
     modified = [path.stat().st_mtime_ns for path in shards(home)]
-    plan = plan_pack(manifest, byte_task.ByteProcessor(), task=TASK)
+    plan = plan_pack(manifest, byte_task.ByteProcessor())
     assert (plan.n_new, plan.n_kept, plan.n_bytes, plan.seconds) == (0, 21, 0, 0.0)
     build(manifest)
     assert [path.stat().st_mtime_ns for path in shards(home)] == modified
@@ -122,14 +122,14 @@ def test_only_new_content_is_encoded_and_the_same_content_once(write, check, hom
 def test_another_way_to_encode_is_another_pack(write, check, home):
     manifest = check(write(files_of(8)))
     build(manifest)
-    wide = build_pack(manifest, byte_task.ByteProcessor(width=5), task=TASK, workers=1)
+    wide = build_pack(manifest, byte_task.ByteProcessor(width=5), workers=1)
     assert wide.take(torch.tensor([1]))["dense"].shape == (1, 5)
     assert len(list((home / "packs").iterdir())) == 2
 
 
 def test_the_plan_is_about_right(write, check, home):
     manifest = check(write(files_of(300)))
-    plan = plan_pack(manifest, byte_task.ByteProcessor(), task=TASK)
+    plan = plan_pack(manifest, byte_task.ByteProcessor())
     build(manifest)
     written = sum(path.stat().st_size for path in shards(home))
     assert 0.7 < plan.n_bytes / written < 1.4
@@ -142,7 +142,7 @@ def test_rows_that_changed_or_went_away_are_named_and_the_rest_is_kept(write, ch
     (folder / "b" / "005.bin").unlink()
     with pytest.raises(DataError, match=r"`a/004.bin` has changed.*`b/005.bin`.*ouvroir check"):
         build(manifest)
-    assert plan_pack(manifest, byte_task.ByteProcessor(), task=TASK).n_new == 2
+    assert plan_pack(manifest, byte_task.ByteProcessor()).n_new == 2
     again = check(folder)
     assert_right(build(again), again, list(range(11)))
 
@@ -251,7 +251,7 @@ from ouvroir.data.manifest import Manifest
 pack.SHARD_BYTES = 20_000
 manifest = Manifest.load(sys.argv[1])
 print("ready", flush=True)
-pack.build_pack(manifest, byte_task.ByteProcessor(manifest.labels), task=byte_task.ByteTask(), workers=1)
+pack.build_pack(manifest, byte_task.ByteProcessor(manifest.labels), workers=1)
 """
 
 
@@ -273,7 +273,7 @@ def test_killed_in_the_middle_and_gone_on(write, check, home):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
     kept = {path: path.stat().st_mtime_ns for path in shards(home)}
-    assert 0 < plan_pack(manifest, byte_task.ByteProcessor(), task=TASK).n_new < 1500
+    assert 0 < plan_pack(manifest, byte_task.ByteProcessor()).n_new < 1500
     pack = build(manifest)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert_right(pack, manifest, list(range(0, 1500, 37)))

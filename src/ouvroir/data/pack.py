@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ouvroir.data.manifest import Manifest
-    from ouvroir.task import Task
 
 SHARD_BYTES = 256 * 1024**2  # what an interruption may cost, and what a shard is about as large as
 _SAMPLE_ROWS = 12  # rows encoded to estimate time and size
@@ -165,14 +164,13 @@ def plan_pack(
     manifest: Manifest,
     processor: Processor,
     *,
-    task: Task,
+    packs: Path | None = None,
     limits: Limits | None = None,
     workers: int | None = None,
 ) -> PackPlan:
     """What `build_pack` would write, and about how long it would take, from encoding a few rows."""
-    del task  # workers find it by the name in the manifest
     fields = processor.fields()
-    known = _index(_open_shards(_folder(processor), fields))
+    known = _index(_open_shards(_folder(processor, packs), fields))
     new = _new_rows(manifest, known)
     n_kept = len({row.sha256 for row in manifest.rows}) - len(new)
     if not new:
@@ -208,18 +206,18 @@ def build_pack(
     manifest: Manifest,
     processor: Processor,
     *,
-    task: Task,
+    packs: Path | None = None,
     limits: Limits | None = None,
     workers: int | None = None,
     progress: Progress = QUIET,
 ) -> Pack:
-    """Encode what is not encoded yet, in worker processes, and open the pack of `manifest`.
+    """Encode what is not encoded yet, in worker processes, and open the pack of `manifest`, by default one of the cache.
 
+    `packs`: the folder of packs, for rows that are not to stay.
     Raises DiskFull, leaving whole shards only, and DataError naming a file that is no longer what was admitted.
     """
-    del task  # workers find it by the name in the manifest
     fields = processor.fields()
-    folder = _folder(processor)
+    folder = _folder(processor, packs)
     shards = _open_shards(folder, fields)
     if _new_rows(manifest, _index(shards)):
         with _hold(folder, progress):
@@ -235,8 +233,8 @@ def build_pack(
     return Pack(fields, list(shards.values()), where[:, 0].copy(), where[:, 1].copy())
 
 
-def _folder(processor: Processor) -> Path:
-    return home() / "packs" / processor.storage_fingerprint()
+def _folder(processor: Processor, packs: Path | None) -> Path:
+    return (packs or home() / "packs") / processor.storage_fingerprint()
 
 
 def _note_data(folder: Path, name: str) -> None:
