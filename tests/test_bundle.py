@@ -12,6 +12,7 @@ import torch
 from ouvroir import bundle as bundles
 from ouvroir import predictor
 from ouvroir.errors import CheckpointError, DiskFull, RunError, UsageError
+from ouvroir.hashes import hash_file, hash_files
 from toy_run import METRICS, make_run
 from toy_task import NAME
 
@@ -149,7 +150,7 @@ def change_config(folder, **changes):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **changes}))
     hashes = json.loads((folder / "hashes.json").read_text())
-    hashes["config.json"] = bundles.hash_file(folder / "config.json")
+    hashes["config.json"] = hash_file(folder / "config.json")
     (folder / "hashes.json").write_text(json.dumps(hashes))
 
 
@@ -235,7 +236,7 @@ def test_a_bundle_is_made_although_the_files_are_gone(tmp_path, home):
 
 def test_writing_is_all_or_nothing(made, monkeypatch):
     run, manifest, bundle = made
-    before = bundles.hash_files(bundle.path)
+    before = hash_files(bundle.path)
 
     def full(*arguments, **others):
         raise OSError(28, "No space left on device")
@@ -243,7 +244,7 @@ def test_writing_is_all_or_nothing(made, monkeypatch):
     monkeypatch.setattr(bundles, "render_card", full)
     with pytest.raises(DiskFull):
         bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle)
-    assert bundles.hash_files(bundle.path) == before
+    assert hash_files(bundle.path) == before
     assert [path.name for path in run.path.iterdir() if path.name.endswith(".tmp")] == []
 
 
@@ -295,11 +296,9 @@ def test_a_bundle_does_not_choose_what_is_imported(made):
 
 def test_of_an_imported_module_only_a_task_may_be_named(made, tmp_path, monkeypatch):
     folder = shutil.copytree(made[2].path, tmp_path / "renamed")
-    config = json.loads((folder / "config.json").read_text())
     monkeypatch.setattr("builtins.print", lambda *_: pytest.fail("it was called"))
     for name in ("builtins:print", "ouvroir.predictor:Predictor", "toy_task:NumberOptions", "toy_task:gone"):
-        (folder / "config.json").write_text(json.dumps({**config, "task": name}))
-        (folder / "hashes.json").write_text(json.dumps(bundles.hash_files(folder)))
+        change_config(folder, task=name)
         monkeypatch.delenv("OUVROIR_TASKS", raising=False)
         with pytest.raises(UsageError, match="code from outside"):
             predictor.load(folder, device="cpu")

@@ -11,6 +11,7 @@ import torch
 from ouvroir import bundle as bundles
 from ouvroir import exporting, onnx_graph
 from ouvroir.errors import CheckpointError, DiskFull, ExportError, MissingExtra, UsageError
+from ouvroir.hashes import hash_files
 from ouvroir.workflow import keep_manifest
 from toy_run import make_run
 from toy_task import Numbers
@@ -141,12 +142,12 @@ def test_a_broken_export_is_caught_and_never_gets_its_name(run, monkeypatch, sca
 
 def test_a_failure_leaves_the_earlier_export_in_place(run, monkeypatch):
     good = export(run.path, "pth")
-    before = bundles.hash_files(run.path / "export" / "pth")
+    before = hash_files(run.path / "export" / "pth")
     monkeypatch.setitem(exporting._WRITERS, "pth", break_weights(50.0))
     for _ in range(2):  # also when an earlier failure lies there
         with pytest.raises(ExportError):
             export(run.path, "pth")
-    assert bundles.hash_files(run.path / "export" / "pth") == before
+    assert hash_files(run.path / "export" / "pth") == before
     monkeypatch.undo()
     monkeypatch.setenv("OUVROIR_HOME", str(run.path.parent.parent / "home"))
     assert export(run.path, "pth").path == good.path

@@ -32,7 +32,20 @@ HEAVY = {
 
 # Each layer may import itself and those before it.
 LAYERS = [
-    {"errors", "system", "starting", "files", "constants", "progress", "task", "recipe", "run", "rng", "options"},
+    {
+        "errors",
+        "system",
+        "starting",
+        "files",
+        "hashes",
+        "constants",
+        "progress",
+        "task",
+        "recipe",
+        "run",
+        "rng",
+        "options",
+    },
     {"data", "training", "evaluation", "synthesis", "classification", "evaluation_names"},
     {
         "api",

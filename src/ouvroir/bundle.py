@@ -13,7 +13,6 @@ A bundle is written whole or not at all, and never holds a path of the machine t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import platform
 import shutil
@@ -28,6 +27,7 @@ from ouvroir import __version__
 from ouvroir.card import Card, data_name, render_card
 from ouvroir.errors import CheckpointError, DataError
 from ouvroir.files import whole_folder, write_json, write_text
+from ouvroir.hashes import HASHES, damages, hash_files
 from ouvroir.media import find_task, suffixes_of
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 N_CHECK_ITEMS = 64
 CONFIG = "config.json"
-HASHES = "hashes.json"
 CHECK_ITEMS = "check_items.safetensors"
 LEARNED = "learned.safetensors"
 EDITABLE = frozenset({"README.md", "training_info.txt"})
@@ -190,29 +189,16 @@ def is_bundle(folder: Path) -> bool:
 
 def verify(folder: Path) -> None:
     """Compare a bundle's files with its list of hashes. Raises CheckpointError naming the first that differs."""
-    wanted = _read_object(folder / HASHES)
-    for name, digest in wanted.items():
-        path = folder / name
-        if not path.is_file():
-            if name in DELETABLE:
-                continue
-            raise CheckpointError(f"{path} is missing. Copy the whole folder again, or make it anew from its run.")
-        if name not in EDITABLE and hash_file(path) != digest:
+    for name, is_there in damages(folder, _read_object(folder / HASHES)):
+        if name in (EDITABLE if is_there else DELETABLE):
+            continue
+        if not is_there:
             raise CheckpointError(
-                f"{path} is damaged or was changed. Copy the whole folder again from where it was made."
+                f"{folder / name} is missing. Copy the whole folder again, or make it anew from its run."
             )
-
-
-def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file under `folder` by its relative path, without the list itself."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / HASHES)
-    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of one file as hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise CheckpointError(
+            f"{folder / name} is damaged or was changed. Copy the whole folder again from where it was made."
+        )
 
 
 def _copy_weights(checkpoint: Path, place: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
 from ouvroir.errors import RunError
@@ -18,11 +18,11 @@ from ouvroir.run import Measurement, Run
 if TYPE_CHECKING:
     from ouvroir.data.table import Table
     from ouvroir.evaluation.report import ReportInput, Suspect, System
+    from ouvroir.options import Language
     from ouvroir.recipe import Recipe
     from ouvroir.task import Task
     from ouvroir.training.loop import Prepared
 
-Language = Literal["en", "fr"]
 SHOWN_EDGE_PX = 96
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 

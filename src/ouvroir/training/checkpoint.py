@@ -14,7 +14,6 @@ and the branch. No file is a pickle.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 
 from ouvroir.errors import CheckpointError
 from ouvroir.files import disk_errors, put_back, sync_folder, whole_folder, write_json, write_text
+from ouvroir.hashes import HASHES, damages, hash_files
 from ouvroir.progress import Progress
 from ouvroir.recipe import Recipe
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 N_KEPT = 2
 _WEIGHTS, _STATE = "model.safetensors", "training_state.safetensors"
-_PLACE, _HASHES = "training_state.json", "hashes.json"
+_PLACE = "training_state.json"
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Checkpoints:
             (temporary / "processor").mkdir()
             processor.save(temporary / "processor")
             write_json(temporary / _PLACE, {**asdict(place), "is_averaged": average is not None})
-            write_json(temporary / _HASHES, _hashes(temporary))
+            write_json(temporary / HASHES, hash_files(temporary))
         write_text(self.folder / "last.txt", path.name + "\n")
         if is_best:
             write_text(self.folder / "best.txt", path.name + "\n")
@@ -165,11 +165,11 @@ class Checkpoints:
         for path in filter(_is_intact, self._steps()):
             place = json.loads((path / _PLACE).read_text(encoding="utf-8"))
             with whole_folder(path) as temporary:
-                changed = shutil.ignore_patterns(_STATE, _PLACE, _HASHES)
+                changed = shutil.ignore_patterns(_STATE, _PLACE, HASHES)
                 shutil.copytree(path, temporary, ignore=changed, copy_function=os.link, dirs_exist_ok=True)
                 write_tensors(temporary / _STATE, {})
                 write_json(temporary / _PLACE, {**place, "is_averaged": False, "is_complete": True})
-                write_json(temporary / _HASHES, _hashes(temporary))
+                write_json(temporary / HASHES, hash_files(temporary))
 
     def branch(self, progress: Progress) -> Path:
         """The checkpoint to branch from. When it is damaged, that is said, and the newest intact one before it takes its place.
@@ -285,15 +285,6 @@ def read_checkpoint(folder: Path) -> Saved:
     )
 
 
-def _hashes(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_hashes(folder: Path) -> None:
     """Raise CheckpointError unless every file that hashes.json of `folder` lists is there and unchanged."""
     _require_unchanged(folder, lambda _: True)
@@ -306,12 +297,14 @@ def check_model(folder: Path) -> None:
 
 def _require_unchanged(folder: Path, is_needed: Callable[[str], bool]) -> None:
     try:
-        wanted: dict[str, str] = json.loads((folder / _HASHES).read_text(encoding="utf-8"))
-        damaged = [name for name, value in wanted.items() if is_needed(name) and _sha256(folder / name) != value]
+        listed: dict[str, str] = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+        found = next(damages(folder, {name: one for name, one in listed.items() if is_needed(name)}), None)
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"The checkpoint {folder} is damaged: {error}.") from error
-    if damaged:
-        raise CheckpointError(f"The checkpoint {folder} is damaged: {damaged[0]} is not as it was written.")
+    if found is not None:
+        name, is_there = found
+        how = "is not as it was written" if is_there else "is missing"
+        raise CheckpointError(f"The checkpoint {folder} is damaged: {name} {how}.")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ouvroir.files import readable_size
 from ouvroir.rng import Rng
-from ouvroir.training.adapters import first_learning, set_training
+from ouvroir.training.adapters import first_learning
 from ouvroir.training.device import arithmetic
 from ouvroir.training.step import Feed
 
@@ -54,7 +54,6 @@ def cache_features(
     Returns the feed as it was, and says so, when neither memory nor disk can hold them.
     """
     n_items = len(feed.items.row)
-    set_training(model, feed.task.parts(model))
     model.eval()
     rows: Tensor | None = None
     with progress.bar("Running the frozen parts once", n_items) as bar, torch.no_grad():

@@ -190,6 +190,14 @@ def test_a_damaged_processor_is_a_sentence(tmp_path):
         ImageProcessor.load(tmp_path)
 
 
+def test_a_processor_that_would_encode_in_another_way_is_not_used(tmp_path, monkeypatch):
+    processor = ImageProcessor(storage_px=32, n_channels=3)
+    processor.save(tmp_path)
+    monkeypatch.setattr("ouvroir.media.image.processor.ENCODING", 2)
+    with pytest.raises(RunError, match="1 there, 2 here"):
+        ImageProcessor.load(tmp_path)
+
+
 def test_storage_fingerprint_depends_on_what_is_stored_only():
     one = ImageProcessor(labels=("a", "b"), storage_px=32, n_channels=3)
     assert one.storage_fingerprint() == one.with_labels(("c",)).storage_fingerprint()

@@ -183,7 +183,7 @@ class ImageClassification:
         }
 
     def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
-        """Augment when training; blended rows get `soft_labels` (B, K) float32. Nothing to do otherwise."""
+        """Augment when training; how rows were blended becomes `mixed`. Nothing to do otherwise."""
         options: recipes.Options = recipe.options
         if not training or "features" in batch or not recipes.is_augmented(recipe):
             return batch

@@ -69,11 +69,17 @@ class ImageProcessor:
         path = folder / FILE_NAME
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
-            value.pop("encoding")
+            encoding = value.pop("encoding")
             levels = {kind: (float(low), float(high)) for kind, (low, high) in value.get("levels", {}).items()}
-            return cls(**{**value, "labels": tuple(value["labels"]), "levels": levels})
+            found = cls(**{**value, "labels": tuple(value["labels"]), "levels": levels})
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"The picture processor in `{folder}` could not be read: {error}.") from error
+        if encoding != ENCODING:
+            raise RunError(
+                f"The model in `{folder.parent}` is of a version of Ouvroir that turns pictures into numbers in another way "
+                f"({encoding} there, {ENCODING} here), so it would not see what it learned from. Use that version, or train again."
+            )
+        return found
 
     def with_labels(self, labels: tuple[str, ...]) -> ImageProcessor:
         """A copy for other classes; what is stored does not change."""
