@@ -35,7 +35,7 @@ from ouvroir.task import Example, Limits, Processor
 _UNDER_WAY = 8  # rows sent ahead to one worker
 _AHEAD = 64  # rows per worker by which answers may run ahead of the oldest that is awaited
 _BYTES_UNDER_WAY = 32 * 1024  # of requests; a pipe holds 64 KiB, and a full one would have both sides wait for ever
-_BYTES_AHEAD = 64 * 1024**2  # of answers that wait for an earlier one; also of contents that wait for an answer
+_BYTES_AHEAD = 64 * 1024**2  # of answers that wait for an earlier one; also of requests that wait for an answer
 _ROWS_PER_WORKER = 64  # fewer rows than this are not worth another process
 _MAX_WORKERS = 16
 _CHUNK_BYTES = 1 << 20
@@ -206,7 +206,7 @@ class _Worker:
 class _Queue:
     """Jobs that were taken and not answered yet, by their place, and the places that wait for a worker.
 
-    `n_contents` of them bring their content, of `n_content_bytes` in all.
+    `n_contents` of them bring their content; the requests of all of them take `n_bytes`.
     """
 
     def __init__(self) -> None:
@@ -214,14 +214,14 @@ class _Queue:
         self.waiting: deque[int] = deque()
         self.n_taken = 0
         self.n_contents = 0
-        self.n_content_bytes = 0
+        self.n_bytes = 0
 
     def take(self, coming: Iterator[Job], until: int, n_contents: int) -> None:
         """Take jobs up to the place `until`, or as many as there are.
 
-        Of jobs that bring their content no more than `n_contents` are held, and few when they are large; but always one.
+        Of those that bring their content no more than `n_contents` are held, and few when they are large; but always one.
         """
-        while self.n_taken < until and self.n_contents < n_contents and self.n_content_bytes < _BYTES_AHEAD:
+        while self.n_taken < until and self.n_contents < n_contents and self.n_bytes < _BYTES_AHEAD:
             job = next(coming, None)
             if job is None:
                 return
@@ -235,9 +235,8 @@ class _Queue:
         self._count(self.jobs.pop(place), -1)
 
     def _count(self, job: Job, sign: int) -> None:
-        if job.content is not None:
-            self.n_contents += sign
-            self.n_content_bytes += sign * len(job.content)
+        self.n_contents += sign * (job.content is not None)
+        self.n_bytes += sign * job.n_bytes
 
 
 class Pool:

@@ -89,7 +89,7 @@ def find_task(name: str, *, is_asked_for: bool = False) -> Task:
         )
         raise UsageError(f"There is no task `{name}`. {hint}")
     is_trusted = name in TASKS or is_asked_for or name in os.environ.get(TRUSTED_VARIABLE, "").split(",")
-    if not is_trusted and not _is_task(vars(sys.modules.get(module, sys)).get(attribute)):
+    if not is_trusted and not _is_task(getattr(sys.modules.get(module), "__dict__", {}).get(attribute)):
         raise UsageError(
             f"The task `{name}` is code from outside Ouvroir, which a file asks to run. If you know where both come from, "
             f"set {TRUSTED_VARIABLE}={name}, or import {module} first in Python."
@@ -102,7 +102,7 @@ def _load(name: str, module: str, attribute: str) -> Task:
     try:
         found = getattr(importlib.import_module(module), attribute)
         if not _is_task(found):
-            raise UsageError(f"`{name}` is no task: it is not a class that has what `ouvroir.task.Task` says.")
+            raise UsageError(f"`{name}` is no task: a task is a class with what `ouvroir.task.Task` lists.")
         task: Task = found()
     except (ImportError, AttributeError) as error:
         raise UsageError(f"The task `{name}` could not be loaded: {error}.") from error
@@ -111,8 +111,8 @@ def _load(name: str, module: str, attribute: str) -> Task:
 
 def _is_task(found: object) -> bool:
     """Whether this is the class of a task, by what is unlike any other class; nothing of it is called."""
-    has = isinstance(found, type) and all(hasattr(found, name) for name in ("name", "loop", "load_processor"))
-    return has and is_dataclass(getattr(found, "Options", None))
+    has_names = isinstance(found, type) and hasattr(found, "name") and hasattr(found, "load_processor")
+    return has_names and is_dataclass(getattr(found, "Options", None))
 
 
 def suffixes_of(task: str) -> frozenset[str]:
