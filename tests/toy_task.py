@@ -106,13 +106,17 @@ class Numbers:
         recipe = recipe.replace("optim", lr=0.02)
         return recipe, [Note("toy", "Two layers are enough for numbers.")]
 
-    def tuning(self, recipe):
-        return recipe.replace("optim", lr=recipe.optim.lr / 4)
+    def reads_weights(self, init_from):
+        return False
+
+    def tuning(self, recipe, manifest=None):
+        usual = recipe if manifest is None else self.recipe(manifest, recipe.model.preset)[0]
+        return recipe.replace("optim", lr=usual.optim.lr / 4)
 
     def augments(self, recipe):
         return False
 
-    def fit_processor(self, manifest, recipe):
+    def fit_processor(self, manifest, recipe, *, earlier=None):
         return NumberProcessor(shared.train_labels(manifest))
 
     def load_processor(self, folder):

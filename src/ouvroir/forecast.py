@@ -89,7 +89,7 @@ def _packing(manifest: Manifest, recipes: list[Recipe]) -> list[PackPlan]:
     from ouvroir.data.pack import plan_pack
 
     task = find_task(manifest.task)
-    processors = [task.fit_processor(manifest, recipe) for recipe in recipes]
+    processors = [workflow.fit_processor(task, manifest, recipe) for recipe in recipes]
     different = {processor.storage_fingerprint(): processor for processor in processors}
     return [plan_pack(manifest, processor) for processor in different.values()]
 

@@ -352,14 +352,25 @@ class Task(Protocol):
         `init_from` is "scratch", or a hub name or folder of pretrained weights that are not Ouvroir's own.
         """
 
-    def tuning(self, recipe: Recipe) -> Recipe:
-        """The recipe proposed to fine-tune a model that `recipe` trained on the same data: gentler rates, less augmentation."""
+    def reads_weights(self, init_from: str) -> bool:
+        """Whether `init_from` names pretrained weights, not Ouvroir's own, that a model can start from: a folder or a hub name."""
+
+    def tuning(self, recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
+        """The recipe proposed to fine-tune a model that `recipe` trained: gentler rates, less augmentation.
+
+        It is for the same data, or for those of `manifest`: then batch, epochs and rates start from what `self.recipe`
+        proposes for these, and what `recipe` has made gentle already is not made so twice.
+        """
 
     def augments(self, recipe: Recipe) -> bool:
         """Whether `prepare` changes anything in training; when not, features of frozen parts may be cached."""
 
-    def fit_processor(self, manifest: Manifest, recipe: Recipe) -> Processor:
-        """Learn labels, tokenizer and the like from the TRAIN rows of `manifest`."""
+    def fit_processor(self, manifest: Manifest, recipe: Recipe, *, earlier: Processor | None = None) -> Processor:
+        """Learn labels, tokenizer and the like from the TRAIN rows of `manifest`.
+
+        `earlier`: the processor of the model to start from. What its weights rest on is kept: a tokenizer, how values are
+        scaled; not the labels.
+        """
 
     def load_processor(self, folder: Path) -> Processor:
         """Read what `Processor.save` wrote."""

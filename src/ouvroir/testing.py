@@ -185,6 +185,13 @@ def _check_recipe(stage: _Stage) -> None:
     tuned = stage.task.tuning(stage.recipe)
     assert Recipe.from_json(tuned.to_json()) == tuned, "The recipe for tuning does not survive JSON."
     assert tuned.task == stage.recipe.task, "tuning() keeps the task."
+    once = stage.task.tuning(stage.recipe, stage.manifest)
+    twice = stage.task.tuning(once, stage.manifest)
+    assert (twice.optim, twice.options) == (once.optim, once.options), "tuning() for other data is gentle once."
+    assert not stage.task.reads_weights("scratch"), "scratch is no pretrained weights."
+    assert not stage.task.reads_weights(str(stage.folder / "nowhere")), (
+        "reads_weights() says yes to a place with nothing."
+    )
 
 
 def _check_processor(stage: _Stage) -> None:
@@ -193,6 +200,10 @@ def _check_processor(stage: _Stage) -> None:
     stage.processor.save(folder)
     again = stage.task.load_processor(folder)
     assert again.labels == stage.processor.labels, "A saved processor comes back with other labels."
+    on = stage.task.fit_processor(stage.manifest, stage.recipe, earlier=again)
+    assert on.storage_fingerprint() == again.storage_fingerprint(), (
+        "A model to start from would see its rows otherwise."
+    )
     assert again.storage_fingerprint() == stage.processor.storage_fingerprint(), "Saving changed the fingerprint."
     fields = stage.processor.fields()
     source = stage.manifest.rows[0].source(stage.manifest.root)

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy, RunError, UsageError
+from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy, UsageError
 from ouvroir.files import readable_duration, readable_names, readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
@@ -143,21 +143,22 @@ def kept_manifest(recipe: Recipe, *, near: Path) -> Manifest:
 def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> Learned:
     """What the model in `folder` and those it was started from learned from.
 
-    A bundle keeps it, so the data need not be here; for a checkpoint it is in the manifests.
+    A bundle keeps it, so the data need not be here; for a checkpoint it is in the manifests. Of a bundle without it that
+    was started from another model, it is not known what that one learned from.
     """
-    from ouvroir.bundle import Learned, read_learned
-    from ouvroir.training.adapters import own_weights
+    from ouvroir.bundle import Learned, is_bundle, read_learned
+    from ouvroir.training.adapters import start_of
 
     kept = read_learned(folder)
     if kept is not None:  # those that it was started from are in it
         return kept
     own = _learned_rows(recipe, folder, progress)
     contents, is_complete = own or set(), own is not None
+    if is_bundle(folder):  # its recipe names what it started from, and not where that is
+        return Learned(frozenset(contents), is_complete and recipe.model.init_from == "scratch")
     try:
-        start = own_weights(recipe.model.init_from)
-        if start is None:
-            _require_weights(recipe.model.init_from)
-        else:
+        start = start_of(find_task(recipe.task), recipe.model.init_from)
+        if start is not None:
             earlier = Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8"))
             before = learned_from(earlier, start, progress=progress)
             contents, is_complete = contents | before.contents, is_complete and before.is_complete
@@ -199,7 +200,7 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     manifest.require_trainable(needs_labels=found.needs_labels)
     if recipe is not None:
         given = _given_recipe(recipe, manifest, settings, init_from=init_from)
-        notes = _forgotten(found, found.fit_processor(manifest, given), given)
+        notes = _forgotten(found, fit_processor(found, manifest, given), given)
         say_all(notes, at.progress)
         return given, with_notes(manifest, notes)
     settled, notes = propose_recipe(
@@ -226,10 +227,10 @@ def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
 
     Raises CheckpointError when that model is damaged.
     """
-    from ouvroir.training.adapters import own_weights
+    from ouvroir.training.adapters import start_of
     from ouvroir.training.checkpoint import check_model
 
-    own = own_weights(recipe.model.init_from)
+    own = start_of(task, recipe.model.init_from)
     if own is None:
         return []
     check_model(own)
@@ -247,18 +248,15 @@ def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
 
 def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str], *, init_from: str) -> Recipe:
     """A recipe that the user gave, for this data, with the settings over it."""
-    from ouvroir.training.adapters import own_weights
+    from ouvroir.training.adapters import start_of
 
     if recipe.task != manifest.task:
         raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
     if init_from != "scratch":
-        own = own_weights(init_from)
-        if own is None:
-            _require_weights(init_from)
-        recipe = recipe.replace("model", init_from=str(own or init_from))
+        recipe = recipe.replace("model", init_from=str(start_of(find_task(recipe.task), init_from) or init_from))
     recipe = _for_data(recipe, manifest, settings)
     task = find_task(recipe.task)
-    _require_scope(task, recipe, task.fit_processor(manifest, recipe))
+    _require_scope(task, recipe, fit_processor(task, manifest, recipe))
     return recipe
 
 
@@ -302,24 +300,26 @@ def propose_recipe(
 ) -> tuple[Recipe, list[Note]]:
     """The recipe for this data with the user's settings over it, and notes on what was chosen, which are said too.
 
-    It is the task's own, or that of the earlier model when `init_from` is a run, bundle or checkpoint of ours; else
-    `init_from` is "scratch", a hub name or a folder of pretrained weights. Raises UsageError when the tasks differ.
+    It is the task's own, or that of the earlier model, gently and for this data, when `init_from` is a run, bundle or
+    checkpoint of ours; else `init_from` is "scratch", a hub name or a folder of pretrained weights. Raises UsageError when
+    the tasks differ.
     """
-    from ouvroir.training.adapters import own_weights
+    from ouvroir.training.adapters import start_of
 
-    own = own_weights(init_from)
+    own = start_of(task, init_from)
     notes: list[Note] = []
     if own is None:
-        _require_weights(init_from)
         recipe, notes = task.recipe(manifest, preset, init_from=init_from)
     else:
         earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
         if earlier.task != manifest.task:
             raise UsageError(f"`{init_from}` does {earlier.task}, and these data are for {manifest.task}.")
-        recipe = task.tuning(earlier).replace(
+        recipe = task.tuning(earlier, manifest).replace(
             "loop",
             steps=None,
             minutes=None,
+            micro_batch=None,
+            activation_checkpointing=False,
             evaluate_every=None,
             save_every=None,
             branch_at=0.0,
@@ -327,7 +327,7 @@ def propose_recipe(
         )
     recipe = recipe.replace("model", init_from=str(own or init_from))
     recipe = _for_data(recipe, manifest, settings)
-    processor = task.fit_processor(manifest, recipe)  # what is amiss with the weights shows here, before a run is made
+    processor = fit_processor(task, manifest, recipe)  # what is amiss with the weights shows here, before a run is made
     _require_scope(task, recipe, processor)
     notes = [note for note in notes if not any(name in settings for name in note.proposal)]
     notes += _forgotten(task, processor, recipe)
@@ -335,14 +335,13 @@ def propose_recipe(
     return recipe, notes
 
 
-def _require_weights(init_from: str) -> None:
-    """Raise RunError for a local place that holds no model; a hub name is for the task to find."""
-    place = Path(init_from)
-    if place.is_absolute() and not (place / "config.json").is_file():
-        raise RunError(
-            f"There is no model at `{init_from}` to start from: neither a run or final_model of Ouvroir, nor a folder of "
-            "pretrained weights with config.json and model.safetensors. `ouvroir runs` lists the runs."
-        )
+def fit_processor(task: Task, manifest: Manifest, recipe: Recipe) -> Processor:
+    """The processor for this data; with that of the model that the recipe starts from, if it is ours. Raises RunError."""
+    from ouvroir.training.adapters import start_of
+
+    start = start_of(task, recipe.model.init_from)
+    earlier = None if start is None else task.load_processor(start / "processor")
+    return task.fit_processor(manifest, recipe, earlier=earlier)
 
 
 def prepare(
@@ -363,7 +362,7 @@ def prepare(
     from ouvroir.data.table import make_tables
     from ouvroir.training.loop import Prepared
 
-    processor = processor or task.fit_processor(manifest, recipe)
+    processor = processor or fit_processor(task, manifest, recipe)
     plan = plan_pack(manifest, processor, packs=packs)
     if plan.n_new:
         kept = f" ({plan.n_kept:,} packed already)" if plan.n_kept else ""
@@ -379,6 +378,7 @@ def train_run(run: Run, at: Workplace, *, resume: bool = False, packs: Path | No
     The run is held before anything in it is written. Under torchrun every process calls this; the first one packs, then all
     open the same pack. Raises what `fit` raises, and RunBusy.
     """
+    from ouvroir.training.checkpoint import Checkpoints
     from ouvroir.training.distributed import join, resolve_device
     from ouvroir.training.loop import fit
 
@@ -391,7 +391,11 @@ def train_run(run: Run, at: Workplace, *, resume: bool = False, packs: Path | No
         mine: list[Prepared] = []
 
         def ready() -> Prepared:
-            return prepare(task, manifest, recipe, packs=packs, workers=at.workers, progress=at.progress)
+            kept = Checkpoints(run.path).processor() if resume else None  # what it was made from may be gone
+            processor = None if kept is None else task.load_processor(kept)
+            return prepare(
+                task, manifest, recipe, processor=processor, packs=packs, workers=at.workers, progress=at.progress
+            )
 
         def note() -> None:
             with timed(run, "pack_s"):

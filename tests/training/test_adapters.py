@@ -113,6 +113,15 @@ def test_own_weights_are_told_from_other_names(tmp_path):
     assert own_weights(str(run.checkpoint("last"))) == run.checkpoint("last")
 
 
+@pytest.mark.parametrize("start", ["/nowhere/at/all", "nobody/nothing"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_start_that_is_not_there_is_no_training_from_nothing(tmp_path, start, resume):
+    run = Run.create(toy.recipe(steps=2).replace("model", init_from=start), tmp_path)
+    with pytest.raises(RunError, match=rf"no model at `{start}`.*--from"):
+        fit(toy.ToyTask(), run, toy.prepared(), device="cpu", resume=resume)
+    assert not (run.path / "checkpoints").exists()
+
+
 def test_a_model_of_another_task_cannot_start_this_one(tmp_path):
     run = Run.create(toy.recipe(steps=2), tmp_path)
     fit(toy.ToyTask(), run, toy.prepared(), device="cpu")

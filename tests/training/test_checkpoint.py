@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 
 import pytest
 import torch
@@ -128,6 +129,32 @@ def test_the_one_before_a_damaged_branch_takes_its_place(tmp_path):
     (tmp_path / "checkpoints" / "branch.txt").unlink()
     with pytest.raises(CheckpointError, match="could not be read"):
         Checkpoints(tmp_path).branch(told)
+
+
+def test_a_copy_beside_the_checkpoints_is_none_of_them(tmp_path):
+    saved = save(tmp_path, 1, is_best=True)
+    shutil.copytree(saved, saved.with_name("step_000001_backup"))
+    assert Checkpoints(tmp_path).newest(toy.Told()).place.step == 1
+    save(tmp_path, 2, best_step=1)
+    assert "step_000001_backup" in names(tmp_path)
+
+
+def test_going_back_sets_aside_what_came_later(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step, best_step=1, is_branch=step == 2)
+    Checkpoints(tmp_path).go_back(2)
+    assert {"replaced_step_000002", "replaced_step_000003", "step_000001"} <= set(names(tmp_path))
+    assert Checkpoints(tmp_path).newest(toy.Told()).place.step == 1
+    Checkpoints(tmp_path).go_back(0)
+    assert Checkpoints(tmp_path).newest(toy.Told()) is None
+
+
+def test_the_processor_is_that_of_an_intact_checkpoint(tmp_path):
+    assert Checkpoints(tmp_path).processor() is None
+    first, second = save(tmp_path, 1), save(tmp_path, 2)
+    assert Checkpoints(tmp_path).processor() == second / "processor"
+    damage(second / "processor" / "processor.json")
+    assert Checkpoints(tmp_path).processor() == first / "processor"
 
 
 def measured(**values):

@@ -108,7 +108,10 @@ class ToyTask:
     def metrics_for(self, processor: ToyProcessor) -> tuple[str, ...]:
         return ("accuracy",)
 
-    def tuning(self, recipe: Recipe) -> Recipe:
+    def reads_weights(self, init_from: str) -> bool:
+        return False
+
+    def tuning(self, recipe: Recipe, manifest: Any = None) -> Recipe:
         return recipe
 
     def augments(self, recipe: Recipe) -> bool:

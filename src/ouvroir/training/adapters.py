@@ -119,6 +119,21 @@ def own_weights(source: str) -> Path | None:
     return run.bundle if (run.bundle / "model.safetensors").is_file() else run.checkpoint("best")
 
 
+def start_of(task: Task, init_from: str) -> Path | None:
+    """The folder of our own weights that a training starts from; None for "scratch" and for weights that the task reads.
+
+    Raises RunError when there is nothing at `init_from` to start from: a training from nothing would pass for another.
+    """
+    own = own_weights(init_from)
+    if own is None and init_from != "scratch" and not task.reads_weights(init_from):
+        raise RunError(
+            f"There is no model at `{init_from}` to start from: neither a run or final_model of Ouvroir, nor pretrained "
+            f"weights that {task.name} reads (a folder with config.json and model.safetensors). If it was moved, move it "
+            "back, or begin anew with --from and its new place. `ouvroir runs` lists the runs."
+        )
+    return own
+
+
 def adopt_weights(task: Task, model: nn.Module, processor: Processor, folder: Path) -> list[str]:
     """Start `model` from the weights in `folder`; classes are mapped by name. Returns sentences.
 

@@ -17,6 +17,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 N_KEPT = 2
 _WEIGHTS, _STATE = "model.safetensors", "training_state.safetensors"
 _PLACE = "training_state.json"
+_STEP = re.compile(r"step_\d+")  # a copy that a person made beside it is no checkpoint
 
 
 @dataclass
@@ -180,7 +182,7 @@ class Checkpoints:
             path = self.folder / (self.folder / "branch.txt").read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as problem:
             raise CheckpointError(
-                f"Which checkpoint of {self.folder} to branch from could not be read: {problem}. Start a new run."
+                f"Which checkpoint of {self.folder} to branch from could not be read: {problem}."
             ) from problem
         try:
             check_hashes(path)
@@ -189,15 +191,30 @@ class Checkpoints:
             error = problem
         older = [one for one in self._steps() if _step_of(one) < _step_of(path) and _is_intact(one)]
         if not older:
-            raise CheckpointError(
-                f"{error} Another model was to start from it, and no older one is intact. Start a new run on the same data."
-            )
+            raise CheckpointError(f"{error} Another model was to start from it, and no older one is intact.")
         write_text(self.folder / "branch.txt", older[-1].name + "\n")
         progress.say(f"{error} {older[-1].name}, the one before it, takes its place.")
         return older[-1]
 
+    def go_back(self, step: int) -> None:
+        """Set aside the checkpoints from `step` on, so that training goes on before it, or begins."""
+        for path in self._steps():
+            if _step_of(path) >= step:
+                _set_aside(path, "replaced")
+
+    def processor(self) -> Path | None:
+        """The folder of the processor in the newest checkpoint where it is intact; None when there is none."""
+        for path in reversed(self._steps()):
+            try:
+                _require_unchanged(path, lambda name: name.startswith("processor/"))
+            except CheckpointError:
+                continue
+            return path / "processor"
+        return None
+
     def _steps(self) -> list[Path]:
-        return sorted((path for path in self.folder.glob("step_*") if path.is_dir()), key=_step_of)
+        found = (path for path in self.folder.glob("step_*") if _STEP.fullmatch(path.name) and path.is_dir())
+        return sorted(found, key=_step_of)
 
     def _sweep(self) -> None:
         """Remove what a killed process left half done; what it was about to replace goes back to its place."""
@@ -256,9 +273,9 @@ def _best_of(folders: Sequence[Path], measured: Sequence[Measurement]) -> tuple[
     return chosen, f"of the intact ones it has the best {main} on validation, {values[chosen.name]:.4g}"
 
 
-def _set_aside(folder: Path) -> None:
-    """Rename a damaged checkpoint, so that it counts no more among those that are kept."""
-    aside = folder.with_name(f"damaged_{folder.name}")
+def _set_aside(folder: Path, why: str = "damaged") -> None:
+    """Rename a checkpoint to `why`_step_..., so that it counts no more among those that are kept."""
+    aside = folder.with_name(f"{why}_{folder.name}")
     with disk_errors(folder):
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)

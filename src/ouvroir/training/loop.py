@@ -22,7 +22,7 @@ from ouvroir.files import readable_duration
 from ouvroir.progress import QUIET, Bar, Progress
 from ouvroir.rng import key
 from ouvroir.training import plan
-from ouvroir.training.adapters import adopt_weights, freeze, own_weights, set_training
+from ouvroir.training.adapters import adopt_weights, freeze, set_training, start_of
 from ouvroir.training.checkpoint import Checkpoints, Place, Saved, copy_state, empty_model, load_weights
 from ouvroir.training.device import require_precision, threads
 from ouvroir.training.distributed import Share, World, join, resolve_device, share
@@ -167,10 +167,10 @@ class _Job:
             load_weights(model, saved.weights, saved.folder)
             freeze(self.task.parts(model), self.recipe.model.scope)
             return model
+        earlier = start_of(self.task, self.recipe.model.init_from)
         torch.manual_seed(key(self.recipe.loop.seed, "model") >> 1)
         model = self.task.build_model(self.recipe, self.processor)
         self.task.prepare_model(model, self.table, self.recipe)
-        earlier = own_weights(self.recipe.model.init_from)
         if earlier is not None:  # after preparing: earlier layers go with the normalisation they learned under
             for sentence in adopt_weights(self.task, model, self.processor, earlier):
                 self.progress.say(sentence)

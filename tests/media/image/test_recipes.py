@@ -136,6 +136,37 @@ def test_tuning_is_gentler():
     assert Recipe.from_json(tuned.to_json()) == tuned
 
 
+def test_tuning_on_other_data_takes_its_length_from_them():
+    few, many = manifest(GLYPH), manifest(GLYPH, n=3000)
+    earlier, _ = recipes.propose(few, "small")
+    proposed, _ = recipes.propose(many, "small")
+    tuned = recipes.tuning(earlier, many)
+    assert tuned.loop.epochs == proposed.loop.epochs < earlier.loop.epochs
+    assert tuned.loop.batch_size == proposed.loop.batch_size
+    assert tuned.optim.lr == proposed.optim.lr / 3
+    assert tuned.optim.ema == proposed.optim.ema
+
+
+@pytest.mark.parametrize("look", [PHOTO, GLYPH, PRODUCT], ids=["photographs", "glyphs", "products"])
+def test_tuning_what_was_tuned_is_no_gentler(look):
+    found = manifest(look)
+    recipe, _ = recipes.propose(found, "small")
+    tuned = recipes.tuning(recipe)
+    again = recipes.tuning(recipes.tuning(tuned, found), found)
+    assert again.optim == tuned.optim
+    assert again.options == tuned.options
+    chosen = recipes.tuning(recipe.with_overrides({"options.rotation_deg": "0", "options.flip": "never"}), found)
+    assert (chosen.options.rotation_deg, chosen.options.flip) == (0, "never")
+
+
+def test_tuning_a_pretrained_network_keeps_to_the_rates_of_one(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    recipe, _ = recipes.propose(manifest(PHOTO), "small", str(tmp_path))
+    tuned = recipes.tuning(recipe, manifest(PHOTO, n=1000))
+    assert tuned.optim.lr == recipe.optim.lr / 3
+    assert tuned.optim.part_decay == recipe.optim.part_decay
+
+
 @pytest.mark.parametrize("preset", ["tiny", "small", "base"])
 @pytest.mark.parametrize("look", [PHOTO, GLYPH], ids=["photographs", "glyphs"])
 def test_tuning_goes_on_with_the_same_network(preset, look):
@@ -229,6 +260,21 @@ def test_deep_pictures_of_one_set_are_scaled_alike(scans, tmp_path):
     for row in found.rows:
         stored = processor.encode(row.source(found.root), Limits())["pixel_values"]
         assert int(stored.max()) == round(row.details["high"] * 255 / 4095)
+
+
+def test_a_model_that_is_trained_on_goes_on_seeing_pictures_alike(scans):
+    found = admit(scans, task="image-classification")
+    recipe, _ = recipes.propose(found, "tiny")
+    first = recipes.make_processor(found, recipe)
+    dark = replace(found, rows=tuple(row for row in found.rows if row.details["high"] < 1000))
+    labelled = replace(dark, rows=tuple(replace(row, label=str(at % 2)) for at, row in enumerate(dark.rows)))
+    assert recipes.make_processor(labelled, recipe).levels == {"whole": (0.0, 1023.0)}
+    on = recipes.make_processor(labelled, recipe, first)
+    assert on.levels == first.levels == {"whole": (0.0, 4095.0)}
+    assert on.labels == ("0", "1")
+    left_open = recipe.with_overrides({"options.storage_px": "null", "options.colour": "auto"})
+    kept = recipes.make_processor(labelled, left_open, replace(first, storage_px=48, n_channels=3))
+    assert (kept.storage_px, kept.n_channels) == (48, 3)
 
 
 def test_levels_come_from_train_rows(scans):

@@ -83,9 +83,14 @@ class ImageClassification:
         """The recipe proposed for these pictures; pretrained weights named by `init_from` ask for other settings."""
         return recipes.propose(manifest, preset, init_from)
 
-    def fit_processor(self, manifest: Manifest, recipe: Recipe) -> ImageProcessor:
-        """Labels of the train rows, the size and the channels that pictures are stored with."""
-        return recipes.make_processor(manifest, recipe)
+    def reads_weights(self, init_from: str) -> bool:
+        """ResNets in the Hugging Face form."""
+        return recipes.is_pretrained(init_from)
+
+    def fit_processor(self, manifest: Manifest, recipe: Recipe, *, earlier: Processor | None = None) -> ImageProcessor:
+        """Labels of the train rows; size, channels and levels that pictures are stored with, as `earlier` has them."""
+        assert earlier is None or isinstance(earlier, ImageProcessor)
+        return recipes.make_processor(manifest, recipe, earlier)
 
     def load_processor(self, folder: Path) -> ImageProcessor:
         """Read what `ImageProcessor.save` wrote."""
@@ -161,9 +166,9 @@ class ImageClassification:
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def tuning(self, recipe: Recipe) -> Recipe:
+    def tuning(self, recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
         """Gentler rates and pictures closer to those that will be judged (Touvron 2019, arXiv 1906.06423)."""
-        return recipes.tuning(recipe)
+        return recipes.tuning(recipe, manifest)
 
     def augments(self, recipe: Recipe) -> bool:
         """Whether training pictures are changed at all; not when only the head learns, unless the recipe insists."""

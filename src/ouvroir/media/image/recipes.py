@@ -257,16 +257,28 @@ def _schedule(chosen: Recipe, look: Look, *, pretrained: bool) -> Recipe:
     )
 
 
-def tuning(recipe: Recipe) -> Recipe:
-    """To fine-tune what `recipe` trained: a third of the rate, falling; whole pictures of full size, nothing blended."""
+def tuning(recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
+    """To fine-tune what `recipe` trained: a third of the rate, falling; whole pictures of full size, nothing blended.
+
+    On the data of `manifest`, batch, length and rate start from what is proposed for these, and nothing is changed more
+    than in half of what is proposed for these: `recipe` may itself be one for fine-tuning.
+    """
     options: Options = recipe.options
+    usual = options
+    if manifest is not None:
+        look = look_at(manifest.rows)
+        usual = Options(**_AUGMENTATION[look.kind])  # type: ignore[arg-type]
+        proposed = _schedule(Recipe(task=recipe.task), look, pretrained=options.backbone == "resnet50")
+        recipe = replace(recipe, optim=proposed.optim).replace(
+            "loop", batch_size=proposed.loop.batch_size, epochs=proposed.loop.epochs
+        )
     calm = replace(
         options,
         train_px=options.storage_px,
-        crop=1 - (1 - options.crop) / 2,
-        rotation_deg=options.rotation_deg / 2,
-        scale=options.scale / 2,
-        translate=options.translate / 2,
+        crop=max(options.crop, 1 - (1 - usual.crop) / 2),
+        rotation_deg=min(options.rotation_deg, usual.rotation_deg / 2),
+        scale=min(options.scale, usual.scale / 2),
+        translate=min(options.translate, usual.translate / 2),
         erasing=0.0,
         mixup=0.0,
         cutmix=0.0,
@@ -274,24 +286,31 @@ def tuning(recipe: Recipe) -> Recipe:
     return replace(recipe, options=calm).replace("optim", lr=recipe.optim.lr / 3, schedule="cosine", warmup=0.05)
 
 
-def make_processor(manifest: Manifest, recipe: Recipe) -> ImageProcessor:
-    """The processor for a recipe: what its options leave open is worked out from the train rows."""
+def make_processor(manifest: Manifest, recipe: Recipe, earlier: ImageProcessor | None = None) -> ImageProcessor:
+    """The processor for a recipe: what its options leave open is worked out from the train rows.
+
+    `earlier` is that of the model to start from, which goes on seeing pictures as it learned to see them.
+    """
     options: Options = recipe.options
     look = look_at(manifest.rows)
-    n_channels = 1 if options.colour == "grey" or (options.colour == "auto" and look.is_grey) else 3
+    is_grey = look.is_grey if earlier is None else earlier.n_channels == 1
+    n_channels = 1 if options.colour == "grey" or (options.colour == "auto" and is_grey) else 3
     backbone = None
     if options.backbone == "resnet50" or is_pretrained(recipe.model.init_from):
-        from ouvroir.media.image.pretrained import read_backbone
-
         n_channels = 3
-        backbone = read_backbone(recipe.model.init_from)
+        backbone = earlier.backbone if earlier else None
+        if backbone is None:
+            from ouvroir.media.image.pretrained import read_backbone
+
+            backbone = read_backbone(recipe.model.init_from)
+    storage_px = options.storage_px or (earlier.storage_px if earlier else None)
     return ImageProcessor(
         labels=train_labels(manifest),
         is_multi_label=manifest.is_multi_label,
-        storage_px=options.storage_px or (PRETRAINED_PX if backbone else storage_edge(look, manifest.rows)),
+        storage_px=storage_px or (PRETRAINED_PX if backbone else storage_edge(look, manifest.rows)),
         n_channels=n_channels,
         aspect=options.aspect,
-        levels=levels_of(manifest.rows),
+        levels={**levels_of(manifest.rows), **(earlier.levels if earlier else {})},
         backbone=backbone,
     )
 
