@@ -150,6 +150,24 @@ def test_a_damaged_start_of_the_tuned_model_is_told_and_an_older_one_taken(room,
     assert branch - 1 + recipe["loop"]["steps"] == STEPS
 
 
+def test_a_base_that_lost_where_the_tuned_model_leaves_it_is_trained_again(room, done):
+    job = shutil.copytree(done["run"], room / "lost_start" / "job")
+    checkpoints = job / "base" / "checkpoints"
+    shutil.rmtree(job / "tuned")
+    branch = (checkpoints / "branch.txt").read_text().strip()
+    for path in checkpoints.glob("step_*"):
+        if path.name <= branch:
+            shutil.rmtree(path)
+    told = call("refine", "--resume", job, "--json")
+    assert read_object(told.stdout)["state"] == "finished"
+    assert f"trained again up to step {int(branch.removeprefix('step_'))}" in told.stderr
+    assert json.loads((job / "tuned" / "branch.json").read_text()) == {
+        "run": "../base",
+        "step": int(branch.removeprefix("step_")),
+    }
+    assert_same_weights(job, done["run"])
+
+
 def test_weights_are_hinted_at_only_where_none_are_given(room, done, caplog):
     from ouvroir.main_job import plan_refine
     from ouvroir.options import Training, Workplace

@@ -192,7 +192,8 @@ def refit(
 
 def _begin_refit(earlier: Run, at: Workplace) -> Run:
     """Make the run of a refit; that of a tuned model holds a run of what it branched from, to be trained again first."""
-    from ouvroir.reporting import steps_before
+    from ouvroir.reporting import kept_model
+    from ouvroir.training.adapters import start_of
 
     recipe = earlier.recipe()
     manifest = workflow.manifest_of(earlier, progress=at.progress)
@@ -202,22 +203,31 @@ def _begin_refit(earlier: Run, at: Workplace) -> Run:
     everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
     everything.save()
 
-    def on_everything(before: Recipe) -> Recipe:
-        steps = max(1, round((before.loop.steps or 1) * len(manifest.rows) / n_train))
+    def scaled(steps: int) -> int:
+        return max(1, round(steps * len(manifest.rows) / n_train))
+
+    def on_everything(run: Run) -> Recipe:
+        before = run.recipe()
         found = replace(before, data=replace(before.data, manifest=everything.fingerprint))
+        steps = scaled(run.steps_taken or before.loop.steps or 1)
         return found.replace("loop", steps=steps, evaluate_every=None, patience=0, cache_features="auto")
 
-    settled = on_everything(recipe)
+    kept = kept_model(earlier)
+    settled, branch = on_everything(kept), kept.branch
+    first = None if branch is None else on_everything(branch.run)
+    if branch is None:
+        start_of(find_task(recipe.task), recipe.model.init_from)  # it may be gone since
     name = f"{Path(manifest.source).stem} refit"
     made = workflow.keep_manifest(Run.create(settled, at.runs, name=name), everything)
     judged = earlier.refit_of or str(earlier.path)  # the figures of a refit are those of a run before it
     made.write_json("refit.json", {"of": judged, "rows": len(manifest.rows), "before": n_train})
-    if steps_before(recipe):  # a tuned model: what it branched from learns from everything too
-        first = on_everything(Run(Path(recipe.model.init_from).parents[1]).recipe())
-        branch = round(first.loop.branch_at * (first.loop.steps or 1))
+    if branch is not None and first is not None:  # what it branched from learns from everything too
+        step, total = scaled(branch.step), scaled(branch.step + (kept.steps_taken or 1))
+        first = first.replace("loop", branch_at=step / (first.loop.steps or 1))
         trunk = workflow.keep_manifest(made.child("base", first), everything)
-        settled = settled.replace("model", init_from=str(trunk.path / "checkpoints" / f"step_{branch:06d}"))
-        made.write_recipe(settled.replace("loop", steps=max(1, (first.loop.steps or 1) - branch)))
+        made.branch_from(trunk, step)
+        settled = settled.replace("model", init_from=str(trunk.path / "checkpoints" / f"step_{step:06d}"))
+        made.write_recipe(settled.replace("loop", steps=max(1, total - step)))
     return made
 
 

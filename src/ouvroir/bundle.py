@@ -240,7 +240,7 @@ def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card
         refused=len(manifest.refused),
         metrics=evaluation.get(judged_on) or {},
         judged_on=judged_on,
-        steps=run.recipe().loop.steps,
+        steps=run.steps_in_all,
         seconds=measurements[-1].seconds if measurements else None,
         device=str(environment.get("device", "")),
         started=_time(float(environment["created"])) if "created" in environment else "",

@@ -8,6 +8,7 @@ the weights, and minutes are shared equally.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,8 +96,7 @@ def refine_run(run: Run, at: Workplace) -> Run:
     from ouvroir.training.distributed import join, resolve_device
 
     with join(resolve_device(at.device)) as world, workflow.failures_noted(run), workflow.held(run, world):
-        for name in ("base", "tuned"):
-            child = workflow.once(world, lambda name=name: _child(run, name, at.progress))  # type: ignore[misc]
+        for child in _stages(run, world, at.progress):
             if not _stage(child, world, at):
                 workflow.once(world, lambda: _stopped(run))
                 return run
@@ -104,33 +104,69 @@ def refine_run(run: Run, at: Workplace) -> Run:
     return run
 
 
-def _child(run: Run, name: str, progress: Progress) -> Run:
-    """The run of one of the two models, made when its turn comes."""
-    path = run.path / name
-    run.set_status("running", f"Training the {name} model.")
-    if name == "base":
-        return run.child(name, run.recipe())
-    if (path / "recipe.json").is_file() and not _has_lost_its_start(Run(path)):
-        return Run(path)
-    recipe = _tuned_recipe(run, progress=progress)
-    child = run.child(name, recipe)
-    child.write_recipe(recipe)
-    return child
+def _stages(run: Run, world: World, progress: Progress) -> Iterator[Run]:
+    """The runs of the models, each made when its turn comes.
+
+    The base comes twice when it has to be trained again up to where the tuned model is to leave it.
+    """
+    base = workflow.once(world, lambda: _base(run))
+    yield base
+    if workflow.once(world, lambda: _has_gone_back(run, base, progress)):
+        yield base
+    yield workflow.once(world, lambda: _tuned(run, progress))
 
 
-def _has_lost_its_start(tuned: Run) -> bool:
-    """Whether the tuned model has not begun and the checkpoint of the base that it was to start from is damaged."""
-    from ouvroir.reporting import steps_before
-    from ouvroir.training.checkpoint import check_hashes
+def _base(run: Run) -> Run:
+    run.set_status("running", "Training the base model.")
+    return run.child("base", run.recipe())
 
-    recipe = tuned.recipe()
-    if not steps_before(recipe) or (tuned.path / "checkpoints" / "last.txt").is_file():
+
+def _has_gone_back(run: Run, base: Run, progress: Progress) -> bool:
+    """Whether no checkpoint is left for the tuned model to start from, so that the base now stands before that place."""
+    from ouvroir.training.checkpoint import Checkpoints
+
+    if run.read_json("refine.json")["init_from"] != "scratch" or _has_begun(run.path / "tuned"):
         return False
+    checkpoints, loop = Checkpoints(base.path), base.recipe().loop
     try:
-        check_hashes(Path(recipe.model.init_from))
-    except CheckpointError:
+        checkpoints.branch(progress)
+    except CheckpointError as error:
+        step = round(loop.branch_at * (loop.steps or 1))
+        progress.say(f"{error} So the base model is trained again up to step {step} and from there.")
+        base.set_status("stopped", f"To be trained again up to step {step}.")
+        checkpoints.go_back(step)
         return True
     return False
+
+
+def _has_begun(tuned: Path) -> bool:
+    return (tuned / "checkpoints" / "last.txt").is_file()
+
+
+def _tuned(run: Run, progress: Progress) -> Run:
+    """The run of the tuned model; planned again while it has not begun and what it was to start from is not as it was."""
+    run.set_status("running", "Training the tuned model.")
+    tuned = Run(run.path / "tuned")
+    if (tuned.path / "recipe.json").is_file() and (_has_begun(tuned.path) or _can_begin(run, tuned)):
+        return tuned
+    return _plan_tuned(run, progress)
+
+
+def _can_begin(run: Run, tuned: Run) -> bool:
+    """Whether the checkpoint of the base that the tuned model is to start from is noted, intact and in its place."""
+    from ouvroir.training.checkpoint import check_hashes
+
+    if run.read_json("refine.json")["init_from"] != "scratch":
+        return True
+    branch = tuned.branch
+    if branch is None:
+        return False
+    try:
+        checkpoint = branch.run.checkpoint(branch.step)
+        check_hashes(checkpoint)
+    except CheckpointError:
+        return False
+    return str(checkpoint) == tuned.recipe().model.init_from
 
 
 def _stage(child: Run, world: World, at: Workplace) -> bool:
@@ -201,8 +237,8 @@ def _stopped(run: Run) -> Run:
     return run
 
 
-def _tuned_recipe(run: Run, *, progress: Progress) -> Recipe:
-    """The recipe of the tuned model, as the module says."""
+def _plan_tuned(run: Run, progress: Progress) -> Run:
+    """Make the run of the tuned model, as the module says."""
     from ouvroir.training.checkpoint import Checkpoints
 
     plan, base = run.read_json("refine.json"), Run(run.path / "base")
@@ -210,13 +246,18 @@ def _tuned_recipe(run: Run, *, progress: Progress) -> Recipe:
     task = find_task(recipe.task)
     if plan["init_from"] == "scratch":
         branch = Checkpoints(base.path).branch(progress)
-        steps = recipe.loop.steps or 1
+        step = int(branch.name.rsplit("_", 1)[-1])
         tuned = task.tuning(recipe).replace("model", init_from=str(branch))
-        left = max(1, steps - int(branch.name.rsplit("_", 1)[-1]))
-        return tuned.replace("loop", steps=left, branch_at=0.0, minutes=None, cache_features="auto")
-    manifest = workflow.manifest_of(run, progress=progress)
-    settings = {name: value for name, value in plan["settings"].items() if not name.startswith("data.")}
-    recipe, _ = workflow.propose_recipe(
-        task, manifest, settings, preset=plan["preset"], init_from=plan["init_from"], progress=progress
-    )
-    return recipe
+        left = max(1, (recipe.loop.steps or 1) - step)
+        tuned = tuned.replace("loop", steps=left, branch_at=0.0, minutes=None, cache_features="auto")
+        child = run.child("tuned", tuned)
+        child.branch_from(base, step)
+    else:
+        manifest = workflow.manifest_of(run, progress=progress)
+        settings = {name: value for name, value in plan["settings"].items() if not name.startswith("data.")}
+        tuned, _ = workflow.propose_recipe(
+            task, manifest, settings, preset=plan["preset"], init_from=plan["init_from"], progress=progress
+        )
+        child = run.child("tuned", tuned)
+    child.write_recipe(tuned)
+    return child

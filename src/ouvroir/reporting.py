@@ -62,14 +62,19 @@ def stages(run: Run) -> list[Run]:
     return [Run(run.path / name) for name in ("base", "tuned") if (run.path / name / "recipe.json").is_file()]
 
 
+def kept_model(run: Run) -> Run:
+    """Of the trained models of a run, the one that its recipe and bundle are of; before that is chosen, the last."""
+    models, recipe = stages(run), run.recipe()
+    return next((one for one in models if one.recipe() == recipe), models[-1] if models else run)
+
+
 def _gather(run: Run, progress: Progress) -> ReportInput:
     from ouvroir.evaluation.report import ReportInput
 
     recipe = run.recipe()
     task = find_task(recipe.task)
     manifest = workflow.manifest_of(run, progress=progress)
-    models = stages(run)
-    kept = next((one for one in models if one.recipe() == recipe), models[-1])
+    models, kept = stages(run), kept_model(run)
     checkpoint = kept.checkpoint("best")
     processor = task.load_processor(checkpoint / "processor")
     prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=progress)
@@ -120,8 +125,7 @@ def _models(models: list[Run]) -> list[System]:
 
     found = []
     for model in models:
-        recipe, metrics = model.recipe(), model.metrics()
-        before = steps_before(recipe)
+        metrics, before = model.metrics(), model.steps_before
         path = model.path / "answers" / "test.safetensors"
         found.append(
             System(
@@ -134,13 +138,6 @@ def _models(models: list[Run]) -> list[System]:
             )
         )
     return found
-
-
-def steps_before(recipe: Recipe) -> int:
-    """Steps that the model a recipe starts from had taken on the same data: 0 unless it branches from a checkpoint."""
-    start = Path(recipe.model.init_from)
-    number = start.name.removeprefix("step_")
-    return int(number) if start.name.startswith("step_") and number.isdigit() else 0
 
 
 def _later(one: Measurement, steps: int) -> Measurement:

@@ -7,6 +7,7 @@ written whole or not at all; metrics.jsonl grows line by line and a torn last li
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shlex
@@ -39,6 +40,14 @@ class Measurement:
     name: str
     value: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Where a training goes on from: the checkpoint that `run` came to after `step` steps on the same data."""
+
+    run: Run
+    step: int
 
 
 class Run:
@@ -265,6 +274,36 @@ class Run:
                 return not try_lock(file, shared=True)
         except FileNotFoundError:
             return False
+
+    @property
+    def branch(self) -> Branch | None:
+        """What the model of this run branched from, as `branch_from` noted it; None for any other start. Raises RunError."""
+        noted = self.read_json("branch.json")
+        if noted is None:
+            return None
+        return Branch(Run(Path(os.path.normpath(self.path / noted["run"]))), int(noted["step"]))
+
+    def branch_from(self, run: Run, step: int) -> None:
+        """Note that training goes on from the checkpoint of `run` after `step` steps, by a path that moves with both."""
+        self.write_json("branch.json", {"run": os.path.relpath(run.path, self.path), "step": step})
+
+    @property
+    def steps_before(self) -> int:
+        """Steps that the model had taken on the same data before this run: 0 unless it branched from another one."""
+        branch = self.branch
+        return branch.step if branch else 0
+
+    @property
+    def steps_taken(self) -> int | None:
+        """Steps of this run so far, which early stopping may have made fewer than planned; None before any was measured."""
+        measured = self.metrics()
+        return measured[-1].step if measured else None
+
+    @property
+    def steps_in_all(self) -> int | None:
+        """Steps that the model of this run has taken, with those before it branched; None before any was measured."""
+        taken = self.steps_taken
+        return None if taken is None else self.steps_before + taken
 
     def metrics(self) -> list[Measurement]:
         """All measurements so far, in order of writing."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ouvroir.reporting import steps_before, timings_of
+from ouvroir.reporting import kept_model, timings_of
 from ouvroir.run import Run
 from ouvroir.task import SPLITS
 
@@ -47,7 +47,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "metrics": _stored_metrics(evaluation.get("test", {})),
         "validation": _stored_metrics(evaluation.get("validation", {})),
         "verdict": report.get("verdict"),
-        "steps": steps_before(recipe) + recipe.loop.steps if recipe.loop.steps else None,
+        "steps": kept_model(run).steps_in_all,
         "timings": {stage: round(seconds, 3) for stage, seconds in timings_of(run).items()},
         "report": str(page) if page.is_file() else None,
         "model": str(run.bundle) if run.bundle.is_dir() else None,
