@@ -1,5 +1,7 @@
 """The transformers folder: written from our network, read and answered by transformers itself."""
 
+import dataclasses
+import io
 import json
 
 import numpy as np
@@ -13,10 +15,12 @@ from ouvroir.errors import ExportError, UsageError
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.recipes import Options
 from ouvroir.recipe import Recipe
+from ouvroir.task import Limits, source_of
 
 transformers = pytest.importorskip("transformers")
 
-from ouvroir.media.image.hf import read_hf, require_expressible, write_hf  # noqa: E402
+from ouvroir.media.image import hf  # noqa: E402
+from ouvroir.media.image.hf import read_hf, require_expressible, require_same_pictures, write_hf  # noqa: E402
 from ouvroir.media.image.models import build  # noqa: E402
 
 SHAPE = {
@@ -89,6 +93,47 @@ def test_what_transformers_has_no_class_for_is_refused_with_the_reason():
     require_expressible(*make(BACKBONE, is_linear=True))
 
 
+def test_what_its_preprocessing_cannot_say_is_refused_with_the_reason():
+    network, processor = make(BACKBONE, is_linear=True)
+    for aspect in ("pad", "crop"):
+        with pytest.raises(UsageError, match=rf"aspect={aspect}.*options\.aspect=stretch"):
+            require_expressible(network, dataclasses.replace(processor, aspect=aspect))
+    with pytest.raises(UsageError, match="deeper than 8 bits"):
+        require_expressible(network, dataclasses.replace(processor, levels={"whole": (0.0, 4095.0)}))
+
+
+def rectangle(path, **how):
+    """A picture of 640 x 400 with soft and sharp edges, so that another way of resizing shows."""
+    generator = np.random.default_rng(0)
+    coarse = Image.fromarray(generator.integers(0, 256, (10, 16, 3), dtype=np.uint8))
+    Image.blend(coarse.resize((640, 400), 0), coarse.resize((640, 400), 3), 0.5).save(path, **how)
+    return source_of(path)
+
+
+def test_transformers_prepares_pictures_as_in_training(tmp_path):
+    network, processor = make(BACKBONE, is_linear=True)
+    write_hf(network, processor, tmp_path / "hf")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    files = [
+        rectangle(tmp_path / "a.png"),
+        rectangle(tmp_path / "b.jpg", quality=90),
+        rectangle(tmp_path / "c.jpg", exif=turned),
+    ]
+    Image.open(tmp_path / "a.png").convert("L").save(tmp_path / "grey.png")
+    files.append(source_of(tmp_path / "grey.png"))
+    require_same_pictures(tmp_path / "hf", processor, files)
+    theirs = transformers.AutoImageProcessor.from_pretrained(tmp_path / "hf")
+    mean, std = np.array(BACKBONE["image_mean"]), np.array(BACKBONE["image_std"])
+    for file in files[:2]:
+        values = theirs(Image.open(io.BytesIO(file.read(10**6))), return_tensors="np")["pixel_values"][0]
+        ours = processor.encode(file, Limits())["pixel_values"].astype(float)
+        assert np.abs((values.transpose(1, 2, 0) * std + mean) * 255 - ours).mean() < 1
+    Image.open(tmp_path / "a.png").convert("RGBA").point(lambda level: level // 2).save(tmp_path / "clear.png")
+    with pytest.raises(ExportError, match=r"1 of 2 files otherwise.*`clear.png` \(\d+ of 255 levels off\)"):
+        require_same_pictures(tmp_path / "hf", processor, [files[0], source_of(tmp_path / "clear.png")])
+
+
 def test_another_or_damaged_folder_is_refused(tmp_path):
     network, processor = make(BACKBONE, is_linear=True)
     write_hf(network, processor, tmp_path)
@@ -117,6 +162,11 @@ def test_a_model_from_pretrained_weights_goes_back_to_transformers(tmp_path, mon
     settings = {"options.head": "linear", "options.storage_px": "32", "options.train_px": "32", "loop.steps": "3"}
     weights = str(tmp_path / "weights")
     run = ouvroir.train(tmp_path / "data", init_from=weights, settings=settings, runs=tmp_path / "runs")
+    described = hf._preprocessing
+    with monkeypatch.context() as patch:
+        patch.setattr(hf, "_preprocessing", lambda processor: {**described(processor), "resample": 0})
+        with pytest.raises(ExportError, match=r"opens \d of \d files otherwise than in training"):
+            ouvroir.export(run.path, "hf")
     found = ouvroir.export(run.path, "hf")
     loaded = transformers.AutoModelForImageClassification.from_pretrained(found.path)
     assert set(loaded.config.id2label.values()) == {"dark", "light"}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from ouvroir.predictor import model_folder
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Batch, Processor, Task
+from ouvroir.task import Batch, Processor, Source, Task
 from ouvroir.workflow import kept_manifest
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ FORMATS: dict[Format, str] = {
     "hf": "a folder for transformers",
 }
 N_ITEMS = 200
+N_FILES = 16  # of them that also go through the preprocessing of the exported folder
 TOLERANCE: dict[Format, float] = {"pth": 1e-5, "hf": 1e-4, "onnx": 1e-3}  # of a probability; pth is the same arithmetic
 AGING_TOLERANCE = 5e-3  # of a bundle's own answers, on another machine with other versions
 NOTE = "export.json"
@@ -62,6 +63,9 @@ class ForHuggingFace(Protocol):
 
     def from_hf(self, folder: Path, processor: Processor) -> Forward:
         """Load that folder with transformers; gives a function from a prepared batch to `StepOutput.outputs`."""
+
+    def check_hf(self, folder: Path, processor: Processor, sources: Sequence[Source]) -> None:
+        """Open files with the preprocessing that the folder names. Raises ExportError when `Processor.encode` gives others."""
 
 
 @dataclass(frozen=True)
@@ -350,7 +354,9 @@ def _gate(opened: _Model, to: Format, file: Path) -> float:
     elif to == "onnx":
         forward = _read_onnx(opened, file)
     else:
-        forward = _huggingface(opened.task).from_hf(file, opened.processor)
+        task, sources = _huggingface(opened.task), opened.items.sources
+        forward = task.from_hf(file, opened.processor)
+        task.check_hf(file, opened.processor, [sources[place] for place in replay.spread(len(sources), N_FILES)])
     answers = replay.answer(opened.task, model, opened.processor, opened.recipe, opened.items, forward=forward)
     return replay.require_same(answers.scores, opened.answers.scores, opened.items, TOLERANCE[to], "The exported file")
 

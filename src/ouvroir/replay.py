@@ -19,7 +19,7 @@ import numpy as np
 
 from ouvroir.errors import CheckpointError, DataError, ExportError, Refused
 from ouvroir.files import whole_file
-from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, StepOutput, Task
+from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, Source, StepOutput, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,13 +37,15 @@ FORMAT = "1"
 class Replay:
     """Encoded rows and, where known, the probabilities that the trained model gave for them, (N, C) float32.
 
-    `ids` name the rows in messages; `kind` says in words what rows these are.
+    `ids` name the rows in messages; `kind` says in words what rows these are; `sources` are their files, none for rows
+    that were kept in encoded form only.
     """
 
     ids: tuple[str, ...]
     rows: TableSlice
     kind: str
     scores: np.ndarray | None = None
+    sources: tuple[Source, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,7 +89,12 @@ def from_manifest(task: Task, processor: Processor, manifest: Manifest, n_items:
         length=None,
     )
     kind = "held-out rows" if split != "train" else "train rows (nothing was held out)"
-    return Replay(ids=tuple(row.id for row in rows), rows=encoded, kind=kind)
+    return Replay(
+        ids=tuple(row.id for row in rows),
+        rows=encoded,
+        kind=kind,
+        sources=tuple(row.source(manifest.root) for row in rows),
+    )
 
 
 def answer(

@@ -90,6 +90,33 @@ def test_a_picture_by_itself_is_taken_for_twelve_or_sixteen_bits():
         assert found.span == (0, top)
 
 
+def colour_of_16_bits(values):
+    """A PNG of (H, W, C) whole numbers up to 65535, which Pillow reads and does not write."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    height, width, n_channels = values.shape
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[n_channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize("n_channels", [2, 3, 4])
+def test_colour_of_sixteen_bits_that_comes_out_black_is_said(n_channels):
+    values = np.full((8, 8, n_channels), 65535)
+    values[..., : n_channels - (n_channels != 3)] = 4095
+    dim = read(colour_of_16_bits(values), "dim.png")
+    assert "`dim.png` is in colour with 16 bits" in dim.notes[0]
+    assert "no further than 15 of 255" in dim.notes[0]
+    assert not read(colour_of_16_bits(values * 16 % 65536), "bright.png").notes
+    header = b"P6 8 8 65535\n"
+    assert "nearly black" in read(header + np.full((8, 8, 3), 4095, ">u2").tobytes(), "a.ppm").notes[0]
+    assert not read(b"P6 8 8 4095\n" + np.full((8, 8, 3), 4095, ">u2").tobytes(), "a.ppm").notes
+    assert not read(encoded(Image.new("RGB", (8, 8), (9, 9, 9)))).notes
+
+
 @pytest.mark.parametrize(
     ("spans", "levels"),
     [

@@ -205,6 +205,23 @@ def test_predict_takes_every_form_of_a_picture(table, tmp_path):
     assert sum(found[0].scores.values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_picture_that_lies_on_its_side_is_turned_however_it_is_given(tmp_path, kind):
+    values = np.add.outer(np.arange(40), 4 * np.arange(24))
+    values = values.astype(np.uint8) if kind == "JPEG" else (31 * values).astype(np.uint16)  # 12 bits
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "photograph"
+    Image.fromarray(values).save(path, kind, exif=exif)
+    given = (path, path.read_bytes(), Image.open(path))
+    by_path, by_bytes, by_image = (
+        processor_for().encode(TASK.as_source(one), Limits())["pixel_values"] for one in given
+    )
+    assert np.array_equal(by_path, by_bytes)
+    assert np.array_equal(by_path, by_image)
+    assert np.ptp(by_path[:, 0]) > 2 * np.ptp(by_path[0])  # what rose to the right rises downwards
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
 def test_a_deep_picture_in_memory_is_read_as_its_file_is(tmp_path, dtype):
     image = Image.fromarray(np.linspace(0, 3000, 256).reshape(16, 16).astype(dtype))

@@ -305,6 +305,28 @@ def test_absent_weights_are_a_sentence_with_the_next_step(tmp_path, monkeypatch)
         read_backbone(str(tmp_path))
 
 
+def test_weights_that_lack_a_part_are_refused_and_not_drawn_at_random(checkpoint):
+    from safetensors.torch import load_file, save_file
+
+    folder, _ = checkpoint
+    model, recipe, _ = pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    headless = {name: value for name, value in weights.items() if not name.startswith("classifier")}
+    counters = [name for name in headless if name.endswith("num_batches_tracked")]
+    save_file(
+        {name: headless[name] for name in headless if name not in counters},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    TASK.prepare_model(model, FakeTable(), recipe)
+    without_one = {name: value for name, value in headless.items() if "stages.2" not in name}
+    renamed = {f"backbone.{name}": value for name, value in headless.items()}
+    for wrong, first in ((without_one, r"`encoder\.stages\.2\.\S+` is missing"), (renamed, r"there is `backbone\.")):
+        save_file(wrong, folder / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(DataError, match=rf"{first}.*save_pretrained"):
+            TASK.prepare_model(model, FakeTable(), recipe)
+
+
 def test_resnet50_from_nothing_trains_its_batch_normalisation():
     pytest.importorskip("transformers")
     from ouvroir.media.image.pretrained import read_backbone

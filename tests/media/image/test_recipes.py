@@ -90,6 +90,18 @@ def test_storage_size(edge, want):
     assert recipes.propose(found, "small")[0].options.storage_px == want
 
 
+@pytest.mark.parametrize(("edge", "want"), [(32, 32), (200, 96)])
+def test_held_out_pictures_do_not_set_the_storage_size(edge, want):
+    found = manifest({**PHOTO, "width": edge, "height": edge})
+    for large in (900, 3000):
+        test = replace(found.rows[0], split="test", details={**PHOTO, "width": large, "height": large})
+        mixed = replace(found, rows=(test, *found.rows[1:]))
+        recipe, _ = recipes.propose(mixed, "small")
+        assert recipe.options.storage_px == want
+        left_open = replace(recipe, options=replace(recipe.options, storage_px=None))
+        assert recipes.make_processor(mixed, left_open).storage_px == want
+
+
 def test_small_sets_get_many_passes_and_large_ones_few():
     epochs = [recipes.propose(manifest(GLYPH, n=n), "small")[0].loop.epochs for n in (100, 1000, 20_000)]
     assert epochs[0] > epochs[1] > epochs[2] >= 3

@@ -17,7 +17,7 @@ from ouvroir import classification as shared
 from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
-from ouvroir.media.image.decode import decode, decoder, inspect_picture, kind_of_values
+from ouvroir.media.image.decode import decode, decoder, inspect_picture, kind_of_values, upright
 from ouvroir.media.image.french import FRENCH
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.task import (
@@ -322,6 +322,13 @@ class ImageClassification:
         assert isinstance(processor, ImageProcessor)
         return read_hf(folder, processor)
 
+    def check_hf(self, folder: Path, processor: Processor, sources: Sequence[Source]) -> None:
+        """Compare the folder's own preprocessing with ours on files. Raises ExportError."""
+        from ouvroir.media.image.hf import require_same_pictures
+
+        assert isinstance(processor, ImageProcessor)
+        require_same_pictures(folder, processor, sources)
+
     def sample(self, folder: Path) -> int:
         """The handwritten digits of scikit-learn as PNG files in class folders."""
         from ouvroir.media.image.samples import write_digits
@@ -422,6 +429,7 @@ def as_source(given: Input) -> Source:
     if isinstance(given, np.ndarray):
         given = _image_of(given)
     if isinstance(given, Image.Image):
+        given, _ = upright(given, "input", [])
         file = io.BytesIO()
         if kind_of_values(given.mode):
             given.save(file, "TIFF")  # keeps 32 bits and floats

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 import PIL
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
 from ouvroir.errors import Refused
 from ouvroir.task import Facts, Limits, Source
@@ -38,6 +38,7 @@ KEY_PX = 16  # edge of the grey copy in the near-duplicate key
 KEY_COLOUR_WEIGHT = 0.25  # weight of the 4x4 colour differences beside the unit-norm grey part
 TWELVE_BITS = 4095
 SIXTEEN_BITS = 65535
+DIM_LEVEL = 64  # what 14 bits reach when the lower half of 16 is dropped
 _TOPS = (1, 255, 1023, TWELVE_BITS, 16383, SIXTEEN_BITS)
 
 # suffix -> what Pillow calls the format; also the list of formats that are tried
@@ -147,16 +148,24 @@ def _decode(
         )
     size, mode, kind = image.size, image.mode, str(image.format)
     notes = _format_notes(image, name)
+    is_deep_colour = kind_of_values(mode) is None and _has_16_bits(image)  # what decodes forgets how
     if at_least_px is not None:
         image.draft(None, (at_least_px, at_least_px))
     image.load()
-    upright, is_turned = _upright(image, name, notes)
+    turned, is_turned = upright(image, name, notes)
     has_alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     span = None
-    if kind_of_values(upright.mode) is None:
-        flat = _to_8_bit(upright)
+    if kind_of_values(turned.mode) is None:
+        flat = _to_8_bit(turned)
     else:
-        flat, span = _deep_to_8_bit(upright, name, notes, levels)
+        flat, span = _deep_to_8_bit(turned, name, notes, levels)
+    if is_deep_colour:
+        brightest = int(np.asarray(turned.convert("RGB")).max())
+        if brightest < DIM_LEVEL:
+            notes.append(
+                f"`{name}` is in colour with 16 bits, of which only the upper 8 are read, and these reach no further than "
+                f"{brightest} of 255: it is nearly black here. Save it with 8 bits a channel."
+            )
     # a remark of the decoder is passed on once; 'bomb' warnings are ours to decide and were decided above
     notes += dict.fromkeys(
         f"`{name}`: the decoder says: {str(remark.message).strip().rstrip('.')}."
@@ -167,7 +176,7 @@ def _decode(
     return Picture(flat, width, height, kind, mode, has_alpha, tuple(notes), span)
 
 
-def _open(content: bytes, name: str) -> Image.Image:
+def _open(content: bytes, name: str) -> ImageFile.ImageFile:
     """Read the header only. Raises Refused."""
     suffix = name.rsplit(".", 1)[-1].lower()
     try:
@@ -217,7 +226,16 @@ def _has_more_frames(image: Image.Image) -> bool:
         return True
 
 
-def _upright(image: Image.Image, name: str, notes: list[str]) -> tuple[Image.Image, bool]:
+def _has_16_bits(image: ImageFile.ImageFile) -> bool:
+    """Whether a file of 16 bits a channel opens in a mode of 8, which drops the lower ones: colour, and grey with alpha."""
+    for codec, _, _, args in image.tile:
+        parts = args if isinstance(args, tuple) else (args,)
+        if ";16" in str(parts[0]) or (codec == "ppm" and SIXTEEN_BITS in parts):
+            return True
+    return False
+
+
+def upright(image: Image.Image, name: str, notes: list[str]) -> tuple[Image.Image, bool]:
     """Apply the EXIF orientation; second, whether width and height changed places."""
     try:
         orientation = image.getexif().get(0x0112, 1)

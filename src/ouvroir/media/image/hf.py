@@ -6,24 +6,29 @@ hidden layers, have no class there; the errors say so and name what to do instea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
 from torch import nn
 
 from ouvroir.errors import ExportError, UsageError
 from ouvroir.files import write_json
 from ouvroir.media.image.models import ConceptualImageModel
 from ouvroir.media.image.pretrained import _KeptStatistics, _transformers
+from ouvroir.task import Limits
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ouvroir.media.image.processor import ImageProcessor
-    from ouvroir.task import Batch
+    from ouvroir.task import Batch, Source
 
-BILINEAR = 2  # PIL's number for it, which preprocessor_config.json uses
+LEVELS_OFF = 4.0
+"""Mean difference of a picture, of 255 levels, that two ways of resizing may leave: 1 on photographs, 2.5 on dithered ones."""
 _INSTEAD = "Use --to onnx to run it without Ouvroir, or --to pth for the weights."
 
 
@@ -72,6 +77,39 @@ def read_hf(folder: Path, processor: ImageProcessor) -> Callable[[Batch], Tensor
     return forward
 
 
+def require_same_pictures(folder: Path, processor: ImageProcessor, sources: Sequence[Source]) -> None:
+    """Open files as transformers does with that folder, and as in training. Raises ExportError naming those that differ."""
+    transformers = _transformers()
+    pixels = _preprocessing(processor)
+    mean, std = np.array(pixels["image_mean"]), np.array(pixels["image_std"])
+    try:
+        theirs = transformers.AutoImageProcessor.from_pretrained(folder)
+    except (OSError, ValueError, ImportError) as error:
+        raise ExportError(f"transformers cannot read the preprocessing of the exported folder: {error}.") from error
+    off = {}
+    for source in sources:
+        limits = Limits()
+        wanted = processor.encode(source, limits)["pixel_values"].astype(np.float64)
+        try:
+            picture = transformers.image_utils.load_image(Image.open(io.BytesIO(source.read(limits.max_bytes))))
+            found = theirs(picture, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)  # (H, W, C)
+        except Exception as error:  # noqa: BLE001 - a file from anywhere that our decoder can read
+            off[source.locator] = f"not opened: {error}"
+            continue
+        if found.shape != wanted.shape:
+            raise ExportError(f"The exported folder makes pictures of shape {found.shape}, the model {wanted.shape}.")
+        difference = float(np.abs((found * std + mean) * 255 - wanted).mean())
+        if not difference <= LEVELS_OFF:
+            off[source.locator] = f"{difference:.0f} of 255 levels off"
+    if off:
+        shown = "; ".join(f"`{name}` ({reason})" for name, reason in off.items())
+        raise ExportError(
+            f"transformers opens {len(off)} of {len(sources)} files otherwise than in training: {shown}. It lays nothing "
+            "under transparent pictures and cuts off values deeper than 8 bits: save such files as ordinary RGB and train "
+            f"again. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+        )
+
+
 def require_expressible(network: ConceptualImageModel, processor: ImageProcessor) -> None:
     """Raise UsageError, saying what to do instead, when transformers has no class for this network."""
     if processor.backbone is None:
@@ -85,6 +123,17 @@ def require_expressible(network: ConceptualImageModel, processor: ImageProcessor
             "layers, and ResNetForImageClassification has room for one linear layer only. "
             f"Train it with --set options.head=linear. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         )
+    if processor.aspect != "stretch":
+        raise UsageError(
+            f"This model makes pictures square with options.aspect={processor.aspect}, and what transformers reads can only "
+            "say that they are stretched. Train it with --set options.aspect=stretch. "
+            f"Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+        )
+    if processor.levels:
+        raise UsageError(
+            "This model scales values deeper than 8 bits by the levels of its train pictures, which transformers does not: "
+            f"it cuts them off at 255. Save the pictures with 8 bits and train again. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+        )
 
 
 def _preprocessing(processor: ImageProcessor) -> dict[str, Any]:
@@ -92,9 +141,10 @@ def _preprocessing(processor: ImageProcessor) -> dict[str, Any]:
     edge = processor.storage_px
     return {
         "image_processor_type": "ViTImageProcessor",
+        "do_convert_rgb": True,
         "do_resize": True,
         "size": {"height": edge, "width": edge},
-        "resample": BILINEAR,
+        "resample": int(Image.Resampling.BICUBIC),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,

@@ -112,6 +112,21 @@ def build_backbone(backbone: Mapping[str, Any]) -> tuple[dict[str, nn.Module], i
     return body, int(backbone["config"]["hidden_sizes"][-1])
 
 
+def _require_all(source: str, found_keys: Mapping[str, Any]) -> None:
+    """Raise DataError for weights that transformers did not find, which it replaces by random ones with a remark only."""
+    counter = "num_batches_tracked"  # of batch normalisation; changes nothing here, and some converters leave it out
+    missing = sorted(name for name in found_keys["missing_keys"] if not name.endswith(counter))
+    if not missing:
+        return
+    others = sorted(found_keys["unexpected_keys"])
+    named = f"; there is `{others[0]}`, which the network has no place for" if others else ""
+    raise DataError(
+        f"The weights in `{source}` are not those of the network that its config.json describes: `{missing[0]}` is missing, "
+        f"one of {len(missing)}{named}. Write the folder with `save_pretrained` of transformers' ResNetModel or "
+        "ResNetForImageClassification, or start from another one, such as microsoft/resnet-50."
+    )
+
+
 def load_backbone(model: ConceptualImageModel, source: str) -> None:
     """Put the pretrained weights at `source` (folder or hub name) into a model whose body `build_backbone` made.
 
@@ -119,9 +134,12 @@ def load_backbone(model: ConceptualImageModel, source: str) -> None:
     """
     transformers = _transformers()
     try:
-        network = transformers.ResNetModel.from_pretrained(source, use_safetensors=True)
+        network, found_keys = transformers.ResNetModel.from_pretrained(
+            source, use_safetensors=True, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreadable(source, error) from error
+    _require_all(source, found_keys)
     found = {"stem": network.embedder}
     found |= {f"stage{number}": stage for number, stage in enumerate(network.encoder.stages, start=1)}
     try:

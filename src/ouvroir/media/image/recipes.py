@@ -20,7 +20,7 @@ from ouvroir import recipe as recipes
 from ouvroir.classification import train_labels
 from ouvroir.constants import ALPHA
 from ouvroir.errors import DataError
-from ouvroir.media.image.decode import common_levels, kind_of_values
+from ouvroir.media.image.decode import MIN_EDGE_PX, common_levels, kind_of_values
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Note, Row
@@ -58,7 +58,9 @@ class Options:
     storage_px: Edge | None = setting(None, "Edge at which pictures are stored and judged; worked out from the data.")
     train_px: Edge | None = setting(None, "Edge at which pictures are trained on, at most storage_px; worked out.")
     aspect: Literal["stretch", "pad", "crop"] = setting(
-        "stretch", "How a picture becomes square: stretch it, pad it with its border colour, or crop its middle."
+        "stretch",
+        "How a picture becomes square: stretch it (which `export --to hf` needs), pad it with its border colour, or crop "
+        "its middle.",
     )
     colour: Literal["auto", "grey", "rgb"] = setting(
         "auto", "Channels that are stored; auto is grey when all pictures are."
@@ -104,12 +106,12 @@ def is_augmented(recipe: Recipe) -> bool:
 
 @dataclass(frozen=True)
 class Look:
-    """What the facts of the pictures say together."""
+    """What the facts of the pictures say together. `long_side_px`: the usual longer side; `largest_px`: the greatest."""
 
     kind: Kind
     n_train: int
     long_side_px: int
-    is_native: bool
+    largest_px: int
     is_grey: bool
     labels: tuple[str, ...] = ()
 
@@ -133,19 +135,19 @@ def look_at(rows: Sequence[Row]) -> Look:
         kind="glyphs" if is_glyph else "plain background" if is_plain else "photographs",
         n_train=len(train),
         long_side_px=int(np.median(longest)),
-        is_native=int(longest.max()) <= NATIVE_PX,
+        largest_px=int(longest.max()),
         is_grey=is_grey,
         labels=tuple(sorted(labels)),
     )
 
 
-def storage_edge(look: Look, rows: Sequence[Row]) -> int:
+def storage_edge(look: Look) -> int:
     """Pictures of at most 40 px keep their size; others take the next multiple of 16 of the usual longer side.
 
     At most 96, or 128 where there are very many pictures.
     """
-    if look.is_native:
-        return max(8, *(int(max(row.details.get("width", 8), row.details.get("height", 8))) for row in rows))
+    if look.largest_px <= NATIVE_PX:
+        return max(MIN_EDGE_PX, look.largest_px)
     largest = LARGEST_STORAGE_PX if look.n_train >= MANY_PICTURES else USUAL_STORAGE_PX
     return min(largest, max(16, -(-look.long_side_px // 16) * 16))
 
@@ -189,7 +191,7 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
             f"so few: --from {HUB_WEIGHTS}, or from a folder without a network (docs/guides/fine-tune.md)."
         )
         notes.append(Note("few_photographs", text, {"model.init_from": HUB_WEIGHTS}))
-    storage_px = PRETRAINED_PX if pretrained else storage_edge(look, manifest.rows)
+    storage_px = PRETRAINED_PX if pretrained else storage_edge(look)
     settings["aspect"] = "stretch" if look.kind == "photographs" else "pad"
     options = Options(
         backbone="resnet50" if pretrained else "compact",
@@ -307,7 +309,7 @@ def make_processor(manifest: Manifest, recipe: Recipe, earlier: ImageProcessor |
     return ImageProcessor(
         labels=train_labels(manifest),
         is_multi_label=manifest.is_multi_label,
-        storage_px=storage_px or (PRETRAINED_PX if backbone else storage_edge(look, manifest.rows)),
+        storage_px=storage_px or (PRETRAINED_PX if backbone else storage_edge(look)),
         n_channels=n_channels,
         aspect=options.aspect,
         levels={**levels_of(manifest.rows), **(earlier.levels if earlier else {})},
