@@ -98,6 +98,9 @@ def test_what_its_preprocessing_cannot_say_is_refused_with_the_reason():
     for aspect in ("pad", "crop"):
         with pytest.raises(UsageError, match=rf"aspect={aspect}.*options\.aspect=stretch"):
             require_expressible(network, dataclasses.replace(processor, aspect=aspect))
+    other, padded = make(BACKBONE, is_linear=False)[0], dataclasses.replace(processor, aspect="pad")
+    with pytest.raises(UsageError, match=r"--set options\.head=linear --set options\.aspect=stretch"):
+        require_expressible(other, padded)
     with pytest.raises(UsageError, match="deeper than 8 bits"):
         require_expressible(network, dataclasses.replace(processor, levels={"whole": (0.0, 4095.0)}))
 

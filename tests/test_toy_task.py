@@ -10,7 +10,9 @@ import pytest
 import toy_task
 from ouvroir import api
 from ouvroir.media import find_task
+from ouvroir.options import Training, Workplace
 from ouvroir.task import Task
+from ouvroir.workflow import plan_training
 
 HERE = str(Path(__file__).parent)
 
@@ -87,6 +89,44 @@ def test_it_is_fine_tuned_with_a_setting(run, place):
     before, after = (api.load(one.path, device="cpu").model.state_dict() for one in (run, tuned))
     assert before["body.weight"].equal(after["body.weight"])
     assert not before["head.weight"].equal(after["head.weight"])
+
+
+def test_evaluate_on_the_data_of_the_training_sees_what_changed_there(run, place):
+    before = api.evaluate(run.path, "numbers", device="cpu", workers=1)
+    held_out = len(before.ids)
+    assert before.left_out == {"another split": 120 - held_out}
+    moved, gone = (place / "numbers" / name for name in (before.ids[0], before.ids[-1]))
+    mended = place / "numbers" / ("wide" if moved.parent.name != "wide" else "small") / "mended.txt"
+    moved.rename(mended)
+    gone.unlink()
+    (place / "numbers" / "small" / "added.txt").write_text("0.5 0.25 0.125")
+    found = api.evaluate(run.path, "numbers", device="cpu", workers=1)
+    assert len(found.ids) == held_out - 1
+    target = found.judgement.answers.targets[found.ids.index(f"{mended.parent.name}/mended.txt")]
+    assert api.load(run.path, device="cpu").labels[target] == mended.parent.name
+    assert found.left_out == {"another split": 120 - held_out, "added since training": 1, "gone since training": 1}
+    everything = api.evaluate(run.path, "numbers", split="all", device="cpu", workers=1)
+    assert len(everything.ids) == held_out
+    assert "small/added.txt" in everything.ids
+
+
+def test_a_recipe_of_a_run_may_be_given_another_length(run):
+    recipe = run.recipe()
+    assert recipe.loop.steps == 120
+    assert recipe.loop.evaluate_every
+    assert recipe.loop.save_every
+
+    def planned(**how):
+        at = Workplace(run.path.parent, "cpu", 1)
+        return plan_training(Training("numbers", toy_task.NAME, recipe=recipe, **how), at)[0].loop
+
+    assert planned().steps == 120
+    for how, minutes, epochs in (({"minutes": 3.0}, 3, 20), ({"settings": {"loop.epochs": "7"}}, None, 7)):
+        loop = planned(**how)
+        assert (loop.minutes, loop.epochs) == (minutes, epochs)
+        assert (loop.steps, loop.evaluate_every, loop.save_every) == (None, None, None)
+    loop = planned(settings={"loop.epochs": "7", "loop.save_every": "5", "loop.steps": "9"})
+    assert (loop.steps, loop.evaluate_every, loop.save_every) == (9, None, 5)
 
 
 def test_the_task_says_which_rows_can_be_judged(run, place, monkeypatch):

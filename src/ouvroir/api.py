@@ -11,7 +11,6 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -24,7 +23,7 @@ from ouvroir.options import Language, Training, Workplace
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe, check_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Split
+from ouvroir.task import Row, Split
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -291,7 +290,9 @@ def evaluate(
     """Judge a run or bundle on labelled data.
 
     `split` None: the test split when the model was trained on this very data or the data brings one, else all rows. Rows
-    that the model learned from are always left out, and counted.
+    that the model learned from are always left out, and counted. On the data of the training a row keeps the split that
+    its content had then, and has the label that it has now; rows added or gone since are counted, and with `split` "all"
+    the added ones are judged.
     """
     from ouvroir.predictor import load as load_predictor
     from ouvroir.predictor import model_folder
@@ -344,15 +345,21 @@ def _judgeable(
     from ouvroir.data.manifest import label_names, unjudged
 
     rows = manifest.rows
+    before: tuple[Row, ...] = ()
     if manifest.source == predictor.recipe.data.source and split != "all":
-        with suppress(DataError):
-            before = workflow.manifest_again(predictor.recipe, QUIET, near=folder)
-            rows = before.rows if before.fingerprint == predictor.recipe.data.manifest else rows
+        before = _rows_of_training(predictor, folder)
     if split is None:
-        split = "test" if any(row.split == "test" for row in rows) else "all"
+        split = "test" if any(row.split == "test" for row in before or rows) else "all"
+    left_out: Counter[str] = Counter()
+    if before and split != "all":  # the split is that of the training, all else is what the data say now
+        was = {row.sha256: row.split for row in before}
+        now = {row.sha256 for row in rows}
+        left_out["added since training"] = sum(row.sha256 not in was for row in rows)
+        left_out["gone since training"] = sum(row.split == split and row.sha256 not in now for row in before)
+        rows = tuple(replace(row, split=was[row.sha256]) for row in rows if row.sha256 in was)
     wanted = [row for row in rows if split in ("all", row.split)]
-    left_out = Counter({"another split": len(rows) - len(wanted)})
     unknown: Counter[str] = Counter()
+    left_out["another split"] = len(rows) - len(wanted)
     kept = []
     uncounted = unjudged(wanted)
     for place, row in enumerate(wanted):
@@ -375,6 +382,15 @@ def _judgeable(
         )
         raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.{labels}")
     return replace(manifest, rows=tuple(kept)), dict(left_out), dict(unknown.most_common())
+
+
+def _rows_of_training(predictor: Predictor, folder: Path) -> tuple[Row, ...]:
+    """The rows of the manifest that the model was trained with; none when it is not kept or was read from changed files."""
+    try:
+        before = workflow.manifest_again(predictor.recipe, QUIET, near=folder)
+    except DataError:
+        return ()
+    return before.rows if before.fingerprint == predictor.recipe.data.manifest else ()
 
 
 @dataclass(frozen=True)

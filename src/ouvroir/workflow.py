@@ -254,7 +254,7 @@ def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str
         raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
     if init_from != "scratch":
         recipe = recipe.replace("model", init_from=str(start_of(find_task(recipe.task), init_from) or init_from))
-    recipe = _for_data(recipe, manifest, settings)
+    recipe = _for_data(_of_another_length(recipe, settings), manifest, settings)
     task = find_task(recipe.task)
     _require_scope(task, recipe, fit_processor(task, manifest, recipe))
     return recipe
@@ -279,6 +279,13 @@ def _require_scope(task: Task, recipe: Recipe, processor: Processor) -> None:
 
     if recipe.model.scope != "all":
         choose_parts(task.parts(empty_model(task, processor, recipe)), recipe.model.scope)
+
+
+def _of_another_length(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
+    """The recipe without the numbers of steps that a run settled in it, when the settings ask for minutes or epochs."""
+    if not {"loop.minutes", "loop.epochs"} & settings.keys():
+        return recipe
+    return recipe.replace("loop", steps=None, minutes=None, evaluate_every=None, save_every=None)
 
 
 def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> Recipe:

@@ -117,17 +117,19 @@ def require_expressible(network: ConceptualImageModel, processor: ImageProcessor
             "This model is Ouvroir's own network (options.backbone is compact), which transformers has no class for. "
             f"{_INSTEAD}"
         )
+    lacking = {}
     if len(network.head.hidden) or not isinstance(network.head.norm, nn.Identity):
-        raise UsageError(
-            "The body of this model is a ResNet that transformers knows, but its head has a normalisation and hidden "
-            "layers, and ResNetForImageClassification has room for one linear layer only. "
-            f"Train it with --set options.head=linear. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+        lacking["options.head=linear"] = (
+            "its head has a normalisation and hidden layers, and ResNetForImageClassification has room for one linear layer only"
         )
     if processor.aspect != "stretch":
+        lacking["options.aspect=stretch"] = (
+            f"it makes pictures square with options.aspect={processor.aspect}, and transformers can only be told to stretch them"
+        )
+    if lacking:
         raise UsageError(
-            f"This model makes pictures square with options.aspect={processor.aspect}, and what transformers reads can only "
-            "say that they are stretched. Train it with --set options.aspect=stretch. "
-            f"Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+            f"The body of this model is a ResNet that transformers knows, but {'; and '.join(lacking.values())}. Train it with "
+            f"{' '.join(f'--set {setting}' for setting in lacking)}. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         )
     if processor.levels:
         raise UsageError(
