@@ -110,6 +110,16 @@ def test_evaluate_on_the_data_of_the_training_sees_what_changed_there(run, place
     assert "small/added.txt" in everything.ids
 
 
+def test_files_added_to_the_test_folder_are_judged(place):
+    for split in ("train", "test"):
+        toy_task.write_data(place / "split" / split, 10, seed=len(split))
+    run = api.train("split", task=toy_task.NAME, device="cpu", workers=1, settings={"loop.steps": "1"})
+    for split in ("train", "test"):
+        (place / "split" / split / "small" / "added.txt").write_text(f"0.5 0.25 0.12{len(split)}")
+    found = api.evaluate(run.path, "split", device="cpu", workers=1)
+    assert (len(found.ids), found.left_out) == (31, {"another split": 30, "added since training": 1})
+
+
 def test_a_recipe_of_a_run_may_be_given_another_length(run):
     recipe = run.recipe()
     assert recipe.loop.steps == 120

@@ -291,8 +291,8 @@ def evaluate(
 
     `split` None: the test split when the model was trained on this very data or the data brings one, else all rows. Rows
     that the model learned from are always left out, and counted. On the data of the training a row keeps the split that
-    its content had then, and has the label that it has now; rows added or gone since are counted, and with `split` "all"
-    the added ones are judged.
+    its content had then, and has the label that it has now; rows added or gone since are counted, and the added ones
+    are judged when the data say that they are for this split, or with `split` "all".
     """
     from ouvroir.predictor import load as load_predictor
     from ouvroir.predictor import model_folder
@@ -351,12 +351,14 @@ def _judgeable(
     if split is None:
         split = "test" if any(row.split == "test" for row in before or rows) else "all"
     left_out: Counter[str] = Counter()
-    if before and split != "all":  # the split is that of the training, all else is what the data say now
+    if before and split != "all":
+        # the split is that of the training, all else is what the data say now; new rows count when these name their split
         was = {row.sha256: row.split for row in before}
         now = {row.sha256 for row in rows}
-        left_out["added since training"] = sum(row.sha256 not in was for row in rows)
+        known = [row for row in rows if row.sha256 in was or row.split != "train"]
+        left_out["added since training"] = len(rows) - len(known)
         left_out["gone since training"] = sum(row.split == split and row.sha256 not in now for row in before)
-        rows = tuple(replace(row, split=was[row.sha256]) for row in rows if row.sha256 in was)
+        rows = tuple(replace(row, split=was.get(row.sha256, row.split)) for row in known)
     wanted = [row for row in rows if split in ("all", row.split)]
     unknown: Counter[str] = Counter()
     left_out["another split"] = len(rows) - len(wanted)
