@@ -42,6 +42,11 @@ FRENCH: dict[str, str] = {
     "`{a}` is one flat colour; there is nothing in it to learn from.": (
         "`{a}` est d’une seule couleur ; il n’y a rien à y apprendre."
     ),
+    "`{a}` is in colour with 16 bits, of which only the upper 8 are read, and these reach no further than {n} of 255: it is "
+    "nearly black here. Save it with 8 bits a channel.": (
+        "`{a}` est en couleur sur 16 bits, dont seuls les 8 premiers sont lus, et ceux-ci ne dépassent pas {n} sur 255 : elle "
+        "est ici presque noire. Enregistrez-la avec 8 bits par canal."
+    ),
     "`{a}` is very narrow ({b}x{c}).": "`{a}` est très étroite ({b} × {c}).",
     # refusals
     "An array of {a} and shape {b} is not a picture; give uint8, (H, W) or (H, W, 3).": (
@@ -77,8 +82,10 @@ FRENCH: dict[str, str] = {
     "Edge at which pictures are trained on, at most storage_px; worked out.": (
         "Côté des images à l’entraînement, au plus storage_px ; calculé."
     ),
-    "How a picture becomes square: stretch it, pad it with its border colour, or crop its middle.": (
-        "Comment une image devient carrée : étirée, complétée par la couleur de son bord, ou recadrée en son milieu."
+    "How a picture becomes square: stretch it (which `export --to hf` needs), pad it with its border colour, or crop "
+    "its middle.": (
+        "Comment une image devient carrée : étirée (ce que demande `export --to hf`), complétée par la couleur de son bord, ou "
+        "recadrée en son milieu."
     ),
     "Channels that are stored; auto is grey when all pictures are.": (
         "Canaux gardés ; auto : en gris quand toutes les images le sont."
