@@ -20,7 +20,7 @@ from benchmarks.harness import Result, Steps
 from ouvroir.progress import QUIET
 from ouvroir.training.device import threads as with_threads
 
-ROUNDS = 5
+ROUNDS = 3
 SECONDS = 5.0  # of one measurement
 PEERS = ("DataLoader + PIL", "Lightning", "transformers Trainer")
 TRAIN = {

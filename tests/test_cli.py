@@ -249,7 +249,7 @@ def test_train_told_on_both_streams(room):
     assert "80 found = 80 admitted + 0 refused" in said
     assert (
         said.index("80 found")
-        < said.index("Proposed: --set options.flip=horizontal")
+        < said.index("To change that: --set options.flip=horizontal")
         < said.index("Training for 30 steps")
     )
     verdict = told["verdict"]

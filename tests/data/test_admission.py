@@ -284,7 +284,7 @@ def test_what_a_check_found_is_said_in_short(write, check):
     assert contents == "51 admitted have 50 different contents; each content is packed once"
     assert [line for line in others if "It is odd." in line] == ["Note: It is odd. (1 more of this kind.)"]
     (uneven,) = [line for line in others if "uneven" in line]
-    assert uneven.endswith("Proposed: --set options.class_weights=balanced")
+    assert uneven.endswith("To change that: --set options.class_weights=balanced")
 
 
 def test_a_lone_class_folder_is_told_and_its_parent_proposed(write, check, folder):

@@ -53,7 +53,7 @@ def in_short(manifest: Manifest) -> list[str]:
 
 def proposed(note: Note) -> str:
     """What a note proposes, to stand behind its text; empty when it proposes nothing."""
-    return f" Proposed: {options_of(note.proposal)}" if note.proposal else ""
+    return f" To change that: {options_of(note.proposal)}" if note.proposal else ""
 
 
 def label_notes(rows: Sequence[Row], *, has_class_weights: bool) -> list[Note]:
