@@ -298,7 +298,7 @@ def test_absent_weights_are_a_sentence_with_the_next_step(tmp_path, monkeypatch)
     from ouvroir.media.image.pretrained import read_backbone
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(DataError, match="huggingface-cli download"):
+    with pytest.raises(DataError, match="hf download"):
         read_backbone(str(tmp_path / "nothing"))
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(DataError, match="take ResNets"):

@@ -42,7 +42,7 @@ def _unreadable(source: str, error: Exception) -> DataError:
     offline = " HF_HUB_OFFLINE is set, so nothing is fetched." if os.environ.get("HF_HUB_OFFLINE") else ""
     return DataError(
         f"Pretrained weights could not be read from `{source}` ({first_line}).{offline} Give a folder with config.json and "
-        "model.safetensors, or on a machine with network run `huggingface-cli download microsoft/resnet-50 --local-dir "
+        "model.safetensors, or on a machine with network run `hf download microsoft/resnet-50 --local-dir "
         "resnet-50`, copy the folder here, and use --from resnet-50."
     )
 
