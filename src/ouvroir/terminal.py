@@ -308,7 +308,11 @@ def _show_weakest(out: Console, weakest: Sequence[Mapping[str, Any]], language: 
     widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
     rows = [f"  {label:<{widths[0]}}  {found:<{widths[1]}}  {instead}".rstrip() for label, found, instead in lines]
     out.print(
-        Text("\n".join(filter(None, ["", t("colon", name=t("weakest"), value="").rstrip(), *rows, weakest_caution(weakest, t)])))
+        Text(
+            "\n".join(
+                filter(None, ["", t("colon", name=t("weakest"), value="").rstrip(), *rows, weakest_caution(weakest, t)])
+            )
+        )
     )
 
 

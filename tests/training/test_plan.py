@@ -44,6 +44,14 @@ def test_minutes_become_steps():
     assert length(recipe, spent_s=500.0).steps == 1
 
 
+def test_minutes_pay_for_the_validations_and_checkpoints_that_were_asked_for():
+    recipe = toy.recipe(steps=None, minutes=2, evaluate_every=50, save_every=25)
+    loop = length(recipe, n_validation=1600, n_bytes=10**7)
+    # a validation takes 100/3 steps' time and comes every 50 steps, a checkpoint takes 0.05 + 0.1 s and comes every 25
+    assert loop.steps == int(0.97 * 120 / (0.01 + 1 / 3 / 50 + 0.15 / 25))
+    assert (loop.evaluate_every, loop.save_every) == (50, 25)
+
+
 def test_costly_validations_become_rare():
     recipe = toy.recipe(steps=1000, evaluate_every=None)
     assert length(recipe, n_validation=100).evaluate_every == 50

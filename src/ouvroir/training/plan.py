@@ -32,6 +32,8 @@ SAVE_S = 30.0
 """Seconds of training between checkpoints."""
 SAVE_SHARE = 0.02
 SAVE_BYTES_PER_S = 100e6
+SAVE_LEAST_S = 0.05
+"""What even a small checkpoint takes: files that are synced to the disk."""
 MEASURE_S = 2.0
 """Seconds of real steps that a time budget is turned into steps with."""
 MEASURE_KNOWN_S = 0.5
@@ -141,9 +143,16 @@ def settle_length(
     steps = loop.steps
     if steps is None and loop.minutes is not None:
         budget = max(0.0, CAUTION * 60 * loop.minutes - spent_s)
-        n = _n_validations(budget, validation_s)
-        share = SAVE_SHARE if n_bytes / SAVE_BYTES_PER_S > SAVE_SHARE * SAVE_S else 0.0
-        steps = max(1, int((budget * (1 - share) - n * validation_s) / step_s))
+        per_step = step_s
+        if loop.evaluate_every:
+            per_step += validation_s / loop.evaluate_every
+        else:
+            budget -= _n_validations(budget, validation_s) * validation_s
+        if loop.save_every:
+            per_step += (SAVE_LEAST_S + n_bytes / SAVE_BYTES_PER_S) / loop.save_every
+        elif n_bytes / SAVE_BYTES_PER_S > SAVE_SHARE * SAVE_S:
+            budget *= 1 - SAVE_SHARE
+        steps = max(1, int(budget / per_step))
     elif steps is None:
         steps = max(1, math.ceil(loop.epochs * n_items / loop.batch_size))
     evaluate_every = loop.evaluate_every or math.ceil(steps / _n_validations(steps * step_s, validation_s))
