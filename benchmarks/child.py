@@ -43,7 +43,7 @@ def tell(name: str, seconds: float) -> None:
 def main(data: str, runs: str, steps: str, *settings: str) -> None:
     """Everything from the files to `steps` steps; no report."""
     start = time.perf_counter()
-    from ouvroir import workflow
+    from ouvroir import planning, workflow
     from ouvroir.options import Training, Workplace
     from ouvroir.run import Run
 
@@ -51,7 +51,7 @@ def main(data: str, runs: str, steps: str, *settings: str) -> None:
     pairs = dict(pair.split("=", 1) for pair in settings)
     # as `ouvroir.train` does, which lets go of this manifest before it trains
     at = Workplace(device="cpu", progress=progress)
-    recipe = workflow.plan_training(Training(data, settings={**pairs, "loop.steps": steps}), at)[0]
+    recipe = planning.plan_training(Training(data, settings={**pairs, "loop.steps": steps}), at)[0]
     tell("checked_s", time.perf_counter() - start)
     run = Run.create(recipe, runs)
     workflow.train_run(run, at)

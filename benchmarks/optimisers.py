@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks import datasets, harness
 from benchmarks.harness import Options, Result, Steps, say
-from ouvroir import workflow
+from ouvroir import planning, workflow
 from ouvroir.media import find_task
 from ouvroir.options import Training, Workplace
 from ouvroir.progress import QUIET
@@ -83,7 +83,7 @@ class Trial:
         steps = 4 if is_quick else STEPS
         preset = "tiny" if is_quick else "small"
         settings = settings | {"loop.patience": "0", "loop.steps": str(steps), "loop.save_every": str(steps)}
-        recipe, manifest = workflow.plan_training(Training(source, preset=preset, settings=settings), Workplace())
+        recipe, manifest = planning.plan_training(Training(source, preset=preset, settings=settings), Workplace())
         recipe = recipe.replace("loop", minutes=None, evaluate_every=max(1, steps // N_LOOKS))
         task = find_task(recipe.task)
         trial = cls(

@@ -13,8 +13,8 @@ from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
-    "data training evaluation synthesis serving api workflow main_job reporting forecast options bundle card predictor "
-    "replay exporting onnx_graph cache run files rng system".split()
+    "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast options bundle "
+    "card predictor replay exporting onnx_graph cache run files rng system".split()
 )
 HEAVY = {
     "torch",
@@ -49,6 +49,9 @@ LAYERS = [
     {"data", "training", "evaluation", "synthesis", "classification", "evaluation_names"},
     {
         "api",
+        "planning",
+        "single_job",
+        "unseen",
         "workflow",
         "main_job",
         "forecast",

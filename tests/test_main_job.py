@@ -364,7 +364,7 @@ def test_ctrl_c_before_training_says_so(room, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ouvroir.workflow.admit", interrupted)
+    monkeypatch.setattr("ouvroir.planning.admit", interrupted)
     assert call("train", "digits", *JOB, "--runs", room / "early", status=130).stderr.endswith("Stopped.\n")
     assert not (room / "early").exists()
 

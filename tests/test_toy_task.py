@@ -11,8 +11,8 @@ import toy_task
 from ouvroir import api
 from ouvroir.media import find_task
 from ouvroir.options import Training, Workplace
+from ouvroir.planning import plan_training
 from ouvroir.task import Task
-from ouvroir.workflow import plan_training
 
 HERE = str(Path(__file__).parent)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ouvroir import workflow
+from ouvroir import planning, workflow
 from ouvroir.predictor import load
 from ouvroir.progress import QUIET
 from ouvroir.run import Run
@@ -168,7 +168,7 @@ def test_the_length_of_a_fine_tuning_follows_from_its_own_data(room, first):
     from ouvroir.options import Training, Workplace
 
     write_digits(room / "many", per_class=150)
-    planned, manifest = workflow.plan_training(Training(room / "many", init_from=str(first.path)), Workplace(workers=2))
+    planned, manifest = planning.plan_training(Training(room / "many", init_from=str(first.path)), Workplace(workers=2))
     proposed, _ = find_task(planned.task).recipe(manifest, "tiny")
     assert planned.loop.epochs == proposed.loop.epochs != first.recipe().loop.epochs
     assert planned.loop.batch_size == proposed.loop.batch_size

@@ -9,21 +9,20 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from ouvroir import workflow
-from ouvroir.errors import DataError, OuvroirError, RunError, UsageError
+from ouvroir import planning, single_job, unseen, workflow
+from ouvroir.errors import DataError, OuvroirError, UsageError
 from ouvroir.files import readable_names
 from ouvroir.media import find_task
 from ouvroir.options import Language, Training, Workplace
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Data, Recipe, check_settings, read_data
+from ouvroir.recipe import Recipe, check_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Row, Split
+from ouvroir.task import Split
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -80,7 +79,7 @@ def train(
     at = Workplace(Path(runs), device, workers, language, progress)
 
     def begin() -> Run:
-        made, manifest = workflow.plan_training(training, at)
+        made, manifest = planning.plan_training(training, at)
         run = Run.create(made, at.runs, name=Path(manifest.source).stem)
         run.keep_language(at.language)
         return workflow.keep_manifest(run, manifest)
@@ -88,7 +87,7 @@ def train(
     with join(resolve_device(device)) as world:
         run = workflow.once(world, begin)
         progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
-        return _to_the_end(run, at, resume=False)
+        return single_job.to_the_end(run, at, resume=False)
 
 
 def finetune(model: str | Path, source: str | Path, *, scope: str = "all", **others: Any) -> Run:
@@ -152,20 +151,8 @@ def resume(
 
     at = Workplace(Path(runs), device, workers, language, progress)
     with join(resolve_device(device)) as world:
-        opened = workflow.once(world, lambda: _to_resume(run, at))
-        return refine_run(opened, at) if opened.verb == "refine" else _to_the_end(opened, at, resume=True)
-
-
-def _to_resume(run: str | Path, at: Workplace) -> Run:
-    """The run to go on with: the whole one when a part of it is named. What was not named in full is said."""
-    if str(run) == "last":
-        last = Run.last_unfinished(at.runs)
-        at.progress.say(f"`last` is the run {last.name}.")
-        return last
-    named = Run.open(run, at.runs)
-    if named.whole.path != named.path:
-        at.progress.say(f"{named.path} is a part of {named.whole.path}, and it is the whole of it that goes on.")
-    return named.whole
+        opened = workflow.once(world, lambda: single_job.to_resume(run, at))
+        return refine_run(opened, at) if opened.verb == "refine" else single_job.to_the_end(opened, at, resume=True)
 
 
 def refit(
@@ -186,81 +173,9 @@ def refit(
     at = Workplace(Path(runs), device, workers, progress=progress)
     earlier = at.run_of(run)
     with join(resolve_device(device)) as world:
-        return _to_the_end(workflow.once(world, lambda: _begin_refit(earlier, at)), at, resume=False)
-
-
-def _begin_refit(earlier: Run, at: Workplace) -> Run:
-    """Make the run of a refit; that of a tuned model holds a run of what it branched from, to be trained again first."""
-    from ouvroir.reporting import kept_model
-    from ouvroir.training.adapters import start_of
-
-    recipe = earlier.recipe()
-    manifest = workflow.manifest_of(earlier, progress=at.progress)
-    if recipe.loop.steps is None or not (earlier.bundle / "model.safetensors").is_file():
-        raise RunError(f"{earlier.path} is not finished: `{earlier.way_on}` goes on with it.")
-    n_train = len(manifest.positions("train"))
-    everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
-    everything.save()
-
-    def scaled(steps: int) -> int:
-        return max(1, round(steps * len(manifest.rows) / n_train))
-
-    def on_everything(run: Run) -> Recipe:
-        before = run.recipe()
-        found = replace(before, data=replace(before.data, manifest=everything.fingerprint))
-        steps = scaled(run.steps_taken or before.loop.steps or 1)
-        return found.replace("loop", steps=steps, evaluate_every=None, patience=0, cache_features="auto")
-
-    kept = kept_model(earlier)
-    settled, branch = on_everything(kept), kept.branch
-    first = None if branch is None else on_everything(branch.run)
-    if branch is None:
-        start_of(find_task(recipe.task), recipe.model.init_from)  # it may be gone since
-    name = f"{Path(manifest.source).stem} refit"
-    made = workflow.keep_manifest(Run.create(settled, at.runs, name=name), everything)
-    judged = earlier.refit_of or str(earlier.path)  # the figures of a refit are those of a run before it
-    made.write_json("refit.json", {"of": judged, "rows": len(manifest.rows), "before": n_train})
-    if branch is not None and first is not None:  # what it branched from learns from everything too
-        step, total = scaled(branch.step), scaled(branch.step + (kept.steps_taken or 1))
-        first = first.replace("loop", branch_at=step / (first.loop.steps or 1))
-        trunk = workflow.keep_manifest(made.child("base", first), everything)
-        made.branch_from(trunk, step)
-        settled = settled.replace("model", init_from=str(trunk.path / "checkpoints" / f"step_{step:06d}"))
-        made.write_recipe(settled.replace("loop", steps=max(1, total - step)))
-    return made
-
-
-def _to_the_end(run: Run, at: Workplace, *, resume: bool) -> Run:
-    """Train, judge, bundle and report a run that is not of the main job. A stopped run is returned as it is."""
-    from ouvroir.reporting import write_report
-    from ouvroir.training.distributed import is_main_process
-
-    with workflow.failures_noted(run):
-        trunk = run.path / "base"  # a refit of a tuned model trains again what that one branched from
-        if (trunk / "recipe.json").is_file():
-            fitted = workflow.train_run(Run(trunk), at, resume=True)
-            if fitted.stopped == "interrupted":
-                return run
-        fitted = workflow.train_run(run, at, resume=resume)
-        if fitted.stopped == "interrupted" or not is_main_process():
-            return run
-        with run.hold():
-            run.set_status("running", "Judging the model and writing what is kept of it.")
-            again = run.read_json("refit.json")
-            if again is not None:  # nothing unseen is left to judge it on
-                workflow.bundle_run(run, judged=Run(Path(again["of"])), progress=at.progress)
-                workflow.drop_states(run, is_held=True)
-                if trunk.is_dir():
-                    workflow.drop_states(Run(trunk))
-                figures = f"Nothing unseen is left to judge it on; {Path(again['of']).name} has the figures."
-                run.set_status("finished", f"Trained on all {again['rows']} rows. {figures}")
-                return run
-            workflow.judge_run(run, at)
-            workflow.bundle_run(run, progress=at.progress)
-            write_report(run, language=at.language, progress=at.progress)
-            workflow.drop_states(run, is_held=True)
-            run.set_status("finished", f"Finished after {fitted.steps} steps.")
-    return run
+        return single_job.to_the_end(
+            workflow.once(world, lambda: single_job.begin_refit(earlier, at)), at, resume=False
+        )
 
 
 @dataclass(frozen=True)
@@ -301,7 +216,7 @@ def evaluate(
     chosen = resolve_device(device)
     place = Workplace(Path(runs), progress=progress).place_of(str(model))
     predictor = load_predictor(place, device=chosen)
-    data = _reading(source, predictor.recipe.data, settings or {})
+    data = unseen.reading(source, predictor.recipe.data, settings or {})
     manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
     folder, _ = model_folder(place)
     learned = workflow.learned_from(predictor.recipe, folder, progress=progress)
@@ -310,7 +225,7 @@ def evaluate(
             "Which rows the model learned from is not all known here (its data were changed or moved, or never were on this "
             "machine). Those cannot be left out: if some of these rows are among them, the figures flatter."
         )
-    manifest, left_out, unknown_labels = _judgeable(manifest, predictor, split, learned.contents, folder)
+    manifest, left_out, unknown_labels = unseen.judgeable(manifest, predictor, split, learned.contents, folder)
     tables = workflow.prepare(
         predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
     ).tables
@@ -327,72 +242,6 @@ def evaluate(
     )
     ids = tuple(table.rows[int(place)].id for place in judgement.answers.index)
     return Evaluation(judgement=judgement, ids=ids, left_out=left_out, unknown_labels=unknown_labels)
-
-
-def _reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> Data:
-    """How to read data to judge on: labels as in training, columns too when it is the same table; only their own splits."""
-    check_settings(settings, sections=("data",))
-    is_same = str(Path(source).expanduser().absolute()) == trained.source
-    kept = ("label_separator", "label_column", "path_column") if is_same else ("label_separator",)
-    data = Data(validation=0.0, test=0.0, **{name: getattr(trained, name) for name in kept})
-    return workflow.with_data_settings(data, settings)
-
-
-def _judgeable(
-    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Set[str], folder: Path
-) -> tuple[Manifest, dict[str, int], dict[str, int]]:
-    """The rows to judge on, all as test rows; how many were left out why, and with which labels that are unknown."""
-    from ouvroir.data.manifest import label_names, unjudged
-
-    rows = manifest.rows
-    before: tuple[Row, ...] = ()
-    if manifest.source == predictor.recipe.data.source and split != "all":
-        before = _rows_of_training(predictor, folder)
-    if split is None:
-        split = "test" if any(row.split == "test" for row in before or rows) else "all"
-    left_out: Counter[str] = Counter()
-    if before and split != "all":
-        # the split is that of the training, all else is what the data say now; new rows count when these name their split
-        was = {row.sha256: row.split for row in before}
-        now = {row.sha256 for row in rows}
-        known = [row for row in rows if row.sha256 in was or row.split != "train"]
-        left_out["added since training"] = len(rows) - len(known)
-        left_out["gone since training"] = sum(row.split == split and row.sha256 not in now for row in before)
-        rows = tuple(replace(row, split=was.get(row.sha256, row.split)) for row in known)
-    wanted = [row for row in rows if split in ("all", row.split)]
-    unknown: Counter[str] = Counter()
-    left_out["another split"] = len(rows) - len(wanted)
-    kept = []
-    uncounted = unjudged(wanted)
-    for place, row in enumerate(wanted):
-        is_learned = split not in ("validation", "train") and row.sha256 in learned
-        reason = "learned from" if is_learned else predictor.task.unjudged(row, predictor.processor)
-        reason = reason or uncounted.get(place)
-        if reason is None:
-            kept.append(replace(row, split="test"))
-        else:
-            left_out[reason] += 1
-            if not is_learned:
-                unknown.update(name for name in label_names(row.label) if name not in predictor.labels)
-    left_out = +left_out
-    if not kept:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        labels = (
-            f" The model does not know {readable_names(unknown)}; it knows {readable_names(predictor.labels)}."
-            if unknown
-            else ""
-        )
-        raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.{labels}")
-    return replace(manifest, rows=tuple(kept)), dict(left_out), dict(unknown.most_common())
-
-
-def _rows_of_training(predictor: Predictor, folder: Path) -> tuple[Row, ...]:
-    """The rows of the manifest that the model was trained with; none when it is not kept or was read from changed files."""
-    try:
-        before = workflow.manifest_again(predictor.recipe, QUIET, near=folder)
-    except DataError:
-        return ()
-    return before.rows if before.fingerprint == predictor.recipe.data.manifest else ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouvroir import workflow
+from ouvroir import planning, workflow
 from ouvroir.main_job import TRUNK, plan_refine
 from ouvroir.media import find_task
 from ouvroir.run import Run
@@ -62,7 +62,7 @@ def forecast_train(training: Training, at: Workplace) -> Forecast:
     from ouvroir.training.distributed import join, resolve_device
 
     with join(resolve_device(at.device)) as world:
-        recipe, manifest = workflow.once(world, lambda: workflow.plan_training(training, at))
+        recipe, manifest = workflow.once(world, lambda: planning.plan_training(training, at))
         packing = _packing(manifest, [recipe])
         return _forecast(manifest, packing, [_try_out("trained", recipe, manifest, world, at)])
 

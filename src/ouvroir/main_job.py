@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouvroir import workflow
+from ouvroir import planning, workflow
 from ouvroir.errors import CheckpointError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
@@ -64,10 +64,10 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
     of_base = replace(training, init_from="scratch", minutes=minutes, settings=settings)
     # said outright, since without it the task may propose to start from weights
     from_nothing = {**settings, "model.init_from": "scratch"} if is_pretrained else settings
-    base, manifest = workflow.plan_training(replace(of_base, settings=from_nothing), at)
+    base, manifest = planning.plan_training(replace(of_base, settings=from_nothing), at)
     tuned = None
     if is_pretrained:  # it comes last; what is amiss with its start must not wait until then
-        tuned, notes = workflow.propose_recipe(
+        tuned, notes = planning.propose_recipe(
             find_task(base.task),
             manifest,
             of_base.overrides,
@@ -75,8 +75,8 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
             init_from=init_from,
             progress=QUIET,
         )
-        workflow.say_all([note for note in notes if note not in manifest.notes], at.progress)
-        manifest = workflow.with_notes(manifest, notes)
+        planning.say_all([note for note in notes if note not in manifest.notes], at.progress)
+        manifest = planning.with_notes(manifest, notes)
     return Plan(manifest, base, tuned, init_from, of_base.overrides)
 
 
@@ -255,7 +255,7 @@ def _plan_tuned(run: Run, progress: Progress) -> Run:
     else:
         manifest = workflow.manifest_of(run, progress=progress)
         settings = {name: value for name, value in plan["settings"].items() if not name.startswith("data.")}
-        tuned, _ = workflow.propose_recipe(
+        tuned, _ = planning.propose_recipe(
             task, manifest, settings, preset=plan["preset"], init_from=plan["init_from"], progress=progress
         )
         child = run.child("tuned", tuned)

@@ -18,6 +18,7 @@ from ouvroir.recipe import Recipe
 PACKAGE = Path(ouvroir.__file__).parent
 SOURCES = [
     PACKAGE / "task.py",
+    PACKAGE / "planning.py",
     PACKAGE / "workflow.py",
     *(PACKAGE / "data").glob("*.py"),
     *(PACKAGE / "media").rglob("*.py"),
@@ -83,7 +84,7 @@ SAID = sorted({one for one in said() if " " in one[2]})
 
 def test_the_source_was_read():
     assert len(SAID) > 60
-    assert {"decode.py", "findings.py", "labels.py", "listing.py", "relations.py", "task.py"} <= {
+    assert {"decode.py", "findings.py", "labels.py", "listing.py", "planning.py", "relations.py", "task.py"} <= {
         one[0] for one in SAID
     }
 

@@ -38,7 +38,7 @@ MEASURE_S = 2.0
 """Seconds of real steps that a time budget is turned into steps with."""
 MEASURE_KNOWN_S = 0.5
 """The same when an earlier start has measured the rest, so that this one is quick."""
-CAUTION = 0.97
+CAUTION = 0.95
 """Share of a time budget that is planned: the rest is for starting and for a busy machine."""
 
 

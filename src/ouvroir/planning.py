@@ -1,0 +1,188 @@
+"""From a person's wishes to a recipe and its data: what `train`, `finetune` and `refine` settle before a run is made.
+
+A recipe is proposed by the task, taken over from an earlier model, or given; the settings of the command stand over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ouvroir.errors import UsageError
+from ouvroir.files import readable_names
+from ouvroir.media import find_task
+from ouvroir.progress import Progress
+from ouvroir.recipe import Data, Recipe, check_settings, read_data
+from ouvroir.task import Note, Task
+from ouvroir.workflow import admit, fit_processor
+
+if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.options import Training, Workplace
+    from ouvroir.task import Processor
+
+
+def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
+    """The recipe that `train` would use, and the manifest it would use it on, with notes on what was chosen.
+
+    Raises DataError when it cannot train.
+    """
+    from ouvroir.data.findings import in_short
+
+    settings, recipe, task = training.overrides, training.recipe, training.task
+    check_settings(settings)  # before the files are looked at, which may take long
+    init_from = at.place_of(training.init_from)
+    if "model.scope" in settings:
+        _require_scope_of_earlier(init_from, settings)
+    data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
+    if task is not None:
+        find_task(task, is_asked_for=True)
+    task = task or (recipe.task if recipe else None)
+    manifest = admit(training.source, task, data, workers=at.workers, progress=at.progress)
+    found = find_task(manifest.task)
+    for line in in_short(manifest):
+        at.progress.say(line)
+    manifest.require_trainable(needs_labels=found.needs_labels)
+    if recipe is not None:
+        given = _given_recipe(recipe, manifest, settings, init_from=init_from)
+        notes = _forgotten(found, fit_processor(found, manifest, given), given)
+        say_all(notes, at.progress)
+        return given, with_notes(manifest, notes)
+    settled, notes = propose_recipe(
+        found, manifest, settings, preset=training.preset, init_from=init_from, progress=at.progress
+    )
+    return settled, with_notes(manifest, notes)
+
+
+def with_notes(manifest: Manifest, notes: Sequence[Note]) -> Manifest:
+    """The manifest with `notes` behind its own: a run keeps it so, and the report shows them. None comes twice."""
+    return replace(manifest, notes=(*manifest.notes, *(note for note in notes if note not in manifest.notes)))
+
+
+def say_all(notes: Sequence[Note], progress: Progress) -> None:
+    """Tell of notes, each with what it proposes."""
+    from ouvroir.data.findings import proposed
+
+    for note in notes:
+        progress.say(note.text + proposed(note))
+
+
+def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
+    """A note with the classes that the model to start from knows and the train rows lack; none when it loses nothing.
+
+    Raises CheckpointError when that model is damaged.
+    """
+    from ouvroir.training.adapters import start_of
+    from ouvroir.training.checkpoint import check_model
+
+    own = start_of(task, recipe.model.init_from)
+    if own is None:
+        return []
+    check_model(own)
+    gone = [label for label in task.load_processor(own / "processor").labels if label not in processor.labels]
+    if not gone:
+        return []
+    them = "it" if len(gone) == 1 else "them"
+    text = (
+        f"The model to start from knows {readable_names(gone)}, and no train row here has {them}. The new model forgets "
+        f"{them} and can no longer answer with {them}. To keep {them}, add examples of {them} to the data, or train on the "
+        "old and the new data together."
+    )
+    return [Note("forgotten", text)]
+
+
+def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str], *, init_from: str) -> Recipe:
+    """A recipe that the user gave, for this data, with the settings over it."""
+    from ouvroir.training.adapters import start_of
+
+    if recipe.task != manifest.task:
+        raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
+    if init_from != "scratch":
+        recipe = recipe.replace("model", init_from=str(start_of(find_task(recipe.task), init_from) or init_from))
+    recipe = _for_data(_of_another_length(recipe, settings), manifest, settings)
+    task = find_task(recipe.task)
+    _require_scope(task, recipe, fit_processor(task, manifest, recipe))
+    return recipe
+
+
+def _require_scope_of_earlier(init_from: str, settings: Mapping[str, str]) -> None:
+    """Refuse a wrong scope before the files are looked at, where the model to start from is one of ours."""
+    from ouvroir.training.adapters import own_weights
+
+    own = own_weights(init_from)
+    if own is not None:
+        earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
+        task = find_task(earlier.task)
+        mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
+        _require_scope(task, earlier.with_overrides(mine), task.load_processor(own / "processor"))
+
+
+def _require_scope(task: Task, recipe: Recipe, processor: Processor) -> None:
+    """Refuse a scope that names no part of the model, before anything is packed. Raises RecipeError."""
+    from ouvroir.training.adapters import choose_parts
+    from ouvroir.training.checkpoint import empty_model
+
+    if recipe.model.scope != "all":
+        choose_parts(task.parts(empty_model(task, processor, recipe)), recipe.model.scope)
+
+
+def _of_another_length(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
+    """The recipe without the numbers of steps that a run settled in it, when the settings ask for minutes or epochs."""
+    if not {"loop.minutes", "loop.epochs"} & settings.keys():
+        return recipe
+    return recipe.replace("loop", steps=None, minutes=None, evaluate_every=None, save_every=None)
+
+
+def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> Recipe:
+    """The recipe naming the data of `manifest`, with the settings over it; those of `data` are in the manifest already."""
+    data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
+    mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
+    return replace(recipe, data=data).with_overrides(mine)
+
+
+def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
+    """`data` with the `data.*` settings over it, as a way of reading: it names no manifest."""
+    mine = read_data(settings)
+    changed = {name.partition(".")[2] for name in settings if name.startswith("data.")}
+    return replace(data, manifest="", **{name: getattr(mine, name) for name in changed})
+
+
+def propose_recipe(
+    task: Task, manifest: Manifest, settings: Mapping[str, str], *, preset: str, init_from: str, progress: Progress
+) -> tuple[Recipe, list[Note]]:
+    """The recipe for this data with the user's settings over it, and notes on what was chosen, which are said too.
+
+    It is the task's own, or that of the earlier model, gently and for this data, when `init_from` is a run, bundle or
+    checkpoint of ours; else `init_from` is "scratch", a hub name or a folder of pretrained weights. Raises UsageError when
+    the tasks differ.
+    """
+    from ouvroir.training.adapters import start_of
+
+    own = start_of(task, init_from)
+    notes: list[Note] = []
+    if own is None:
+        recipe, notes = task.recipe(manifest, preset, init_from=init_from)
+    else:
+        earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
+        if earlier.task != manifest.task:
+            raise UsageError(f"`{init_from}` does {earlier.task}, and these data are for {manifest.task}.")
+        recipe = task.tuning(earlier, manifest).replace(
+            "loop",
+            steps=None,
+            minutes=None,
+            micro_batch=None,
+            activation_checkpointing=False,
+            evaluate_every=None,
+            save_every=None,
+            branch_at=0.0,
+            cache_features="auto",
+        )
+    recipe = recipe.replace("model", init_from=str(own or init_from))
+    recipe = _for_data(recipe, manifest, settings)
+    processor = fit_processor(task, manifest, recipe)  # what is amiss with the weights shows here, before a run is made
+    _require_scope(task, recipe, processor)
+    notes = [note for note in notes if not any(name in settings for name in note.proposal)]
+    notes += _forgotten(task, processor, recipe)
+    say_all(notes, progress)
+    return recipe, notes

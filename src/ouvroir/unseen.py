@@ -1,0 +1,86 @@
+"""Which rows of labelled data a model may be judged on: those that it did not learn from, with labels that it knows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Set
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ouvroir import planning, workflow
+from ouvroir.errors import DataError
+from ouvroir.files import readable_names
+from ouvroir.progress import QUIET
+from ouvroir.recipe import Data, check_settings
+from ouvroir.task import Row, Split
+
+if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.predictor import Predictor
+
+
+def reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> Data:
+    """How to read data to judge on: labels as in training, columns too when it is the same table; only their own splits."""
+    check_settings(settings, sections=("data",))
+    is_same = str(Path(source).expanduser().absolute()) == trained.source
+    kept = ("label_separator", "label_column", "path_column") if is_same else ("label_separator",)
+    data = Data(validation=0.0, test=0.0, **{name: getattr(trained, name) for name in kept})
+    return planning.with_data_settings(data, settings)
+
+
+def judgeable(
+    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Set[str], folder: Path
+) -> tuple[Manifest, dict[str, int], dict[str, int]]:
+    """The rows to judge on, all as test rows; how many were left out why, and with which labels that are unknown."""
+    from ouvroir.data.manifest import label_names, unjudged
+
+    rows = manifest.rows
+    before: tuple[Row, ...] = ()
+    if manifest.source == predictor.recipe.data.source and split != "all":
+        before = _rows_of_training(predictor, folder)
+    if split is None:
+        split = "test" if any(row.split == "test" for row in before or rows) else "all"
+    left_out: Counter[str] = Counter()
+    if before and split != "all":
+        # the split is that of the training, all else is what the data say now; new rows count when these name their split
+        was = {row.sha256: row.split for row in before}
+        now = {row.sha256 for row in rows}
+        known = [row for row in rows if row.sha256 in was or row.split != "train"]
+        left_out["added since training"] = len(rows) - len(known)
+        left_out["gone since training"] = sum(row.split == split and row.sha256 not in now for row in before)
+        rows = tuple(replace(row, split=was.get(row.sha256, row.split)) for row in known)
+    wanted = [row for row in rows if split in ("all", row.split)]
+    unknown: Counter[str] = Counter()
+    left_out["another split"] = len(rows) - len(wanted)
+    kept = []
+    uncounted = unjudged(wanted)
+    for place, row in enumerate(wanted):
+        is_learned = split not in ("validation", "train") and row.sha256 in learned
+        reason = "learned from" if is_learned else predictor.task.unjudged(row, predictor.processor)
+        reason = reason or uncounted.get(place)
+        if reason is None:
+            kept.append(replace(row, split="test"))
+        else:
+            left_out[reason] += 1
+            if not is_learned:
+                unknown.update(name for name in label_names(row.label) if name not in predictor.labels)
+    left_out = +left_out
+    if not kept:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        labels = (
+            f" The model does not know {readable_names(unknown)}; it knows {readable_names(predictor.labels)}."
+            if unknown
+            else ""
+        )
+        raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.{labels}")
+    return replace(manifest, rows=tuple(kept)), dict(left_out), dict(unknown.most_common())
+
+
+def _rows_of_training(predictor: Predictor, folder: Path) -> tuple[Row, ...]:
+    """The rows of the manifest that the model was trained with; none when it is not kept or was read from changed files."""
+    try:
+        before = workflow.manifest_again(predictor.recipe, QUIET, near=folder)
+    except DataError:
+        return ()
+    return before.rows if before.fingerprint == predictor.recipe.data.manifest else ()
