@@ -214,7 +214,9 @@ def test_the_card_says_what_a_reader_needs(made):
 def test_a_refit_says_whose_figures_it_shows(tmp_path, home):
     run, _ = make_run(tmp_path / "a")
     again, everything = make_run(tmp_path / "b")
-    bundle = bundles.write_bundle(again, again.checkpoint("best"), everything, folder=again.bundle, judged=run)
+    bundle = bundles.write_bundle(
+        again, again.checkpoint("best"), everything, folder=again.bundle, judged=run.read_json("evaluation.json")
+    )
     assert bundle.config["refit"] is True
     assert bundle.config["metrics"] == METRICS
     assert "trained again on all rows" in (bundle.path / "README.md").read_text()

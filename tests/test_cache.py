@@ -142,7 +142,7 @@ def test_runs_are_listed_with_their_main_metric(tmp_path):
 
 def test_a_refit_has_no_figures_of_its_own(tmp_path):
     run = make_run(tmp_path, "a refit")
-    (run / "refit.json").write_text(json.dumps({"of": "/runs/a", "rows": 9, "before": 6}))
+    (run / "refit.json").write_text(json.dumps({"of": "a", "rows": 9, "before": 6}))
     (run / "final_model").mkdir()
     (run / "final_model" / "config.json").write_text(json.dumps({"metrics": {"accuracy": {"value": 0.9}}}))
     (entry,) = cache.list_runs(tmp_path)

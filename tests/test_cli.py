@@ -613,8 +613,15 @@ def test_a_refit_of_the_main_job_keeps_its_threshold(room):
     again = call_json("refit", job["name"])
     kept, new = (json.loads(Path(one["model"], "config.json").read_text())["threshold"] for one in (job, again))
     assert new == kept > 0
-    for one in (again, job):
-        call("runs", "rm", "--yes", one["name"])
+    call("runs", "rm", "--yes", job["name"])
+    figures = json.loads(Path(again["model"], "config.json").read_text())["metrics"]
+    shutil.rmtree(again["model"])  # as if it had been killed before; the run that was judged is gone meanwhile
+    resumed = call_json("train", "--resume", again["name"])
+    config = json.loads(Path(resumed["model"], "config.json").read_text())
+    assert (config["metrics"], config["threshold"]) == (figures, kept)
+    assert figures
+    assert resumed["sentence"].endswith(f"{job['name']} has the figures.")
+    call("runs", "rm", "--yes", again["name"])
 
 
 def test_classes_that_will_be_forgotten_are_named_before_training(room):

@@ -171,6 +171,7 @@ def test_a_base_that_lost_where_the_tuned_model_leaves_it_is_trained_again(room,
 def test_weights_are_hinted_at_only_where_none_are_given(room, done, caplog):
     from ouvroir.main_job import plan_refine
     from ouvroir.options import Training, Workplace
+    from ouvroir.planning import plan_training
 
     caplog.set_level("INFO", logger="ouvroir")
     rng = np.random.default_rng(0)
@@ -188,6 +189,11 @@ def test_weights_are_hinted_at_only_where_none_are_given(room, done, caplog):
     assert hint not in caplog.text
     assert "The new model forgets" in caplog.text
     assert [note.code for note in plan.manifest.notes if note.code in ("few_photographs", "forgotten")] == ["forgotten"]
+    asked = Training(room / "photographs", settings={"model.init_from": done["run"]})
+    again = plan_refine(asked, Workplace())
+    assert (again.init_from, again.base, again.tuned) == (plan.init_from, plan.base, plan.tuned)
+    assert again.base.model.init_from == "scratch"
+    assert plan_training(asked, Workplace())[0].model.init_from == plan.tuned.model.init_from
 
 
 def test_refine_from_an_earlier_run(room, done):
@@ -517,6 +523,7 @@ def test_refit_of_a_tuned_model_begins_where_that_one_did(room):
     assert Path(settled["model"]["init_from"]).parents[1] == run_path / "base"
     branch = int(settled["model"]["init_from"].rsplit("_", 1)[-1])
     assert branch + settled["loop"]["steps"] == trunk["loop"]["steps"] > STEPS
+    assert (run_path / "base" / "checkpoints" / "last.txt").read_text() == f"step_{branch:06d}\n", "no step too many"
     for place in (run_path, run_path / "base"):
         assert json.loads((place / "data.json").read_text(encoding="utf-8"))["rows"].keys() == {"train"}
     assert (run_path / "final_model" / "model.safetensors").is_file()

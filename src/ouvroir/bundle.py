@@ -94,22 +94,22 @@ def write_bundle(
     manifest: Manifest,
     *,
     folder: Path,
-    judged: Run | None = None,
+    judged: Mapping[str, Any] | None = None,
     learned: Learned | None = None,
     threshold: float = 0.0,
     limits: tuple[str, ...] = (),
 ) -> Bundle:
     """Make the bundle `folder` from a checkpoint of `run`, replacing what was there.
 
-    `judged` is the run whose figures the card shows when it is not this one: then the model was trained again on more
-    rows. `learned` is kept beside the model, so that `evaluate` can leave these rows out anywhere. `threshold` is the
+    `judged` is what another run's evaluation.json says, for the card to show, when the model is that one's, trained again
+    on more rows. `learned` is kept beside the model, so that `evaluate` can leave these rows out anywhere. `threshold` is the
     proposed score under which to answer 'none of these', `limits` are sentences for the card. The model is read back from
     the new files and answers held-out rows, so a bundle that exists has been opened once.
     Raises CheckpointError, DiskFull.
     """
     from ouvroir.training.checkpoint import read_recipe
 
-    card = _facts(run, manifest, judged or run, is_refit=judged is not None and judged.path != run.path)
+    card = _facts(run, manifest, judged)
     card = dataclasses.replace(card, threshold=threshold, limits=limits)
     with whole_folder(folder) as place:
         _copy_weights(checkpoint, place)
@@ -227,9 +227,9 @@ def _answer_check_items(task: Task, place: Path, manifest: Manifest) -> Processo
     return processor
 
 
-def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card:
+def _facts(run: Run, manifest: Manifest, judged: Mapping[str, Any] | None) -> Card:
     """The card's fields from what the run's folder says."""
-    evaluation = judged.read_json("evaluation.json") or {}
+    evaluation = (run.read_json("evaluation.json") if judged is None else judged) or {}
     judged_on = next((split for split in ("test", "validation") if evaluation.get(split)), "test")
     measurements = run.metrics()
     environment = run.read_json("environment.json") or {}
@@ -245,7 +245,7 @@ def _facts(run: Run, manifest: Manifest, judged: Run, *, is_refit: bool) -> Card
         device=str(environment.get("device", "")),
         started=_time(float(environment["created"])) if "created" in environment else "",
         finished=_time(time.time()),
-        refit=is_refit,
+        refit=judged is not None,
     )
 
 
@@ -279,7 +279,7 @@ def _config(processor: Processor, recipe: Recipe, card: Card) -> dict[str, Any]:
 
 def _training_info(run: Run, card: Card, recipe: Recipe) -> str:
     facts = {
-        "run": _full_name(run),
+        "run": run.full_name,
         "task": recipe.task,
         "started": card.started,
         "finished": card.finished,
@@ -297,12 +297,6 @@ def _training_info(run: Run, card: Card, recipe: Recipe) -> str:
     }
     known = {name: value for name, value in facts.items() if value not in (None, "")}
     return "".join(f"{name}: {value}\n" for name, value in known.items())
-
-
-def _full_name(run: Run) -> str:
-    """The run's name, after that of the job it is a part of."""
-    parent = run.path.parent
-    return f"{parent.name}/{run.name}" if (parent / "status.json").is_file() else run.name
 
 
 def _versions() -> dict[str, str]:

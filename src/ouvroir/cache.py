@@ -266,7 +266,7 @@ def _run_entry(run: Run) -> RunEntry:
         state, sentence, changed_at = status["state"], status["sentence"], float(status["time"]) or changed_at
         recipe = run.read_json("recipe.json")  # as text: listing runs must not load their tasks
         task, data = recipe["task"], recipe.get("data", {}).get("source") or None
-        refit_of = run.refit_of and Path(run.refit_of).name
+        refit_of = run.refit_of
         metric, found = run.headline() or (None, {})
     except (OuvroirError, KeyError, TypeError, ValueError) as error:
         state, sentence = "failed", f"The run folder is damaged: {error}"

@@ -129,6 +129,8 @@ def export(
     opened = _open(place, run, to, progress)
     require_space(target, 2 * (place / "model.safetensors").stat().st_size, f"Exporting to {to}")
     progress.say(f"Writing {FORMATS[to]}, then replaying {len(opened.items)} {opened.items.kind} through it.")
+    if to == "hf" and not opened.items.sources:
+        progress.say("No original file is at hand, so the preprocessing that the folder names is not tried on any.")
     with whole_folder(target) as written:
         file = _WRITERS[to](opened, written)
         _write_note(opened, to, written, file)

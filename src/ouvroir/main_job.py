@@ -49,7 +49,7 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
     """Check the data and settle what can be settled before anything is made. Raises DataError, RecipeError, UsageError."""
     if "loop.minutes" in training.settings:
         raise UsageError("Two models share the time of refine: give it with --minutes, and not as loop.minutes.")
-    init_from = at.place_of(training.init_from)
+    init_from = at.place_of(training.start)
     is_pretrained = init_from != "scratch"
     settings = dict(training.settings)
     if not is_pretrained:

@@ -34,6 +34,11 @@ class Training:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def start(self) -> str:
+        """Where the weights come from: `init_from`, or the setting of that name over it."""
+        return self.settings.get("model.init_from", self.init_from)
+
+    @property
     def overrides(self) -> dict[str, str]:
         """The settings with the minutes among them."""
         return {**self.settings, **({} if self.minutes is None else {"loop.minutes": str(self.minutes)})}

@@ -32,7 +32,7 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
 
     settings, recipe, task = training.overrides, training.recipe, training.task
     check_settings(settings)  # before the files are looked at, which may take long
-    init_from = at.place_of(training.init_from)
+    init_from = at.place_of(training.start)
     if "model.scope" in settings:
         _require_scope_of_earlier(init_from, settings)
     data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
@@ -98,7 +98,7 @@ def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str
 
     if recipe.task != manifest.task:
         raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
-    if init_from != "scratch":
+    if init_from != "scratch" or "model.init_from" in settings:
         recipe = recipe.replace("model", init_from=str(start_of(find_task(recipe.task), init_from) or init_from))
     recipe = _for_data(_of_another_length(recipe, settings), manifest, settings)
     task = find_task(recipe.task)
@@ -135,9 +135,9 @@ def _of_another_length(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
 
 
 def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> Recipe:
-    """The recipe naming the data of `manifest`, with the settings over it; those of `data` are in the manifest already."""
+    """The recipe naming the data of `manifest`, with the settings over it but for those that are in both already."""
     data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
-    mine = {name: value for name, value in settings.items() if not name.startswith("data.")}
+    mine = {name: value for name, value in settings.items() if not name.startswith(("data.", "model.init_from"))}
     return replace(recipe, data=data).with_overrides(mine)
 
 

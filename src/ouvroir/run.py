@@ -62,7 +62,7 @@ class Run:
         with suppress(RunError, KeyError, TypeError, ValueError):
             found.append(str(self.status()["state"]))
             if self.refit_of is not None:
-                found.append(f"refit of {Path(self.refit_of).name}")
+                found.append(f"refit of {self.refit_of}")
             if (headline := self.headline()) is not None:
                 name, metric = headline
                 found.append(f"{name} {metric['value']:.3f} [{metric['low']:.3f}, {metric['high']:.3f}]")
@@ -169,6 +169,11 @@ class Run:
         return self.path.name
 
     @property
+    def full_name(self) -> str:
+        """The name, after that of the run it is a part of."""
+        return self.name if self.whole.path == self.path else f"{self.whole.name}/{self.name}"
+
+    @property
     def whole(self) -> Run:
         """The run that this one is a part of, as `base` and `tuned` of refine are, or itself: the one to go on with."""
         return Run(self.path.parent) if (self.path.parent / "recipe.json").is_file() else self
@@ -194,7 +199,7 @@ class Run:
 
     @property
     def refit_of(self) -> str | None:
-        """The path of the judged run that this one learned again from, on all the data; None when it is no refit."""
+        """The name of the judged run that this one learned again from, on all the data; None when it is no refit."""
         return (self.read_json("refit.json") or {}).get("of")
 
     def headline(self) -> tuple[str, dict[str, float]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
 from ouvroir.errors import RunError
@@ -57,8 +57,7 @@ def begin_refit(earlier: Run, at: Workplace) -> Run:
         start_of(find_task(recipe.task), recipe.model.init_from)  # it may be gone since
     name = f"{Path(manifest.source).stem} refit"
     made = workflow.keep_manifest(Run.create(settled, at.runs, name=name), everything)
-    judged = earlier.refit_of or str(earlier.path)  # the figures of a refit are those of a run before it
-    made.write_json("refit.json", {"of": judged, "rows": len(manifest.rows), "before": n_train})
+    made.write_json("refit.json", {**_judged(earlier), "rows": len(manifest.rows), "before": n_train})
     if branch is not None and first is not None:  # what it branched from learns from everything too
         step, total = scaled(branch.step), scaled(branch.step + (kept.steps_taken or 1))
         first = first.replace("loop", branch_at=step / (first.loop.steps or 1))
@@ -69,34 +68,57 @@ def begin_refit(earlier: Run, at: Workplace) -> Run:
     return made
 
 
+def _judged(earlier: Run) -> dict[str, Any]:
+    """Of the run that is trained again, what its refit keeps: `of`, its name, `evaluation` and `threshold`.
+
+    A copy, since runs are moved and deleted. The figures of a refit are those of a run before it.
+    """
+    again = earlier.read_json("refit.json")
+    if again is not None:
+        return {name: again[name] for name in ("of", "evaluation", "threshold")}
+    return {
+        "of": earlier.full_name,
+        "evaluation": earlier.read_json("evaluation.json"),
+        "threshold": workflow.kept_threshold(earlier),
+    }
+
+
 def to_the_end(run: Run, at: Workplace, *, resume: bool) -> Run:
     """Train, judge, bundle and report a run that is not of the main job. A stopped run is returned as it is."""
-    from ouvroir.reporting import write_report
-    from ouvroir.training.distributed import is_main_process
+    from ouvroir.training.distributed import join, resolve_device
 
-    with workflow.failures_noted(run):
-        trunk = run.path / "base"  # a refit of a tuned model trains again what that one branched from
-        if (trunk / "recipe.json").is_file():
-            fitted = workflow.train_run(Run(trunk), at, resume=True)
-            if fitted.stopped == "interrupted":
+    with (
+        workflow.failures_noted(run),
+        join(resolve_device(at.device)) as world,
+        workflow.held(run, world),
+    ):
+        trunk = Run(run.path / "base")  # a refit of a tuned model trains again what that one branched from
+        if (trunk.path / "recipe.json").is_file():
+            workflow.once(world, lambda: run.set_status("running", "Training what the model branches from."))
+            if workflow.train_run(trunk, at, resume=True, to_branch=True).stopped == "interrupted":
+                workflow.once(world, lambda: run.set_status("stopped", f"Stopped. {run.what_now}"))
                 return run
-        fitted = workflow.train_run(run, at, resume=resume)
-        if fitted.stopped == "interrupted" or not is_main_process():
-            return run
-        with run.hold():
-            run.set_status("running", "Judging the model and writing what is kept of it.")
-            again = run.read_json("refit.json")
-            if again is not None:  # nothing unseen is left to judge it on
-                workflow.bundle_run(run, judged=Run(Path(again["of"])), progress=at.progress)
-                workflow.drop_states(run, is_held=True)
-                if trunk.is_dir():
-                    workflow.drop_states(Run(trunk))
-                figures = f"Nothing unseen is left to judge it on; {Path(again['of']).name} has the figures."
-                run.set_status("finished", f"Trained on all {again['rows']} rows. {figures}")
-                return run
-            workflow.judge_run(run, at)
-            workflow.bundle_run(run, progress=at.progress)
-            write_report(run, language=at.language, progress=at.progress)
-            workflow.drop_states(run, is_held=True)
-            run.set_status("finished", f"Finished after {fitted.steps} steps.")
+        fitted = workflow.train_run(run, at, resume=resume, is_held=True)
+        if fitted.stopped != "interrupted" and world.is_first:
+            _conclude(run, at, fitted.steps)
     return run
+
+
+def _conclude(run: Run, at: Workplace, steps: int) -> None:
+    """Judge the model, write its bundle and report, and drop what only going on would need."""
+    from ouvroir.reporting import write_report
+
+    run.set_status("running", "Judging the model and writing what is kept of it.")
+    again = run.read_json("refit.json")
+    if again is None:
+        workflow.judge_run(run, at)
+        workflow.bundle_run(run, progress=at.progress)
+        write_report(run, language=at.language, progress=at.progress)
+        sentence = f"Finished after {steps} steps."
+    else:  # nothing unseen is left to judge it on
+        workflow.bundle_run(run, refit=again, progress=at.progress)
+        sentence = f"Trained on all {again['rows']} rows. Nothing unseen is left to judge it on; {again['of']} has the figures."
+    workflow.drop_states(run, is_held=True)
+    if (run.path / "base").is_dir():
+        workflow.drop_states(Run(run.path / "base"))
+    run.set_status("finished", sentence)

@@ -187,7 +187,10 @@ class Note:
 
 def options_of(settings: Mapping[str, str]) -> str:
     """Dotted settings as options of a command, quoted so that they can be pasted: `--set 'data.label_separator=;'`."""
-    return " ".join(f"--set {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+    return " ".join(
+        f"--from {shlex.quote(value)}" if name == "model.init_from" else f"--set {shlex.quote(f'{name}={value}')}"
+        for name, value in settings.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)

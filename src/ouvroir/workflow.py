@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy
 from ouvroir.files import readable_duration, readable_size
@@ -214,18 +214,26 @@ def prepare(
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
 
 
-def train_run(run: Run, at: Workplace, *, resume: bool = False, packs: Path | None = None) -> Fitted:
+def train_run(
+    run: Run,
+    at: Workplace,
+    *,
+    resume: bool = False,
+    packs: Path | None = None,
+    is_held: bool = False,
+    to_branch: bool = False,
+) -> Fitted:
     """Everything between a recipe and weights: prepare, then fit. On return the recipe is resolved and the best is intact.
 
-    The run is held before anything in it is written. Under torchrun every process calls this; the first one packs, then all
-    open the same pack. Raises what `fit` raises, and RunBusy.
+    The run is held before anything in it is written, unless the caller does that. Under torchrun every process calls this;
+    the first one packs, then all open the same pack. `to_branch` as `fit` has it. Raises what that raises, and RunBusy.
     """
     from ouvroir.training.checkpoint import Checkpoints
     from ouvroir.training.distributed import join, resolve_device
     from ouvroir.training.loop import fit
 
     device = resolve_device(at.device)
-    with join(device) as world, held(run, world):
+    with join(device) as world, nullcontext() if is_held else held(run, world):
         recipe = run.recipe()
         task = find_task(recipe.task)
         manifest = manifest_of(run, progress=at.progress)
@@ -253,7 +261,8 @@ def train_run(run: Run, at: Workplace, *, resume: bool = False, packs: Path | No
             run.write_json("environment.json", {**(run.read_json("environment.json") or {}), "device": device})
 
         once(world, note)
-        fitted = fit(task, run, mine.pop() if mine else ready(), device=device, progress=at.progress, resume=resume)
+        data = mine.pop() if mine else ready()
+        fitted = fit(task, run, data, device=device, progress=at.progress, resume=resume, to_branch=to_branch)
         if fitted.stopped != "interrupted":
             once(world, lambda: sound_best(run, at.progress))
         return fitted
@@ -354,25 +363,25 @@ def failures_noted(run: Run) -> Iterator[None]:
         raise
 
 
-def bundle_run(run: Run, *, folder: Path | None = None, judged: Run | None = None, progress: Progress = QUIET) -> None:
+def bundle_run(
+    run: Run, *, folder: Path | None = None, refit: Mapping[str, Any] | None = None, progress: Progress = QUIET
+) -> None:
     """Write the self-contained model of the run's best checkpoint to `folder`, by default final_model/ in the run.
 
-    `judged`: the run whose figures the card shows and whose threshold is kept, when it is not this one (a refit has no
-    unseen data left to find either on).
+    `refit`: what the run's refit.json says, where it is one: there is nothing unseen to find figures or a threshold on.
     """
     from ouvroir.bundle import write_bundle
 
-    manifest, of = manifest_of(run, progress=progress), judged or run
     checkpoint = run.checkpoint("best")
     with timed(run, "bundle_s"):
         write_bundle(
             run,
             checkpoint,
-            manifest,
+            manifest_of(run, progress=progress),
             folder=folder or run.bundle,
-            judged=of,
+            judged=None if refit is None else refit["evaluation"],
             learned=learned_from(run.recipe(), checkpoint, progress=progress),
-            threshold=proposed_threshold(run) if judged is None else kept_threshold(judged),
+            threshold=proposed_threshold(run) if refit is None else refit["threshold"],
         )
 
 

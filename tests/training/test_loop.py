@@ -31,7 +31,7 @@ def test_it_learns_and_tells(tmp_path):
     assert max(accuracy.values()) > 0.8
     assert accuracy[fitted.best_step] == max(accuracy.values())
     assert run.checkpoint("best").name == f"step_{fitted.best_step:06d}"
-    assert run.status()["state"] == "finished"
+    assert run.read_json("status.json")["sentence"] == "Trained for 200 steps."
     assert list((run.path / "tensorboard").iterdir())
     assert 0 < fitted.seconds < 60
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 N_KEPT = 2
 _WEIGHTS, _STATE = "model.safetensors", "training_state.safetensors"
 _PLACE = "training_state.json"
+_SET_ASIDE = ("damaged_", "replaced_")
 _STEP = re.compile(r"step_\d+")  # a copy that a person made beside it is no checkpoint
 
 
@@ -162,8 +163,12 @@ class Checkpoints:
     def drop_states(self) -> None:
         """Leave of each checkpoint what answers and what another training may start from: a finished run never goes on.
 
-        What the optimiser remembers is dropped, and the raw weights beside averaged ones. Raises OSError, DiskFull.
+        What the optimiser remembers is dropped, the raw weights beside averaged ones, and what was set aside. Raises OSError,
+        DiskFull.
         """
+        for path in self.folder.glob("*_step_*"):
+            if path.name.startswith(_SET_ASIDE):
+                shutil.rmtree(path, ignore_errors=True)
         for path in filter(_is_intact, self._steps()):
             place = json.loads((path / _PLACE).read_text(encoding="utf-8"))
             with whole_folder(path) as temporary:

@@ -67,7 +67,14 @@ class Fitted:
 
 
 def fit(
-    task: Task, run: Run, data: Prepared, *, device: str = "auto", progress: Progress = QUIET, resume: bool = False
+    task: Task,
+    run: Run,
+    data: Prepared,
+    *,
+    device: str = "auto",
+    progress: Progress = QUIET,
+    resume: bool = False,
+    to_branch: bool = False,
 ) -> Fitted:
     """Train the model of the run's recipe on `data`, leaving checkpoints and metrics.jsonl in the run.
 
@@ -75,7 +82,9 @@ def fit(
     training goes on from the newest undamaged checkpoint to the same weights as without the interruption, to the bit on
     a CPU; without one it begins. Ctrl-C finishes the step, saves and returns with `stopped` "interrupted"; before the
     first step it returns at once. Under torchrun every process calls this, and the first one writes. The caller sees to it
-    that no other process works on the run (`workflow.held`).
+    that no other process works on the run (`workflow.held`), and says when it is finished: a model is not before it is judged.
+
+    `to_branch`: end at the checkpoint that another model branches from, half way along the schedule, since no more is needed.
 
     Raises RecipeError, DeviceError, DataError, NonFiniteLoss, DiskFull, CheckpointError; checkpoints written before are
     intact.
@@ -83,7 +92,7 @@ def fit(
     place = resolve_device(device)
     with join(place) as world, _failures_noted(run, world):
         job = _Job(task, run, data, place, world, progress if world.is_first else QUIET, began=time.monotonic())
-        return job.train(resume=resume)
+        return job.train(resume=resume, to_branch=to_branch)
 
 
 @contextmanager
@@ -126,7 +135,7 @@ class _Job:
         self.place = Place()
         self.last_saved = 0
 
-    def train(self, *, resume: bool) -> Fitted:
+    def train(self, *, resume: bool, to_branch: bool) -> Fitted:
         saved = self.world.tell(self.checkpoints.newest(self.progress) if resume and self.world.is_first else None)
         if saved is not None and saved.place.is_complete:
             self.place = saved.place
@@ -150,7 +159,7 @@ class _Job:
                 )
                 self._begin(feed, saved)
                 try:
-                    return self._steps(interrupt)
+                    return self._steps(interrupt, to_branch=to_branch)
                 finally:
                     self.tracker.close()
 
@@ -306,20 +315,21 @@ class _Job:
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 
-    def _steps(self, interrupt: Interrupt) -> Fitted:
+    def _steps(self, interrupt: Interrupt, *, to_branch: bool) -> Fitted:
         self.started = time.monotonic()
         engine, draw, watch, steps = self.engine, self.sampler.draw, self.watch, self.steps
         loop = self.recipe.loop
         evaluate_every, save_every = loop.evaluate_every or steps, loop.save_every or steps
         branch = round(loop.branch_at * steps)
-        with self.progress.bar("Training", steps, start=self.place.step) as bar:
+        end = branch if to_branch and branch else steps
+        with self.progress.bar("Training", end, start=self.place.step) as bar:
             self._drawn, self._drawn_at = self.place.step, self.started
-            for step in range(self.place.step, steps):
+            for step in range(self.place.step, end):
                 taken = engine.advance(step, draw(step))
                 watch.look(step, taken, last_saved=self.last_saved)
                 self._add(taken)
                 done = self.place.step = step + 1
-                is_last = done == steps
+                is_last = done == end
                 if done % self.log_every == 0 or is_last:
                     self._log(taken.names, bar)
                 is_better = (done % evaluate_every == 0 or is_last) and self._validate()
@@ -420,7 +430,7 @@ class _Job:
         if not is_last:
             self.progress.say(f"Stopped early at step {done}: no gain on validation since step {self.place.best_step}.")
         if self.world.is_first:
-            self.run.set_status("finished", f"Trained for {done} steps.")
+            self.run.set_status("running", f"Trained for {done} steps.")
         return self._fitted("finished" if is_last else "early")
 
     def _left_early(self, saved: Saved | None) -> Fitted:

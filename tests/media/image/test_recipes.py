@@ -16,7 +16,7 @@ from ouvroir.media.image.models import build
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.samples import write_digits
 from ouvroir.recipe import Recipe, check_settings, read_data
-from ouvroir.task import Limits, Row, Source
+from ouvroir.task import Limits, Row, Source, options_of
 
 GLYPH = {"width": 28, "height": 28, "is_grey": True, "background": 1.0, "two_tone": 0.9}
 PHOTO = {"width": 640, "height": 480, "is_grey": False, "background": 0.2, "two_tone": 0.4}
@@ -60,11 +60,11 @@ def test_photographs_are_mirrored_and_cropped():
 
 def test_few_photographs_from_nothing_come_with_a_hint_at_pretrained_weights(tmp_path):
     def hints(*asked):
-        return [note.text for note in recipes.propose(*asked)[1] if note.code == "few_photographs"]
+        return [note for note in recipes.propose(*asked)[1] if note.code == "few_photographs"]
 
     (hint,) = hints(manifest(PHOTO), "small")
-    assert hint.startswith("300 photographs")
-    assert "--from" in hint
+    assert hint.text.startswith("300 photographs")
+    assert options_of(hint.proposal) == f"--from {recipes.HUB_WEIGHTS}"
     (tmp_path / "config.json").write_text("{}")
     assert not hints(manifest(PHOTO), "small", str(tmp_path))
     assert not hints(manifest(PHOTO, n=recipes.FEW_PHOTOGRAPHS + 1), "small")

@@ -22,10 +22,10 @@ FRENCH: dict[str, str] = {
     "Values deeper than 8 bits ({a}): {b} is stored as black and {c} as white, in all pictures.": (
         "Valeurs sur plus de 8 bits : {b} devient noir et {c} devient blanc, dans toutes les images."
     ),
-    "{a} photographs are few to learn from nothing. Pretrained weights are usually what helps most with so few: --from {b}, "
-    "or from a folder without a network (docs/guides/fine-tune.md).": (
-        "{a} photographies, c’est peu pour apprendre à partir de rien. Des poids préentraînés sont d’ordinaire ce qui aide le "
-        "plus : `--from {b}`, ou depuis un dossier, sans réseau (docs/guides/fine-tune.md)."
+    "{a} photographs are few to learn from nothing. Pretrained weights are usually what helps most with so few, from a hub "
+    "or, without a network, from a folder (docs/guides/fine-tune.md).": (
+        "{a} photographies, c’est peu pour apprendre à partir de rien. Des poids préentraînés, venus d’un hub ou, sans réseau, "
+        "d’un dossier, sont d’ordinaire ce qui aide le plus (docs/guides/fine-tune.md)."
     ),
     # notes on files
     "`{a}` is a {b} picture under the extension .{c}; it is used as what it is.": (

@@ -105,8 +105,8 @@ def require_same_pictures(folder: Path, processor: ImageProcessor, sources: Sequ
         shown = "; ".join(f"`{name}` ({reason})" for name, reason in off.items())
         raise ExportError(
             f"transformers opens {len(off)} of {len(sources)} files otherwise than in training: {shown}. It lays nothing "
-            "under transparent pictures and cuts off values deeper than 8 bits: save such files as ordinary RGB and train "
-            f"again. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
+            "under transparent pictures and cuts off values deeper than 8 bits: if these are such files, save them as ordinary "
+            f"RGB and train again. Or: {_INSTEAD[0].lower()}{_INSTEAD[1:]}"
         )
 
 

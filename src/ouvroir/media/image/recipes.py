@@ -188,7 +188,7 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
     if look.kind == "photographs" and look.n_train <= FEW_PHOTOGRAPHS and not pretrained:
         text = (
             f"{look.n_train:,} photographs are few to learn from nothing. Pretrained weights are usually what helps most with "
-            f"so few: --from {HUB_WEIGHTS}, or from a folder without a network (docs/guides/fine-tune.md)."
+            "so few, from a hub or, without a network, from a folder (docs/guides/fine-tune.md)."
         )
         notes.append(Note("few_photographs", text, {"model.init_from": HUB_WEIGHTS}))
     storage_px = PRETRAINED_PX if pretrained else storage_edge(look)
