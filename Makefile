@@ -38,6 +38,7 @@ test: check
 	$(TEST_ENV) $(BIN)/pytest -q -n 2 --dist worksteal
 
 test-all: check
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,proofs]'
 	$(TEST_ENV) $(BIN)/pytest -q -n 2 --dist worksteal -m ''
 
 bench: $(READY)
