@@ -73,22 +73,22 @@ CLOSING: dict[Language, dict[str, Any]] = {
     "fr": {
         "report": "rapport",
         "model": "modèle",
-        "run": "run",
+        "run": "exécution",
         "next": "Et maintenant, par exemple :",
         "after": {
             "check": {
-                "refine {data}": "en fait apprendre un modèle et le juge",
+                "refine {data}": "entraîne un modèle dessus et l’évalue",
                 "refine {data} --dry-run": "dit d’abord combien de temps cela prend",
             },
             "training": {
-                "predict {model} FICHIERS": "répond pour de nouveaux fichiers",
-                "evaluate {model} DONNÉES": "le juge sur d’autres fichiers étiquetés",
-                "export {model} --to onnx": "l’écrit pour d’autres programmes",
+                "predict {model} FICHIERS": "donne ses réponses pour de nouveaux fichiers",
+                "evaluate {model} DONNÉES": "l’évalue sur d’autres fichiers étiquetés",
+                "export {model} --to onnx": "l’exporte vers d’autres programmes",
             },
             "evaluate": {
-                "compare {model} AUTRE {data}": "lui oppose un autre modèle sur les mêmes fichiers",
-                "finetune {model} {data}": "continue d’apprendre avec eux",
-                "predict {model} FICHIERS": "répond pour de nouveaux fichiers",
+                "compare {model} AUTRE {data}": "le compare à un autre modèle sur les mêmes fichiers",
+                "finetune {model} {data}": "poursuit l’entraînement sur ces fichiers",
+                "predict {model} FICHIERS": "donne ses réponses pour de nouveaux fichiers",
             },
         },
     },
@@ -261,7 +261,7 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
 
 def _metric(name: str, metric: Mapping[str, Any]) -> tuple[str, str, str]:
     """What people call a metric, its value and its interval, as the report writes them."""
-    from ouvroir.evaluation.words import Language as Words
+    from ouvroir.evaluation.language import Language as Words
 
     t = Words("en")
     interval = "" if metric.get("low") is None else t.span(name, metric["low"], metric["high"])
@@ -270,14 +270,13 @@ def _metric(name: str, metric: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
     """Outcome of a training: the verdict, where things are, what to type next."""
-    from ouvroir.evaluation.words import WORDS
+    from ouvroir.evaluation.language import Language as Words
 
     out, words = _out(), CLOSING[language]
     if summary["verdict"]:
         headline, *others = summary["verdict"]["lines"][language]
-        note = WORDS["interval_note"][0 if language == "en" else 1]
         out.print(Text(f"\n{headline}", style="bold"))
-        out.print(Text("\n".join([*others, note])))
+        out.print(Text("\n".join([*others, Words(language)("interval_note")])))
         _show_weakest(out, summary["verdict"].get("weakest", ()), language)
     else:  # a refit, or a run that was stopped
         out.print(Text(f"\n{summary['sentence']}"))
@@ -298,8 +297,8 @@ def show_next(verb: Literal["check", "training", "evaluate"], language: Language
 
 def _show_weakest(out: Console, weakest: Sequence[Mapping[str, Any]], language: Language) -> None:
     """The classes that are answered worst, each with its number of items and its interval."""
+    from ouvroir.evaluation.language import Language as Words
     from ouvroir.evaluation.verdict import weakest_caution, weakest_lines
-    from ouvroir.evaluation.words import Language as Words
 
     if not weakest:
         return

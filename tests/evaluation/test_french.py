@@ -1,6 +1,7 @@
 """No English in the French report: every sentence that the code can say of files and settings has its French."""
 
 import ast
+import itertools
 import re
 import string
 from pathlib import Path
@@ -10,8 +11,9 @@ from answers_made import single
 
 import ouvroir
 from ouvroir.evaluation.french import SENTENCES, in_french
+from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
-from ouvroir.evaluation.words import WORDS, Language
+from ouvroir.evaluation.words import WORDS
 from ouvroir.media import TASKS, find_task
 from ouvroir.recipe import Recipe
 
@@ -26,8 +28,6 @@ SOURCES = [
 OWN = [find_task(name).french for name in TASKS]
 CATALOGUES = [SENTENCES, *OWN]
 TEXT_PLACE = {"Note": 1, "Refused": 1, "Refusal": 2, "refuse": 2}  # which argument of a call is the sentence
-# a sentence of which a part is one of several words of ours; each of them is tried below
-OF_PARTS = {"`{}` {}.", "The name of `{}` {}. Rename the file."}
 
 
 def fields(text):
@@ -41,63 +41,103 @@ def bare(text):
     )
 
 
-def texts(node, known):
-    """The sentences that an expression may be, holes as {}; none where it is passed on from elsewhere."""
+KNOWN = {bare(english) for catalogue in CATALOGUES for english in catalogue}
+
+
+def texts(node, known, *, filled=False):
+    """The sentences that an expression may be, holes as {}; none where it is passed on from elsewhere.
+
+    With `filled`, a hole for a name of which the texts are known holds each of them.
+    """
     if isinstance(node, ast.Constant):
         return [node.value] if isinstance(node.value, str) else []
     if isinstance(node, ast.JoinedStr):
-        return ["".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)]
+        parts = [
+            texts(part, {})
+            if isinstance(part, ast.Constant)
+            else (filled and isinstance(part.value, ast.Name) and texts(part.value, known)) or ["{}"]
+            for part in node.values
+        ]
+        return ["".join(one) for one in itertools.product(*parts)]
     if isinstance(node, ast.BinOp):
-        return texts(node.left, known) + texts(node.right, known)
+        sides = [texts(side, known, filled=filled) or ["{}"] for side in (node.left, node.right)]
+        return [left + right for left, right in itertools.product(*sides)]
     if isinstance(node, ast.IfExp):
-        return texts(node.body, known) + texts(node.orelse, known)
-    return [text for value in known.get(node.id, ()) for text in texts(value, {})] if isinstance(node, ast.Name) else []
+        return texts(node.body, known, filled=filled) + texts(node.orelse, known, filled=filled)
+    if isinstance(node, ast.Name):
+        own = {name: values for name, values in known.items() if name != node.id}
+        return [text for value in known.get(node.id, ()) for text in texts(value, own, filled=filled)]
+    return []
 
 
-def said():
-    """(file, code, sentence) of every note and refusal in the source."""
-    for path in SOURCES:
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(function, ast.FunctionDef):
-                continue
+def made(path):
+    """(call or list, what each name was given) for every one in a function of the file."""
+    for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(function, ast.FunctionDef):
             known = {}
             for node in ast.walk(function):
                 if isinstance(node, ast.Assign | ast.AugAssign):
                     for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                         known.setdefault(getattr(target, "id", ""), []).append(node.value)
-            for node in ast.walk(function):
-                if not isinstance(node, ast.Call):
-                    continue
-                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            yield from ((node, known) for node in ast.walk(function) if isinstance(node, ast.Call | ast.List))
+
+
+def said():
+    """(file, code, sentences, the same with their parts filled in) of every place that makes a note or a refusal."""
+    for path in SOURCES:
+        for node, known in made(path):
+            place, code = None, None
+            if isinstance(node, ast.List):  # as worker processes send it: [code, sentence]
+                args, name = node.elts, "list"
+                place = 1 if len(args) == 2 and f"code_{getattr(args[0], 'value', None)}" in WORDS else None
+            else:
+                args, name = node.args, getattr(node.func, "id", getattr(node.func, "attr", ""))
                 place = TEXT_PLACE.get(name)
-                is_note = name == "append" and getattr(getattr(node.func, "value", None), "id", "") == "notes"
-                if is_note and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
-                    yield from ((path.name, "", text) for text in texts(node.args[0], known))
-                elif place is not None and len(node.args) > place:
-                    code = node.args[place - 1]
-                    code = code.value if isinstance(code, ast.Constant) and name != "Note" else ""
-                    yield from ((path.name, code, text) for text in texts(node.args[place], known))
+            if name == "append" and getattr(getattr(node.func, "value", None), "id", "") == "notes":
+                place = 0 if isinstance(args[0], ast.Constant | ast.JoinedStr) else None
+            elif place is not None and name != "Note" and len(args) > place:
+                code = getattr(args[place - 1], "value", None)
+            if place is not None and len(args) > place:
+                found = [texts(args[place], known, filled=filled) for filled in (False, True)]
+                written, filled = (tuple(dict.fromkeys(text.strip() for text in one if " " in text)) for one in found)
+                if written:
+                    yield path.name, code, written, filled
 
 
-SAID = sorted({one for one in said() if " " in one[2]})
+SAID = list(said())
+
+
+def are_known(text):
+    """Whether the text is one whole sentence of the catalogues, or several that follow one another."""
+    return text in KNOWN or any(text.startswith(f"{one} ") and are_known(text[len(one) + 1 :]) for one in KNOWN)
 
 
 def test_the_source_was_read():
     assert len(SAID) > 60
-    assert {"decode.py", "findings.py", "labels.py", "listing.py", "planning.py", "relations.py", "task.py"} <= {
-        one[0] for one in SAID
-    }
+    files = "decode findings labels listing planning relations task workers"
+    assert {f"{name}.py" for name in files.split()} <= {file for file, *_ in SAID}
 
 
-@pytest.mark.parametrize("one", SAID, ids=lambda one: f"{one[0]}-{one[2][:30]}")
+@pytest.mark.parametrize("one", SAID, ids=lambda one: f"{one[0]}-{one[2][0][:30]}")
 def test_every_note_and_refusal_of_the_source_has_its_french(one):
-    _, code, text = one
-    known = [bare(english) for catalogue in CATALOGUES for english in catalogue]
-    text = text.strip()
-    if text.startswith("{} If "):  # it follows another sentence
-        text = text.removeprefix("{} ")
-    assert text in OF_PARTS or any(text in english for english in known), "add it to evaluation/french.py"
-    assert not code or f"code_{code}" in WORDS or code.startswith("too_many_")
+    _, code, written, filled = one
+    unknown = [text for text in written if not are_known(text)]
+    if unknown:  # it may have a part that is one of several texts of ours
+        unknown = [text for text in filled if not are_known(text)]
+    assert not unknown, "add it to evaluation/french.py"
+    assert not isinstance(code, str) or f"code_{code}" in WORDS or code.startswith("too_many_")
+
+
+def test_every_sentence_with_french_is_said_somewhere():
+    everything = {text for _, _, written, filled in SAID for text in (*written, *filled)}
+    for path in {*SOURCES, PACKAGE / "files.py"}:
+        if path.name != "french.py":
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                everything |= {text.strip() for text in texts(node, {})}
+    for name in TASKS:
+        everything |= {text for _, _, text in Recipe(task=name, options=find_task(name).Options()).settings()}
+    everything |= {text.removeprefix("{} ") for text in everything}
+    assert sorted(one for one in KNOWN if one.removeprefix("{} ") not in everything) == []
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -119,18 +159,19 @@ def test_french_fills_in_nothing_that_english_lacks(catalogue):
     [
         (
             "Classes are uneven: `t-shirt` has 76 rows to learn from, `hat` 11. If the rare ones matter as much, let them "
-            "count as much: --set options.class_weights=balanced.",
+            "count as much.",
             "Les classes sont inégales : `t-shirt` a 76 éléments d’entraînement, `hat` en a 11. Si les rares importent "
-            "autant, faites-les compter autant : `--set options.class_weights=balanced`.",
+            "autant, faites-les compter autant.",
         ),
         (
             "`labels.csv` was read: paths from `path`, labels from `label`.",
             "`labels.csv` a été lu : chemins dans `path`, étiquettes dans `label`.",
         ),
         (
-            "6 files repeat the content of another, e.g. `a and b.png` that of `c.png`. They are kept in one split.",
+            "6 files repeat the content of another, e.g. `a and b.png` that of `c.png`. They are kept in one split; in "
+            "validation and test each content is judged once.",
             "6 fichiers répètent le contenu d’un autre, par exemple `a and b.png` celui de `c.png`. Ils restent dans un "
-            "même jeu.",
+            "même jeu ; en validation et en test, chaque contenu n’est évalué qu’une fois.",
         ),
         ("Fewer than 10 rows: `a` 2, `b` 3 and 4 more. What is measured on them is uncertain.", None),
         ("The name of `x` is not UTF-8. Rename the file.", "Le nom de `x` n’est pas en UTF-8. Renommez le fichier."),

@@ -4,10 +4,10 @@ import pytest
 from answers_made import from_scores, several, single
 
 from ouvroir.evaluation.breakdown import weakest_classes
+from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.page import _ends, _ticked
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.verdict import weakest_lines
-from ouvroir.evaluation.words import Language
 
 
 def test_what_tells_names_apart_stays_in_sight():
@@ -87,11 +87,22 @@ def test_the_weakest_classes_are_those_that_are_surely_weak():
         "most often taken for good (20)",
     )
     html = render(report, "fr")
-    assert html.index("Classes les plus faibles") < html.index(
-        'id="side_by_side"' if "side_by_side" in html else "measures"
-    )
-    assert "le plus souvent → good (20)" in html
+    assert html.index("Classes les plus faibles") < html.index('<section id="measures">')
+    assert "prise le plus souvent pour good (20)" in html
     assert "fiez-vous à l’intervalle" in html
+
+
+def test_p_is_told_only_where_it_speaks_of_the_main_measure():
+    # with several labels the main measure is no share of right rows, and p, which counts these, decides nothing
+    for made, metric, n in ((single, "accuracy", 200), (several, "macro_f1", 150)):
+        systems = [
+            System(name="a", role="base", answers=made(n, seed=1)),
+            System(name="b", role="tuned", answers=made(n, seed=2)),
+        ]
+        html = render(make_report(ReportInput(name="n", task="t", metrics=(metric,), systems=systems)))
+        assert ("McNemar" in html) == (metric == "accuracy")
+        assert ("besides an interval without 0" in html) == (metric == "accuracy")
+        assert "broken" in html
 
 
 def test_classes_that_are_always_right_are_not_weak():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ouvroir.evaluation import plots
-from ouvroir.evaluation.words import Language
+from ouvroir.evaluation.language import Language
 
 EN = Language("en")
 

@@ -5,16 +5,15 @@ from pathlib import Path
 import pytest
 
 import ouvroir.evaluation as package
+from ouvroir.evaluation.language import LANGUAGES, Language
 from ouvroir.evaluation.metrics import METRICS
-from ouvroir.evaluation.words import LANGUAGES, WORDS, Language
+from ouvroir.evaluation.words import WORDS
 
 EN, FR = Language("en"), Language("fr")
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8")
     for path in Path(package.__file__).parent.rglob("*")
     if path.suffix in (".py", ".html") and path.name != "words.py"
-) + "".join(
-    re.findall(r'self\("\w+"|self\(\n?\s*"\w+"', (Path(package.__file__).parent / "words.py").read_text("utf-8"))
 )
 FAMILIES = (
     "metric_",
@@ -76,6 +75,12 @@ def test_numbers_in_two_languages():
         "[92,0\u202f; 95,7]",
     )
     assert EN.gap("accuracy", {"value": 0.058, "low": 0.039, "high": 0.077}) == "+5.8 points [+3.9, +7.7]"
+    assert FR.gap("accuracy", {"value": -0.0199, "low": -0.03, "high": 0}) == "−2,0 points [−3,0\u202f; 0,0]"
+    assert [FR.gap_size("accuracy", size) for size in (0.0194, 0.02, 0.12)] == [
+        "1,9 point",
+        "2,0 points",
+        "12,0 points",
+    ]
     assert EN.gap("nll", {"value": -0.05, "low": -0.06, "high": -0.04}, turn=True) == "+0.050 [+0.040, +0.060]"
     assert [EN.seconds(s) for s in (0.42, 59.6, 150, 3000, 9000)] == ["0.4 s", "60 s", "2.5 min", "50 min", "2.5 h"]
     assert (EN.size(999), EN.size(4_950_000), FR.size(4_950_000)) == ("999\u202fB", "5.0\u202fMB", "5,0\u202fMo")

@@ -187,8 +187,10 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
     n_repeated = sum(len(same) - 1 for same in places.values())
     example = f"`{candidates[first[1]].id}` that of `{candidates[first[0]].id}`"
     count = "1 file repeats" if n_repeated == 1 else f"{n_repeated} files repeat"
-    text = f"{count} the content of another, e.g. {example}. They are kept in one split; "
-    text += "in validation and test each content is judged once."
+    text = (
+        f"{count} the content of another, e.g. {example}. They are kept in one split; in validation and test each content "
+        "is judged once."
+    )
     notes = [Note("duplicates", text)]
     conflicts = [same for same in places.values() if len(_one_per_label(candidates, same)) > 1]
     if conflicts:

@@ -15,9 +15,11 @@ from ouvroir.errors import DataError
 from ouvroir.evaluation.breakdown import smallest_difference
 from ouvroir.evaluation.intervals import N_DRAWS, bca
 from ouvroir.evaluation.intervals import difference as paired
+from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.metrics import (
     Metric,
     applies,
+    counts_rows,
     is_classified,
     is_higher_better,
     is_percent,
@@ -27,7 +29,6 @@ from ouvroir.evaluation.metrics import (
     sums_of,
     take,
 )
-from ouvroir.evaluation.words import Language
 from ouvroir.task import Answers
 
 Verdict = Literal["better", "worse", "same"]
@@ -41,7 +42,7 @@ class Comparison:
     difference: second minus first in the units of the metric. p_value: McNemar's exact two-sided p, None where right
     and wrong cannot be counted. fixed and broken: places (as in `Answers.index`) of rows that only the second, only the
     first gets right. smallest: the smallest difference this test could have seen. verdict: of the second; `same` means
-    that no difference was measurable, not that there is none.
+    that no difference is shown, not that there is none.
     """
 
     metric: str
@@ -121,12 +122,11 @@ def compare(a: Answers, b: Answers, *, metric: str | None = None, n_draws: int =
         right_a, right_b = is_right(a), is_right(b)
         fixed, broken = right_b & ~right_a, right_a & ~right_b
         p_value = mcnemar(int(fixed.sum()), int(broken.sum()))
-    counts_rows = name in ("accuracy", "subset_accuracy")
     low = high = 0.0
-    if not counts_rows:
+    if not counts_rows(name):
         low, high = bca(paired(sums_of(name, a), sums_of(name, b)), n_draws=n_draws, seed=seed)
         smallest = POWER_RATIO * (high - low) / 2
-    if counts_rows or (low == high and p_value is not None):  # rows that never differ prove no equality
+    if counts_rows(name) or (low == high and p_value is not None):  # rows that never differ prove no equality
         low, high = _row_interval(fixed, broken, n_draws, seed)
         smallest = smallest_difference(len(a.index), disagreement=float((fixed | broken).mean()))
     gap = second.value - first.value
@@ -141,7 +141,7 @@ def compare(a: Answers, b: Answers, *, metric: str | None = None, n_draws: int =
         fixed=tuple(int(place) for place in a.index[fixed]),
         broken=tuple(int(place) for place in a.index[broken]),
         smallest=smallest,
-        verdict=_verdict(name, difference, p_value if counts_rows else None),
+        verdict=_verdict(name, difference, p_value if counts_rows(name) else None),
     )
 
 

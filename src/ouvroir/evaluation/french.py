@@ -11,7 +11,7 @@ import string
 from collections.abc import Mapping
 from functools import cache
 
-from ouvroir.evaluation.words import unbroken
+from ouvroir.evaluation.language import unbroken
 
 SENTENCES: dict[str, str] = {
     # notes on labels and splits
@@ -23,11 +23,6 @@ SENTENCES: dict[str, str] = {
     ),
     "Fewer than {n} rows: {a}. What is measured on them is uncertain.": (
         "Moins de {n} éléments : {a}. Ce qui est mesuré sur ces classes est incertain."
-    ),
-    "Classes are uneven: `{a}` has {n} rows to learn from, `{b}` {m}. If the rare ones matter as much, let them count as "
-    "much: --set {c}=balanced.": (
-        "Les classes sont inégales : `{a}` a {n} éléments d’entraînement, `{b}` en a {m}. Si les rares importent autant, "
-        "faites-les compter autant : `--set {c}=balanced`."
     ),
     "Labels that differ only by case or blanks: {a}. If each is one class, give its files one name.": (
         "Étiquettes qui ne diffèrent que par la casse ou les espaces : {a}. S’il s’agit d’une même classe, donnez-lui un "
@@ -51,12 +46,6 @@ SENTENCES: dict[str, str] = {
         "nouveau modèle ne peut plus les donner pour réponse. Pour les garder, ajoutez-en des exemples aux données, ou "
         "entraînez sur les anciennes et les nouvelles données ensemble."
     ),
-    "File names look as if {n} groups had several files each ({a}). If files of one group are alike, as takes of one "
-    "person are, keep them in one split: --group-pattern '{b}'.": (
-        "Les noms de fichiers laissent penser que {n} groupes ont plusieurs fichiers chacun ({a}). Si les fichiers d’un "
-        "groupe se ressemblent, comme les prises d’une même personne, gardez-les dans un seul jeu : "
-        "`--group-pattern '{b}'`."
-    ),
     "Classes are uneven: `{a}` has {n} rows to learn from, `{b}` {m}. If the rare ones matter as much, let them count as "
     "much.": (
         "Les classes sont inégales : `{a}` a {n} éléments d’entraînement, `{b}` en a {m}. Si les rares importent autant, "
@@ -70,8 +59,9 @@ SENTENCES: dict[str, str] = {
     # notes on folders and tables
     "Classes were read from folder level {n} ({a}); the folders below ({b}) repeat. If those are the classes and the upper "
     "ones persons or sources, say that the upper level is one of groups.": (
-        "Les classes ont été lues au niveau de dossiers {n} ({a}) ; les dossiers du dessous ({b}) se répètent. Si ce sont "
-        "eux les classes, et ceux du dessus des personnes ou des sources, dites que le niveau du dessus est celui de groupes."
+        "Les classes ont été lues au niveau de dossiers {n} ({a}) ; les dossiers du niveau inférieur ({b}) se répètent. Si "
+        "ce sont eux les classes, et ceux du niveau supérieur des personnes ou des sources, dites que le niveau supérieur "
+        "est celui des groupes."
     ),
     "The {a} files lie directly in `{b}`, without a folder for each class, so none has a label.": (
         "Les {a} fichiers sont directement dans `{b}`, sans un dossier par classe : aucun n’a d’étiquette."
@@ -92,23 +82,12 @@ SENTENCES: dict[str, str] = {
         "Les valeurs de la colonne `{a}` de `{b}` se répètent. Si leurs lignes vont ensemble, comme les enregistrements "
         "d’une même personne, gardez-les dans un seul jeu. Sinon, le test peut paraître meilleur qu’il n’est."
     ),
-    "Classes were read from folder level {n} ({a}); the folders below ({b}) repeat. If those are the classes and the upper "
-    "ones persons or sources, add --set data.group_level={m}.": (
-        "Les classes ont été lues au niveau de dossiers {n} ({a}) ; les dossiers du dessous ({b}) se répètent. Si ce sont "
-        "eux les classes, et ceux du dessus des personnes ou des sources, ajoutez `--set data.group_level={m}`."
-    ),
     "{a} The table was not used.": "Un tableau n’a pas pu servir ; `ouvroir check` dit pourquoi.",
     "{a} Folders were taken as classes instead.": (
         "Un tableau nomme des fichiers, mais aucune colonne ne ressemble à une étiquette : les dossiers ont servi de "
         "classes. `--label-column` permet de la nommer."
     ),
     "`{a}` was read: {b}.": "`{a}` a été lu : {b}.",
-    "The column `{a}` of `{b}` repeats. If its rows belong together, as all recordings of one person do, keep them in one "
-    "split: --group-column {c}. Otherwise the test may look better than it is.": (
-        "Les valeurs de la colonne `{a}` de `{b}` se répètent. Si leurs lignes vont ensemble, comme les enregistrements "
-        "d’une même personne, gardez-les dans un seul jeu : `--group-column {c}`. Sinon, le test peut paraître meilleur "
-        "qu’il n’est."
-    ),
     "No table of labels was used, so the column `{a}` has no effect; folders are the classes.": (
         "Aucun tableau d’étiquettes n’a servi : la colonne `{a}` est sans effet, et les dossiers sont les classes."
     ),
@@ -132,25 +111,14 @@ SENTENCES: dict[str, str] = {
         "Des fichiers de groupes différents se ressemblent : les réunir mettrait presque tout dans un seul groupe. Les "
         "groupes sont donc restés séparés, et des fichiers semblables peuvent se trouver dans des jeux différents."
     ),
-    "{n} files repeat the content of another, e.g. {a}. They are kept in one split.": (
-        "{n} fichiers répètent le contenu d’un autre, par exemple {a}. Ils restent dans un même jeu."
-    ),
-    "{n} files repeat the content of another, e.g. {a}. They are kept in one split; in validation and test each content is "
-    "judged once.": (
-        "{n} fichiers répètent le contenu d’un autre, par exemple {a}. Ils restent dans un même jeu ; en validation et en "
-        "test, chaque contenu n’est jugé qu’une fois."
-    ),
-    "{a} the content of another, e.g. {b}. They are kept in one split.": (
-        "{a} le contenu d’un autre, par exemple {b}. Ils restent dans un même jeu."
-    ),
     "{a} the content of another, e.g. {b}. They are kept in one split; in validation and test each content is judged once.": (
         "{a} le contenu d’un autre, par exemple {b}. Ils restent dans un même jeu ; en validation et en test, chaque contenu "
-        "n’est jugé qu’une fois."
+        "n’est évalué qu’une fois."
     ),
     "{a} there more than once, under different labels: {b}. No answer to that can be right, so it is not judged by. Decide "
     "which is right and delete the other.": (
-        "{a} en plusieurs exemplaires, sous des étiquettes différentes : {b}. Aucune réponse ne peut y être juste, on ne juge "
-        "donc pas dessus. Gardez la bonne et supprimez l’autre."
+        "{a} en plusieurs exemplaires, sous des étiquettes différentes : {b}. Aucune réponse ne peut y être juste : ce "
+        "contenu n’est pas évalué. Gardez le fichier bien étiqueté et supprimez l’autre."
     ),
     "{a} of nearly the same files with different labels: {b}. Look which label is right.": (
         "{a} de fichiers presque identiques aux étiquettes différentes : {b}. Vérifiez laquelle est la bonne."
@@ -164,17 +132,14 @@ SENTENCES: dict[str, str] = {
     "{n} files are nearly the same as another one, e.g. {a}. They are kept in one split.": (
         "{n} fichiers sont presque identiques à un autre, par exemple {a}. Ils restent dans un même jeu."
     ),
-    "{n} pairs of nearly the same files have different labels: {a}. Look which label is right.": (
-        "{n} paires de fichiers presque identiques ont des étiquettes différentes : {a}. Vérifiez laquelle est la bonne."
-    ),
     "{n} files lie both in a split to learn from and in one to judge by ({a}). The copies to learn from were refused.": (
-        "{n} fichiers se trouvent à la fois dans un jeu qui sert à apprendre et dans un jeu qui sert à juger ({a}). Les "
-        "copies qui servaient à apprendre ont été refusées."
+        "{n} fichiers se trouvent à la fois dans un jeu d’entraînement et dans un jeu d’évaluation ({a}). Les copies "
+        "d’entraînement ont été refusées."
     ),
     "{n} pairs of nearly the same files lie in different splits of yours, e.g. `{a}` and `{b}`. The result on them may "
     "look better than it is.": (
         "{n} paires de fichiers presque identiques se trouvent dans des jeux différents parmi les vôtres, par exemple `{a}` "
-        "et `{b}`. Le résultat peut y paraître meilleur qu’il n’est."
+        "et `{b}`. Le résultat peut en paraître meilleur qu’il n’est."
     ),
     "{n} groups lie in several splits of yours ({a}). Your splits were kept as they are.": (
         "{n} groupes sont répartis sur plusieurs de vos jeux ({a}). Vos jeux ont été gardés tels quels."
@@ -234,11 +199,21 @@ SENTENCES: dict[str, str] = {
     "`{a}` may not be read by you. Change its permissions.": "Vous n’avez pas le droit de lire `{a}`. Changez ses droits.",
     "`{a}` could not be read: {b}.": "`{a}` n’a pas pu être lu.",
     "`{a}` could not be unpacked: {b}.": "`{a}` n’a pas pu être décompressé.",
-    "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodé.",
+    "`{a}` could not be decoded: {b}: {c}.": "`{a}` n’a pas pu être décodé.",
+    "`{a}` took longer than {b} s to open, so it was left out.": (
+        "`{a}` a demandé plus de {b} s pour être ouvert : il est laissé de côté."
+    ),
+    "`{a}` made its decoder crash ({b}), so it was left out. The file is probably damaged.": (
+        "`{a}` a fait planter son décodeur : il est laissé de côté. Le fichier est probablement endommagé."
+    ),
+    "`{a}` cannot be opened as a zip: {b}. Download or pack it again.": (
+        "`{a}` n’a pas pu être ouvert comme zip. Téléchargez-le ou recréez-le."
+    ),
     "`{a}` is 0 bytes long.": "`{a}` est vide (0 octet).",
     "`{a}` is larger than the limit of {n} bytes.": "`{a}` dépasse la limite de {n} octets.",
     "`{a}` needs more memory to open than one file may take. Make it smaller, or leave it out.": (
-        "`{a}` demande plus de mémoire qu’un fichier ne peut en prendre. Réduisez-le, ou laissez-le de côté."
+        "`{a}` demande, pour être ouvert, plus de mémoire qu’un fichier ne peut en prendre. Réduisez-le, ou laissez-le "
+        "de côté."
     ),
     # what is filled into sentences
     "{a} and {n} more": "{a} et {n} de plus",
@@ -247,8 +222,6 @@ SENTENCES: dict[str, str] = {
     "{n} files repeat": "{n} fichiers répètent",
     "1 file is": "1 fichier est",
     "{n} files are": "{n} fichiers sont",
-    "1 content has": "1 contenu a",
-    "{n} contents have": "{n} contenus ont",
     "1 pair": "1 paire",
     "{n} pairs": "{n} paires",
     "validation": "validation",
@@ -283,15 +256,15 @@ SENTENCES: dict[str, str] = {
     ),
     "Seed of the splits.": "Graine de la répartition.",
     "The one dial: width, depth, batch and learning rate follow.": (
-        "Le seul bouton : largeur, profondeur, lot et taux d’apprentissage en découlent."
+        "Le seul réglage de taille : largeur, profondeur, lot et taux d’apprentissage en découlent."
     ),
     "'scratch', a run folder, a folder of pretrained weights, or a hub name.": (
-        "« scratch », le dossier d’un entraînement, un dossier de poids préentraînés ou un nom du hub."
+        "« scratch », le dossier d’une exécution, un dossier de poids préentraînés ou un nom du hub."
     ),
     "What learns: 'all', 'head', 'last:N' parts, or names of parts joined by commas.": (
-        "Ce qui apprend : « all », « head », « last:N », ou des noms de parties séparés par des virgules."
+        "Ce qui est entraîné : « all », « head », « last:N », ou des noms de parties séparés par des virgules."
     ),
-    "Optimiser; muon moves matrices, adamw the rest.": "Optimiseur ; muon déplace les matrices, adamw le reste.",
+    "Optimiser; muon moves matrices, adamw the rest.": "Optimiseur ; muon optimise les matrices, adamw le reste.",
     "Peak learning rate.": "Taux d’apprentissage maximal.",
     "Decay of matrices and kernels; not of biases and norms.": (
         "Décroissance des matrices et des noyaux ; ni des biais ni des normes."
@@ -302,7 +275,7 @@ SENTENCES: dict[str, str] = {
     "Share of the steps in which the rate rises.": "Part des pas pendant lesquels le taux monte.",
     "Gradients are clipped to this norm; 0 is never.": "Les gradients sont ramenés à cette norme ; 0 : jamais.",
     "Decay of the averaged weights that are judged and kept; 0 is none.": (
-        "Décroissance de la moyenne des poids, jugée et gardée ; 0 : aucune moyenne."
+        "Décroissance de la moyenne des poids, celle qui est évaluée et gardée ; 0 : aucune moyenne."
     ),
     "Each part before the last learns at this ratio of the next.": (
         "Chaque partie avant la dernière apprend à cette fraction du taux de la suivante."

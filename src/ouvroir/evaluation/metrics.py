@@ -277,6 +277,11 @@ def is_percent(name: str) -> bool:
     return name in METRICS and METRICS[name].is_percent
 
 
+def counts_rows(name: str) -> bool:
+    """Whether the metric is a share of right rows, so that McNemar's test speaks of it."""
+    return name in ("accuracy", "subset_accuracy")
+
+
 def _kind(name: str) -> Kind:
     import difflib
 

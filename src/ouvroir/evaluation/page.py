@@ -18,9 +18,9 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from ouvroir.evaluation import plots
-from ouvroir.evaluation.metrics import METRICS, is_higher_better, is_percent
+from ouvroir.evaluation.language import Language, LanguageName, sentence
+from ouvroir.evaluation.metrics import METRICS, counts_rows, is_higher_better, is_percent
 from ouvroir.evaluation.verdict import verdict_lines, weakest_caution, weakest_lines, who
-from ouvroir.evaluation.words import Language, LanguageName, sentence
 from ouvroir.task import options_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -43,6 +43,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         style_hash=digest,
         who=lambda system: who(report, system, t),
         compared=_compared(report, t),
+        has_p=bool(report["main"]) and counts_rows(report["main"]),
         tables=_tables(report),
         curves=_curves(report, t),
         confusion=_confusion(report, t),

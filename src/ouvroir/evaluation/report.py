@@ -19,6 +19,7 @@ from ouvroir.evaluation.compare import Comparison, compare
 from ouvroir.evaluation.french import in_french
 from ouvroir.evaluation.metrics import (
     Metric,
+    counts_rows,
     decisions,
     is_classified,
     is_higher_better,
@@ -123,7 +124,7 @@ def _pair(kind: str, first: System, second: System, found: Comparison) -> dict[s
 
 def _smallest(kept: System | None, main: str | None, metrics: Mapping[str, Mapping[str, Metric]]) -> float | None:
     """For a system that has no partner: the difference that would be seen against one as good whose mistakes are others."""
-    if kept is None or main not in ("accuracy", "subset_accuracy"):
+    if kept is None or main is None or not counts_rows(main):
         return None
     one = metrics[kept.name][main]
     return breakdown.smallest_difference(one.n, disagreement=breakdown.cautious_disagreement(one.value, one.value))
@@ -255,8 +256,8 @@ def _use(source: ReportInput) -> dict[str, Any] | None:
 
 
 def _verdict(report: dict[str, Any]) -> dict[str, Any]:
+    from ouvroir.evaluation.language import LANGUAGES, Language
     from ouvroir.evaluation.verdict import verdict_lines
-    from ouvroir.evaluation.words import LANGUAGES, Language
 
     lines = {name: verdict_lines(report, Language(name)) for name in LANGUAGES}
     tuning = next((pair for pair in report["pairs"] if pair["kind"] == "tuning"), None)

@@ -1,6 +1,6 @@
 """The verdict as sentences: what the kept model is worth, against the cheap baseline and against the base model.
 
-Nothing is said to be better without an interval that excludes zero; "no measurable difference" comes with what would
+Nothing is said to be better without an interval that excludes zero; "no difference is shown" comes with what would
 have been seen.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ouvroir.evaluation.metrics import is_percent
-from ouvroir.evaluation.words import Language, sentence
+from ouvroir.evaluation.language import Language, sentence
+from ouvroir.evaluation.metrics import counts_rows, is_percent
 
 _FEW_ITEMS = 100
 _FEW_OF_A_CLASS = 20
@@ -22,7 +22,7 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     if kept is None or report["main"] is None:
         return [t("verdict_none"), t("verdict_none_next")]
     lines = [_headline(report, kept, t)]
-    if report["main"] not in ("accuracy", "subset_accuracy"):  # the headline itself says what these are
+    if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
         lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=t(f"about_{main}"))) + ".")
     for pair in report["pairs"]:
@@ -75,7 +75,7 @@ def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, su
 def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
     main = report["main"]
     metric = kept["metrics"][main]
-    key = f"verdict_{main}" if main in ("accuracy", "subset_accuracy") else "verdict_share"
+    key = f"verdict_{main}" if counts_rows(main) else "verdict_share"
     return t(
         key if is_percent(main) else "verdict_number",
         who=who(report, kept, t, subject=True),

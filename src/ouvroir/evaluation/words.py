@@ -1,19 +1,9 @@
-"""Every sentence of the report in English and French, and how each language writes numbers.
+"""Every sentence of the report: `WORDS` maps a key to (English, French); `language` says them.
 
-`WORDS` maps a key to (English, French). Values in braces are already written out; nothing here is markup, so that the
-template escapes all of it.
+Values in braces are already written out; nothing here is markup, so that the template escapes all of it.
 """
 
 from __future__ import annotations
-
-import math
-import re
-from dataclasses import dataclass
-from typing import Literal
-
-LanguageName = Literal["en", "fr"]
-LANGUAGES: tuple[LanguageName, ...] = ("en", "fr")
-_THIN = "\u202f"  # narrow no-break space
 
 WORDS: dict[str, tuple[str, str]] = {
     # the page
@@ -27,15 +17,15 @@ WORDS: dict[str, tuple[str, str]] = {
     "interval_note": (
         "Square brackets hold 95 % intervals: the range in which the true value on data of the same kind "
         "probably lies.",
-        "Entre crochets, des intervalles à 95 % : là où se trouve probablement la vraie valeur sur des données "
-        "du même genre.",
+        "Entre crochets, les intervalles à 95 % : la plage où se trouve probablement la vraie valeur sur des "
+        "données du même genre.",
     ),
     "and_more": ("and {n} more", "et {n} de plus"),
     "none": ("none", "aucun"),
     "colon": ("{name}: {value}", "{name} : {value}"),
     # sections
     "section_side_by_side": ("Side by side", "Côte à côte"),
-    "section_measures": ("How good it is", "Ses résultats"),
+    "section_measures": ("How good it is", "Résultats"),
     "section_classes": ("Class by class", "Classe par classe"),
     "section_confusions": ("What is taken for what", "Les confusions entre classes"),
     "section_calibration": ("Can its confidence be trusted?", "Peut-on se fier à sa confiance ?"),
@@ -109,7 +99,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "about_brier": (
         "the squared distance between the stated probabilities and the truth",
-        "la distance au carré entre les probabilités annoncées et la vérité",
+        "le carré de l’écart entre les probabilités annoncées et la vérité",
     ),
     "about_ece": (
         "how far stated confidence is from the share right, on average over ranges of confidence; chance alone "
@@ -117,8 +107,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "l’écart moyen entre la confiance annoncée et la part de réponses justes, tranche par tranche ; avec peu "
         "d’éléments, le hasard seul suffit à l’éloigner de 0",
     ),
-    "higher_better": ("higher is better", "plus haut, c’est mieux"),
-    "lower_better": ("lower is better", "plus bas, c’est mieux"),
+    "higher_better": ("higher is better", "plus c’est haut, mieux c’est"),
+    "lower_better": ("lower is better", "plus c’est bas, mieux c’est"),
     # verdict
     "verdict_accuracy": (
         "{who} answers {value} of {n} unseen items correctly {interval}.",
@@ -138,7 +128,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "verdict_none": (
         "Nothing was measured: there were no unseen items to judge a model on.",
-        "Rien n’a été mesuré : il n’y avait aucun élément jamais vu pour juger un modèle.",
+        "Rien n’a été mesuré : il n’y avait aucun élément jamais vu pour évaluer un modèle.",
     ),
     "verdict_none_next": (
         "Do not trust the model before it has been judged: give the data a test split and evaluate it.",
@@ -150,10 +140,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "La meilleure référence simple, {name}, obtient {value} : le modèle fait mieux, de {gap}.",
     ),
     "against_same": (
-        "The best cheap baseline, {name}, gets {value}: no measurable difference ({gap}). A cheap method may do "
-        "as well.",
-        "La meilleure référence simple, {name}, obtient {value} : aucune différence mesurable ({gap}). Une "
-        "méthode simple suffit peut-être.",
+        "The best cheap baseline, {name}, gets {value}: no difference is shown ({gap}). A cheap method may do as well.",
+        "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence "
+        "({gap}). Une méthode simple suffit peut-être.",
     ),
     "against_worse": (
         "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Use the baseline, or "
@@ -162,18 +151,18 @@ WORDS: dict[str, tuple[str, str]] = {
         "Préférez-la, ou ajoutez des données.",
     ),
     "tuning_better": (
-        "Tuning helped: {gap} over the base model ({fixed} items fixed, {broken} broken).",
-        "L’affinage a amélioré le modèle de base : {gap} ({fixed} erreurs corrigées, {broken} nouvelles).",
+        "Tuning helped: {gap} over the base model (items fixed: {fixed}, broken: {broken}).",
+        "L’affinage a amélioré le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
     ),
     "tuning_same": (
-        "Tuning made no measurable difference to the base model ({gap}); {smallest} or more would probably have "
-        "been seen.",
-        "L’affinage n’a rien changé de mesurable au modèle de base ({gap}) ; un écart de {smallest} ou plus "
-        "aurait sans doute été vu.",
+        "Between the base and the tuned model, no difference is shown ({gap}); {smallest} or more would probably "
+        "have been seen.",
+        "Entre le modèle de base et le modèle affiné, aucune différence n’est mise en évidence ({gap}) ; un écart "
+        "de {smallest} ou plus aurait sans doute été vu.",
     ),
     "tuning_worse": (
-        "Tuning did harm: {gap} against the base model ({fixed} items fixed, {broken} broken).",
-        "L’affinage a dégradé le modèle de base : {gap} ({fixed} erreurs corrigées, {broken} nouvelles).",
+        "Tuning did harm: {gap} against the base model (items fixed: {fixed}, broken: {broken}).",
+        "L’affinage a dégradé le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
     ),
     "kept_on_validation": (
         "Which of the two to keep was decided on validation data, without a look at these test items.",
@@ -189,11 +178,11 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "weakest": ("Weakest classes", "Classes les plus faibles"),
     "weakest_right": ("{right} of {n} found", "{right} sur {n} trouvés"),
-    "weakest_taken": ("most often taken for {answer} ({count})", "le plus souvent → {answer} ({count})"),
-    "weakest_in_vain": ("named wrongly: {count}", "nommée à tort : {count}"),
+    "weakest_taken": ("most often taken for {answer} ({count})", "prise le plus souvent pour {answer} ({count})"),
+    "weakest_in_vain": ("named wrongly: {count}", "nommée à tort : {count} fois"),
     "weakest_few": (
         "With so few items of a class, trust the interval and not the share.",
-        "Avec si peu d’éléments dans une classe, fiez-vous à l’intervalle et non à la part.",
+        "Avec si peu d’éléments dans une classe, fiez-vous à l’intervalle plutôt qu’au pourcentage.",
     ),
     # tiles
     "tile_judged": ("unseen items judged", "éléments de test jamais vus"),
@@ -204,7 +193,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # side by side
     "side_by_side_lead": (
         "Everyone answers the same {n} unseen items. The dot is the value, the line its 95 % interval.",
-        "Tous répondent sur les mêmes {n} éléments jamais vus. Le point est la valeur, le trait son intervalle à 95 %.",
+        "Tous répondent pour les mêmes {n} éléments jamais vus. Le point est la valeur, le trait son intervalle à 95 %.",
     ),
     "axis_cut": ("The axis does not begin at 0.", "L’axe ne commence pas à 0."),
     "equal_steps": (
@@ -238,21 +227,23 @@ WORDS: dict[str, tuple[str, str]] = {
     "finding": ("finding", "constat"),
     "found_better": ("better", "mieux"),
     "found_worse": ("worse", "moins bien"),
-    "found_same": ("no measurable difference", "pas de différence mesurable"),
+    "found_same": ("no difference is shown", "aucune différence n’est mise en évidence"),
     "smallest_note": (
         "Smallest visible: a true difference of this size would be found in 4 of 5 tests like this one.",
         "Plus petit écart visible : un vrai écart de cette taille serait détecté par 4 tests comme celui-ci sur 5.",
     ),
     "p_note": (
-        "McNemar p: how often chance alone would split fixed and broken so unevenly if both systems were equally "
-        "good; under 0.05 counts as a difference.",
-        "p de McNemar : à quelle fréquence le hasard seul donnerait un partage aussi inégal entre erreurs "
-        "corrigées et nouvelles si les deux systèmes se valaient ; au-dessous de 0,05, on parle de différence.",
+        "McNemar p: how often chance alone would split fixed and broken at least so unevenly if both systems were "
+        "equally good; under 0.05 is needed besides an interval without 0 before a difference is said to be shown.",
+        "p de McNemar : à quelle fréquence le hasard seul donnerait un partage au moins aussi inégal entre erreurs "
+        "corrigées et nouvelles erreurs si les deux systèmes se valaient ; pour mettre une différence en évidence, "
+        "il faut p < 0,05 en plus d’un intervalle sans 0.",
     ),
     "smallest_alone": (
         "A test set of {n} items can show a difference of {size} or more between two systems like these.",
         "Un jeu de test de {n} éléments permet de voir un écart de {size} ou plus entre deux systèmes comme ceux-ci.",
     ),
+    "point": ("{value} point", "{value} point"),
     "points": ("{value} points", "{value} points"),
     # classes
     "classes_lead": (
@@ -341,7 +332,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "threshold": (
         "With `--threshold auto` the model answers “none of these” under a confidence of {value}: on validation "
         "data that kept {keep} of its right answers.",
-        "Avec `--threshold auto`, le modèle répond « rien de cela » quand sa confiance est inférieure à {value} "
+        "Avec `--threshold auto`, le modèle répond « rien de tout cela » quand sa confiance est inférieure à {value} "
         ": sur les données de validation, il gardait ainsi {keep} de ses réponses justes.",
     ),
     # mistakes
@@ -367,7 +358,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Broken: only the base model is right ({n})",
         "Nouvelles erreurs : seul le modèle de base a raison ({n})",
     ),
-    "not_shown": ("not shown here", "non montré ici"),
+    "not_shown": ("not shown here", "non affiché ici"),
     "sample_of": ("Sample {name}", "Élément {name}"),
     # data
     "ledger_sum": (
@@ -387,26 +378,26 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_label": ("no label", "sans étiquette"),
     "notes": ("Notes", "Remarques"),
     "notes_elsewhere": (
-        "`ouvroir check` shows more notes.",
-        "D’autres remarques, qui n’existent qu’en anglais, sont affichées par `ouvroir check`.",
+        "`ouvroir report RUN --language en` shows more notes.",
+        "D’autres remarques n’existent qu’en anglais : `ouvroir report RUN --language en` les affiche.",
     ),
     "groups": (
-        "{n} groups of related items; a group never spans two splits.",
-        "{n} groupes d’éléments liés ; un groupe n’est jamais réparti sur deux jeux.",
+        "Groups of related items: {n}. A group never spans two splits.",
+        "Groupes d’éléments liés : {n}. Un groupe n’est jamais réparti sur deux jeux.",
     ),
     "unjudged_repeated": (
-        "{n} of the validation and test items repeat the content of another one: each content is judged once.",
-        "{n} des éléments de validation et de test répètent le contenu d’un autre : chaque contenu n’est jugé qu’une fois.",
+        "Repeated items in validation and test: {n}. Each content is judged once.",
+        "Éléments répétés en validation et en test : {n}. Chaque contenu n’est évalué qu’une fois.",
     ),
     "unjudged_contradictory labels": (
-        "{n} of the validation and test items have contents under contradictory labels: no answer can be right, so they are "
-        "not judged by.",
-        "{n} des éléments de validation et de test ont un contenu aux étiquettes contradictoires : aucune réponse ne peut "
-        "être juste, ils ne servent donc pas à juger.",
+        "Validation and test items whose content has contradictory labels: {n}. No answer can be right there, so nothing is "
+        "judged by them.",
+        "Éléments de validation et de test dont le contenu a des étiquettes contradictoires : {n}. Aucune réponse ne peut "
+        "y être juste : ils ne servent pas à l’évaluation.",
     ),
     "synthetic": (
-        "{n} of the training items are synthetic; none of the validation and test items is.",
-        "{n} éléments d’entraînement sont synthétiques ; aucun élément de validation ou de test ne l’est.",
+        "Synthetic items among those for training: {n}. None of the validation and test items is synthetic.",
+        "Éléments synthétiques parmi ceux d’entraînement : {n}. Aucun élément de validation ou de test ne l’est.",
     ),
     "multi_label_counts": (
         "An item may have several labels, so columns add up to more than the items.",
@@ -428,7 +419,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     # training
     "curve_loss": ("Training loss", "Perte d’entraînement"),
-    "curve_validation": ("Validation {metric}", "{metric}, validation"),
+    "curve_validation": ("Validation {metric}", "{metric} en validation"),
     "curve_alt": ("{title} over {steps} steps; {ends}.", "{title} au fil de {steps} pas ; {ends}."),
     "curve_end": ("{name} ends at {value}", "{name} finit à {value}"),
     "step": ("step", "pas"),
@@ -503,10 +494,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "code_empty": ("empty file", "fichier vide"),
     "code_encrypted": ("encrypted", "chiffré"),
     "code_hidden": ("hidden file", "fichier caché"),
-    "code_leak": ("would leak between splits", "présent aussi dans un jeu qui sert à juger"),
+    "code_leak": ("would leak between splits", "présent aussi dans un jeu d’évaluation"),
     "code_malformed_row": ("malformed row", "ligne mal formée"),
     "code_missing": ("missing", "absent"),
-    "code_ambiguous": ("may be several files", "désigne plusieurs fichiers"),
+    "code_ambiguous": ("may be several files", "peut désigner plusieurs fichiers"),
     "code_no_path": ("names no file", "ne nomme aucun fichier"),
     "code_not_in_table": ("not in the table", "absent du tableau"),
     "code_not_readable_here": ("another kind of file", "autre type de fichier"),
@@ -533,115 +524,3 @@ WORDS: dict[str, tuple[str, str]] = {
     "unit_h": ("{n} h", "{n} h"),
     "size_units": ("B kB MB GB TB", "o ko Mo Go To"),
 }
-
-
-def unbroken(text: str) -> str:
-    """The text with narrow no-break spaces where a line may not end: before % and French punctuation, inside « »."""
-    return re.sub(r" (?=[%:;?!»])|(?<=«) ", _THIN, text)
-
-
-def sentence(text: str) -> str:
-    """The text with its first letter large and the others as they are."""
-    return text[:1].upper() + text[1:]
-
-
-@dataclass(frozen=True)
-class Language:
-    """Writes words and numbers in one language."""
-
-    name: LanguageName
-
-    def __call__(self, key: str, **values: object) -> str:
-        """The sentence `key` with its values filled in."""
-        text = unbroken(WORDS[key][LANGUAGES.index(self.name)])
-        return text.format(**values) if values else text
-
-    def known(self, kind: str, word: str) -> str:
-        """A name that came from elsewhere, in this language where it is known, else as it came."""
-        key = f"{kind}_{word}"
-        return self(key) if key in WORDS else word.replace("_", " ")
-
-    def refusal(self, code: str) -> str:
-        """Why a file was refused, from its code."""
-        key = "code_too_many" if code.startswith("too_many_") else f"code_{code}"
-        return self(key) if key in WORDS else self.known("code", code) if self.name == "en" else self("code_other")
-
-    def number(self, value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-        """`value` with `digits` decimals; a dash where there is none."""
-        if value is None or not math.isfinite(value):
-            return "–"
-        text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
-        text = text.replace("-", "−")
-        if float(f"{value:.{digits}f}") == 0:
-            text = text.lstrip("+−")
-        return text if self.name == "en" else text.replace(",", _THIN).replace(".", ",")
-
-    def count(self, value: float) -> str:
-        """A whole number with separated thousands."""
-        return self.number(value, 0)
-
-    def percent(self, share: float | None, digits: int = 1) -> str:
-        """A share as a percentage."""
-        return "–" if share is None else f"{self.number(share * 100, digits)}{_THIN}%"
-
-    def p(self, value: float | None) -> str:
-        """A p-value: three decimals, or that it is smaller than they can say."""
-        if value is None:
-            return "–"
-        return f"<{_THIN}{self.number(0.001)}" if value < 0.001 else self.number(value)
-
-    def interval(self, low: str, high: str) -> str:
-        """Two written numbers as an interval."""
-        return f"[{low}, {high}]" if self.name == "en" else f"[{low}{_THIN}; {high}]"
-
-    def seconds(self, value: float) -> str:
-        """A duration in the unit a person would choose."""
-        if value < 10:
-            return self("unit_s", n=self.number(value, 1))
-        if value < 120:
-            return self("unit_s", n=self.number(value, 0))
-        if value < 7200:
-            return self("unit_min", n=self.number(value / 60, 0 if value > 600 else 1))
-        return self("unit_h", n=self.number(value / 3600, 1))
-
-    def size(self, n_bytes: float) -> str:
-        """A size in bytes, in powers of 1,000."""
-        units = self("size_units").split()
-        place = 0
-        while n_bytes >= 1000 and place < len(units) - 1:
-            n_bytes, place = n_bytes / 1000, place + 1
-        return f"{self.number(n_bytes, 1 if place else 0)}{_THIN}{units[place]}"
-
-    def value(self, metric: str, value: float | None) -> str:
-        """One value of a metric: a percentage or a number."""
-        from ouvroir.evaluation.metrics import is_percent
-
-        return self.percent(value) if is_percent(metric) else self.number(value)
-
-    def span(self, metric: str, low: float, high: float) -> str:
-        """The interval of a metric, without repeating the unit."""
-        from ouvroir.evaluation.metrics import is_percent
-
-        if is_percent(metric):
-            return self.interval(self.number(low * 100, 1), self.number(high * 100, 1))
-        return self.interval(self.number(low), self.number(high))
-
-    def gap(self, metric: str, difference: dict[str, float], *, turn: bool = False) -> str:
-        """A signed difference with its interval, in points or in the metric's own unit; `turn` changes its sign."""
-        from ouvroir.evaluation.metrics import is_percent
-
-        ends = [difference["value"], *sorted((difference["low"], difference["high"]))]
-        if turn:
-            ends = [-ends[0], -ends[2], -ends[1]]
-        scale, digits = (100, 1) if is_percent(metric) else (1, 3)
-        value, low, high = (self.number(end * scale, digits, sign=True) for end in ends)
-        text = self("points", value=value) if is_percent(metric) else value
-        return f"{text} {self.interval(low, high)}"
-
-    def gap_size(self, metric: str, size: float) -> str:
-        """A difference without sign."""
-        from ouvroir.evaluation.metrics import is_percent
-
-        if is_percent(metric):
-            return self("points", value=self.number(size * 100, 1))
-        return self.number(size)

@@ -7,17 +7,17 @@ FRENCH: dict[str, str] = {
         "décalages."
     ),
     "These show things on a plain background: mirrored left to right, turned and shifted a little.": (
-        "Ce sont des objets sur fond uni : images reflétées de gauche à droite, légèrement tournées et décalées."
+        "Ce sont des objets sur fond uni : images retournées horizontalement, légèrement tournées et décalées."
     ),
     "These look like photographs: mirrored left to right, turned, cropped and recoloured in training.": (
-        "Cela ressemble à des photographies : reflétées de gauche à droite, tournées, recadrées et recolorées à "
-        "l’entraînement."
+        "Cela ressemble à des photographies : retournées horizontalement, tournées, recadrées et aux couleurs modifiées "
+        "à l’entraînement."
     ),
     "If a mirrored picture would be another class, switch it off.": (
-        "Si une image reflétée changeait de classe, désactivez le miroir."
+        "Si une image retournée horizontalement change de classe, désactivez le miroir."
     ),
     "Class names speak of left and right, so pictures are not mirrored.": (
-        "Des noms de classes parlent de gauche et de droite : les images ne sont pas reflétées."
+        "Des noms de classes parlent de gauche et de droite : les images ne sont pas retournées horizontalement."
     ),
     "Values deeper than 8 bits ({a}): {b} is stored as black and {c} as white, in all pictures.": (
         "Valeurs sur plus de 8 bits : {b} devient noir et {c} devient blanc, dans toutes les images."
@@ -29,9 +29,11 @@ FRENCH: dict[str, str] = {
     ),
     # notes on files
     "`{a}` is a {b} picture under the extension .{c}; it is used as what it is.": (
-        "`{a}` est une image {b} sous l’extension .{c} ; elle est lue comme ce qu’elle est."
+        "`{a}` est une image {b} sous l’extension .{c} ; elle est lue selon son vrai format."
     ),
-    "`{a}` holds several frames or pages; the first is used.": "`{a}` contient plusieurs vues ou pages ; la première sert.",
+    "`{a}` holds several frames or pages; the first is used.": (
+        "`{a}` contient plusieurs vues ou pages ; seule la première est utilisée."
+    ),
     "`{a}`: its orientation (EXIF) cannot be read ({b}); taken as it lies.": (
         "`{a}` : son orientation (EXIF) est illisible ; l’image est prise telle quelle."
     ),
@@ -44,15 +46,17 @@ FRENCH: dict[str, str] = {
     ),
     "`{a}` is in colour with 16 bits, of which only the upper 8 are read, and these reach no further than {n} of 255: it is "
     "nearly black here. Save it with 8 bits a channel.": (
-        "`{a}` est en couleur sur 16 bits, dont seuls les 8 premiers sont lus, et ceux-ci ne dépassent pas {n} sur 255 : elle "
-        "est ici presque noire. Enregistrez-la avec 8 bits par canal."
+        "`{a}` est en couleur sur 16 bits, dont seuls les 8 bits de poids fort sont lus, et ceux-ci ne dépassent pas {n} sur "
+        "255 : elle est ici presque noire. Enregistrez-la avec 8 bits par canal."
     ),
     "`{a}` is very narrow ({b}x{c}).": "`{a}` est très étroite ({b} × {c}).",
     # refusals
     "An array of {a} and shape {b} is not a picture; give uint8, (H, W) or (H, W, 3).": (
         "Un tableau de {a} et de forme {b} n’est pas une image ; donnez uint8, (H, W) ou (H, W, 3)."
     ),
-    "`{a}` unfolds to more pixels than is safe: {b}.": "`{a}` se déplie en plus de pixels qu’il n’est prudent.",
+    "`{a}` unfolds to more pixels than is safe: {b}.": (
+        "`{a}` donne, une fois décodée, plus de pixels que la limite de sécurité."
+    ),
     "`{a}` needs more memory than the limit to decode.": "`{a}` demande, pour être décodé, plus de mémoire que la limite.",
     "`{a}` is {b}x{c}, {n} pixels; the limit is {m}.": "`{a}` mesure {b} × {c}, soit {n} pixels ; la limite est {m}.",
     "`{a}` is {b}x{c} pixels; its longer side needs {n}.": "`{a}` mesure {b} × {c} pixels ; son grand côté doit en avoir {n}.",
@@ -68,7 +72,7 @@ FRENCH: dict[str, str] = {
         "`{a}` s’arrête avant la fin de l’image. Copiez-la de nouveau depuis son origine."
     ),
     "Convert it to JPEG: most phones and viewers export pictures so.": (
-        "Convertissez-le en JPEG : la plupart des téléphones et visionneuses exportent ainsi."
+        "Convertissez-le en JPEG : la plupart des téléphones et des visionneuses savent le faire."
     ),
     "Develop this raw file to JPEG or PNG.": "Développez ce fichier brut en JPEG ou en PNG.",
     "Export it as PNG.": "Exportez-le en PNG.",
@@ -77,7 +81,7 @@ FRENCH: dict[str, str] = {
         "compact : notre réseau résiduel, à partir de rien ; resnet50 : le ResNet de transformers, d’ordinaire préentraîné."
     ),
     "Edge at which pictures are stored and judged; worked out from the data.": (
-        "Côté auquel les images sont gardées et jugées ; déduit des données."
+        "Côté des images enregistrées et évaluées ; déduit des données."
     ),
     "Edge at which pictures are trained on, at most storage_px; worked out.": (
         "Côté des images à l’entraînement, au plus storage_px ; calculé."
@@ -88,14 +92,14 @@ FRENCH: dict[str, str] = {
         "recadrée en son milieu."
     ),
     "Channels that are stored; auto is grey when all pictures are.": (
-        "Canaux gardés ; auto : en gris quand toutes les images le sont."
+        "Canaux enregistrés ; auto : en gris quand toutes les images le sont."
     ),
     "Random changes in training; auto leaves them out when only the head learns, so the rest runs once.": (
-        "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête apprend, le reste étant calculé une "
+        "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête est entraînée, le reste étant calculé une "
         "seule fois."
     ),
     "Mirroring in training; not where a mirrored picture would be another class.": (
-        "Miroir à l’entraînement ; à éviter si une image reflétée change de classe."
+        "Miroir à l’entraînement ; à éviter si une image retournée change de classe."
     ),
     "Rotation by up to so many degrees either way.": "Rotation d’au plus tant de degrés dans un sens ou dans l’autre.",
     "Zoom in or out by up to this ratio.": "Agrandissement ou réduction, au plus de ce rapport.",

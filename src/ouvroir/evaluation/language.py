@@ -1,0 +1,122 @@
+"""How the report speaks: the sentences of `words` in one language, and how it writes numbers, durations and sizes."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ouvroir.evaluation.metrics import is_percent
+from ouvroir.evaluation.words import WORDS
+
+LanguageName = Literal["en", "fr"]
+LANGUAGES: tuple[LanguageName, ...] = ("en", "fr")
+_THIN = "\u202f"  # narrow no-break space
+
+
+def unbroken(text: str) -> str:
+    """The text with narrow no-break spaces where a line may not end: before % and French punctuation, inside « »."""
+    return re.sub(r" (?=[%:;?!»])|(?<=«) ", _THIN, text)
+
+
+def sentence(text: str) -> str:
+    """The text with its first letter large and the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+@dataclass(frozen=True)
+class Language:
+    """Writes words and numbers in one language."""
+
+    name: LanguageName
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The sentence `key` with its values filled in."""
+        text = unbroken(WORDS[key][LANGUAGES.index(self.name)])
+        return text.format(**values) if values else text
+
+    def known(self, kind: str, word: str) -> str:
+        """A name that came from elsewhere, in this language where it is known, else as it came."""
+        key = f"{kind}_{word}"
+        return self(key) if key in WORDS else word.replace("_", " ")
+
+    def refusal(self, code: str) -> str:
+        """Why a file was refused, from its code."""
+        key = "code_too_many" if code.startswith("too_many_") else f"code_{code}"
+        return self(key) if key in WORDS else self.known("code", code) if self.name == "en" else self("code_other")
+
+    def number(self, value: float | None, digits: int = 3, *, sign: bool = False) -> str:
+        """`value` with `digits` decimals; a dash where there is none."""
+        if value is None or not math.isfinite(value):
+            return "–"
+        text = f"{value:+,.{digits}f}" if sign else f"{value:,.{digits}f}"
+        text = text.replace("-", "−")
+        if float(f"{value:.{digits}f}") == 0:
+            text = text.lstrip("+−")
+        return text if self.name == "en" else text.replace(",", _THIN).replace(".", ",")
+
+    def count(self, value: float) -> str:
+        """A whole number with separated thousands."""
+        return self.number(value, 0)
+
+    def percent(self, share: float | None, digits: int = 1) -> str:
+        """A share as a percentage."""
+        return "–" if share is None else f"{self.number(share * 100, digits)}{_THIN}%"
+
+    def p(self, value: float | None) -> str:
+        """A p-value: three decimals, or that it is smaller than they can say."""
+        if value is None:
+            return "–"
+        return f"<{_THIN}{self.number(0.001)}" if value < 0.001 else self.number(value)
+
+    def interval(self, low: str, high: str) -> str:
+        """Two written numbers as an interval."""
+        return f"[{low}, {high}]" if self.name == "en" else f"[{low}{_THIN}; {high}]"
+
+    def seconds(self, value: float) -> str:
+        """A duration in the unit a person would choose."""
+        if value < 10:
+            return self("unit_s", n=self.number(value, 1))
+        if value < 120:
+            return self("unit_s", n=self.number(value, 0))
+        if value < 7200:
+            return self("unit_min", n=self.number(value / 60, 0 if value > 600 else 1))
+        return self("unit_h", n=self.number(value / 3600, 1))
+
+    def size(self, n_bytes: float) -> str:
+        """A size in bytes, in powers of 1,000."""
+        units = self("size_units").split()
+        place = 0
+        while n_bytes >= 1000 and place < len(units) - 1:
+            n_bytes, place = n_bytes / 1000, place + 1
+        return f"{self.number(n_bytes, 1 if place else 0)}{_THIN}{units[place]}"
+
+    def value(self, metric: str, value: float | None) -> str:
+        """One value of a metric: a percentage or a number."""
+        return self.percent(value) if is_percent(metric) else self.number(value)
+
+    def span(self, metric: str, low: float, high: float) -> str:
+        """The interval of a metric, without repeating the unit."""
+        if is_percent(metric):
+            return self.interval(self.number(low * 100, 1), self.number(high * 100, 1))
+        return self.interval(self.number(low), self.number(high))
+
+    def gap(self, metric: str, difference: dict[str, float], *, turn: bool = False) -> str:
+        """A signed difference with its interval, in points or in the metric's own unit; `turn` changes its sign."""
+        ends = [difference["value"], *sorted((difference["low"], difference["high"]))]
+        if turn:
+            ends = [-ends[0], -ends[2], -ends[1]]
+        scale, digits = (100, 1) if is_percent(metric) else (1, 3)
+        value, low, high = (self.number(end * scale, digits, sign=True) for end in ends)
+        text = self._points(value) if is_percent(metric) else value
+        return f"{text} {self.interval(low, high)}"
+
+    def gap_size(self, metric: str, size: float) -> str:
+        """A difference without sign."""
+        return self._points(self.number(size * 100, 1)) if is_percent(metric) else self.number(size)
+
+    def _points(self, value: str) -> str:
+        """A written number of percentage points; in French the plural begins at 2."""
+        is_one = value.lstrip("+−").startswith(("0,", "1,"))
+        return self("point" if self.name == "fr" and is_one else "points", value=value)
