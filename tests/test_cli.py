@@ -263,7 +263,7 @@ def test_train_told_on_both_streams(room):
 
 def test_train_for_a_person(room):
     done = run("train", "digits", *QUICK, "--set", "loop.steps=2", "--language", "fr")
-    name = re.search(r"^run +(\S+)$", done.stdout, re.MULTILINE).group(1)
+    name = re.search(r"^exécution +(\S+)$", done.stdout, re.MULTILINE).group(1)
     assert "éléments jamais vus" in done.stdout
     assert "crochets" in done.stdout  # what stands in brackets is an interval
     assert f"ouvroir predict runs/{Path(name).name} FICHIERS" in done.stdout

@@ -105,6 +105,19 @@ def test_p_is_told_only_where_it_speaks_of_the_main_measure():
         assert "broken" in html
 
 
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        ("en", "so it is not opened. To change that: <code>"),
+        ("fr", "il n’est pas ouvert. Pour changer cela\u202f: <code>"),
+    ],
+)
+def test_a_note_says_what_its_setting_is_for(language, told):
+    note = {"code": "n", "text": "`x` leads out of its archive, so it is not opened.", "proposal": {"options.dog": "1"}}
+    data = {"found": 1, "admitted": 1, "refused": 0, "splits": {"train": 1}, "notes": [note]}
+    assert f"{told}--set options.dog=1</code>" in page_of(single(120), language, data=data)
+
+
 def test_classes_that_are_always_right_are_not_weak():
     assert weakest_classes(from_scores([[0.9, 0.1], [0.1, 0.9]], [0, 1], "ab")) == []
 

@@ -72,14 +72,14 @@ def test_numbers_in_two_languages():
     assert EN.number(None) == EN.percent(None) == EN.number(float("nan")) == "–"
     assert (EN.span("accuracy", 0.92, 0.957), FR.span("accuracy", 0.92, 0.957)) == (
         "[92.0, 95.7]",
-        "[92,0\u202f; 95,7]",
+        "[92,0\u202f;\u00a095,7]",
     )
     assert EN.gap("accuracy", {"value": 0.058, "low": 0.039, "high": 0.077}) == "+5.8 points [+3.9, +7.7]"
-    assert FR.gap("accuracy", {"value": -0.0199, "low": -0.03, "high": 0}) == "−2,0 points [−3,0\u202f; 0,0]"
+    assert FR.gap("accuracy", {"value": -0.0199, "low": -0.03, "high": 0}) == "−2,0\u00a0points [−3,0\u202f;\u00a00,0]"
     assert [FR.gap_size("accuracy", size) for size in (0.0194, 0.02, 0.12)] == [
-        "1,9 point",
-        "2,0 points",
-        "12,0 points",
+        "1,9\u00a0point",
+        "2,0\u00a0points",
+        "12,0\u00a0points",
     ]
     assert EN.gap("nll", {"value": -0.05, "low": -0.06, "high": -0.04}, turn=True) == "+0.050 [+0.040, +0.060]"
     assert [EN.seconds(s) for s in (0.42, 59.6, 150, 3000, 9000)] == ["0.4 s", "60 s", "2.5 min", "50 min", "2.5 h"]

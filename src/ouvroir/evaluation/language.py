@@ -72,7 +72,7 @@ class Language:
 
     def interval(self, low: str, high: str) -> str:
         """Two written numbers as an interval."""
-        return f"[{low}, {high}]" if self.name == "en" else f"[{low}{_THIN}; {high}]"
+        return f"[{low}, {high}]" if self.name == "en" else f"[{low}{_THIN};\u00a0{high}]"
 
     def seconds(self, value: float) -> str:
         """A duration in the unit a person would choose."""

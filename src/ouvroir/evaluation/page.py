@@ -132,7 +132,7 @@ def _notes(report: Mapping[str, Any], t: Language) -> list[str]:
     told = [_told(note["text"], [note.get("fr")], t) for note in notes]
     for place, note in enumerate(notes):
         if told[place] and note.get("proposal"):
-            told[place] = f"{told[place]} `{options_of(note['proposal'])}`"
+            told[place] = t("proposed", note=told[place], settings=options_of(note["proposal"]))
     return [one for one in told if one] + ([t("notes_elsewhere")] if None in told else [])
 
 

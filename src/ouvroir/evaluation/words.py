@@ -21,7 +21,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "données du même genre.",
     ),
     "and_more": ("and {n} more", "et {n} de plus"),
-    "none": ("none", "aucun"),
+    "none": ("none", "aucune"),
     "colon": ("{name}: {value}", "{name} : {value}"),
     # sections
     "section_side_by_side": ("Side by side", "Côte à côte"),
@@ -218,7 +218,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "comparaison des intervalles ci-dessus. Les intervalles tiennent compte du hasard du choix des éléments, "
         "pas de celui de l’entraînement : une autre graine déplacerait un peu les valeurs.",
     ),
-    "pair": ("{second} against {first}", "{second} par rapport à {first}"),
+    "pair": ("{second} against {first}", "{second} contre {first}"),
     "difference": ("difference", "différence"),
     "fixed": ("fixed", "erreurs corrigées"),
     "broken": ("broken", "nouvelles erreurs"),
@@ -230,21 +230,21 @@ WORDS: dict[str, tuple[str, str]] = {
     "found_same": ("no difference is shown", "aucune différence n’est mise en évidence"),
     "smallest_note": (
         "Smallest visible: a true difference of this size would be found in 4 of 5 tests like this one.",
-        "Plus petit écart visible : un vrai écart de cette taille serait détecté par 4 tests comme celui-ci sur 5.",
+        "Plus petit écart visible : un vrai écart de cette taille serait détecté par 4 tests sur 5 comme celui-ci.",
     ),
     "p_note": (
         "McNemar p: how often chance alone would split fixed and broken at least so unevenly if both systems were "
-        "equally good; under 0.05 is needed besides an interval without 0 before a difference is said to be shown.",
+        "equally good; p under 0.05 is needed besides an interval without 0 to show a difference.",
         "p de McNemar : à quelle fréquence le hasard seul donnerait un partage au moins aussi inégal entre erreurs "
         "corrigées et nouvelles erreurs si les deux systèmes se valaient ; pour mettre une différence en évidence, "
-        "il faut p < 0,05 en plus d’un intervalle sans 0.",
+        "il faut p inférieur à 0,05, en plus d’un intervalle sans 0.",
     ),
     "smallest_alone": (
         "A test set of {n} items can show a difference of {size} or more between two systems like these.",
         "Un jeu de test de {n} éléments permet de voir un écart de {size} ou plus entre deux systèmes comme ceux-ci.",
     ),
-    "point": ("{value} point", "{value} point"),
-    "points": ("{value} points", "{value} points"),
+    "point": ("{value} point", "{value}\u00a0point"),
+    "points": ("{value} points", "{value}\u00a0points"),
     # classes
     "classes_lead": (
         "Recall: of the items of a class, the share that was found. Precision: of the answers naming the class, "
@@ -347,8 +347,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "given": ("label", "étiquette"),
     "answer": ("answer", "réponse"),
-    "base_said": ("base said", "modèle de base"),
-    "tuned_said": ("tuned says", "modèle affiné"),
+    "base_said": ("base said", "base"),
+    "tuned_said": ("tuned says", "affiné"),
     "suggested": ("suggested", "proposition"),
     "fixed_title": (
         "Fixed: only the tuned model is right ({n})",
@@ -377,6 +377,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "total": ("total", "total"),
     "no_label": ("no label", "sans étiquette"),
     "notes": ("Notes", "Remarques"),
+    "proposed": ("{note} To change that: `{settings}`", "{note} Pour changer cela : `{settings}`"),
     "notes_elsewhere": (
         "`ouvroir report RUN --language en` shows more notes.",
         "D’autres remarques n’existent qu’en anglais : `ouvroir report RUN --language en` les affiche.",
