@@ -8,6 +8,7 @@ import torch
 
 from ouvroir import classification as shared
 from ouvroir.errors import DataError
+from ouvroir.evaluation.metrics import decided, score, take
 from ouvroir.task import Row
 
 LABELS = ("a", "b", "c")
@@ -225,8 +226,22 @@ def test_the_trivial_answer_of_several_labels_is_the_most_frequent_ones(train, a
     cheap = shared.majority_baseline(np.array(train, np.float32), np.array([[1, 0, 1]], np.float32), LABELS)
     assert cheap.name == "most frequent labels"
     assert cheap.answers.is_multi_label
-    assert (cheap.answers.scores[0] >= shared.MULTI_LABEL_THRESHOLD).tolist() == answered
+    assert decided(cheap.answers)[0].tolist() == answered
     assert np.isfinite(cheap.answers.loss).all()
+
+
+def test_the_trivial_answer_of_several_labels_has_the_shares_as_scores():
+    """Shares 6.5/11 and 2.5/11; the test row has the first label only: nll = -(ln(6.5/11) + ln(8.5/11)) / 2."""
+    train = np.array([[1, 0]] * 5 + [[1, 1]] + [[0, 1]] + [[0, 0]] * 3, np.float32)
+    cheap = shared.majority_baseline(train, np.array([[1, 0]], np.float32), LABELS[:2])
+    assert cheap.answers.scores[0] == pytest.approx([6.5 / 11, 2.5 / 11])
+    want = -(math.log(6.5 / 11) + math.log(8.5 / 11)) / 2
+    assert score("nll", cheap.answers) == pytest.approx(want)
+    assert cheap.answers.loss[0] == pytest.approx(want)
+    rare = shared.majority_baseline(np.eye(4, dtype=np.float32)[[0, 0, 1, 2, 3]], np.eye(4)[:1], (*LABELS, "d"))
+    assert rare.answers.scores[0, 0] == pytest.approx(2.5 / 6)  # answered, and its score says how sure that is
+    assert decided(rare.answers)[0].tolist() == [True, False, False, False]
+    assert decided(take(rare.answers, np.array([0, 0]))).tolist() == [[True, False, False, False]] * 2
 
 
 def test_baselines_look_at_a_bounded_number_of_rows_and_say_so():

@@ -270,24 +270,24 @@ def predictions(
 
 
 def majority_baseline(train_targets: np.ndarray, test_targets: np.ndarray, labels: tuple[str, ...]) -> Cheap:
-    """Answers every row with the shares of the classes among the train rows, so with the most frequent class.
+    """Answers every row with the most frequent class of the train rows; its scores are the shares of the classes there.
 
     Of classes equally frequent, the first in the order of `labels`. With several labels per row: as many of the most
     frequent labels as rows have on average, at least one (General-B; Metz et al. 2012, section 3), and all that are as
-    frequent as the last of them, so that no order of names decides.
+    frequent as the last of them, so that no order of names decides. Those are `Answers.answered`, and the scores stay the
+    shares of the labels, under 0.5 as they may be.
     """
+    answered = None
     if train_targets.ndim == 2:
         name, counts = "most frequent labels", train_targets.sum(axis=0)
         shares = (counts + 0.5) / (len(train_targets) + 1)
         n_answered = min(len(labels), max(1, round(float(counts.sum()) / len(train_targets))))
-        answered = counts >= np.sort(counts)[-n_answered]
-        # a label that is answered has a score of 0.5 or more; its share is kept where it is on the right side of that
-        shares = np.where(answered, np.maximum(shares, MULTI_LABEL_THRESHOLD), np.minimum(shares, 0.499))
+        answered = np.repeat((counts >= np.sort(counts)[-n_answered])[None], len(test_targets), axis=0)
     else:
         name, counts = "most frequent class", np.bincount(train_targets, minlength=len(labels)) + 0.5
         shares = counts / counts.sum()
     scores = np.repeat(shares[None].astype(np.float32), len(test_targets), axis=0)
-    return Cheap(name, answers_from_scores(scores, test_targets, labels))
+    return Cheap(name, replace(answers_from_scores(scores, test_targets, labels), answered=answered))
 
 
 def cheap_baselines(

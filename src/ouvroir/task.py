@@ -231,7 +231,8 @@ class Answers:
 
     index: (N,) int64, places of the rows in the table; loss: (N,) float64 summed over items; n_items: (N,) int64;
     scores: (N, C) float32 probabilities or None; targets: (N,) int64, or (N, C) uint8 when multi-label, or None;
-    labels: the C class names.
+    labels: the C class names. answered: (N, C) bool, the labels that are given to a row when multi-label, where these are
+    not those with a score of 0.5 or more; None elsewhere.
     """
 
     index: np.ndarray
@@ -240,6 +241,7 @@ class Answers:
     scores: np.ndarray | None = None
     targets: np.ndarray | None = None
     labels: tuple[str, ...] = ()
+    answered: np.ndarray | None = None
 
     @property
     def is_multi_label(self) -> bool:

@@ -1,5 +1,6 @@
 """Evaluation runs a real model over a real table-like object in order, without leaving traces."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -140,13 +141,21 @@ def test_an_empty_table_gives_no_answers(model):
     assert answers.labels == LABELS
 
 
-@pytest.mark.parametrize("answers", [single(20, labels=("é", '"', "<b>", "d")), several(), only_loss()])
+@pytest.mark.parametrize(
+    "answers",
+    [
+        single(20, labels=("é", '"', "<b>", "d")),
+        several(),
+        replace(several(), answered=several(seed=1).scores > 0.3),
+        only_loss(),
+    ],
+)
 def test_answers_survive_the_disk(tmp_path, answers):
     path = tmp_path / "answers" / "test.safetensors"
     save_answers(path, answers)
     again = load_answers(path)
     assert again.labels == answers.labels
-    for name in ("index", "loss", "n_items", "scores", "targets"):
+    for name in ("index", "loss", "n_items", "scores", "targets", "answered"):
         before, after = getattr(answers, name), getattr(again, name)
         assert (before is None) == (after is None)
         if before is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
     from ouvroir.task import Items, Processor, Task
 
-_COLUMNS = ("index", "loss", "n_items", "scores", "targets")
+_COLUMNS = ("index", "loss", "n_items", "scores", "targets", "answered")
 _LARGEST_BATCH = 256
 
 

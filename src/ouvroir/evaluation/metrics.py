@@ -54,6 +54,7 @@ def take(answers: Answers, places: Array) -> Answers:
         scores=None if answers.scores is None else answers.scores[places],
         targets=None if answers.targets is None else answers.targets[places],
         labels=answers.labels,
+        answered=None if answers.answered is None else answers.answered[places],
     )
 
 
@@ -72,6 +73,8 @@ def classified(answers: Answers) -> tuple[Array, Array]:
 def decided(answers: Answers) -> Array:
     """What was answered: (N,) int64 classes, or (N, C) bool labels when multi-label."""
     scores, _ = classified(answers)
+    if answers.answered is not None:
+        return answers.answered
     return cast("Array", scores >= MULTI_LABEL_THRESHOLD if answers.is_multi_label else scores.argmax(1))
 
 

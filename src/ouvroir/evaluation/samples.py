@@ -15,7 +15,7 @@ import numpy as np
 
 from ouvroir.errors import OuvroirError
 from ouvroir.evaluation.compare import Comparison
-from ouvroir.evaluation.metrics import classified, is_classified, is_right, labelled
+from ouvroir.evaluation.metrics import classified, decided, is_classified, is_right, labelled, take
 from ouvroir.evaluation.report_input import ReportInput, Shown, System
 from ouvroir.task import Answers
 
@@ -106,7 +106,9 @@ def _answered(answers: Answers, row: int, scores: np.ndarray) -> dict[str, Any]:
     _, targets = classified(answers)
     if answers.is_multi_label:
         given = [name for name, on in zip(answers.labels, targets[row], strict=True) if on]
-        answer = [name for name, value in zip(answers.labels, scores[row], strict=True) if value >= 0.5]
+        answer = [
+            name for name, on in zip(answers.labels, decided(take(answers, np.array([row])))[0], strict=True) if on
+        ]
         return {"given": ", ".join(given), "answer": ", ".join(answer), "confidence": None}
     best = int(scores[row].argmax())
     return {
