@@ -80,7 +80,7 @@ def forecast_summary(found: Forecast) -> dict[str, Any]:
 
 
 def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
-    """`model`, `n` items judged, `metrics` with intervals, `classes` weakest first, `left_out` and `unknown_labels` counts."""
+    """`model`, `n` items judged, `metrics` with intervals, `classes` surely weak first, `left_out` and `unknown_labels` counts."""
     from ouvroir.evaluation.breakdown import class_outcomes
     from ouvroir.evaluation.metrics import is_classified
 

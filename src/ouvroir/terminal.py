@@ -322,17 +322,27 @@ def _from_here(path: str) -> str:
 
 
 def show_evaluation(summary: Mapping[str, Any]) -> None:
-    """Metrics of a model on data, then each class, the weakest first, and what was left out."""
-    out = _out()
+    """Metrics of a model on data, then each class, the most surely weak first, and what was left out."""
+    from ouvroir.evaluation.words import Language as Words
+
+    out, t = _out(), Words("en")
     rows = [[*_metric(name, metric), summary["n"]] for name, metric in summary["metrics"].items()]
     out.print(_table(["measure", "value", "95 % interval", "items"], rows))
     if classes := summary["classes"]:
+        is_confused = any(one["taken_for"] for one in classes)  # never with several labels an item
+        instead = "most often taken for" if is_confused else "named wrongly"
         rows = [
-            [one["label"], one["n"], one["n_right"], _taken_for(one["taken_for"], one["n_taken_for"])]
+            [
+                one["label"],
+                one["n"],
+                one["n_right"],
+                t.span("accuracy", one["low"], one["high"]),
+                _taken_for(one["taken_for"], one["n_taken_for"]) if is_confused else one["n_in_vain"],
+            ]
             for one in classes[:N_CLASSES_SHOWN]
         ]
-        out.print("\nClass by class, the weakest first:")
-        out.print(_table(["class", "items", "right", "most often taken for"], rows))
+        out.print("\nClass by class, the most surely weak first:")
+        out.print(_table(["class", "items", "right", "95 % interval", instead], rows))
         if len(classes) > N_CLASSES_SHOWN:
             out.print(f"... and {len(classes) - N_CLASSES_SHOWN} stronger ones; `--json` lists every one.")
     _show_left_out(out, summary)

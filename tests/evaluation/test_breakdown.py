@@ -1,11 +1,19 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from answers_made import from_decisions, from_scores, several, single
 from sklearn import metrics as sk
 
-from ouvroir.evaluation.breakdown import calibration, class_outcomes, confusion, per_class, smallest_difference
+from ouvroir.evaluation.breakdown import (
+    calibration,
+    class_outcomes,
+    confusion,
+    per_class,
+    smallest_difference,
+    weakest_classes,
+)
 from ouvroir.evaluation.compare import mcnemar
 from ouvroir.evaluation.intervals import wilson
 
@@ -32,11 +40,35 @@ def test_classes_of_several_labels():
 
 def test_how_each_class_was_answered_the_weakest_first():
     answers = from_decisions([0, 0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 1, 1, 2, 0], "abcd")
-    found = [(one.label, one.n, one.n_right, one.taken_for, one.n_taken_for) for one in class_outcomes(answers)]
-    assert found == [("a", 4, 1, "b", 2), ("c", 2, 1, "a", 1), ("b", 2, 2, None, 0)]  # d does not occur
+    found = [
+        (one.label, one.n, one.n_right, one.taken_for, one.n_taken_for, one.n_in_vain)
+        for one in class_outcomes(answers)
+    ]
+    assert found == [("a", 4, 1, "b", 2, 1), ("c", 2, 1, "a", 1, 1), ("b", 2, 2, None, 0, 2)]  # d does not occur
     for one in class_outcomes(several()):
         row = next(row for row in per_class(several()) if row.label == one.label)
         assert (one.n, one.n_right / one.n, one.taken_for) == (row.support, pytest.approx(row.recall.value), None)
+        assert (one.value, one.low, one.high) == (row.recall.value, row.recall.low, row.recall.high)
+        assert one.n_in_vain == row.answered - one.n_right
+
+
+def test_a_class_of_one_does_not_lead_the_weakest_by_chance():
+    answers = from_decisions([0] + [1] * 30 + [2] * 10, [1] + [1] * 10 + [2] * 20 + [2] * 10, "abc")
+    assert [one.label for one in class_outcomes(answers)] == ["b", "a", "c"]  # 0 of 1 may be chance, 10 of 30 is not
+    assert weakest_classes(answers) == class_outcomes(answers)[:1]
+
+
+def test_with_several_labels_a_class_that_is_always_named_is_weak():
+    truth = np.array([[1, 1]] * 10 + [[0, 1]] * 30, np.uint8)
+    scores = np.array(
+        [[1, 1]] * 35 + [[1, 0]] * 5, np.float32
+    )  # the first label is named always, rightly 10 times of 40
+    answers = replace(several(), scores=scores, targets=truth, labels=("often", "mostly"), index=np.arange(40))
+    assert [(one.label, one.n_right, one.n_in_vain) for one in class_outcomes(answers)] == [
+        ("often", 10, 30),
+        ("mostly", 35, 0),
+    ]
+    assert [one.label for one in weakest_classes(several())] == [one.label for one in class_outcomes(several())[:2]]
 
 
 def test_a_class_that_never_occurs_has_no_recall():

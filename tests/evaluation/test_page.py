@@ -78,7 +78,7 @@ def test_the_weakest_classes_are_those_that_are_surely_weak():
     answered = [0] * 60 + [1] * 3 + [0] * 20 + [3] * 7 + [0] * 3 + [3] * 20
     scores = [[0.7 if k == best else 0.1 for k in range(4)] for best in answered]
     answers = from_scores(scores, targets, ["good", "weak", "few", "fine"])
-    assert [one.label for one, _, _ in weakest_classes(answers)] == ["weak", "few"]
+    assert [one.label for one in weakest_classes(answers)] == ["weak", "few"]
     report = make_report(ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=answers)]))
     assert report["verdict"]["weakest"] == report["weakest"]
     assert weakest_lines(report["weakest"], Language("en"))[0] == (

@@ -33,16 +33,21 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class ClassOutcome:
-    """How the `n` rows of one class were answered: `n_right` of them right, and which other class most often, on how many.
+    """How the `n` rows of one class were answered: `n_right` of them right, a share of `value` with its interval.
 
-    `taken_for` is None when all are right, and where a row may have several labels.
+    `taken_for` is the other class that was answered most often, on `n_taken_for` of them; None when all are right, and
+    where a row may have several labels. `n_in_vain` answers name the class and are wrong.
     """
 
     label: str
     n: int
     n_right: int
-    taken_for: str | None = None
-    n_taken_for: int = 0
+    value: float
+    low: float
+    high: float
+    taken_for: str | None
+    n_taken_for: int
+    n_in_vain: int
 
 
 @dataclass(frozen=True)
@@ -81,49 +86,45 @@ def per_class(answers: Answers) -> list[ClassRow]:
 
 
 def class_outcomes(answers: Answers) -> list[ClassOutcome]:
-    """One entry per class that occurs in the truth, the one with the smallest share of right rows first."""
+    """One entry per class that occurs in the truth, those first that are most surely weak.
+
+    That is by the upper end of the 95 % interval of the share right, so that a class of three items is not weak by chance.
+    Where a row may have several labels, a class that is always named would be always right: there the share is that of the
+    right rows among those that have the label or were given it, which orders classes as F1 does.
+    """
     answers = labelled(answers)
-    _, targets = classified(answers)
     if answers.is_multi_label:
-        truth = targets > 0
-        n, right = truth.sum(0), (truth & decided(answers)).sum(0)
         wrong = np.zeros((len(answers.labels), 1), dtype=np.int64)
     else:
         wrong = confusion(answers)
-        n, right = wrong.sum(1), wrong.diagonal().copy()
         np.fill_diagonal(wrong, 0)
     most, place = wrong.max(1), wrong.argmax(1)
-    found = [
-        ClassOutcome(
-            label=label,
-            n=int(n[number]),
-            n_right=int(right[number]),
+    found = []
+    for number, row in enumerate(per_class(answers)):
+        if not row.support:
+            continue
+        n_right = round(row.recall.value * row.support)
+        outcome = ClassOutcome(
+            label=row.label,
+            n=row.support,
+            n_right=n_right,
+            value=row.recall.value,
+            low=row.recall.low,
+            high=row.recall.high,
             taken_for=answers.labels[place[number]] if most[number] else None,
             n_taken_for=int(most[number]),
+            n_in_vain=row.answered - n_right,
         )
-        for number, label in enumerate(answers.labels)
-        if n[number]
-    ]
-    return sorted(found, key=lambda one: (one.n_right / one.n, -one.n, one.label))
+        n_judged = row.support + outcome.n_in_vain if answers.is_multi_label else row.support
+        found.append(((wilson(n_right, n_judged)[1], n_right / n_judged, row.label), outcome))
+    return [outcome for _, outcome in sorted(found, key=lambda pair: pair[0])]
 
 
-def weakest_classes(answers: Answers, *, most: int = 3) -> list[tuple[ClassOutcome, Metric, int]]:
-    """The classes that are most surely weak: how each was answered, its recall, and on how many rows it was named wrongly.
-
-    Those come first whose recall is low even at the upper end of its 95 % interval, so that a class of three items is not
-    weak by chance; where a row may have several labels, those with the lowest F1. At most half of the classes, none that is
-    always right.
-    """
-    outcomes = {one.label: one for one in class_outcomes(answers)}
-    rows = [row for row in per_class(answers) if row.support]
-    found = []
-    for row in rows:
-        one = outcomes[row.label]
-        in_vain = row.answered - one.n_right
-        if one.n_right < one.n or (answers.is_multi_label and in_vain):
-            first = row.f1 if answers.is_multi_label else row.recall.high
-            found.append(((first, row.recall.value, row.label), (one, row.recall, in_vain)))
-    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])[: min(most, len(rows) // 2)]]
+def weakest_classes(answers: Answers, *, most: int = 3) -> list[ClassOutcome]:
+    """The first of `class_outcomes`: at most half of the classes, none that is always right."""
+    found = class_outcomes(answers)
+    weak = [one for one in found if one.n_right < one.n or (answers.is_multi_label and one.n_in_vain)]
+    return weak[: min(most, len(found) // 2)]
 
 
 def _share(n_right: int, n: int) -> Metric:

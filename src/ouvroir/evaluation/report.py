@@ -142,10 +142,7 @@ def _details(kept: System | None) -> dict[str, Any]:
     ]
     return {
         "classes": [asdict(row) for row in breakdown.per_class(answers)],
-        "weakest": [
-            {**asdict(one), "value": recall.value, "low": recall.low, "high": recall.high, "n_in_vain": in_vain}
-            for one, recall, in_vain in breakdown.weakest_classes(answers)
-        ],
+        "weakest": [asdict(one) for one in breakdown.weakest_classes(answers)],
         "confusion": None if answers.is_multi_label else _confusion(answers),
         "calibration": {
             "bins": bins,
