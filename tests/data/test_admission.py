@@ -20,6 +20,7 @@ from ouvroir.data import facts, findings
 from ouvroir.data.admission import admit
 from ouvroir.data.manifest import Manifest
 from ouvroir.errors import DataError, RecipeError
+from ouvroir.evaluation.french import in_french
 from ouvroir.recipe import Data
 from ouvroir.task import Limits
 
@@ -141,8 +142,30 @@ def test_equal_content_is_grouped_and_conflicts_are_said(write, check):
     assert len({splits(manifest)[name] for name in ("a/000.bin", "a/copy.bin", "b/twin.bin")}) == 1
     assert "2 files repeat" in notes(manifest)["duplicates"].text
     said = notes(manifest)["conflicting_labels"].text
-    assert said.startswith("1 file is there more than once, under different labels: ")
-    assert "`b/twin.bin` (b)" in said
+    assert said.startswith("1 content has copies under different labels: `a/000.bin` (a) and `b/twin.bin` (b).")
+
+
+def test_contents_under_several_labels_are_counted_where_they_lie(write, check):
+    files = {
+        f"{split}/{name}/{number}.bin": f"{split}{name}{number}"
+        for split in ("train", "test")
+        for name in "ab"
+        for number in range(4)
+    }
+    manifest = check(write({**files, "train/b/0_twin.bin": "traina0", "train/b/1_twin.bin": "traina1"}), validation=0)
+    said = notes(manifest)["conflicting_labels"].text
+    assert said.startswith(
+        "2 contents have copies under different labels: `train/a/0.bin` (a) and `train/b/0_twin.bin` (b); "
+    )
+    assert "Those in train (2) are learned from under each of their labels." in said
+    assert "judged by" not in said
+    manifest = check(write({"test/b/twin.bin": "testa0", "test/b/again.bin": "testa0"}), validation=0)
+    said = notes(manifest)["conflicting_labels"].text
+    assert said.startswith("3 contents have")
+    assert "Those in validation and test (1) are not judged by" in said
+    assert "Those in train (2)" in said
+    assert manifest.summary()["unjudged"] == {"contradictory labels": 3}
+    assert "Ceux d’entraînement (2) sont appris sous chacune de leurs étiquettes." in (in_french(said) or "")
 
 
 def test_near_duplicates_are_grouped(write, check):

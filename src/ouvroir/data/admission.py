@@ -124,6 +124,7 @@ def _admit(
         if place not in torn
     ]
     notes = [*collection.notes, *leak_notes, *torn_notes, *group_notes, *related.notes]
+    notes += relations.say_conflicts(rows)
     notes += relations.say_straddling(candidates, related, groups)
     notes += _content_notes(meta)
     options = dataclasses.fields(find_task(collection.task).Options)

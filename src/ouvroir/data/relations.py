@@ -24,7 +24,7 @@ from ouvroir.data.manifest import label_names
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home
 from ouvroir.media import find_task
-from ouvroir.task import SPLITS, Note, Refusal
+from ouvroir.task import SPLITS, Note, Refusal, Row
 
 _SHOWN = 3  # names in a sentence
 _MOST_NEW = 0.2  # share of new contents up to which only their pairs are looked for
@@ -175,7 +175,7 @@ def _name_groups(
 
 
 def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[Note]:
-    """Notes on rows with the same content: `duplicates`, and `conflicting_labels` when their labels differ."""
+    """A note on rows with the same content: `duplicates`."""
     places: dict[str, list[int]] = {}
     counted = Counter(contents)
     for place, content in enumerate(contents):
@@ -191,34 +191,36 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
         f"{count} the content of another, e.g. {example}. They are kept in one split; in validation and test each content "
         "is judged once."
     )
-    notes = [Note("duplicates", text)]
-    conflicts = [same for same in places.values() if len(_one_per_label(candidates, same)) > 1]
-    if conflicts:
-        shown = "; ".join(
-            " and ".join(
-                f"`{candidates[place].id}` ({_label_text(candidates[place])})"
-                for place in _one_per_label(candidates, same)
-            )
-            for same in conflicts[:_SHOWN]
-        )
-        count = "1 file is" if len(conflicts) == 1 else f"{len(conflicts)} files are"
-        text = (
-            f"{count} there more than once, under different labels: {shown}. No answer to that can be right, so it is not "
-            "judged by. Decide which is right and delete the other."
-        )
-        notes.append(Note("conflicting_labels", text))
-    return notes
+    return [Note("duplicates", text)]
 
 
-def _one_per_label(candidates: Sequence[Candidate], places: Sequence[int]) -> list[int]:
-    first: dict[object, int] = {}
-    for place in places:
-        first.setdefault(_label_set(candidates[place]), place)
-    return list(first.values())[:_SHOWN]
+def say_conflicts(rows: Sequence[Row]) -> list[Note]:
+    """A note on contents of these rows, split already, that have several labels: `conflicting_labels`."""
+    counted = Counter(row.sha256 for row in rows)
+    labelled: dict[str, dict[frozenset[str], Row]] = {}
+    for row in rows:
+        if counted[row.sha256] > 1 and row.label is not None:
+            labelled.setdefault(row.sha256, {}).setdefault(_label_set(row), row)
+    conflicts = [list(rows_.values()) for rows_ in labelled.values() if len(rows_) > 1]
+    if not conflicts:
+        return []
+    shown = "; ".join(
+        " and ".join(f"`{row.id}` ({_label_text(row)})" for row in same[:_SHOWN]) for same in conflicts[:_SHOWN]
+    )
+    count = "1 content has" if len(conflicts) == 1 else f"{len(conflicts)} contents have"
+    text = f"{count} copies under different labels: {shown}."
+    n_learned = sum(same[0].split == "train" for same in conflicts)
+    n_held = len(conflicts) - n_learned
+    if n_held:
+        text += f" Those in validation and test ({n_held}) are not judged by, since no answer to them can be right."
+    if n_learned:
+        text += f" Those in train ({n_learned}) are learned from under each of their labels."
+    text += " Decide which label is right and delete the other copies."
+    return [Note("conflicting_labels", text)]
 
 
-def _label_set(candidate: Candidate) -> frozenset[str]:
-    return frozenset(label_names(candidate.label))
+def _label_set(one: Candidate | Row) -> frozenset[str]:
+    return frozenset(label_names(one.label))
 
 
 def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) -> list[Note]:
@@ -239,8 +241,8 @@ def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) ->
     return notes
 
 
-def _label_text(candidate: Candidate) -> str:
-    return ", ".join(candidate.label) if isinstance(candidate.label, tuple) else str(candidate.label)
+def _label_text(one: Candidate | Row) -> str:
+    return ", ".join(one.label) if isinstance(one.label, tuple) else str(one.label)
 
 
 def find_leaks(

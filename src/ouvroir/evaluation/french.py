@@ -115,10 +115,15 @@ SENTENCES: dict[str, str] = {
         "{a} le contenu d’un autre, par exemple {b}. Ils restent dans un même jeu ; en validation et en test, chaque contenu "
         "n’est évalué qu’une fois."
     ),
-    "{a} there more than once, under different labels: {b}. No answer to that can be right, so it is not judged by. Decide "
-    "which is right and delete the other.": (
-        "{a} en plusieurs exemplaires, sous des étiquettes différentes : {b}. Aucune réponse ne peut y être juste : ce "
-        "contenu n’est pas évalué. Gardez le fichier bien étiqueté et supprimez l’autre."
+    "{a} copies under different labels: {b}.": "{a} des copies sous des étiquettes différentes : {b}.",
+    "Those in validation and test ({n}) are not judged by, since no answer to them can be right.": (
+        "Ceux de validation et de test ({n}) ne sont pas évalués : aucune réponse ne peut y être juste."
+    ),
+    "Those in train ({n}) are learned from under each of their labels.": (
+        "Ceux d’entraînement ({n}) sont appris sous chacune de leurs étiquettes."
+    ),
+    "Decide which label is right and delete the other copies.": (
+        "Décidez quelle étiquette est la bonne et supprimez les autres copies."
     ),
     "{a} of nearly the same files with different labels: {b}. Look which label is right.": (
         "{a} de fichiers presque identiques aux étiquettes différentes : {b}. Vérifiez laquelle est la bonne."
@@ -220,8 +225,8 @@ SENTENCES: dict[str, str] = {
     "`{a}` that of `{b}`": "`{a}` celui de `{b}`",
     "1 file repeats": "1 fichier répète",
     "{n} files repeat": "{n} fichiers répètent",
-    "1 file is": "1 fichier est",
-    "{n} files are": "{n} fichiers sont",
+    "1 content has": "1 contenu a",
+    "{n} contents have": "{n} contenus ont",
     "1 pair": "1 paire",
     "{n} pairs": "{n} paires",
     "validation": "validation",
