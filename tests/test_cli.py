@@ -345,7 +345,8 @@ def test_commands_that_train_share_their_options():
 
 def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     told = call_json("evaluate", "last", "digits")
-    assert set(told) == {"model", "n", "metrics", "classes", "left_out", "unknown_labels"}
+    assert set(told) == {"model", "n", "n_learned", "metrics", "classes", "left_out", "unknown_labels"}
+    assert told["n_learned"] == 0
     assert set(told["metrics"]) == METRICS
     splits = call_json("check", "digits")["splits"]
     assert told["n"] == splits["test"]
@@ -365,6 +366,23 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     assert "ouvroir compare last OTHER digits" in shown
     shown = call("evaluate", "last", "digits", "--runs", room / "runs").stdout
     assert f"ouvroir compare last --runs {room / 'runs'} OTHER digits" in shown
+
+
+def test_figures_on_rows_that_the_model_knows_are_said_to_flatter(room):
+    n = call_json("check", "digits")["splits"]
+    for split in ("train", "validation"):
+        told = call_json("evaluate", "last", "digits", "--split", split)
+        assert told["n"] == told["n_learned"] == n[split]
+    said = f"learned from {n['validation']} of these items or was chosen by them: the figures flatter."
+    shown = call("evaluate", "last", "digits", "--split", "validation").stdout
+    assert f"The model {said}" in shown
+    shown = call("compare", "last", "last", "digits", "--split", "validation").stdout
+    assert f"A {said}\nB {said}\n" in shown
+    assert "flatter" not in call("evaluate", "last", "digits").stdout
+    shutil.copytree(room / "more", room / "own" / "validation")
+    shutil.copytree(room / "digits", room / "own" / "test")
+    told = call_json("evaluate", "last", "own", "--split", "validation")  # of other data: the model does not know it
+    assert (told["n"], told["n_learned"]) == (32, 0)
 
 
 def test_a_bundle_knows_elsewhere_what_it_learned_from(room, tmp_path, monkeypatch):
@@ -415,7 +433,7 @@ def test_compare(room):
     told = call_json("compare", other["name"], "last", "more")
     keys = {"a", "b", "n", "metric", "difference", "p_value", "fixed", "broken", "sentence"}
     assert set(told) == keys
-    assert set(told["a"]) == {"model", "metrics", "left_out", "unknown_labels"}
+    assert set(told["a"]) == {"model", "metrics", "n_learned", "left_out", "unknown_labels"}
     assert told["n"] == 32
     assert told["difference"]["value"] == 0  # one and the same
     assert told["fixed"] == told["broken"] == []

@@ -182,13 +182,15 @@ def refit(
 class Evaluation:
     """A model on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged.
 
-    `unknown_labels` counts those whose label the model does not know, by that label.
+    `unknown_labels` counts those whose label the model does not know, by that label. `learned` are ids of judged rows that
+    the model learned from or was chosen by: where there are any, the figures flatter.
     """
 
     judgement: Judgement
     ids: tuple[str, ...]
     left_out: dict[str, int]
     unknown_labels: dict[str, int]
+    learned: frozenset[str]
 
 
 def evaluate(
@@ -205,9 +207,10 @@ def evaluate(
     """Judge a run or bundle on labelled data.
 
     `split` None: the test split when the model was trained on this very data or the data brings one, else all rows. Rows
-    that the model learned from are always left out, and counted. On the data of the training a row keeps the split that
-    its content had then, and has the label that it has now; rows added or gone since are counted, and the added ones
-    are judged when the data say that they are for this split, or with `split` "all".
+    that the model learned from are left out, and counted; only with `split` "train" or "validation" they stay in, and
+    `Evaluation.learned` names them. On the data of the training a row keeps the split that its content had then, and has
+    the label that it has now; rows added or gone since are counted, and the added ones are judged when the data say that
+    they are for this split, or with `split` "all".
     """
     from ouvroir.predictor import load as load_predictor
     from ouvroir.predictor import model_folder
@@ -240,15 +243,21 @@ def evaluate(
         device=chosen,
         progress=progress,
     )
-    ids = tuple(table.rows[int(place)].id for place in judgement.answers.index)
-    return Evaluation(judgement=judgement, ids=ids, left_out=left_out, unknown_labels=unknown_labels)
+    judged = [table.rows[int(place)] for place in judgement.answers.index]
+    return Evaluation(
+        judgement=judgement,
+        ids=tuple(row.id for row in judged),
+        left_out=left_out,
+        unknown_labels=unknown_labels,
+        learned=frozenset(row.id for row in judged if row.sha256 in learned.contents),
+    )
 
 
 @dataclass(frozen=True)
 class ModelComparison:
     """Two models on the same rows: the paired comparison, each one's metrics on them, and ids of items fixed and broken by B.
 
-    `of`: each one's own evaluation, which says what was left out.
+    `of`: each one's own evaluation, which says what was left out and what it learned from.
     """
 
     comparison: Comparison
@@ -260,7 +269,10 @@ class ModelComparison:
 
 
 def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> ModelComparison:
-    """Judge models A and B on the same unseen rows of labelled data, paired. Takes the options of `evaluate`."""
+    """Judge models A and B on the same rows of labelled data, paired. Takes the options of `evaluate`.
+
+    The rows are those that neither learned from, but for `split` "train" and "validation".
+    """
     from ouvroir.evaluation.compare import compare as compare_answers
     from ouvroir.evaluation.metrics import measure
 

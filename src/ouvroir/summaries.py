@@ -80,7 +80,7 @@ def forecast_summary(found: Forecast) -> dict[str, Any]:
 
 
 def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
-    """`model`, `n` items judged, `metrics` with intervals, `classes` surely weak first, `left_out` and `unknown_labels` counts."""
+    """`model`, `n` items judged, `n_learned` of them, `metrics` with intervals, `classes` surely weak first, what was left out."""
     from ouvroir.evaluation.breakdown import class_outcomes
     from ouvroir.evaluation.metrics import is_classified
 
@@ -88,6 +88,7 @@ def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
     return {
         "model": model,
         "n": len(found.ids),
+        "n_learned": len(found.learned),
         "metrics": metrics_as_json(found.judgement.metrics),
         "classes": [asdict(one) for one in class_outcomes(answers)] if is_classified(answers) else [],
         "left_out": found.left_out,
@@ -98,13 +99,18 @@ def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
 def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]:
     """`a` and `b`, the paired `difference` B − A of `metric` on `n` items, `p_value`, `fixed`, `broken`, `sentence`.
 
-    Of each model its `metrics` on these items, and what its own evaluation left out.
+    Of each model its `metrics` on these items, how many of them it learned from, and what its own evaluation left out.
     """
-    paired = found.comparison
+    paired, shared = found.comparison, frozenset(found.of[0].ids) & frozenset(found.of[1].ids)
 
     def one(model: str, judged: Judgement, of: Evaluation) -> dict[str, Any]:
-        metrics = metrics_as_json(judged.metrics)
-        return {"model": model, "metrics": metrics, "left_out": of.left_out, "unknown_labels": of.unknown_labels}
+        return {
+            "model": model,
+            "metrics": metrics_as_json(judged.metrics),
+            "n_learned": len(of.learned & shared),
+            "left_out": of.left_out,
+            "unknown_labels": of.unknown_labels,
+        }
 
     return {
         "a": one(a, found.a, found.of[0]),

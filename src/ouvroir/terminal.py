@@ -345,7 +345,14 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
         out.print(_table(["class", "items", "right", "95 % interval", instead], rows))
         if len(classes) > N_CLASSES_SHOWN:
             out.print(f"... and {len(classes) - N_CLASSES_SHOWN} stronger ones; `--json` lists every one.")
+    if summary["n_learned"]:
+        out.print(f"\n{_flattered('The model', summary)}")
     _show_left_out(out, summary)
+
+
+def _flattered(who: str, summary: Mapping[str, Any]) -> str:
+    """That figures on rows a model knows say little of new ones."""
+    return f"{who} learned from {summary['n_learned']:,} of these items or was chosen by them: the figures flatter."
 
 
 def _taken_for(label: str | None, count: int) -> str:
@@ -377,6 +384,8 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
         if summary[word]:
             out.print(Text(f"{word} by B: {readable_names(summary[word])}"))
     for name, one in (("A", a), ("B", b)):
+        if one["n_learned"]:
+            out.print(_flattered(name, one))
         if one["unknown_labels"]:
             labels = readable_names(one["unknown_labels"])
             out.print(Text(f"Not compared, because {name} does not know their labels: {labels}"))

@@ -1,4 +1,4 @@
-"""Which rows of labelled data a model may be judged on: those that it did not learn from, with labels that it knows."""
+"""Which rows of labelled data a model is judged on: with labels that it knows, and not learned from unless asked for."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ def reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> D
 def judgeable(
     manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Set[str], folder: Path
 ) -> tuple[Manifest, dict[str, int], dict[str, int]]:
-    """The rows to judge on, all as test rows; how many were left out why, and with which labels that are unknown."""
+    """The rows to judge on, all as test rows; how many were left out why, and with which labels that are unknown.
+
+    Those with contents of `learned` are left out, unless `split` asks for train or validation rows.
+    """
     from ouvroir.data.manifest import label_names, unjudged
 
     rows = manifest.rows

@@ -33,7 +33,7 @@ from ouvroir.run import DEFAULT_ROOT
 def evaluate(
     model: ModelArgument, data: DataArgument, split: Split = None, pairs: Settings = None, *, work: WorkOptions
 ) -> None:
-    """Judge a model on labelled files. Rows it learned from are left out, and counted.
+    """Judge a model on labelled files. Rows it learned from are left out, and counted, unless --split asks for them.
 
     Example: ouvroir evaluate last new_flowers/
     """
@@ -59,7 +59,7 @@ def compare(
     *,
     work: WorkOptions,
 ) -> None:
-    """Judge two models on the same unseen files, paired: which items B fixes and breaks, and whether it is better.
+    """Judge two models on the same files, paired: which items B fixes and breaks, and whether it is better.
 
     Example: ouvroir compare runs/first runs/second flowers/
     """

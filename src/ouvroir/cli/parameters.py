@@ -51,7 +51,11 @@ LanguageOption = Annotated[
 ]
 Split = Annotated[
     Literal["train", "validation", "test", "all"] | None,
-    typer.Option("--split", help="Rows to judge on; by default test where the model knows the data, else all."),
+    typer.Option(
+        "--split",
+        help="Rows to judge on; by default test where the model knows the data, else all. With train or validation those "
+        "that it learned from stay in, and the figures flatter.",
+    ),
 ]
 From = Annotated[str, typer.Option("--from", help="Start from a run, a folder of pretrained weights or a hub name.")]
 Preset = Annotated[Literal["tiny", "small", "base"], typer.Option("--preset", help="The one dial for the size.")]
