@@ -368,6 +368,18 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     assert f"ouvroir compare last --runs {room / 'runs'} OTHER digits" in shown
 
 
+def test_what_to_type_after_evaluate_reads_the_data_alike_and_is_in_english(room, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+    rows = "".join(f"{path},{path.parent.name},odd\n" for path in sorted((room / "more").rglob("*.png")))
+    (room / "table.csv").write_text("file,label,kind\n" + rows)
+    shown = call("evaluate", "last", "table.csv", "--set", "data.label_column=label", "--split", "all").stdout
+    assert "Next, for instance:" in shown
+    assert "ouvroir compare last OTHER table.csv --set data.label_column=label --split all " in shown
+    assert "ouvroir finetune last table.csv --set data.label_column=label " in shown
+    assert "ouvroir predict last FILES " in shown
+    assert "Next, for instance:" in call("check", "digits").stdout
+
+
 def test_figures_on_rows_that_the_model_knows_are_said_to_flatter(room):
     n = call_json("check", "digits")["splits"]
     for split in ("train", "validation"):

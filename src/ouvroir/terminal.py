@@ -64,7 +64,7 @@ CLOSING: dict[Language, dict[str, Any]] = {
                 "export {model} --to onnx": "writes it for other programs",
             },
             "evaluate": {
-                "compare {model} OTHER {data}": "sets another model against it on the same files",
+                "compare {model} OTHER {judged}": "sets another model against it on the same files",
                 "finetune {model} {data}": "goes on learning from them",
                 "predict {model} FILES": "answers for new files",
             },
@@ -76,24 +76,18 @@ CLOSING: dict[Language, dict[str, Any]] = {
         "run": "exécution",
         "next": "Et maintenant, par exemple :",
         "after": {
-            "check": {
-                "refine {data}": "entraîne un modèle dessus et l’évalue",
-                "refine {data} --dry-run": "dit d’abord combien de temps cela prend",
-            },
             "training": {
                 "predict {model} FICHIERS": "donne ses réponses pour de nouveaux fichiers",
                 "evaluate {model} DONNÉES": "l’évalue sur d’autres fichiers étiquetés",
                 "export {model} --to onnx": "l’exporte vers d’autres programmes",
             },
-            "evaluate": {
-                "compare {model} AUTRE {data}": "le compare à un autre modèle sur les mêmes fichiers",
-                "finetune {model} {data}": "poursuit l’entraînement sur ces fichiers",
-                "predict {model} FICHIERS": "donne ses réponses pour de nouveaux fichiers",
-            },
         },
     },
 }
-"""What stands under the verdict of a training, in the language of its report, and what to type next after a verb."""
+"""What stands under the verdict of a training, in the language of its report, and what to type next after a verb.
+
+Check and evaluate have tables in English only, and so what stands under these.
+"""
 
 
 def _errors() -> Console:
@@ -286,7 +280,9 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
         show_next("training", language, model=[_from_here(summary["run"])])
 
 
-def show_next(verb: Literal["check", "training", "evaluate"], language: Language, **named: Sequence[str]) -> None:
+def show_next(
+    verb: Literal["check", "training", "evaluate"], language: Language = "en", **named: Sequence[str]
+) -> None:
     """What to type after `verb`; `named` are the words for the model and the data in it."""
     out, words = _out(), CLOSING[language]
     typed = {name: shlex.join(value) for name, value in named.items()}

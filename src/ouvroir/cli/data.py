@@ -9,7 +9,7 @@ import typer
 
 from ouvroir import api, terminal
 from ouvroir.cli.command import command, print_json
-from ouvroir.cli.parameters import DataArgument, Json, Quiet, ReadingOptions, Workers, default_language
+from ouvroir.cli.parameters import DataArgument, Json, Quiet, ReadingOptions, Workers
 from ouvroir.errors import DataError
 from ouvroir.media import find_task
 
@@ -38,7 +38,7 @@ def check(
         except DataError as error:
             terminal.say(str(error))
         else:
-            terminal.show_next("check", default_language(), data=[data, *reading.words])
+            terminal.show_next("check", data=[data, *reading.words])
     return 0 if manifest.rows else 1
 
 

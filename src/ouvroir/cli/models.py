@@ -22,8 +22,8 @@ from ouvroir.cli.parameters import (
     Split,
     Workers,
     WorkOptions,
-    default_language,
     read_settings,
+    setting_words,
 )
 from ouvroir.errors import UsageError
 from ouvroir.run import DEFAULT_ROOT
@@ -46,7 +46,9 @@ def evaluate(
     else:
         terminal.show_evaluation(summary)
         place = [] if work.runs == DEFAULT_ROOT else ["--runs", str(work.runs)]
-        terminal.show_next("evaluate", default_language(), model=[model, *place], data=[data])
+        read = [data, *setting_words(settings)]
+        judged = read if split is None else [*read, "--split", split]
+        terminal.show_next("evaluate", model=[model, *place], data=read, judged=judged)
 
 
 @command

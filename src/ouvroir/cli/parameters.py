@@ -7,6 +7,7 @@ parameter gets all its options, and the object (command.py spreads them out).
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,11 @@ def read_settings(pairs: list[str] | None) -> dict[str, str]:
     return found
 
 
+def setting_words(settings: Mapping[str, str]) -> list[str]:
+    """What to type to have these settings again."""
+    return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+
+
 @dataclass(frozen=True)
 class ReadingOptions:
     """Of commands that read DATA to learn from it: how it is read, and with the same option every other setting."""
@@ -107,7 +113,7 @@ class ReadingOptions:
     def words(self) -> list[str]:
         """What to type to have data read so again."""
         task = [] if self.task is None else ["--task", self.task]
-        return [*task, *(word for name, value in self.settings.items() for word in ("--set", f"{name}={value}"))]
+        return [*task, *setting_words(self.settings)]
 
 
 @dataclass(frozen=True)
