@@ -139,6 +139,17 @@ def test_a_recipe_of_a_run_may_be_given_another_length(run):
     assert (loop.steps, loop.evaluate_every, loop.save_every) == (9, None, 5)
 
 
+def test_planning_fits_the_processor_once(run, place, monkeypatch):
+    fitted = []
+    real = toy_task.Numbers.fit_processor
+    monkeypatch.setattr(
+        toy_task.Numbers, "fit_processor", lambda *given, **more: (fitted.append(1), real(*given, **more))[1]
+    )
+    for recipe in (None, run.recipe()):
+        plan_training(Training("numbers", toy_task.NAME, recipe=recipe), Workplace(run.path.parent, "cpu", 1))
+    assert len(fitted) == 2
+
+
 def test_the_task_says_which_rows_can_be_judged(run, place, monkeypatch):
     """A task without labels, such as a language model, is judged on every row that it did not learn from."""
     toy_task.write_data(place / "more", 4, seed=1)

@@ -45,13 +45,12 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
         at.progress.say(line)
     manifest.require_trainable(needs_labels=found.needs_labels)
     if recipe is not None:
-        given = _given_recipe(recipe, manifest, settings, init_from=init_from)
-        notes = _forgotten(found, fit_processor(found, manifest, given), given)
+        settled, notes = _given_recipe(recipe, manifest, settings, init_from=init_from)
         say_all(notes, at.progress)
-        return given, with_notes(manifest, notes)
-    settled, notes = propose_recipe(
-        found, manifest, settings, preset=training.preset, init_from=init_from, progress=at.progress
-    )
+    else:
+        settled, notes = propose_recipe(
+            found, manifest, settings, preset=training.preset, init_from=init_from, progress=at.progress
+        )
     return settled, with_notes(manifest, notes)
 
 
@@ -92,18 +91,17 @@ def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
     return [Note("forgotten", text)]
 
 
-def _given_recipe(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str], *, init_from: str) -> Recipe:
-    """A recipe that the user gave, for this data, with the settings over it."""
+def _given_recipe(
+    recipe: Recipe, manifest: Manifest, settings: Mapping[str, str], *, init_from: str
+) -> tuple[Recipe, list[Note]]:
+    """A recipe that the user gave, for this data, with the settings over it, and what the model forgets."""
     from ouvroir.training.adapters import start_of
 
     if recipe.task != manifest.task:
         raise UsageError(f"The recipe is for {recipe.task}, and {manifest.task} was asked for.")
     if init_from != "scratch" or "model.init_from" in settings:
         recipe = recipe.replace("model", init_from=str(start_of(find_task(recipe.task), init_from) or init_from))
-    recipe = _for_data(_of_another_length(recipe, settings), manifest, settings)
-    task = find_task(recipe.task)
-    _require_scope(task, recipe, fit_processor(task, manifest, recipe))
-    return recipe
+    return _for_data(_of_another_length(recipe, settings), manifest, settings)
 
 
 def _require_scope_of_earlier(init_from: str, settings: Mapping[str, str]) -> None:
@@ -134,11 +132,19 @@ def _of_another_length(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
     return recipe.replace("loop", steps=None, minutes=None, evaluate_every=None, save_every=None)
 
 
-def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> Recipe:
-    """The recipe naming the data of `manifest`, with the settings over it but for those that are in both already."""
+def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> tuple[Recipe, list[Note]]:
+    """The recipe naming the data of `manifest`, with the settings over it but for those that are in both already.
+
+    With a note on classes that the model forgets. What is amiss with the weights to start from shows here, before a run is
+    made: raises CheckpointError, RecipeError.
+    """
     data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
     mine = {name: value for name, value in settings.items() if not name.startswith(("data.", "model.init_from"))}
-    return replace(recipe, data=data).with_overrides(mine)
+    recipe = replace(recipe, data=data).with_overrides(mine)
+    task = find_task(recipe.task)
+    processor = fit_processor(task, manifest, recipe)
+    _require_scope(task, recipe, processor)
+    return recipe, _forgotten(task, processor, recipe)
 
 
 def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
@@ -179,10 +185,7 @@ def propose_recipe(
             cache_features="auto",
         )
     recipe = recipe.replace("model", init_from=str(own or init_from))
-    recipe = _for_data(recipe, manifest, settings)
-    processor = fit_processor(task, manifest, recipe)  # what is amiss with the weights shows here, before a run is made
-    _require_scope(task, recipe, processor)
-    notes = [note for note in notes if not any(name in settings for name in note.proposal)]
-    notes += _forgotten(task, processor, recipe)
+    recipe, forgotten = _for_data(recipe, manifest, settings)
+    notes = [*(note for note in notes if not any(name in settings for name in note.proposal)), *forgotten]
     say_all(notes, progress)
     return recipe, notes
