@@ -14,7 +14,7 @@ from ouvroir.media import TASKS
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast options bundle "
-    "card predictor replay exporting onnx_graph cache run files rng system".split()
+    "card predictor replay exporting onnx_graph cache run files rng system classification baselines".split()
 )
 HEAVY = {
     "torch",
@@ -46,7 +46,7 @@ LAYERS = [
         "rng",
         "options",
     },
-    {"data", "training", "evaluation", "synthesis", "classification", "evaluation_names"},
+    {"data", "training", "evaluation", "synthesis", "classification", "baselines", "evaluation_names"},
     {
         "api",
         "planning",
@@ -71,7 +71,7 @@ LAYERS = [
     {"studio"},
 ]
 # what media may use beside itself
-MEDIA_MAY_USE = LAYERS[0] | {"data", "classification"}
+MEDIA_MAY_USE = LAYERS[0] | {"data", "classification", "baselines"}
 MEDIA_MAY_ALSO_USE = {"ouvroir.evaluation.metrics"}
 SIBLING_READERS = {"image_text": {"image", "text"}}
 

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import ConfigDict
 
 from ouvroir import classification as shared
+from ouvroir.baselines import linear_baseline, majority_baseline
 from ouvroir.errors import Refused
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Facts, Field, Items, Limits, Note, Source, StepOutput, source_of
@@ -200,8 +201,8 @@ class Numbers:
         )
         wanted, targets = train.targets["labels"].numpy(), test.targets["labels"].numpy()
         return [
-            shared.majority_baseline(wanted, targets, processor.labels),
-            shared.linear_baseline(known, wanted, asked, targets, processor.labels),
+            majority_baseline(wanted, targets, processor.labels),
+            linear_baseline(known, wanted, asked, targets, processor.labels),
         ]
 
     def as_source(self, given):

@@ -156,7 +156,7 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
     """Rows whose label the others contradict: held-out answers on the test, out-of-fold answers on the train rows."""
     import numpy as np
 
-    from ouvroir.classification import out_of_fold_scores, suspected_mislabels
+    from ouvroir.baselines import out_of_fold_scores, suspected_mislabels
     from ouvroir.evaluation.evaluate import load_answers
     from ouvroir.evaluation.report import Suspect
     from ouvroir.training.checkpoint import load_model

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from ouvroir import classification as shared
+from ouvroir.baselines import cheap_baselines
 from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
@@ -258,7 +259,7 @@ class ImageClassification:
 
         wanted, targets = train.targets["labels"].numpy(), test.targets["labels"].numpy()
         asked = simple_features(test, np.arange(len(test)))
-        return shared.cheap_baselines(wanted, of_train, asked, targets, processor.labels)
+        return cheap_baselines(wanted, of_train, asked, targets, processor.labels)
 
     def as_source(self, given: Input) -> Source:
         """Paths, bytes, PIL images and (H, W), (H, W, C) uint8 arrays; the last two become files in memory."""
