@@ -11,15 +11,7 @@ from torch import nn
 
 from ouvroir.errors import CheckpointError, DeviceError, DiskFull
 from ouvroir.run import Measurement, Run
-from ouvroir.training.checkpoint import (
-    Checkpoints,
-    Place,
-    copy_state,
-    load_model,
-    read_checkpoint,
-    read_tensors,
-    write_tensors,
-)
+from ouvroir.training.checkpoint import Checkpoints, Place, copy_state, load_model, read_checkpoint
 from ouvroir.training.loop import fit
 
 
@@ -274,23 +266,6 @@ def test_the_words_of_the_system_come_through(tmp_path, monkeypatch):
     with pytest.raises(DiskFull):
         save(tmp_path, 1)
     assert not list((tmp_path / "checkpoints").iterdir())
-
-
-def test_tied_and_strided_tensors_survive(tmp_path):
-    weight = torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)
-    whole = torch.randn(10)
-    tensors = {
-        "a": weight,
-        "b": weight,
-        "left": whole[:5],
-        "right": whole[5:],
-        "n": torch.tensor(3),
-        "t": whole.view(2, 5).T,
-    }
-    write_tensors(tmp_path / "x.safetensors", tensors)
-    found = read_tensors(tmp_path / "x.safetensors")
-    assert set(found) == set(tensors)
-    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
 
 
 def test_a_model_with_tied_weights_goes_on(tmp_path):

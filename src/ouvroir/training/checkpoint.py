@@ -13,7 +13,6 @@ and the branch. No file is a pickle.
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -22,7 +21,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +31,7 @@ from ouvroir.files import disk_errors, put_back, sync_folder, whole_folder, writ
 from ouvroir.hashes import HASHES, damages, hash_files
 from ouvroir.progress import Progress
 from ouvroir.recipe import Recipe
+from ouvroir.training.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from ouvroir.run import Measurement
@@ -327,55 +327,6 @@ def _require_unchanged(folder: Path, is_needed: Callable[[str], bool]) -> None:
         name, is_there = found
         how = "is not as it was written" if is_there else "is missing"
         raise CheckpointError(f"The checkpoint {folder} is damaged: {name} {how}.")
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as safetensors. Of names that share one tensor (tied weights) the first is written; the ties are noted.
-
-    Raises OSError, as any writing does: the library's own error hides what the system said.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    first: dict[tuple[Any, ...], str] = {}
-    ties: dict[str, str] = {}
-    kept: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        identity = (tensor.data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
-        if tensor.numel() and identity in first:
-            ties[name] = first[identity]
-            continue
-        first[identity] = name
-        kept[name] = tensor.detach().cpu().contiguous()
-    try:
-        save_file(_unshared(kept), path, metadata={"ties": json.dumps(ties)})
-    except SafetensorError as error:
-        is_full = "No space left" in str(error) or f"os error {errno.ENOSPC}" in str(error)
-        raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error
-
-
-def _unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of tensors that are different views of one storage, which the format refuses."""
-    seen: set[int] = set()
-    found = {}
-    for name, tensor in tensors.items():
-        storage = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if storage in seen else tensor
-        seen.add(storage)
-    return found
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """What `write_tensors` wrote, ties included. Raises CheckpointError."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            found: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            ties = json.loads((file.metadata() or {}).get("ties", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(f"{path} could not be read: {error}.") from error
-    return {**found, **{name: found[source] for name, source in ties.items()}}
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
