@@ -88,6 +88,36 @@ def _admit(
         progress=progress,
         fresh=fresh,
     )
+    rows, meta, notes = _relate_and_split(collection, looked, path, data, fresh=fresh)
+    notes = [*collection.notes, *notes, *_content_notes(meta)]
+    options = dataclasses.fields(find_task(collection.task).Options)
+    has_weights = any(option.name == "class_weights" for option in options)
+    notes += (
+        findings.label_notes(rows, has_class_weights=has_weights)
+        + findings.split_notes(rows, data)
+        + findings.propose_group_pattern(rows, data)
+    )
+    if not rows and not any(note.code == "lone_folder" for note in notes):  # which has said it
+        first = collection.refused[0].reason
+        notes.append(Note("nothing_admitted", f"None of {collection.found} files can be used. The first one: {first}"))
+    return Manifest(
+        root=collection.root,
+        source=path,
+        task=collection.task,
+        rows=tuple(sorted(rows, key=lambda row: row.id)),
+        refused=tuple(sorted(collection.refused, key=lambda refusal: refusal.id)),
+        notes=tuple(notes),
+        data=dataclasses.replace(data, source=path),
+    )
+
+
+def _relate_and_split(
+    collection: Collection, looked: facts.Looked, source: str, data: Data, *, fresh: bool
+) -> tuple[list[Row], list[facts.Meta], list[Note]]:
+    """The admitted rows, each in its group and its split, what the workers said of them, and notes.
+
+    What they refused is moved to the refusals, and so are rows whose content lies in a more held-out split too.
+    """
     admitted = _take_out_refused(collection, looked)
     candidates, contents = _gather(collection.candidates, looked, admitted)
     own = [SPLITS.index(candidate.split or "train") for candidate in candidates]
@@ -101,7 +131,8 @@ def _admit(
     near_place = relations.near_cache(collection.root, collection.task)
     near = relations.find_near(contents, looked.near, near_place, Path(collection.root).name, fresh=fresh)
     related = relations.relate(candidates, contents, groups, near)
-    codes = _split(candidates, contents, related.group, data, _earlier_place(collection, path, data), Path(path).name)
+    memory = _earlier_place(collection, source, data)
+    codes = _split(candidates, contents, related.group, data, memory, Path(source).name)
     # files of groups that had to be kept apart may be the same to the byte
     torn, torn_notes = relations.find_leaks(candidates, contents, codes)
     collection.refused.extend(torn.values())
@@ -123,29 +154,8 @@ def _admit(
         for place, candidate in enumerate(candidates)
         if place not in torn
     ]
-    notes = [*collection.notes, *leak_notes, *torn_notes, *group_notes, *related.notes]
-    notes += relations.say_conflicts(rows)
-    notes += relations.say_straddling(candidates, related, groups)
-    notes += _content_notes(meta)
-    options = dataclasses.fields(find_task(collection.task).Options)
-    has_weights = any(option.name == "class_weights" for option in options)
-    notes += (
-        findings.label_notes(rows, has_class_weights=has_weights)
-        + findings.split_notes(rows, data)
-        + findings.propose_group_pattern(rows, data)
-    )
-    if not rows and not any(note.code == "lone_folder" for note in notes):  # which has said it
-        first = collection.refused[0].reason
-        notes.append(Note("nothing_admitted", f"None of {collection.found} files can be used. The first one: {first}"))
-    return Manifest(
-        root=collection.root,
-        source=path,
-        task=collection.task,
-        rows=tuple(sorted(rows, key=lambda row: row.id)),
-        refused=tuple(sorted(collection.refused, key=lambda refusal: refusal.id)),
-        notes=tuple(notes),
-        data=dataclasses.replace(data, source=path),
-    )
+    notes = [*leak_notes, *torn_notes, *group_notes, *related.notes, *relations.say_conflicts(rows)]
+    return rows, meta, notes + relations.say_straddling(candidates, related, groups)
 
 
 def _take_out_refused(collection: Collection, looked: facts.Looked) -> list[int]:
