@@ -368,6 +368,16 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     assert f"ouvroir compare last --runs {room / 'runs'} OTHER digits" in shown
 
 
+def test_what_to_type_after_evaluate_splits_labels_as_the_model_does(room):
+    rows = "".join(f"{path},{path.parent.name}|odd\n" for path in sorted((room / "more").rglob("*.png")))
+    (room / "several.csv").write_text("file,label\n" + rows)
+    told = call_json("train", "several.csv", *QUICK, "--set", "loop.steps=2", "--set", "data.label_separator=|")
+    shown = call("evaluate", told["name"], "several.csv").stdout
+    assert f"ouvroir finetune {told['name']} several.csv --set 'data.label_separator=|' " in shown
+    assert "named wrongly" in shown
+    call("runs", "rm", "--yes", told["name"])
+
+
 def test_what_to_type_after_evaluate_reads_the_data_alike_and_is_in_english(room, monkeypatch):
     monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
     rows = "".join(f"{path},{path.parent.name},odd\n" for path in sorted((room / "more").rglob("*.png")))

@@ -20,7 +20,7 @@ from ouvroir.files import readable_names
 from ouvroir.media import find_task
 from ouvroir.options import Language, Training, Workplace
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Recipe, check_settings, read_data
+from ouvroir.recipe import Recipe, check_settings, data_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import Split
 
@@ -183,7 +183,8 @@ class Evaluation:
     """A model on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged.
 
     `unknown_labels` counts those whose label the model does not know, by that label. `learned` are ids of judged rows that
-    the model learned from or was chosen by: where there are any, the figures flatter.
+    the model learned from or was chosen by: where there are any, the figures flatter. `settings` have the data read for a
+    training as they were read here.
     """
 
     judgement: Judgement
@@ -191,6 +192,7 @@ class Evaluation:
     left_out: dict[str, int]
     unknown_labels: dict[str, int]
     learned: frozenset[str]
+    settings: dict[str, str]
 
 
 def evaluate(
@@ -250,6 +252,7 @@ def evaluate(
         left_out=left_out,
         unknown_labels=unknown_labels,
         learned=frozenset(row.id for row in judged if row.sha256 in learned.contents),
+        settings=data_settings(data, unseen.USUAL),
     )
 
 

@@ -258,6 +258,12 @@ def read_data(pairs: Mapping[str, str]) -> Data:
     return checked
 
 
+def data_settings(data: Data, usual: Data) -> dict[str, str]:
+    """The settings in which a way of reading differs from the usual one, as dotted names: what has files read so again."""
+    found = dataclasses.asdict(dataclasses.replace(data, source=usual.source, manifest=usual.manifest))
+    return {f"data.{name}": str(value) for name, value in found.items() if value not in (None, getattr(usual, name))}
+
+
 def check_settings(pairs: Mapping[str, str], *, sections: tuple[str, ...] | None = None) -> None:
     """Refuse unknown names and values out of range before any work. `options.*` wait until the task is known.
 

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +32,7 @@ from ouvroir.files import readable_duration, readable_names, readable_size
 from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar, LineBar
 from ouvroir.progress import Progress as ProgressProtocol
-from ouvroir.recipe import Data
+from ouvroir.recipe import Data, data_settings
 from ouvroir.run import no_runs
 from ouvroir.task import Note, options_of
 
@@ -221,12 +220,7 @@ def _show_refused(out: Console, manifest: Manifest) -> None:
 def _call_with(manifest: Manifest, note: Note) -> str:
     """The command that does what a note proposes, to be pasted: the data read as they were, with the proposal over it."""
     verb = "check" if all(name.startswith("data.") for name in note.proposal) else "refine"
-    usual = Data(source=manifest.data.source, manifest=manifest.data.manifest)
-    given = {
-        f"data.{name}": str(value)
-        for name, value in asdict(manifest.data).items()
-        if value is not None and value != getattr(usual, name)
-    }
+    given = data_settings(manifest.data, Data())
     task = f" --task {shlex.quote(manifest.task)}" if ":" in manifest.task else ""
     source = shlex.quote(_from_here(manifest.source))
     return f"ouvroir {verb} {source}{task} {options_of({**given, **note.proposal})}"

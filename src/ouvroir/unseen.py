@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from ouvroir.predictor import Predictor
 
 
+USUAL = Data(validation=0.0, test=0.0)  # data to judge on have only their own splits
+
+
 def reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> Data:
     """How to read data to judge on: labels as in training, columns too when it is the same table; only their own splits."""
     check_settings(settings, sections=("data",))
     is_same = str(Path(source).expanduser().absolute()) == trained.source
     kept = ("label_separator", "label_column", "path_column") if is_same else ("label_separator",)
-    data = Data(validation=0.0, test=0.0, **{name: getattr(trained, name) for name in kept})
+    data = replace(USUAL, **{name: getattr(trained, name) for name in kept})
     return planning.with_data_settings(data, settings)
 
 

@@ -46,7 +46,7 @@ def evaluate(
     else:
         terminal.show_evaluation(summary)
         place = [] if work.runs == DEFAULT_ROOT else ["--runs", str(work.runs)]
-        read = [data, *setting_words(settings)]
+        read = [data, *setting_words({**found.settings, **settings})]
         judged = read if split is None else [*read, "--split", split]
         terminal.show_next("evaluate", model=[model, *place], data=read, judged=judged)
 
