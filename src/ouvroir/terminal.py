@@ -313,7 +313,7 @@ def _from_here(path: str) -> str:
 
 def show_evaluation(summary: Mapping[str, Any]) -> None:
     """Metrics of a model on data, then each class, the most surely weak first, and what was left out."""
-    from ouvroir.evaluation.words import Language as Words
+    from ouvroir.evaluation.language import Language as Words
 
     out, t = _out(), Words("en")
     rows = [[*_metric(name, metric), summary["n"]] for name, metric in summary["metrics"].items()]
