@@ -1,6 +1,7 @@
 import itertools
 import math
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from ouvroir.evaluation import plots
 from ouvroir.evaluation.language import Language
 
-EN = Language("en")
+EN, FR = Language("en"), Language("fr")
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
@@ -79,6 +80,20 @@ def test_confusions_of_any_number_of_classes(n):
     counts = [text.text for text in root.iter("text") if "cell" in text.get("class", "")]
     assert (len(counts) == 2 * n) == (n <= 12)
     assert "10 of 13 <class> 0 were answered <class> 0" in {title.text for title in root.iter("title")}
+
+
+def test_long_class_names_are_whole_and_clear_of_the_axis_name():
+    labels = ["Chaussures de ville", "PANTALONS DE VELOURS", "Bottes de caoutchouc à revers fourrés"]
+    root = ET.fromstring(str(plots.confusion(labels, [[0, 1, 2]], title="matrix", t=FR)))
+    rows = [text for text in root.iter("text") if text.get("text-anchor") == "end"]
+    assert [text.text for text in rows] == [*labels[:2], "Bottes de caoutchouc à …"]
+    (name,) = (text for text in root.iter("text") if text.text == "étiquette donnée")
+    across, down = (float(number) for number in name.get("transform").split(")")[0].split("(")[1].split())
+    css = (Path(plots.__file__).parent / "templates" / "report.css").read_text(encoding="utf-8")
+    assert f".natural:not(.many) text{{font-size:{plots._LABEL_SCALED_PX:g}px}}" in css  # on a narrow screen
+    for text, em in zip(rows, (0.5, 0.7, 0.5), strict=True):  # what a letter takes at least
+        assert float(text.get("x")) - em * plots._LABEL_SCALED_PX * len(text.text) > across
+    assert down + plots._LABEL_SCALED_PX * 0.5 * len(name.text) / 2 < float(root.get("height"))
 
 
 def test_calibration_on_the_diagonal_is_drawn_on_it():

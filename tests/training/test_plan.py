@@ -8,6 +8,7 @@ import torch
 import toy
 
 from ouvroir.errors import DeviceError, TrainingError
+from ouvroir.files import home
 from ouvroir.recipe import Loop, Recipe
 from ouvroir.run import Run
 from ouvroir.task import Items
@@ -15,6 +16,7 @@ from ouvroir.training import device, plan, probe
 from ouvroir.training.distributed import World, share
 from ouvroir.training.loop import fit
 from ouvroir.training.rehearsal import largest_places, rehearse
+from ouvroir.training.step import Feed
 
 
 def open_recipe(**loop):
@@ -90,28 +92,33 @@ def test_an_open_recipe_is_settled_told_and_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(plan, "probe", never)
     monkeypatch.setattr(plan, "rehearse", never)
+    for kept in (home() / "probes").glob("*.json"):  # as if measured while the machine was busy
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), "step_s": 1000.0}))
     told = toy.Told()
     second = Run.create(open_recipe(), tmp_path, name="second")
     again = fit(toy.ToyTask(), second, toy.prepared(), device="cpu", progress=told)
     assert again.recipe.loop == fitted.recipe.loop
+    assert told.has("Training for 24 steps of 16 rows")
+    assert not told.has("24 steps", " h")
     assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(second.checkpoint("last"))
 
 
-def probed(monkeypatch, times, *, losses=None, **loop):
+def probed(monkeypatch, times, *, losses=None, told=None, **loop):
     """What the probe takes when candidates took `times`, by (precision, layout, threads)."""
     monkeypatch.setattr(probe, "has_bf16", lambda _: True)
     monkeypatch.setattr(probe, "most_threads", lambda *_, **__: 2)
 
     def time(self, recipe):
         name = (recipe.loop.precision, recipe.loop.layout, recipe.loop.threads)
-        self.times_ms[str(name)] = times[name]
+        self.times_ms[probe._name(recipe)] = times[name]
         return times[name], (losses or {}).get(name, 1.0)
 
     monkeypatch.setattr(probe._Trial, "time", time)
     recipe = open_recipe(**loop)
     model = toy.ToyTask().build_model(recipe, toy.prepared().processor)
     one = share(recipe.loop, World())
-    found = probe.probe(recipe, model, None, None, share=one, device="cpu", world=World(), progress=toy.Told())
+    told = told or toy.Told()
+    found = probe.probe(recipe, model, None, None, share=one, device="cpu", world=World(), progress=told)
     return found.precision, found.layout, found.threads
 
 
@@ -134,6 +141,29 @@ def test_the_fastest_candidate_is_taken_when_it_is_clearly_faster(monkeypatch):
     assert probed(monkeypatch, times(both=4.0, last=7.0), losses=wrong) == ("fp32", "channels_last", 2)
     assert probed(monkeypatch, times(both=4.0), precision="fp32") == plain
     assert probed(monkeypatch, times(both=4.0, one=1.0), threads=2) == ("bf16", "channels_last", 2)
+
+
+def test_why_a_faster_candidate_was_not_taken_is_told(monkeypatch):
+    told = toy.Told()
+    probed(monkeypatch, times(bf16=9.5, both=4.0), losses={("bf16", "channels_last", 2): 1.2}, told=told)
+    assert told.has("not bf16 channels_last threads=2: faster, but the first loss is another")
+    assert told.has("not bf16 contiguous threads=2: not clearly faster")
+
+
+def test_slow_steps_are_compared_by_the_same_rows(monkeypatch):
+    """Of a slow step a part of the rows is timed, and the first loss of a candidate is that of the same rows."""
+    monkeypatch.setattr(probe, "LONG_STEP_S", 0.0)
+    monkeypatch.setattr(probe, "CANDIDATE_S", 0.0)
+    recipe = open_recipe(threads=1)
+    task, prepared = toy.ToyTask(), toy.prepared()
+    model, table = task.build_model(recipe, prepared.processor), prepared.tables["train"]
+    feed = Feed(task, table, task.items(table, training=True))
+    one = share(recipe.loop, World())
+    trial = probe._Trial(probe.engine_maker(task, model, feed, "cpu"), np.arange(16), one, "cpu")
+    layouts = ("contiguous", "channels_last")
+    losses = [trial.time(recipe.replace("loop", precision="fp32", layout=layout))[1] for layout in layouts]
+    assert trial.share.last - trial.share.first < one.last - one.first
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_exact_runs_measure_nothing(monkeypatch):

@@ -6,6 +6,7 @@ Every text goes through `escape`; every mark carries a <title> for the pointer. 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -207,6 +208,17 @@ def _bin_note(one: dict[str, Any], t: Language) -> str:
 _MATRIX_PX = 620  # the side that cells share
 _MAX_TITLES = 3000
 _LEAST_SIDE_SCALED = 24.0
+_LABEL_PX = 11.0
+_LABEL_SCALED_PX = 16.0  # of report.css: what is made smaller on a narrow screen has larger letters there
+_MOST_LETTERS = 24
+_UP, _ACROSS = 0.77, 0.65  # sine and cosine of the 50 degrees that answers are turned by
+
+
+def _length(text: str, size: float) -> float:
+    """About how long a text is in letters of `size`, rather too long than too short."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    large = sum(letter.isupper() for letter in text)
+    return size * (0.55 * len(text) + 0.2 * large + 0.45 * wide)
 
 
 def confusion(labels: Sequence[str], cells: Sequence[Sequence[int]], *, title: str, t: Language) -> Markup:
@@ -216,40 +228,44 @@ def confusion(labels: Sequence[str], cells: Sequence[Sequence[int]], *, title: s
     totals = [0] * n
     for given, _, count in cells:
         totals[given] += count
-    room = 12 + 7.6 * min(18, max(len(label) for label in labels))
-    left, top = room + 20, room * 0.78 + 26
+    # on a narrow screen the whole is made smaller and its letters larger, as long as there is room for them
+    is_scaled = side >= _LEAST_SIDE_SCALED
+    letters = _LABEL_SCALED_PX if is_scaled else _LABEL_PX
+    names = [label if len(label) <= _MOST_LETTERS else label[: _MOST_LETTERS - 1] + "…" for label in labels]
+    lengths = [_length(name, letters) for name in names]
+    left, top = max(lengths) + letters + 12, _UP * max(lengths) + 2 * letters + 6
     parts = [
         Markup('<rect class="field" x="{}" y="{}" width="{}" height="{}" rx="3"/>').format(
-            left, top, side * n, side * n
+            round(left, 1), round(top, 1), round(side * n, 1), round(side * n, 1)
         ),
-        _text(left + side * n / 2, 12, t("confusion_columns"), "middle", "name"),
-        Markup('<text class="name" text-anchor="middle" transform="translate(12 {}) rotate(-90)">{}</text>').format(
-            top + side * n / 2, t("confusion_rows")
+        _text(left + side * n / 2, letters, t("confusion_columns"), "middle", "name"),
+        Markup('<text class="name" text-anchor="middle" transform="translate({} {}) rotate(-90)">{}</text>').format(
+            round(letters - 3, 1), round(top + side * n / 2, 1), t("confusion_rows")
         ),
-        *_confusion_labels(labels, side, left, top),
+        *_confusion_labels(names, side, left, top),
         *(_cell(labels, one, totals, side, left, top, t, with_title=len(cells) <= _MAX_TITLES) for one in cells),
     ]
-    width, height = left + side * n + room * 0.6 + 6, top + side * n + 8
-    # on a narrow screen the whole is made smaller and its letters larger, as long as there is room for them
-    kind = "chart natural" if side >= _LEAST_SIDE_SCALED else "chart natural many"
+    right = max((place + 0.5) * side + _ACROSS * length for place, length in enumerate(lengths))
+    half = max(side * n, _length(t("confusion_rows"), letters)) / 2  # the name of the rows may be longer than they are
+    width, height = left + max(side * n, right) + 8, top + side * n / 2 + half + 8
+    kind = "chart natural" if is_scaled else "chart natural many"
     return _svg(width, height, title, Markup("").join(parts), kind=kind)
 
 
-def _confusion_labels(labels: Sequence[str], side: float, left: float, top: float) -> list[Markup]:
+def _confusion_labels(names: Sequence[str], side: float, left: float, top: float) -> list[Markup]:
     every = max(1, math.ceil(9.5 / side))  # labels need about 9.5 px each
     size = 11 if side >= 14 else 8.5
     parts = []
-    for place in range(0, len(labels), every):
-        label = labels[place] if len(labels[place]) <= 18 else labels[place][:17] + "…"
+    for place in range(0, len(names), every):
         middle = (place + 0.5) * side
         parts.append(
             Markup('<text class="tick" font-size="{}" x="{}" y="{}" text-anchor="end">{}</text>').format(
-                size, left - 6, round(top + middle + size * 0.35, 1), label
+                size, round(left - 6, 1), round(top + middle + size * 0.35, 1), names[place]
             )
         )
         parts.append(
             Markup('<text class="tick" font-size="{}" transform="translate({} {}) rotate(-50)">{}</text>').format(
-                size, round(left + middle + 2, 1), top - 6, label
+                size, round(left + middle + 2, 1), round(top - 6, 1), names[place]
             )
         )
     return parts

@@ -267,11 +267,14 @@ class _Job:
         return found
 
     def _measured(self, ground: plan.Ground, rough_s: float, *, is_known: bool, is_cached: bool) -> float:
-        """Seconds of one step: measured where a time budget rests on it or cached features made steps faster."""
+        """Seconds of one step: measured where a time budget rests on it or cached features made steps faster.
+
+        What an earlier start found was measured on a machine that may have been busier: one step is timed anew.
+        """
         loop = self.recipe.loop
         has_budget = loop.steps is None and loop.minutes is not None
         if not has_budget and not is_cached:
-            return rough_s
+            return plan.measure_step(self.recipe, ground, 0.0) if is_known else rough_s
         budget_s = 60 * loop.minutes if has_budget and loop.minutes else 20.0
         longest = plan.MEASURE_KNOWN_S if is_known or not has_budget else plan.MEASURE_S
         return plan.measure_step(self.recipe, ground, min(longest, budget_s / 20))

@@ -11,7 +11,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,16 +172,19 @@ def probe(
         return Finding(best.loop.precision, best.loop.layout, best.loop.threads)
     trial = _Trial(make, places, share, device)
     fastest, loss = trial.time(best)
+    strays: list[Recipe] = []
     for group in (fewer, pairs):
         base = best
         for changes in group:
             rival = base.replace("loop", **changes)
             seconds, rival_loss = trial.time(rival)
             seconds *= BF16_GAIN if changes.get("precision") == "bf16" else GAIN
-            if seconds < fastest and abs(rival_loss - loss) <= AGREEMENT * abs(loss) + 1e-3:
+            if abs(rival_loss - loss) > AGREEMENT * abs(loss) + 1e-3:
+                strays.append(rival)
+            elif seconds < fastest:
                 best, fastest = rival, seconds
     finding = Finding(best.loop.precision, best.loop.layout, best.loop.threads, candidates_ms=trial.times_ms)
-    _say(finding, progress, device)
+    progress.say(_chosen(best, trial, strays, is_on_cpu=device == "cpu"))
     return finding
 
 
@@ -201,29 +204,36 @@ def most_threads(world: World, *, is_exact: bool) -> int:
     return 1 if is_exact else max(1, min(torch.get_num_threads(), usable_cores() // world.local_size))
 
 
+def _name(recipe: Recipe) -> str:
+    return f"{recipe.loop.precision} {recipe.loop.layout} threads={recipe.loop.threads}"
+
+
 class _Trial:
     """Times candidates on one batch."""
 
     def __init__(self, make: MakeEngine, places: np.ndarray, share: Share, device: str) -> None:
         self.make, self.places, self.share, self.device = make, places, share, device
+        self.n_rows = share.last - share.first
         self.times_ms: dict[str, float] = {}
 
     def time(self, recipe: Recipe) -> tuple[float, float]:
         """Seconds of one step and the loss before any step."""
         with threads(recipe.loop.threads):
-            engine = self.make(recipe, World(device=self.device), self.share)
             start = time.perf_counter()
-            taken = engine.advance(0, self.places)
-            names = len(taken.names)
-            loss = (taken.sums[:names] / taken.sums[names:]).sum().item()
+            engine, loss = self._begin(recipe)
             if time.perf_counter() - start > LONG_STEP_S and not self.times_ms:
                 self._shorten(time.perf_counter() - start)
-                engine = self.make(recipe, World(device=self.device), self.share)
-                engine.advance(0, self.places)
+                engine, loss = self._begin(recipe)  # the loss of the same rows as that of the rivals
             seconds = time_steps(lambda step: engine.advance(step, self.places), CANDIDATE_S, device=self.device)
-        loop = recipe.loop
-        self.times_ms[f"{loop.precision} {loop.layout} threads={loop.threads}"] = round(1000 * seconds, 3)
+        self.times_ms[_name(recipe)] = round(1000 * seconds, 3)
         return seconds, loss
+
+    def _begin(self, recipe: Recipe) -> tuple[Engine, float]:
+        """An engine after its first step, and the loss before that step."""
+        engine = self.make(recipe, World(device=self.device), self.share)
+        taken = engine.advance(0, self.places)
+        names = len(taken.names)
+        return engine, (taken.sums[:names] / taken.sums[names:]).sum().item()
 
     def _shorten(self, step_s: float) -> None:
         """Compare on fewer rows: whole virtual shards, as many as pass in about the time for a candidate."""
@@ -250,9 +260,20 @@ def time_steps(step: Callable[[int], object], seconds: float, *, device: str) ->
     return min(found)
 
 
-def _say(finding: Finding, progress: Progress, device: str) -> None:
-    others = ", ".join(f"{name}: {ms:.3g} ms" for name, ms in finding.candidates_ms.items())
-    words = f"{finding.precision}, {finding.layout}"
-    if device == "cpu":
-        words += f", {finding.threads} thread{'s' if finding.threads > 1 else ''}"
-    progress.say(f"Chosen by measuring real steps: {words} ({others}).")
+def _chosen(best: Recipe, trial: _Trial, strays: Sequence[Recipe], *, is_on_cpu: bool) -> str:
+    """What was chosen and measured, on how many rows, and why candidates with a shorter time were not taken."""
+    words = f"{best.loop.precision}, {best.loop.layout}"
+    if is_on_cpu:
+        words += f", {best.loop.threads} thread{'s' if best.loop.threads > 1 else ''}"
+    times, chosen_ms = trial.times_ms, trial.times_ms[_name(best)]
+    told = ", ".join(f"{name}: {ms:.3g} ms" for name, ms in times.items())
+    n_rows, n_all = trial.share.last - trial.share.first, trial.n_rows
+    if n_rows < n_all:
+        told += f"; for {n_rows} of the {n_all} rows of a step"
+    astray = [name for name in map(_name, strays) if times[name] < chosen_ms]
+    close = [name for name, ms in times.items() if ms < chosen_ms and name not in astray]
+    if astray:
+        told += f"; not {' nor '.join(astray)}: faster, but the first loss is another"
+    if close:
+        told += f"; not {' nor '.join(close)}: not clearly faster"
+    return f"Chosen by measuring real steps: {words} ({told})."
