@@ -261,8 +261,10 @@ def test_train_told_on_both_streams(room):
     assert not Path(told["run"]).exists()
 
 
-def test_train_for_a_person(room):
-    done = run("train", "digits", *QUICK, "--set", "loop.steps=2", "--language", "fr")
+def test_train_for_a_person_whose_terminal_speaks_french(room, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "fr_FR.UTF-8")
+    done = run("train", "digits", *QUICK, "--set", "loop.steps=2")
+    monkeypatch.delenv("LC_ALL")
     name = re.search(r"^exécution +(\S+)$", done.stdout, re.MULTILINE).group(1)
     assert "éléments jamais vus" in done.stdout
     assert "crochets" in done.stdout  # what stands in brackets is an interval
@@ -271,7 +273,8 @@ def test_train_for_a_person(room):
     assert re.search(r"^  \d +\d+ sur \d+ trouvés", done.stdout, re.MULTILINE)
     assert "{" not in done.stdout
     assert not re.search(r"report +/|Finished|Next", done.stdout)
-    again = call("train", "--resume", name)  # without --language: the run remembers it
+    assert '<html lang="fr"' in (Path(name) / "report.html").read_text(encoding="utf-8")
+    again = call("train", "--resume", name)  # the run remembers its language
     assert "éléments jamais vus" in again.stdout
     assert '<html lang="fr"' in (Path(name) / "report.html").read_text(encoding="utf-8")
     call("runs", "rm", "--yes", Path(name).name)

@@ -266,7 +266,8 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
         out.print(Text(f"\n{headline}", style="bold"))
         out.print(Text("\n".join([*others, Words(language)("interval_note")])))
         _show_weakest(out, summary["verdict"].get("weakest", ()), language)
-    else:  # a refit, or a run that was stopped
+    else:  # a refit, or a run that was stopped: there is no report, and this sentence is English
+        language, words = "en", CLOSING["en"]
         out.print(Text(f"\n{summary['sentence']}"))
     places = [[words[name], summary[name]] for name in ("report", "model", "run") if summary[name]]
     out.print(_columns(places, before="\n"))

@@ -256,6 +256,25 @@ def test_many_classes_list_their_confusions_without_a_picture():
     assert len(render(report)) < 400_000
 
 
+def test_baselines_stand_with_their_article_in_sentences():
+    name = "nearest neighbours on simple features"
+    systems = [
+        System(name=name, role="baseline", answers=single(400, seed=1, skill=4)),
+        System(name="m", role="base", answers=single(400, seed=2, skill=4)),
+    ]
+    report = make_report(ReportInput(name="n", task="t", systems=systems))
+    assert "simple, les plus proches voisins sur" in report["verdict"]["lines"]["fr"][1]
+    assert "le modèle contre les plus proches voisins sur" in Page(render(report, "fr")).text
+    assert "The best cheap baseline, nearest neighbours on" in report["verdict"]["lines"]["en"][1]
+
+
+@pytest.mark.parametrize(("n", "lead"), [(3, "Toutes les erreurs (3)"), (60, "Sur 60 erreurs, les 24 commises")])
+def test_mistakes_are_counted_as_one_would_say_it(n, lead):
+    answers = from_decisions([0] * n + [1], [1] * n + [1], "ab")
+    source = ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=answers)], show_test=show)
+    assert lead in Page(render(make_report(source), "fr")).text
+
+
 def test_the_most_confident_mistake_comes_first():
     answers = single(150, 3, skill=0.5)
     source = ReportInput(name="n", task="t", systems=[System(name="m", role="base", answers=answers)], show_test=show)

@@ -64,6 +64,14 @@ def test_translations_differ_unless_the_word_is_the_same_in_both():
     assert len(same) < 25, same
 
 
+def test_every_baseline_has_its_form_with_an_article():
+    names = {key.removeprefix("name_") for key in WORDS if key.startswith("name_")}
+    assert names
+    for name in names:
+        assert FR.known("the", name).endswith(FR.known("name", name))
+        assert FR.known("the", name).startswith(("la ", "les ", "le ", "l’"))
+
+
 def test_numbers_in_two_languages():
     assert (EN.percent(0.9412), FR.percent(0.9412)) == ("94.1\u202f%", "94,1\u202f%")
     assert (EN.count(12345), FR.count(12345)) == ("12,345", "12\u202f345")

@@ -57,19 +57,22 @@ def weakest_caution(weakest: Sequence[Mapping[str, Any]], t: Language) -> str:
     return t("weakest_few") if any(one["n"] < _FEW_OF_A_CLASS for one in weakest) else ""
 
 
-def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, subject: bool = False) -> str:
-    """What a system is called: by its role, or 'the model' when only one was trained; baselines by their name."""
+def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, with_article: bool = False) -> str:
+    """What a system is called: by its role, or 'the model' when only one was trained; baselines by their name.
+
+    In a sentence it stands `with_article`, in a table or a legend without.
+    """
     if system["role"] == "baseline":
-        name = t.known("name", system["name"])
+        name = t.known("the" if with_article else "name", system["name"])
         n_rows = system.get("n_rows")  # absent in reports of the first version
         return t("of_rows", name=name, n=t.count(n_rows)) if n_rows else name
     trained = [one for one in report["systems"] if one["role"] != "baseline"]
     if len(trained) == 1:
-        return t("the_only" if subject else "only_model")
+        return t("the_only" if with_article else "only_model")
     roles = [one["role"] for one in trained]
     if roles.count(system["role"]) > 1:
         return str(system["name"])
-    return t(f"the_{system['role']}" if subject else f"role_{system['role']}")
+    return t(f"the_{system['role']}" if with_article else f"role_{system['role']}")
 
 
 def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
@@ -78,7 +81,7 @@ def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -
     key = f"verdict_{main}" if counts_rows(main) else "verdict_share"
     return t(
         key if is_percent(main) else "verdict_number",
-        who=who(report, kept, t, subject=True),
+        who=sentence(who(report, kept, t, with_article=True)),
         value=t.value(main, metric["value"]),
         n=t.count(metric["n"]),
         interval=t.span(main, metric["low"], metric["high"]),
@@ -92,7 +95,7 @@ def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) ->
     cheap = next(one for one in report["systems"] if one["name"] == pair["first"])
     return t(
         f"against_{pair['verdict']}",
-        name=who(report, cheap, t),
+        name=who(report, cheap, t, with_article=True),
         value=t.value(main, cheap["metrics"][main]["value"]),
         gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
     )

@@ -43,9 +43,19 @@ WORDS: dict[str, tuple[str, str]] = {
     "role_baseline": ("cheap baseline", "référence simple"),
     "role_base": ("base model", "modèle de base"),
     "role_tuned": ("tuned model", "modèle affiné"),
-    "the_base": ("The base model", "Le modèle de base"),
-    "the_tuned": ("The tuned model", "Le modèle affiné"),
-    "the_only": ("The model", "Le modèle"),
+    "the_base": ("the base model", "le modèle de base"),
+    "the_tuned": ("the tuned model", "le modèle affiné"),
+    "the_only": ("the model", "le modèle"),
+    "the_most frequent class": ("the most frequent class", "la classe la plus fréquente"),
+    "the_most frequent labels": ("the most frequent labels", "les étiquettes les plus fréquentes"),
+    "the_logistic regression on simple features": (
+        "logistic regression on simple features",
+        "la régression logistique sur des caractéristiques simples",
+    ),
+    "the_nearest neighbours on simple features": (
+        "nearest neighbours on simple features",
+        "les plus proches voisins sur des caractéristiques simples",
+    ),
     "only_model": ("model", "modèle"),
     "kept": ("kept", "retenu"),
     # metrics
@@ -140,15 +150,17 @@ WORDS: dict[str, tuple[str, str]] = {
         "La meilleure référence simple, {name}, obtient {value} : le modèle fait mieux, de {gap}.",
     ),
     "against_same": (
-        "The best cheap baseline, {name}, gets {value}: no difference is shown ({gap}). A cheap method may do as well.",
+        "The best cheap baseline, {name}, gets {value}: no difference is shown ({gap}). A cheap method may do as well; "
+        "more data, or a start from pretrained weights, may change that.",
         "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence "
-        "({gap}). Une méthode simple suffit peut-être.",
+        "({gap}). Une méthode simple suffit peut-être ; davantage de données, ou des poids préentraînés au départ, "
+        "peuvent changer cela.",
     ),
     "against_worse": (
-        "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Use the baseline, or "
-        "more data.",
+        "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Use the baseline, "
+        "or more data, or start from pretrained weights.",
         "La meilleure référence simple, {name}, obtient {value} et fait mieux que le modèle ({gap}). "
-        "Préférez-la, ou ajoutez des données.",
+        "Préférez-la, ou ajoutez des données, ou partez de poids préentraînés.",
     ),
     "tuning_better": (
         "Tuning helped: {gap} over the base model (items fixed: {fixed}, broken: {broken}).",
@@ -338,8 +350,13 @@ WORDS: dict[str, tuple[str, str]] = {
     # mistakes
     "mistakes_lead": (
         "The {shown} of {n} mistakes it was most sure of. Some of them may be wrong labels.",
-        "Les {shown} erreurs, sur {n}, commises avec le plus d’assurance. Certaines viennent peut-être d’une "
+        "Sur {n} erreurs, les {shown} commises avec le plus d’assurance. Certaines viennent peut-être d’une "
         "mauvaise étiquette.",
+    ),
+    "mistakes_all": (
+        "All mistakes ({n}), those it was most sure of first. Some of them may be wrong labels.",
+        "Toutes les erreurs ({n}), à commencer par celles commises avec le plus d’assurance. Certaines viennent "
+        "peut-être d’une mauvaise étiquette.",
     ),
     "mistakes_none": (
         "It made no mistake on these {n} items. That does not mean it never will.",
