@@ -219,6 +219,38 @@ def test_places_that_may_not_be_written(place):
     assert "--runs" in run("train", "data", *SHORT, "--runs", "file", status=1).stderr
 
 
+@needs_anyone
+def test_a_run_that_may_not_be_deleted_stays_whole(place):
+    write_digits("data")
+    made = Path(call_json("train", "data", *SHORT)["run"])
+    for shut in (made, made / "final_model", made.parent):
+        shut.chmod(0o555)
+        with unchanged(made):
+            done = run("runs", "rm", made, "-y", status=1, prefix=AS_ANYONE)
+        shut.chmod(0o755)
+        assert f"may not write to {shut}. Nothing was removed" in done.stderr
+        assert [path.name for path in made.parent.iterdir()] == [made.name]
+    call("runs", "rm", made, "-y")
+    assert not list(made.parent.iterdir())
+
+
+@needs_anyone
+def test_a_sample_where_nothing_may_be_written(place):
+    Path("shut").mkdir()
+    Path("shut").chmod(0o555)
+    done = run("sample", "image-classification", "shut/digits", status=1, prefix=AS_ANYONE)
+    assert "shut/digits cannot be written" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc here")
+def test_places_that_take_no_folders(place):
+    write_digits("data")
+    assert "/proc/digits" in call("sample", "image-classification", "/proc/digits", status=1).stderr
+    assert "--runs" in call("train", "data", *SHORT, "--runs", "/proc/runs", status=1).stderr
+    closed = environment(OUVROIR_HOME="/proc/home")
+    assert "Set OUVROIR_HOME" in run("check", "data", status=1, env=closed).stderr
+
+
 # ---------------------------------------------------------------- files that change under way
 
 

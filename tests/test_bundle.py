@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -234,6 +235,10 @@ def test_a_bundle_is_made_although_the_files_are_gone(tmp_path, home):
     run, manifest = make_run(tmp_path)
     shutil.rmtree(tmp_path / "numbers")
     assert bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle).check_items() is None
+    card = (run.bundle / "README.md").read_text()
+    named = set(re.findall(r"^- `([^`/]+)`", card, re.MULTILINE))
+    assert {"model.safetensors", "config.json", "hashes.json"} <= named
+    assert named <= {path.name for path in run.bundle.iterdir()}
 
 
 def test_writing_is_all_or_nothing(made, monkeypatch):

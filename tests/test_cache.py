@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ouvroir import cache
-from ouvroir.errors import RunError, UsageError
+from ouvroir.errors import NotWritable, RunError, UsageError
 
 
 @pytest.fixture
@@ -179,6 +179,27 @@ def test_a_job_whose_inner_run_is_at_work_is_not_removed(tmp_path):
         with pytest.raises(RunError, match="Another process"):
             cache.remove_run("a", tmp_path)
     assert inner.exists()
+
+
+def test_half_of_a_job_is_not_removed(tmp_path):
+    job = make_run(tmp_path, "job")
+    base = make_run(job, "base")
+    with pytest.raises(RunError, match=f"a part of the run {job}.*ouvroir runs rm {job}"):
+        cache.remove_run("job/base", tmp_path)
+    assert base.is_dir()
+
+
+def test_what_cannot_be_deleted_is_said_and_where_it_is(tmp_path, monkeypatch):
+    run = make_run(tmp_path, "a")
+
+    def fail(path):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(cache.shutil, "rmtree", fail)
+    with pytest.raises(NotWritable, match=r"\.a\.\d+\.gone.*delete it yourself"):
+        cache.remove_run("a", tmp_path)
+    assert not run.exists()
+    assert not cache.list_runs(tmp_path)
 
 
 def test_nothing_but_a_run_is_removed(tmp_path):

@@ -130,6 +130,14 @@ def test_leftovers_are_found_and_cleared(place):
     assert other.exists()
 
 
+def test_what_is_left_of_a_run_that_was_removed_needs_no_hour(place):
+    left = place / "runs" / f".r.{A_DEAD_PID}.gone"
+    left.mkdir(parents=True)
+    assert left.name in by_subject(doctor.examine())["leftovers"].text
+    doctor.examine(fix=True)
+    assert not left.exists()
+
+
 def test_a_folder_set_aside_by_a_killed_replacement_is_put_back(place):
     make_stale(place / "runs" / "r" / f".final_model.{A_DEAD_PID}.old", is_folder=True)
     doctor.examine(fix=True)

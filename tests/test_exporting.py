@@ -10,9 +10,10 @@ import torch
 
 from ouvroir import bundle as bundles
 from ouvroir import exporting, onnx_graph
+from ouvroir.data.pack import build_pack
 from ouvroir.errors import CheckpointError, DiskFull, ExportError, MissingExtra, UsageError
 from ouvroir.hashes import hash_files
-from ouvroir.workflow import keep_manifest
+from ouvroir.workflow import keep_manifest, kept_manifest
 from toy_run import make_run
 from toy_task import Numbers
 
@@ -108,9 +109,21 @@ def test_an_unfinished_run_exports_its_best_checkpoint(tmp_path, home):
 def test_nothing_to_prove_with_is_an_error(run, tmp_path):
     shutil.rmtree(tmp_path / "numbers")
     (run.bundle / bundles.CHECK_ITEMS).unlink()
+    said = Said()
     with pytest.raises(ExportError, match="nothing to prove the export with"):
-        export(run.path, "pth")
+        export(run.path, "pth", progress=said)
+    assert not said.text  # nothing serves instead
     assert not (run.path / "export").exists()
+
+
+def test_packed_rows_prove_an_export_when_the_files_are_away_and_the_bundle_keeps_none(run, tmp_path):
+    _, _, processor, _ = bundles.load_bundle(run.bundle).open_model()
+    build_pack(kept_manifest(run.recipe(), near=run.path), processor)
+    shutil.rmtree(tmp_path / "numbers")
+    (run.bundle / bundles.CHECK_ITEMS).unlink()
+    said = Said()
+    assert export(run.path, "pth", progress=said).n_items == 30
+    assert "their packed rows serve instead" in said.text
 
 
 # ---------------------------------------------------------------- the gate

@@ -130,6 +130,30 @@ def test_again_gives_the_same_weights(room, done):
     call("runs", "rm", "--yes", told["name"])
 
 
+def test_a_run_that_goes_on_while_its_files_are_away_says_what_that_costs_and_mends_when_they_are_back(room, done):
+    job = shutil.copytree(done["run"], room / "files_away" / "job")
+    shutil.rmtree(job / "final_model")
+    for name in ("report.json", "report.html"):
+        (job / name).unlink()
+    (room / "digits").rename(room / "digits.away")
+    try:
+        told = call("refine", "--resume", job)
+        assert f"The files are not in {room / 'digits'} any more" in told.stderr
+        assert f"`ouvroir report {job}`" in told.stderr
+        names = {path.name for path in (job / "final_model").iterdir()}
+        assert "check_items.safetensors" in names  # from the pack
+        assert "data:image" not in (job / "report.html").read_text(encoding="utf-8")
+        call("report", job)  # which changes nothing yet
+        assert "data:image" not in (job / "report.html").read_text(encoding="utf-8")
+    finally:
+        (room / "digits.away").rename(room / "digits")
+    call("report", job)
+    first, again = (json.loads((Path(run) / "report.json").read_text()) for run in (done["run"], job))
+    for part in ("mistakes", "changes", "mislabels", "samples"):
+        assert again[part] == first[part]
+    assert "data:image" in (job / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("is_planned", [False, True])
 def test_a_damaged_start_of_the_tuned_model_is_told_and_an_older_one_taken(room, done, is_planned):
     job = shutil.copytree(done["run"], room / f"damaged_start_{is_planned}" / "job")

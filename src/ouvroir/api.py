@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import planning, single_job, unseen, workflow
 from ouvroir.errors import DataError, OuvroirError, UsageError
-from ouvroir.files import readable_names
+from ouvroir.files import disk_errors, make_folder, readable_names
 from ouvroir.media import find_task
 from ouvroir.options import Language, Training, Workplace
 from ouvroir.progress import QUIET, Progress
@@ -152,6 +152,7 @@ def resume(
     at = Workplace(Path(runs), device, workers, language, progress)
     with join(resolve_device(device)) as world:
         opened = workflow.once(world, lambda: single_job.to_resume(run, at))
+        workflow.once(world, lambda: workflow.say_files_away(opened, progress))
         return refine_run(opened, at) if opened.verb == "refine" else single_job.to_the_end(opened, at, resume=True)
 
 
@@ -408,6 +409,9 @@ def export(
 def sample(task: str, folder: str | Path) -> int:
     """Write a small real data set for `task` into the new folder `folder`. Returns the number of files."""
     place = Path(folder)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise UsageError(f"`{folder}` is there already and not empty. Name a new folder.")
-    return find_task(task, is_asked_for=True).sample(place)
+    asked = find_task(task, is_asked_for=True)
+    with disk_errors(place):
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise UsageError(f"`{folder}` is there already and not empty. Name a new folder.")
+        make_folder(place)
+        return asked.sample(place)

@@ -126,6 +126,7 @@ def write_bundle(
             labels=tuple(processor.labels),
             made_with=__version__,
             size_bytes=(place / "model.safetensors").stat().st_size,
+            files=frozenset(file.name for file in place.iterdir()),
         )
         write_text(place / "README.md", page)
         write_text(place / "training_info.txt", _training_info(run, card, recipe))
@@ -220,8 +221,11 @@ def _answer_check_items(task: Task, place: Path, manifest: Manifest) -> Processo
     model, processor, recipe = load_model(task, place)
     try:
         items = replay.from_manifest(task, processor, manifest, N_CHECK_ITEMS)
-    except DataError:  # the files are gone: the model is still worth keeping
-        return processor
+    except DataError:  # the files are away
+        try:
+            items = replay.from_pack(task, processor, manifest, N_CHECK_ITEMS)
+        except DataError:  # and so is the pack: the model is still worth keeping
+            return processor
     answers = replay.answer(task, model, processor, recipe, items)
     replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=answers.scores))
     return processor

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ouvroir.errors import OuvroirError, RunError, UsageError
+from ouvroir.errors import NotWritable, OuvroirError, RunError, UsageError
 from ouvroir.files import home
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
@@ -125,25 +126,53 @@ def list_runs(root: Path = DEFAULT_ROOT) -> list[RunEntry]:
     return [_run_entry(run) for run in Run.all(root)]
 
 
-def remove_run(name: str | Path, root: Path = DEFAULT_ROOT) -> Path:
-    """Delete one run folder, given its name in `root` or its path, and return where it was.
+def removable_run(name: str | Path, root: Path = DEFAULT_ROOT) -> Path:
+    """Where the run is that may be removed under this name in `root` or this path.
 
-    Raises RunError for a run that a process is working on and for anything that is not a run folder.
+    Raises RunError for a part of a run and for anything that is not a run folder, NotWritable for what this user may not
+    delete.
     """
-    path = Run.open(name, root).path
+    run = Run.open(name, root)
+    path, whole = run.path, run.whole.path
+    if whole != path:
+        raise RunError(
+            f"`{path}` is a part of the run {whole}, which would be worth nothing without it. "
+            f"The whole of it goes with: ouvroir runs rm {shlex.quote(str(whole))}"
+        )
     missing = [file for file in RUN_FILES if not (path / file).is_file()]
     if missing or path.is_symlink():
         why = "it is a link" if path.is_symlink() else f"it has no {missing[0]}"
         raise RunError(
             f"`{path}` is not a run folder ({why}), so it is not removed. Delete it yourself if you mean it."
         )
+    for folder in (path.parent, path, *(Path(above) / one for above, inside, _ in os.walk(path) for one in inside)):
+        if not folder.is_symlink() and not os.access(folder, os.W_OK | os.X_OK):
+            raise NotWritable(
+                f"{path} cannot be removed: this user may not write to {folder}. Nothing was removed. "
+                f"Change the permissions, or ask whom it belongs to."
+            )
+    return path
+
+
+def remove_run(name: str | Path, root: Path = DEFAULT_ROOT) -> Path:
+    """Delete one run folder, given its name in `root` or its path, and return where it was.
+
+    Raises RunError for a run that a process is working on, and what `removable_run` raises.
+    """
+    path = removable_run(name, root)
     with ExitStack() as stack:
         for held in (path, *sorted(file.parent for file in path.glob("*/status.json"))):  # a job's runs are inside it
             stack.enter_context(Run(held).hold())
         # renamed first, so that an interrupted removal leaves no run that looks whole
-        doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        doomed = path.with_name(f".{path.name}.{os.getpid()}.gone")
         os.replace(path, doomed)
-    shutil.rmtree(doomed)
+    try:
+        shutil.rmtree(doomed)
+    except OSError as error:
+        raise NotWritable(
+            f"{path} is removed, except for what could not be deleted ({error.strerror}), which is in {doomed}. "
+            "Change its permissions and delete it yourself."
+        ) from error
     return path
 
 

@@ -6,7 +6,7 @@ and from the constants in use. Nothing here computes a metric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
@@ -45,8 +45,10 @@ class Card:
     threshold: float = 0.0
 
 
-def render_card(card: Card, recipe: Recipe, *, labels: tuple[str, ...], made_with: str, size_bytes: int) -> str:
-    """The model card as Markdown. `made_with` is our version, `size_bytes` that of the weights."""
+def render_card(
+    card: Card, recipe: Recipe, *, labels: tuple[str, ...], made_with: str, size_bytes: int, files: Collection[str]
+) -> str:
+    """The model card as Markdown. `made_with` is our version, `size_bytes` that of the weights, `files` what lies beside it."""
     blocks = [
         f"# {_plain(card.data or 'model')}: {recipe.task}",
         _what_it_is(card, recipe, labels, made_with, size_bytes),
@@ -56,7 +58,7 @@ def render_card(card: Card, recipe: Recipe, *, labels: tuple[str, ...], made_wit
         _constants(recipe),
         _limits(card, labels),
         _USE,
-        _FILES,
+        _FILES + "".join(text for name, text in _OPTIONAL_FILES.items() if name in files) + _HASHES,
     ]
     return "\n\n".join(block.strip() for block in blocks if block) + "\n"
 
@@ -205,10 +207,20 @@ _FILES = """
 
 - `model.safetensors`, `processor/`, `recipe.json`: all that answering needs
 - `config.json`: task, labels, threshold, format version, metrics
+"""
+
+_OPTIONAL_FILES = {
+    "check_items.safetensors": """\
 - `check_items.safetensors`: some held-out examples in encoded form with this model's answers, used to prove that an
   exported file answers alike. It contains data: delete it before sharing the folder if the data may not travel
+""",
+    "learned.safetensors": """\
 - `learned.safetensors`: SHA-256 of each item the model learned from, so that `evaluate` leaves these out. It contains no
   data, but tells whoever has a file whether it was among them; it may be deleted
+""",
+}
+
+_HASHES = """\
 - `hashes.json`: SHA-256 of each file, verified on loading
 """
 

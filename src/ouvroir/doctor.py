@@ -38,7 +38,7 @@ EXTRA_PURPOSES = {
     "pretrained": "pretrained models",
     "export": "the ONNX format",
 }
-_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<kind>tmp|old)$")
+_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<kind>tmp|old|gone)$")  # gone: removed in part
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")
 
 
@@ -329,7 +329,10 @@ def _leftovers(runs: Path) -> Iterator[Finding]:
 
 
 def stale_files(root: Path) -> list[Path]:
-    """Temporary files and folders under `root` whose writer is gone for at least an hour, outermost only."""
+    """Temporary files and folders under `root` whose writer is gone for at least an hour, outermost only.
+
+    What it was removing needs no hour: nobody waits for it.
+    """
     found: list[Path] = []
     for folder, folders, files in os.walk(root):
         stale = [Path(folder) / name for name in (*folders, *files) if _is_stale(Path(folder) / name)]
@@ -343,7 +346,7 @@ def _is_stale(path: Path) -> bool:
     if not name or _is_alive(int(name["pid"])):
         return False
     try:
-        return time.time() - path.lstat().st_mtime > STALE_SECONDS
+        return name["kind"] == "gone" or time.time() - path.lstat().st_mtime > STALE_SECONDS
     except OSError:
         return False
 

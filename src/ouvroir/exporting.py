@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ouvroir import __version__, onnx_graph
 from ouvroir import bundle as bundles
-from ouvroir.errors import DataError, ExportError, ManifestError, MissingExtra, UsageError
+from ouvroir.errors import DataError, ExportError, MissingExtra, UsageError
 from ouvroir.files import disk_errors, readable_size, require_space, whole_file, whole_folder, write_json
 from ouvroir.media import find_task
 from ouvroir.predictor import model_folder
@@ -214,22 +214,32 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
 def _items(
     task: Task, processor: Processor, recipe: Recipe, place: Path, kept: Replay | None, progress: Progress
 ) -> Replay:
-    """Up to 200 rows from their files; when these are gone, those that the bundle in `place` keeps. Raises ExportError."""
+    """Up to 200 rows from their files; when these are gone, those that the bundle in `place` keeps, or those packed.
+
+    Raises ExportError.
+    """
     from ouvroir import replay
 
     try:
-        found = replay.from_manifest(task, processor, kept_manifest(recipe, near=place), N_ITEMS)
-    except (ManifestError, DataError) as error:
-        found = None
+        manifest = kept_manifest(recipe, near=place)
+        try:
+            found = replay.from_manifest(task, processor, manifest, N_ITEMS)
+        except DataError:
+            if kept is not None:
+                raise
+            found = replay.from_pack(task, processor, manifest, N_ITEMS)
+            progress.say(
+                f"The files of this model are not in {manifest.root} any more; their packed rows serve instead."
+            )
+    except DataError as error:
+        if kept is None:
+            raise ExportError(
+                "There is nothing to prove the export with: the data are gone and the bundle keeps no rows. "
+                "Put the data back where they were and run `ouvroir check` on them, or train again."
+            ) from error
         progress.say(f"The data of this model cannot be read here ({error}) The rows kept in the bundle serve instead.")
-    if found is not None and (kept is None or len(found) >= len(kept)):
-        return found
-    if kept is None:
-        raise ExportError(
-            "There is nothing to prove the export with: the data are gone and the bundle keeps no rows. "
-            "Put the data back where they were and run `ouvroir check` on them, or train again."
-        )
-    return kept
+        return kept
+    return found if kept is None or len(found) >= len(kept) else kept
 
 
 def _find_activation(

@@ -73,6 +73,18 @@ def _not_writable(path: Path, error: OSError) -> NotWritable:
     return NotWritable(f"{path} cannot be written ({error.strerror}). {advice} that this user may write to.")
 
 
+def make_folder(path: Path) -> None:
+    """Make `path`, with what is above it, unless it is there. Raises NotWritable, DiskFull."""
+    with disk_errors(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (
+            FileNotFoundError,
+            FileExistsError,
+        ) as error:  # a place that takes no folder, as /proc; a file in the way
+            raise _not_writable(path, error) from error
+
+
 def require_space(folder: Path, n_bytes: int, purpose: str) -> None:
     """Raise DiskFull before work starts if `folder` has less than `n_bytes` free."""
     place = folder
@@ -95,7 +107,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     require_system()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             with open(temporary, "wb") as file:
                 yield file
@@ -141,7 +153,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        make_folder(temporary)
         try:
             yield temporary
             for file in temporary.rglob("*"):

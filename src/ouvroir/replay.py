@@ -19,7 +19,7 @@ import numpy as np
 
 from ouvroir.errors import CheckpointError, DataError, ExportError, Refused
 from ouvroir.files import whole_file
-from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, Source, StepOutput, Task
+from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, Row, Source, Split, StepOutput, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -60,15 +60,10 @@ def from_manifest(task: Task, processor: Processor, manifest: Manifest, n_items:
 
     Rows that can no longer be read are left out. Raises DataError when none is left.
     """
-    import torch
-
-    from ouvroir.data.table import TableSlice
-
-    split = next(split for split in reversed(SPLITS) if len(manifest.positions(split)))
-    positions = manifest.positions(split)
+    split, positions = _held_out(manifest, n_items)
     rows, examples = [], []
-    for place in spread(len(positions), n_items):
-        row = manifest.rows[int(positions[place])]
+    for place in positions.tolist():
+        row = manifest.rows[place]
         try:
             examples.append(processor.encode(row.source(manifest.root), Limits()))
         except Refused:
@@ -76,25 +71,53 @@ def from_manifest(task: Task, processor: Processor, manifest: Manifest, n_items:
         rows.append(row)
     if not rows:
         raise DataError(f"None of the {split} rows in {manifest.root} can be read any more.")
-    targets = {name: torch.from_numpy(column) for name, column in task.targets(rows, processor).items()}
+    fields = {
+        name: _column([example[name] for example in examples], field.is_ragged)
+        for name, field in processor.fields().items()
+    }
+    found = _replay(task, processor, rows, fields, split)
+    return replace(found, sources=tuple(row.source(manifest.root) for row in rows))
+
+
+def from_pack(task: Task, processor: Processor, manifest: Manifest, n_items: int) -> Replay:
+    """The rows that `from_manifest` takes, as they are packed: for when their files are away.
+
+    Raises DataError when the pack does not hold them all.
+    """
+    import torch
+
+    from ouvroir.data.pack import open_pack
+
+    split, positions = _held_out(manifest, n_items)
+    rows = [manifest.rows[place] for place in positions.tolist()]
+    fields = open_pack(rows, processor).take(torch.arange(len(rows)))
+    return _replay(task, processor, rows, fields, split)
+
+
+def _held_out(manifest: Manifest, n_items: int) -> tuple[Split, np.ndarray]:
+    """A split to take rows of, the most held-out one, and places in the manifest of at most `n_items` of them."""
+    split = next(split for split in reversed(SPLITS) if len(manifest.positions(split)))
+    positions = manifest.positions(split)
+    return split, positions[spread(len(positions), n_items)]
+
+
+def _replay(
+    task: Task, processor: Processor, rows: list[Row], fields: dict[str, Tensor | Ragged], split: Split
+) -> Replay:
+    import torch
+
+    from ouvroir.data.table import TableSlice
+
     encoded = TableSlice(
         index=torch.arange(len(rows)),
-        fields={
-            name: _column([example[name] for example in examples], field.is_ragged)
-            for name, field in processor.fields().items()
-        },
-        targets=targets,
+        fields=fields,
+        targets={name: torch.from_numpy(column) for name, column in task.targets(rows, processor).items()},
         weight=torch.ones(len(rows)),
         start=None,
         length=None,
     )
     kind = "held-out rows" if split != "train" else "train rows (nothing was held out)"
-    return Replay(
-        ids=tuple(row.id for row in rows),
-        rows=encoded,
-        kind=kind,
-        sources=tuple(row.source(manifest.root) for row in rows),
-    )
+    return Replay(ids=tuple(row.id for row in rows), rows=encoded, kind=kind)
 
 
 def answer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
-from ouvroir.errors import RunError
+from ouvroir.errors import ManifestError, OuvroirError, RunError
 from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
@@ -17,10 +18,10 @@ from ouvroir.run import Measurement, Run
 
 if TYPE_CHECKING:
     from ouvroir.data.table import Table
-    from ouvroir.evaluation.report import ReportInput, Suspect, System
+    from ouvroir.evaluation.report import ReportInput, Shown, Suspect, System
     from ouvroir.options import Language
     from ouvroir.recipe import Recipe
-    from ouvroir.task import Task
+    from ouvroir.task import Row, Task
     from ouvroir.training.loop import Prepared
 
 SHOWN_EDGE_PX = 96
@@ -30,25 +31,34 @@ MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 def write_report(run: Run, *, language: Language | None, progress: Progress) -> Path:
     """Judge, compare and write report.json and report.html of a finished run. Returns the page."""
     from ouvroir.evaluation.report import make_report
+    from ouvroir.evaluation.samples import n_away
 
     with workflow.timed(run, "report_s"):
         report = make_report(_gather(run, progress))
     run.write_json("report.json", report)
+    if n := n_away(report):
+        progress.say(
+            f"{n} files could not be read, so the report does not show them. Once they are back, "
+            f"`ouvroir report {shlex.quote(str(run.path))}` does."
+        )
     return render_again(run, language=language)
 
 
 def render_again(run: Run, *, language: Language | None = None) -> Path:
     """Write report.html from report.json, in the language the run remembers; one that is given is remembered from then on.
 
-    Raises RunError when there is no report yet.
+    Samples whose files were away are put into the report if they are back. Raises RunError when there is no report yet.
     """
     from ouvroir.evaluation.page import render
+    from ouvroir.evaluation.samples import n_away, show_again
 
     report = run.read_json("report.json")
     if report is None and (of := run.refit_of) is not None:
         raise RunError(f"A refit learned from all the data, so there is none to report on. See `ouvroir report {of}`.")
     if report is None:
         raise RunError(f"{run.path} has no report yet. `{run.way_on}` finishes the run.")
+    if n_away(report) and (show := _shower_by_name(run)) is not None and show_again(report, show):
+        run.write_json("report.json", report)
     page = run.path / "report.html"
     run.keep_language(language)
     write_text(page, render(report, run.language))
@@ -144,12 +154,26 @@ def _later(one: Measurement, steps: int) -> Measurement:
     return replace(one, step=one.step + steps) if steps else one
 
 
-def _shower(task: Task, table: Table) -> Callable[[int], tuple[str, str, bytes]]:
-    def show(place: int) -> tuple[str, str, bytes]:
-        mime, content = task.render(table.source(place), max_edge_px=SHOWN_EDGE_PX)
-        return table.rows[place].id, mime, content
+def _shower(task: Task, table: Table) -> Callable[[int], Shown]:
+    return lambda place: _shown(task, table.rows[place], table.root)
 
-    return show
+
+def _shower_by_name(run: Run) -> Callable[[str], Shown] | None:
+    """What shows a row of the run by its id; None when it is not known any more which rows there were."""
+    recipe = run.recipe()
+    try:
+        manifest = workflow.kept_manifest(recipe, near=run.path)
+    except ManifestError:
+        return None
+    task, rows = find_task(recipe.task), {row.id: row for row in manifest.rows}
+    return lambda name: _shown(task, rows[name], manifest.root) if name in rows else (name, "", b"")
+
+
+def _shown(task: Task, row: Row, root: str) -> Shown:
+    try:
+        return row.id, *task.render(row.source(root), max_edge_px=SHOWN_EDGE_PX)
+    except (OuvroirError, OSError):  # moved, or taken away
+        return row.id, "", b""
 
 
 def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:

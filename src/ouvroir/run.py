@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ouvroir.errors import CheckpointError, NotWritable, RecipeError, RunBusy, RunError, UsageError
-from ouvroir.files import disk_errors, each_line, write_json, write_text
+from ouvroir.files import disk_errors, each_line, make_folder, write_json, write_text
 from ouvroir.recipe import Recipe
 from ouvroir.system import try_lock, usable_cores
 
@@ -77,8 +77,9 @@ class Run:
         for attempt in range(1000):
             path = Path(root) / (f"{stamp}_{words}" + (f"_{attempt}" if attempt else ""))
             try:
+                make_folder(Path(root))
                 with disk_errors(path):
-                    path.mkdir(parents=True)
+                    path.mkdir()
             except FileExistsError:
                 continue
             except NotWritable as error:

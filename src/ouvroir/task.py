@@ -64,6 +64,12 @@ class Source:
         """The last part of the locator, for messages."""
         return self.locator.rsplit(ZIP_SEPARATOR, 1)[-1].rsplit("/", 1)[-1] or "input"
 
+    def is_there(self) -> bool:
+        """Whether its file, or the archive that it is in, is where it was; nothing is opened."""
+        if self.content is not None or self.text is not None:
+            return True
+        return (Path(self.root) / self.locator.partition(ZIP_SEPARATOR)[0]).is_file()
+
     def read(self, max_bytes: int) -> bytes:
         """The whole content. Raises Refused (`empty`, `too_large`, `missing`, `unreadable`) and never reads past `max_bytes`."""
         if self.content is not None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANIFEST = "manifest.jsonl"
+_LOOKED_AT = 200  # files, to tell whether they are still there
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,24 @@ def kept_manifest(recipe: Recipe, *, near: Path) -> Manifest:
             with suppress(ManifestError):
                 return Manifest.load(recipe.data.manifest, folder / MANIFEST)
     return Manifest.load(recipe.data.manifest)
+
+
+def say_files_away(run: Run, progress: Progress) -> None:
+    """Say of a run that is to go on which of its files are not where they were, and what that costs."""
+    try:
+        manifest = kept_manifest(run.recipe(), near=run.path)
+    except ManifestError:  # its files are looked for then
+        return
+    step = max(1, len(manifest.rows) // _LOOKED_AT)
+    looked_at = manifest.rows[::step]
+    away = [row.locator for row in looked_at if not row.source(manifest.root).is_there()]
+    if away:
+        which = "The files" if len(away) == len(looked_at) else f"Some files, such as `{away[0]}`,"
+        told = f"{which} are not in {manifest.root} any more. The run goes on from what is packed of them."
+        if run.refit_of is None:  # which has no report
+            report = f"`ouvroir report {shlex.quote(str(run.path))}`"
+            told += f" The report cannot show them; once they are back, {report} does."
+        progress.say(told)
 
 
 def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> Learned:

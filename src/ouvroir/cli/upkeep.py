@@ -12,7 +12,7 @@ from ouvroir.cli.command import command, print_json
 from ouvroir.cli.parameters import Json, Runs
 from ouvroir.errors import UsageError
 from ouvroir.files import readable_size
-from ouvroir.run import DEFAULT_ROOT, Run
+from ouvroir.run import DEFAULT_ROOT
 
 
 @command
@@ -63,11 +63,11 @@ def runs_rm(
 
     Example: ouvroir runs rm 2026-09-27_143012_image-classification-flowers
     """
-    from ouvroir.cache import remove_run, size_of
+    from ouvroir.cache import removable_run, remove_run, size_of
 
     if "last" in names:  # it may be another one than was meant, and nothing brings it back
         raise UsageError("Name the runs to remove in full. `ouvroir runs` lists them.")
-    sizes = {path: size_of(path)[0] for path in (Run.open(name, runs).path for name in names)}
+    sizes = {path: size_of(path)[0] for path in (removable_run(name, runs) for name in names)}
     listed = ", ".join(f"{path} ({readable_size(n_bytes)})" for path, n_bytes in sizes.items())
     if not yes and not sys.stdin.isatty():
         raise UsageError(

@@ -22,7 +22,7 @@ from ouvroir.data.arrays import NAMES_FILE, map_arrays
 from ouvroir.data.shards import KEYS, ShardWriter, check_shard, fixed_row_bytes, offsets_name
 from ouvroir.data.workers import Done, Job, encoders, n_workers
 from ouvroir.errors import DataError, ManifestError
-from ouvroir.files import disk_errors, home, require_space, write_text
+from ouvroir.files import disk_errors, home, make_folder, require_space, write_text
 from ouvroir.progress import QUIET, Progress
 from ouvroir.system import try_lock, wait_for_lock
 from ouvroir.task import Field, Limits, Processor, Row
@@ -228,8 +228,21 @@ def build_pack(
                 _encode(manifest, processor, new, folder, limits or Limits(), workers, progress)
                 _note_data(folder, Path(manifest.source).name)
                 shards = _open_shards(folder, fields)
+    return _pack_of(manifest.rows, fields, shards)
+
+
+def open_pack(rows: Sequence[Row], processor: Processor) -> Pack:
+    """The pack of some rows that are encoded already; no file of theirs is opened. Raises DataError when one is not."""
+    fields = processor.fields()
+    try:
+        return _pack_of(rows, fields, _open_shards(_folder(processor, None), fields))
+    except KeyError as error:
+        raise DataError("Some of the rows are not packed.") from error
+
+
+def _pack_of(rows: Sequence[Row], fields: Mapping[str, Field], shards: Mapping[Path, Mapping[str, np.ndarray]]) -> Pack:
     known = _index(shards)
-    where = np.array([known[row.sha256] for row in manifest.rows], dtype=np.int64).reshape(-1, 2)
+    where = np.array([known[row.sha256] for row in rows], dtype=np.int64).reshape(-1, 2)
     return Pack(fields, list(shards.values()), where[:, 0].copy(), where[:, 1].copy())
 
 
@@ -280,8 +293,8 @@ def _new_rows(manifest: Manifest, known: Mapping[str, object]) -> list[Row]:
 @contextmanager
 def _hold(folder: Path, progress: Progress) -> Iterator[None]:
     """Be the one process that adds to this pack; wait for another one. Freed by the kernel when a process is killed."""
+    make_folder(folder)
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / ".lock", "a+b")  # noqa: SIM115 - closed below
     with file:
         if not try_lock(file):

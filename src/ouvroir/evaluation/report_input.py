@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ouvroir.run import Measurement
 
 Shown = tuple[str, str, bytes]
-"""A row for a person: its name, the MIME type of what shows it, and the bytes."""
+"""A row for a person: its name, the MIME type of what shows it, and the bytes. No type where its file cannot be read."""
 
 Role = Literal["baseline", "base", "tuned"]
 

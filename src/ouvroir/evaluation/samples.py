@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,10 @@ class Shelf:
         self._left = max_bytes
 
     def show(self, show: Callable[[int], Shown] | None, place: int) -> dict[str, Any]:
-        """`name` and either `text`, or `mime` and `data` (base64), or neither when there is nothing to show."""
+        """`name` and either `text`, or `mime` and `data` (base64), or neither when there is nothing to show.
+
+        `is_away` where the file could not be read: `show_again` may find it back.
+        """
         if show is None:
             return {"name": f"#{place}"}
         try:
@@ -47,9 +50,12 @@ class Shelf:
         except (OuvroirError, OSError) as error:
             logger.info("Row %d is not shown in the report: %s", place, error)
             return {"name": f"#{place}"}
-        return {"name": name, **self._content(mime, content)}
+        if not mime:
+            return {"name": name, "is_away": True}
+        return {"name": name, **self.content(mime, content)}
 
-    def _content(self, mime: str, content: bytes) -> dict[str, str]:
+    def content(self, mime: str, content: bytes) -> dict[str, str]:
+        """`text`, or `mime` and `data`; empty when it is too large."""
         family = mime.partition(";")[0].strip().lower()
         if family.startswith("text/"):
             text = content.decode("utf-8", errors="replace")
@@ -64,6 +70,40 @@ class Shelf:
             return {}
         self._left -= cost
         return value
+
+
+def n_away(report: Mapping[str, Any]) -> int:
+    """How many samples of a report are not shown because their files could not be read."""
+    return sum(1 for item in _all_items(report) if item.get("is_away"))
+
+
+def show_again(report: Mapping[str, Any], show: Callable[[str], Shown]) -> bool:
+    """Put the samples whose files could not be read into the report, as far as `show` can give them by name now.
+
+    Returns whether there were any.
+    """
+    items = _all_items(report)
+    shelf = Shelf(MAX_ALL_BYTES - sum(len(item.get("data", "")) + len(item.get("text", "")) for item in items))
+    found = False
+    for item in items:
+        if item.get("is_away"):
+            _, mime, content = show(item["name"])
+            if mime:
+                found = True
+                del item["is_away"]
+                item.update(shelf.content(mime, content))
+    return found
+
+
+def _all_items(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    changes, gallery = report["changes"] or {}, report["samples"] or {}
+    return [
+        *((report["mistakes"] or {}).get("items", ())),
+        *changes.get("fixed", ()),
+        *changes.get("broken", ()),
+        *report["mislabels"],
+        *(item for one in gallery.get("classes", ()) for item in one["items"]),
+    ]
 
 
 def shown_samples(
