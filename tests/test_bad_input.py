@@ -166,6 +166,17 @@ def test_label_file_that_names_missing_pictures(place):
         assert call_json("train", "data/labels.csv", *SHORT)["state"] == "finished"
 
 
+def test_many_refusals_of_one_kind_leave_room_for_the_others(place):
+    write_digits("data")
+    named = [f"{path.relative_to('data')},x" for path in Path("data").rglob("*.png")]
+    lines = [*named[:-2], *(f"0/{number},x" for number in range(900, 930)), *(f"{line[:-1]}" for line in named[-2:])]
+    Path("data/labels.csv").write_text("\n".join(["path,label", *lines]))
+    shown = call("check", "data/labels.csv", status=0).stdout
+    assert shown.count("\n  missing: `labels.csv#") == 3
+    assert "\n  missing: 27 more, 30 in all; `--json` lists every one." in shown
+    assert shown.count("\n  no_label: ") == 2
+
+
 @needs_anyone
 def test_files_and_folders_that_may_not_be_read(place):
     write_digits("data")

@@ -10,6 +10,7 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,6 +50,12 @@ def readable_names(names: Iterable[str] | Mapping[str, int], *, most: int = 10) 
     counts = names if isinstance(names, Mapping) else dict.fromkeys(names)
     shown = [f"`{name}`" if n is None else f"`{name}` ({n})" for name, n in islice(counts.items(), most)]
     return ", ".join(shown) + (f" and {len(counts) - most} more" if len(counts) > most else "")
+
+
+def natural(name: str) -> tuple[list[str | int], str]:
+    """A key to sort by in which numbers count as such: img2 before img10."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)], name
 
 
 @contextmanager

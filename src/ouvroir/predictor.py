@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ouvroir import bundle as bundles
 from ouvroir.errors import OuvroirError, RunError, UsageError
+from ouvroir.files import natural
 from ouvroir.media import find_task, suffixes_of
 from ouvroir.options import Workplace
 from ouvroir.run import DEFAULT_ROOT, Run
@@ -237,20 +237,14 @@ def _from_path(path: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, Inpu
         return
     found = False
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
-        for name in sorted(names, key=_natural):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
+        for name in sorted(names, key=natural):
             if not name.startswith(".") and (not suffixes or Path(name).suffix.lower() in suffixes):
                 found = True
                 yield str(Path(folder) / name), Path(folder) / name
     if not found:
         wanted = ", ".join(sorted(suffixes)) or "any file"
         raise UsageError(f"There is no file to answer for in {path}. Looked for: {wanted}.")
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """A key to sort by in which numbers count as such: img2 before img10."""
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if at % 2 else part for at, part in enumerate(parts)], name
 
 
 def _from_stream(stream: BinaryIO, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:

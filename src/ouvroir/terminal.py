@@ -9,7 +9,6 @@ import os
 import shlex
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +33,7 @@ from ouvroir.progress import QUIET, Bar, LineBar
 from ouvroir.progress import Progress as ProgressProtocol
 from ouvroir.recipe import Data, data_settings
 from ouvroir.run import no_runs
-from ouvroir.task import Note, options_of
+from ouvroir.task import Note, Refusal, options_of
 
 if TYPE_CHECKING:
     from ouvroir.cache import CacheEntry, RunEntry
@@ -42,8 +41,7 @@ if TYPE_CHECKING:
     from ouvroir.doctor import Finding
     from ouvroir.exporting import ExportResult
 
-N_REFUSALS_SHOWN = 20
-N_HIDDEN_SHOWN = 3
+N_REFUSALS_SHOWN = 3  # of each kind
 N_CLASSES_SHOWN = 20
 PIPE_WIDTH = 1000
 CLOSING: dict[Language, dict[str, Any]] = {
@@ -198,23 +196,24 @@ def show_manifest(manifest: Manifest) -> None:
 
 
 def _show_refused(out: Console, manifest: Manifest) -> None:
-    """Refusals with reasons. What the system leaves in folders is one line, however much of it there is."""
+    """The first refusals of each kind with reasons, and how many more. What the system leaves in folders is one line."""
     if not manifest.refused:
         return
     out.print("\nRefused:")
-    hidden = [refusal.id for refusal in manifest.refused if refusal.code == "hidden"]
-    others = [refusal for refusal in manifest.refused if refusal.code != "hidden"]
+    of_code: dict[str, list[Refusal]] = {}
+    for refusal in manifest.refused:
+        of_code.setdefault(refusal.code, []).append(refusal)
+    hidden = [refusal.id for refusal in of_code.pop("hidden", ())]
     if hidden:
-        more = f" and {len(hidden) - N_HIDDEN_SHOWN} more" if len(hidden) > N_HIDDEN_SHOWN else ""
-        names = ", ".join(f"`{name}`" for name in hidden[:N_HIDDEN_SHOWN])
-        out.print(Text(f"  hidden: {len(hidden)} hidden or of the system: {names}{more}"))
-    for refusal in others[:N_REFUSALS_SHOWN]:
-        place = "" if refusal.id in refusal.reason else f"{refusal.id}: "
-        out.print(Text(f"  {refusal.code}: {place}{refusal.reason}"))
-    if len(others) > N_REFUSALS_SHOWN:
-        counts = Counter(refusal.code for refusal in manifest.refused).most_common()
-        by_code = ", ".join(f"{count} {code}" for code, count in counts)
-        out.print(f"  ... in all {by_code}; `--json` lists every one.")
+        names = readable_names(hidden, most=N_REFUSALS_SHOWN)
+        out.print(Text(f"  hidden: {len(hidden)} hidden or of the system: {names}"))
+    for code, refused in of_code.items():
+        for refusal in refused[:N_REFUSALS_SHOWN]:
+            place = "" if refusal.id in refusal.reason else f"{refusal.id}: "
+            out.print(Text(f"  {code}: {place}{refusal.reason}"))
+        if len(refused) > N_REFUSALS_SHOWN:
+            more = len(refused) - N_REFUSALS_SHOWN
+            out.print(f"  {code}: {more:,} more, {len(refused):,} in all; `--json` lists every one.")
 
 
 def _call_with(manifest: Manifest, note: Note) -> str:

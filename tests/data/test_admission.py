@@ -245,6 +245,25 @@ def test_no_pattern_is_proposed_for_numbered_files(write, check):
     assert "group_proposed" not in notes(check(write(files)))
 
 
+@pytest.mark.parametrize("form", ["{}.bin", "{:05d}.bin"])
+def test_no_pattern_is_proposed_for_names_that_are_numbers(write, check, form):
+    files = {f"{'ab'[number % 2]}/{form.format(number)}": f"{number}" for number in range(200)}
+    assert "group_proposed" not in notes(check(write(files)))
+
+
+def test_a_pattern_is_proposed_for_numbered_takes_of_many_names(write, check):
+    files = {f"{'ab'[who % 2]}/p{who} ({take}).bin": f"{who} {take}" for who in range(12) for take in range(4)}
+    found = check(
+        write(files), group_pattern=notes(check(write(files)))["group_proposed"].proposal["data.group_pattern"]
+    )
+    assert {row.group for row in found.rows} == {f"p{who}" for who in range(12)}
+
+
+def test_refusals_are_in_natural_order(write, check):
+    folder = write({"t.csv": "file,label\n" + "".join(f"{number}.bin,x\n" for number in range(120)), "0.bin": "a"})
+    assert [refusal.id for refusal in check(folder).refused] == [f"t.csv#{number}" for number in range(3, 122)]
+
+
 def test_label_problems_are_said(write, check):
     manifest = check(write({**many(40, "a"), **many(8, "b"), "lone/1.bin": "x", "A/1.bin": "y", "A/2.bin": "z"}))
     found = notes(manifest)

@@ -178,6 +178,35 @@ def test_an_ambiguous_name_is_refused_unless_the_split_tells(write, check, folde
     assert codes(manifest) == {"t.csv#4": "ambiguous"}
 
 
+@pytest.mark.parametrize("suffix", [".bin", ""])
+def test_a_table_without_names_of_columns_loses_no_row(write, check, suffix):
+    folder = write({"1.bin": "a", "2.bin": "b", "t.csv": f"1{suffix};chat\n2{suffix};chat\n"})
+    manifest = check(folder / "t.csv")
+    assert labels(manifest) == {"1.bin": "chat", "2.bin": "chat"}
+    assert "`column 1`, `column 2`" in note(manifest, "no_header").text
+
+
+def test_a_usual_name_of_a_column_is_one_although_a_file_is_called_so_too(write, check):
+    folder = write({"file.bin": "a", "2.bin": "b", "t.csv": "file,label\nfile.bin,x\n2.bin,y\n"})
+    manifest = check(folder / "t.csv")
+    assert labels(manifest) == {"file.bin": "x", "2.bin": "y"}
+    assert "no_header" not in {one.code for one in manifest.notes}
+
+
+@pytest.mark.parametrize("said", ["sep=;", '"sep=;"', "SEP=;"])
+def test_the_line_that_names_the_separator_is_no_line_of_names(write, check, said):
+    folder = write({"1.bin": "a", "2.bin": "b", "t.csv": f"{said}\nfile;label\n1.bin;x, or y\n2.bin;z\nno.bin;z\n"})
+    manifest = check(folder)
+    assert labels(manifest) == {"1.bin": "x, or y", "2.bin": "z"}
+    assert codes(manifest) == {"t.csv#5": "missing"}  # as an editor counts
+
+
+def test_the_column_of_paths_is_not_that_of_the_labels(write, check):
+    folder = write({"1.bin": "a", "2.bin": "b", "t.csv": "photo,label\n1.bin,x\n2.bin,y\n"})
+    with pytest.raises(DataError, match=r"`photo` is the column of paths of `t\.csv`"):
+        check(folder / "t.csv", label_column="photo")
+
+
 def test_columns_for_split_group_and_a_proposal(write, check):
     files = {f"f/{number}.bin": f"{number}" for number in range(12)}
     rows = [

@@ -21,7 +21,7 @@ from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.data.sources import read_source
 from ouvroir.errors import ManifestError, RecipeError
-from ouvroir.files import home
+from ouvroir.files import home, natural
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
@@ -105,7 +105,7 @@ def _admit(
         source=path,
         task=collection.task,
         rows=tuple(sorted(rows, key=lambda row: row.id)),
-        refused=tuple(sorted(collection.refused, key=lambda refusal: refusal.id)),
+        refused=tuple(sorted(collection.refused, key=lambda refusal: natural(refusal.id))),
         notes=tuple(notes),
         data=dataclasses.replace(data, source=path),
     )

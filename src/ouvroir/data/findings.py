@@ -15,6 +15,9 @@ from ouvroir.task import SPLITS, Note, Row, Split, options_of
 TINY_CLASS_ROWS = 10
 UNEVEN_RATIO = 3.0  # largest class to smallest, in train
 _SHOWN = 5
+_NUMBERED = (
+    r"^(.+?)(?:[_\-. (]+|(?<!\d))\d+\)?\.[^.]+$"  # a number of its own after a name: `10.png` is no takes of `1`
+)
 
 
 def count_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -150,7 +153,7 @@ def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
         return []
     names = [row.locator.rsplit("/", 1)[-1] for row in rows if row.locator]
     labels = [row.label if isinstance(row.label, str) else "" for row in rows if row.locator]
-    for pattern in (*_token_patterns(names), r"^(.+?)[_\-. ]?\(?\d+\)?\.[^.]+$"):
+    for pattern in (*_token_patterns(names), _NUMBERED):
         found = list(map(re.compile(pattern).search, names))
         groups = [match.group(1) if match else "" for match in found]
         if _is_telling(groups, labels):

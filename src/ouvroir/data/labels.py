@@ -29,6 +29,7 @@ from ouvroir.data.tabular import (
     label_like,
     proposed_group_columns,
     proposed_separator,
+    read_head_as_row,
     read_table,
 )
 from ouvroir.errors import DataError, Refused
@@ -172,6 +173,8 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
     def names_file(cell: str) -> bool:
         return any(found.suffix in readable for found in finder.find(cell, file))
 
+    path_names = TASKS[task].columns if task in TASKS else ()
+    read_head_as_row(raw, names_file, path_names)
     columns = find_columns(
         raw,
         names_file=names_file,
@@ -180,7 +183,7 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
         label_column=data.label_column,
         group_column=data.group_column,
         reads_text=find_task(task).reads_text,
-        path_names=TASKS[task].columns if task in TASKS else (),
+        path_names=path_names,
     )
     tokens = re.split(r"[\W\d_]+", raw.name.lower().rsplit(".", 1)[0])
     split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)

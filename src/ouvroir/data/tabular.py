@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 from ouvroir.errors import DataError, MissingExtra
+from ouvroir.files import readable_names
 from ouvroir.task import Label, Note, Split
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -53,13 +54,17 @@ _GROUP_HINTS = (
     *("locuteur", "sujet", "utilisateur", "auteur", "seance", "produit"),
 )
 _SEPARATORS = ";|,/"  # what lists of labels are written with, the surest first
+_SEPARATOR_LINE = re.compile(
+    r'"?sep=([,;\t|])"?[,;\t|]*', re.IGNORECASE
+)  # what spreadsheets put above the names of columns
 _SAMPLE = 200  # rows looked at to tell what a column is
 
 
 @dataclass
 class RawTable:
     """A table as read. `values[r][c]` is the cell of row r and column c; `numbers[r]` the row's place in the file,
-    counted from 1 as an editor shows it; `broken` the numbers and reasons of rows that are none.
+    counted from 1 as an editor shows it; `broken` the numbers and reasons of rows that are none. `head`: the number of the
+    line that the names of columns were read from and its cells, None where a table has no such line.
     """
 
     name: str
@@ -68,6 +73,7 @@ class RawTable:
     numbers: list[int] = field(default_factory=list)
     broken: list[tuple[int, str]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    head: tuple[int, list[str]] | None = None
 
     def column(self, place: int) -> Iterator[Any]:
         """The cells of one column."""
@@ -147,9 +153,10 @@ def _decode_lines(data: bytes) -> tuple[str, str]:
 
 def _read_csv(name: str, text: str) -> RawTable:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    delimiter = _find_delimiter(name, lines)
+    said = _SEPARATOR_LINE.fullmatch(lines[0])
+    delimiter = said[1] if said else _find_delimiter(name, lines)
     table = RawTable(name, [])
-    start = 0
+    start = 1 if said else 0
     while start < len(lines):
         start = _read_records(table, lines, start, delimiter)
     if not table.columns:
@@ -186,6 +193,7 @@ def _read_records(table: RawTable, lines: Sequence[str], start: int, delimiter: 
                     _add_cells(table, cells, first + 1)
                 else:
                     table.columns = _unique([cell.strip() for cell in cells])
+                    table.head = first + 1, cells
             first = end
     except csv.Error as error:
         table.broken.append((first + 1, f"it could not be read as CSV: {error}"))
@@ -274,6 +282,11 @@ def find_columns(
     if group is None:
         group = _by_name(table, _GROUP_NAMES)
     label = _named(table, label_column, "--label-column")
+    if label is not None and label == path:
+        raise DataError(
+            f"`{label_column}` is the column of paths of `{table.name}`, so it cannot be that of the labels. Name another with "
+            "--label-column, or say with --set data.path_column=NAME which column holds the paths."
+        )
     text = _by_name(table, _TEXT_NAMES) if path is None and reads_text else None
     if label is None:
         label = _by_name(table, _LABEL_NAMES)
@@ -330,6 +343,28 @@ def _find_split(table: RawTable) -> int | None:
     sample = _sample(table, place)
     known = sum(cell.lower() in SPLIT_NAMES for cell in sample)
     return place if known and known * 2 > len(sample) else None
+
+
+def read_head_as_row(table: RawTable, names_file: Callable[[str], bool], path_names: Sequence[str]) -> None:
+    """Make a row of the line that the names of columns were read from, if it names a file: the table has no such names.
+
+    A cell without a suffix may be both, as `photo` is where there is a `photo.jpg`: then a usual name of a column decides.
+    """
+    if table.head is None:
+        return
+    number, cells = table.head
+    files = [cell for cell in cells if cell.strip() and names_file(cell)]
+    usual = {*_PATH_NAMES, *_LABEL_NAMES, *_SPLIT_COLUMNS, *_GROUP_NAMES, *path_names}
+    if not files or (not any("." in cell for cell in files) and any(_plain(cell) in usual for cell in cells)):
+        return
+    table.head, table.columns = None, _unique([""] * len(cells))
+    table.values.insert(0, cells)
+    table.numbers.insert(0, number)
+    text = (
+        f"`{table.name}` has no line with names of columns: its first line names a file, so it was read as a row, and the "
+        f"columns are called {readable_names(table.columns)}. To name them yourself, put a line such as `file,label` on top."
+    )
+    table.notes.append(Note("no_header", text))
 
 
 def proposed_group_columns(table: RawTable, used: Columns) -> list[str]:

@@ -87,6 +87,11 @@ SENTENCES: dict[str, str] = {
         "Un tableau nomme des fichiers, mais aucune colonne ne ressemble à une étiquette : les dossiers ont servi de "
         "classes. `--label-column` permet de la nommer."
     ),
+    "`{a}` has no line with names of columns: its first line names a file, so it was read as a row, and the columns are "
+    "called {b}. To name them yourself, put a line such as `file,label` on top.": (
+        "`{a}` n’a pas de ligne de noms de colonnes : sa première ligne nomme un fichier, elle a donc été lue comme un "
+        "élément, et les colonnes s’appellent {b}. Pour les nommer vous-même, mettez en tête une ligne comme `fichier,classe`."
+    ),
     "`{a}` was read: {b}.": "`{a}` a été lu : {b}.",
     "No table of labels was used, so the column `{a}` has no effect; folders are the classes.": (
         "Aucun tableau d’étiquettes n’a servi : la colonne `{a}` est sans effet, et les dossiers sont les classes."
