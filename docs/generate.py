@@ -23,8 +23,9 @@ def settings() -> str:
         "# Settings",
         "",
         "Everything that decides what a training does. Give any of them with `--set name=value`, in Python with",
-        "`settings={name: value}`, or as a JSON file with `--recipe`. What stands here as a default is often replaced by",
-        "what the task proposes for your data; the recipe.json of a run holds what was used.",
+        "`settings={name: value}`, or as a JSON file with `--recipe`. In Python a value may be a number, a boolean, None or",
+        "the text of the command line. What stands here as a default is often replaced by what the task proposes for your",
+        "data; the recipe.json of a run holds what was used.",
         "",
     ]
     plain = Recipe(task=next(iter(TASKS)), options=find_task(next(iter(TASKS))).Options())

@@ -296,6 +296,7 @@ def test_file_changed_between_check_and_packing(monkeypatch, change):
     monkeypatch.setattr(workflow, "prepare", meddle)
     told = read_object(call("train", "data", *SHORT, "--json", status=1).stdout)
     assert f"2/{victim.name}" in told["message"]
+    assert "?." not in told["message"]
     assert "ouvroir train" in told["message"] or "ouvroir check" in told["message"] or "again" in told["message"]
     monkeypatch.undo()
     status = call_json("runs", "--runs", "runs") if Path("runs").exists() else {"runs": []}

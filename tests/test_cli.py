@@ -81,7 +81,8 @@ def test_version_and_empty_call():
         (["tran", "x"], "train"),
         (["run"], "runs"),
         (["train", "x", "--minuts", "3"], "--minutes"),
-        (["train", "x", "--preset", "huge"], "'tiny', 'small', 'base'"),
+        (["train", "x", "--preset", "huge"], "'--preset': 'huge' is not one of 'tiny', 'small', 'base'"),
+        (["refine", "My", "pictures"], "Put a name with spaces between quotes"),
         (["report", "last", "--language", "de"], "'en', 'fr'"),
         (["export", "last", "--to", "onyx"], "'onnx'"),
         (["evaluate", "last", "x", "--split", "tests"], "'test'"),
@@ -105,6 +106,12 @@ def test_wrong_spelling_suggests_the_right_one(arguments, hint):
         (["train", "digits", "--set", "loop.steps=-1"], "`loop.steps` cannot be -1"),
         (["train", "digits", "--set", "loop.steps=many"], "`loop.steps` cannot be"),
         (["train", "digits", "--set", "steps"], "equals sign"),
+        (["train", "digits", "--set", "lr=0.1"], "Did you mean `optim.lr`?"),
+        (["train", "digits", "--set", "options.flip=yes"], "`options.flip` cannot be `yes`"),
+        (["train", "digits", "--set", "loop.steps=5", "--minutes", "1"], "only `loop.steps` would count"),
+        (["predict", "digits", "last"], "`last` is a run or a model, and `digits` is none"),
+        (["evaluate", "digits", "last"], "the model comes first"),
+        (["finetune", "digits", "last"], "the model comes first"),
         (["train", "digits", "--set", "constants.phi=of"], "or 'ordinary'"),
         (["train", "digits", "--scope", "haed"], "Its parts are, input first: stem"),
         (["runs", "rm", "last", "--yes"], "in full"),
@@ -160,7 +167,12 @@ def test_wrong_setting_is_found_before_the_files_are_opened(room):
         (["train", "--resume", "nothere"], "`nothere` is not a run"),
         (["runs", "rm", "nothere"], "`nothere` is not a run"),
         (["report", "nothere"], "`nothere` is not a run"),
-        (["finetune", "nothere", "digits"], "Pretrained weights could not be read from `nothere`"),
+        (["finetune", "nothere", "digits"], "There is no folder `nothere`. Give"),
+        (["train", "digits", "--from", "resnet-50/"], "There is no folder `resnet-50/`. Give"),
+        (
+            ["train", "digits", "--from", "some/network"],
+            "There is no folder `some/network`, and nothing could be read under",
+        ),
         (["train", "digits", "--from", "/nothere/at/all"], "/nothere/at/all"),
         (["train", "digits", "--from", "digits"], "digits"),
         (["check", "nothere"], "There is nothing at"),
@@ -437,6 +449,13 @@ def test_evaluate_counts_labels_that_the_model_does_not_know(room):
     assert "does not know `8` (5), `9` (5); it knows `0`, `1`, `2`, `3`" in error
 
 
+def test_files_without_labels_are_not_judged_and_it_is_said_how_to_label_them(room):
+    (room / "new").mkdir()
+    for file in (room / "more" / "0").iterdir():
+        shutil.copy(file, room / "new")
+    assert "without a folder for each class" in call("evaluate", "last", "new", status=1).stderr
+
+
 def test_evaluate_speaks_to_a_person(room):
     told = call_json("evaluate", "last", "more")
     shown = call("evaluate", "last", "more").stdout.replace("\u202f", " ")
@@ -480,6 +499,8 @@ def test_compare(room):
     assert (
         "A does not know the labels `4` (6). B does not know the labels `1` (6). Compare them on other data." in error
     )
+    mixed = call("compare", first, other["name"], "ones and fours").stdout
+    assert "left out for A: 6 (unknown label)\nA does not know the labels `4` (6).\nleft out for B: 6" in mixed
     call("runs", "rm", "--yes", strange["name"])
     call("runs", "rm", "--yes", other["name"])
 
@@ -560,6 +581,18 @@ def test_unreadable_file_gives_a_row_and_status_1(room):
         assert "`nothere.png` is not there" in done.stdout
     told = call_json("predict", "last", "broken.png", good, "nothere.png", status=1)["predictions"]
     assert [set(one) for one in told] == [{"input", "error"}, {"input", "label", "score", "scores"}, {"input", "error"}]
+
+
+def test_pictures_of_unread_kinds_get_a_row_and_other_files_a_line(room):
+    (room / "phone").mkdir()
+    shutil.copy(next((room / "more").rglob("*.png")), room / "phone" / "a.png")
+    for name in ("b.HEIC", "notes.txt"):
+        (room / "phone" / name).write_bytes(b"x")
+    done = call("predict", "last", "phone", "--format", "jsonl", status=1)
+    good, refused = map(json.loads, done.stdout.splitlines())
+    assert good["label"]
+    assert "Convert it to JPEG" in refused["error"]
+    assert "1 file of another kind was left out: 1 .txt." in done.stderr
 
 
 def test_files_that_break_off_still_give_one_object(room):

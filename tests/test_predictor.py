@@ -9,13 +9,22 @@ import pytest
 from ouvroir import predictor
 from ouvroir.errors import Refused, RunError, UsageError
 from ouvroir.predictor import Predictor, expand_inputs
-from ouvroir.task import Prediction, Source
+from ouvroir.progress import Quiet
+from ouvroir.task import Prediction, Source, source_of
 
 TASK = "image-classification"
 CAT = Prediction(scores={"cat": 0.75, "dog": 0.25}, label="cat")
 UNSURE = Prediction(scores={"cat": 0.5, "dog": 0.5})
 BROKEN = Prediction(error="`x.png` is 0 bytes, so it cannot be decoded.")
 MANY = Prediction(scores={"red": 0.9, "round": 0.8, "old": 0.1}, labels=("red", "round"))
+
+
+class Told(Quiet):
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
 
 
 class EchoProcessor:
@@ -91,6 +100,22 @@ def test_wrong_calls_are_refused_at_once():
         predictor.load("nowhere", device="cpu")
 
 
+def test_a_predictor_shows_itself_in_a_line():
+    @dataclass
+    class Known:
+        task: str = TASK
+
+    assert repr(Predictor(Echo(), None, EchoProcessor(), Known())) == f"<Predictor {TASK}, on cpu>"
+    knowing = EchoProcessor()
+    knowing.labels = ("cat", "dog")
+    assert repr(Predictor(Echo(), None, knowing, Known())) == f"<Predictor {TASK}, 2 classes, on cpu>"
+
+
+def test_a_folder_is_no_input(tmp_path):
+    with pytest.raises(Refused, match=f"`{tmp_path.name}` is a folder"):
+        source_of(tmp_path).read(10)
+
+
 def test_what_came_before_a_list_breaks_off_is_answered():
     def inputs():
         yield from "abc"
@@ -154,6 +179,22 @@ def test_a_named_file_is_given_as_it_is_even_when_missing(folder):
 
 def test_a_folder_without_files_of_the_task_is_a_wrong_call(folder):
     with pytest.raises(UsageError, match="no file to answer for"):
+        list(expand_inputs([folder / "empty"], TASK))
+
+
+def test_files_of_other_kinds_in_a_folder_are_told_and_never_passed_over(folder):
+    for name in ("c.HEIC", "sub/d.nef", "sub/e"):
+        (folder / name).write_bytes(b"x")
+    told = Told()
+    found = dict(expand_inputs([folder], TASK, progress=told))
+    assert names(found.items(), folder) == ["a.JPG", "b.png", "c.HEIC", "sub/c.gif", "sub/d.nef"]
+    refused = {one.reason for one in found.values() if isinstance(one, Refused)}
+    assert any("`c.HEIC`" in reason and "Convert it to JPEG" in reason for reason in refused)
+    assert len(refused) == 2
+    assert told.said == ["3 files of other kinds were left out: 1 .txt, 1 .md, 1 without suffix."]
+    answers = make(Echo()).predict(found.values())
+    assert [one.error is None for one in answers] == [True, True, False, True, False]
+    with pytest.raises(UsageError, match=r"It holds 1 \.md"):
         list(expand_inputs([folder / "empty"], TASK))
 
 

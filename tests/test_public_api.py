@@ -7,6 +7,7 @@ import sys
 import pytest
 
 import ouvroir
+from ouvroir.options import Training, Workplace
 from pictures import environment, write_digits
 
 NAMES = """
@@ -115,6 +116,36 @@ def test_work_may_be_shown_and_a_run_says_what_it_is(tmp_path, capsys, monkeypat
     assert repr(run).startswith(f"<Run {run.name}, finished, accuracy {value:.3f} [")
     (run.path / "evaluation.json").write_text("{")
     assert repr(run) == f"<Run {run.name}, finished>"  # a damaged folder can be looked at
+
+
+def test_settings_may_be_numbers_booleans_and_none():
+    plain = ouvroir.Recipe.from_dict({"task": "image-classification"})
+    typed = {
+        "loop.steps": "20",
+        "data.test": "0.3",
+        "loop.exact": "true",
+        "constants.phi": "off",
+        "loop.minutes": "none",
+    }
+    given = {"loop.steps": 20, "data.test": 0.3, "loop.exact": True, "constants.phi": False, "loop.minutes": None}
+    assert plain.with_overrides(given) == plain.with_overrides(typed) != plain
+
+
+def test_settings_of_python_are_read_as_those_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    write_digits(tmp_path / "digits")
+    manifest = ouvroir.check(
+        tmp_path / "digits", settings={"data.test": 0.5, "data.validation": 0, "data.label_column": None}
+    )
+    assert manifest.summary()["splits"] == {"train": 12, "validation": 0, "test": 12}
+    with pytest.raises(ouvroir.OuvroirError, match=r"`loop.steps` cannot be \[20\]"):
+        ouvroir.train(tmp_path / "digits", settings={"loop.steps": [20]})
+    forecast = ouvroir.api.dry_run(
+        "refine",
+        Training(tmp_path / "digits", preset="tiny", settings={"loop.steps": 3, "loop.exact": False}),
+        Workplace(tmp_path / "runs"),
+    )
+    assert {model.recipe.loop.exact for model in forecast.models} == {False}
 
 
 def test_said_things_go_to_the_log(tmp_path, caplog, monkeypatch):

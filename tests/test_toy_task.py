@@ -9,6 +9,7 @@ import pytest
 
 import toy_task
 from ouvroir import api
+from ouvroir.errors import RecipeError
 from ouvroir.media import find_task
 from ouvroir.options import Training, Workplace
 from ouvroir.planning import plan_training
@@ -135,8 +136,11 @@ def test_a_recipe_of_a_run_may_be_given_another_length(run):
         loop = planned(**how)
         assert (loop.minutes, loop.epochs) == (minutes, epochs)
         assert (loop.steps, loop.evaluate_every, loop.save_every) == (None, None, None)
-    loop = planned(settings={"loop.epochs": "7", "loop.save_every": "5", "loop.steps": "9"})
-    assert (loop.steps, loop.evaluate_every, loop.save_every) == (9, None, 5)
+    loop = planned(settings={"loop.save_every": 5, "loop.steps": 9})
+    assert (loop.steps, loop.save_every) == (9, 5)
+    for how in ({"settings": {"loop.epochs": 7, "loop.steps": 9}}, {"minutes": 1.0, "settings": {"loop.steps": "9"}}):
+        with pytest.raises(RecipeError, match="each say how long to train"):
+            planned(**how)
 
 
 def test_planning_fits_the_processor_once(run, place, monkeypatch):

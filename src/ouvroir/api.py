@@ -20,7 +20,7 @@ from ouvroir.files import disk_errors, make_folder, readable_names
 from ouvroir.media import find_task
 from ouvroir.options import Language, Training, Workplace
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Recipe, check_settings, data_settings, read_data
+from ouvroir.recipe import Recipe, Value, check_settings, data_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import Split
 
@@ -38,7 +38,7 @@ def check(
     source: str | Path,
     *,
     task: str | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, Value] | None = None,
     workers: int | None = None,
     progress: Progress = QUIET,
 ) -> Manifest:
@@ -61,7 +61,7 @@ def train(
     init_from: str = "scratch",
     minutes: float | None = None,
     recipe: Recipe | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, Value] | None = None,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     workers: int | None = None,
@@ -70,6 +70,7 @@ def train(
 ) -> Run:
     """Train on a folder, judge the model on data it has not seen, and leave a run with a bundle and a report.
 
+    `settings`: dotted names, e.g. {"loop.steps": 200, "constants.phi": "off"}; values as on the command line or in Python.
     `language`: of the report; English when None. The run remembers it.
     `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting.
     """
@@ -106,7 +107,7 @@ def refine(
     preset: str = "small",
     init_from: str = "scratch",
     minutes: float | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, Value] | None = None,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     workers: int | None = None,
@@ -201,7 +202,7 @@ def evaluate(
     source: str | Path,
     *,
     split: Split | Literal["all"] | None = None,
-    settings: Mapping[str, str] | None = None,
+    settings: Mapping[str, Value] | None = None,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     workers: int | None = None,
@@ -219,8 +220,9 @@ def evaluate(
     from ouvroir.predictor import model_folder
     from ouvroir.training.distributed import resolve_device
 
-    chosen = resolve_device(device)
-    place = Workplace(Path(runs), progress=progress).place_of(str(model))
+    chosen, at = resolve_device(device), Workplace(Path(runs), progress=progress)
+    at.require_order(str(model), str(source))
+    place = at.place_of(str(model))
     predictor = load_predictor(place, device=chosen)
     data = unseen.reading(source, predictor.recipe.data, settings or {})
     manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
@@ -340,13 +342,19 @@ def predict_files(
 ) -> int:
     """Write answers for files, folders and `-` (standard input) to `to`, as they come. Returns how many failed.
 
+    Of a folder's files of other kinds it is said how many they are, and those of the medium fail with what to do with them.
     Files are opened in worker processes, so that one which crashes or blocks its decoder costs its own answer only.
     When the list of files itself breaks off half way, a JSON object is closed with `error` and `message`.
     """
     from ouvroir import predictor as found
 
-    chosen = found.load(Workplace(Path(runs), progress=progress).place_of(str(model)), device=device)
-    paths, inputs = itertools.tee(found.expand_inputs(files, chosen.recipe.task, stdin=sys.stdin.buffer))
+    at, files = Workplace(Path(runs), progress=progress), list(files)
+    if len(files) == 1:
+        at.require_order(str(model), files[0])
+    chosen = found.load(at.place_of(str(model)), device=device)
+    paths, inputs = itertools.tee(
+        found.expand_inputs(files, chosen.recipe.task, stdin=sys.stdin.buffer, progress=progress)
+    )
     failed = 0
 
     def named() -> Iterator[tuple[str, Prediction]]:

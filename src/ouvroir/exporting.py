@@ -237,7 +237,7 @@ def _items(
                 "There is nothing to prove the export with: the data are gone and the bundle keeps no rows. "
                 "Put the data back where they were and run `ouvroir check` on them, or train again."
             ) from error
-        progress.say(f"The data of this model cannot be read here ({error}) The rows kept in the bundle serve instead.")
+        progress.say(f"The data of this model cannot be read here. {error} The rows kept in the bundle serve instead.")
         return kept
     return found if kept is None or len(found) >= len(kept) else kept
 

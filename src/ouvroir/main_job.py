@@ -17,6 +17,7 @@ from ouvroir import planning, workflow
 from ouvroir.errors import CheckpointError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
+from ouvroir.recipe import Value
 from ouvroir.run import Run
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Plan:
     base: Recipe
     tuned: Recipe | None
     init_from: str
-    settings: dict[str, str]
+    settings: dict[str, Value]
 
 
 def plan_refine(training: Training, at: Workplace) -> Plan:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ouvroir.errors import UsageError
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Recipe
+from ouvroir.recipe import Recipe, Value
 from ouvroir.run import DEFAULT_ROOT, Run
 
 Language = Literal["en", "fr"]
+_OF_MODELS = ("recipe.json", "model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,17 @@ class Training:
     init_from: str = "scratch"
     minutes: float | None = None
     recipe: Recipe | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def start(self) -> str:
         """Where the weights come from: `init_from`, or the setting of that name over it."""
-        return self.settings.get("model.init_from", self.init_from)
+        return str(self.settings.get("model.init_from", self.init_from))
 
     @property
-    def overrides(self) -> dict[str, str]:
+    def overrides(self) -> dict[str, Value]:
         """The settings with the minutes among them."""
-        return {**self.settings, **({} if self.minutes is None else {"loop.minutes": str(self.minutes)})}
+        return {**self.settings, **({} if self.minutes is None else {"loop.minutes": self.minutes})}
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,18 @@ class Workplace:
             way_on = "" if run.is_held() else f" {run.what_now}"
             self.progress.say(f"{run.path} is not finished, so the best it came to so far is used.{way_on}")
         return str(run.path)
+
+    def require_order(self, model: str, data: str) -> None:
+        """Raise UsageError when the model stands where the data belong and they where it does."""
+
+        def is_model(text: str) -> bool:
+            places = (place / name for place in (Path(text), self.runs / text) for name in _OF_MODELS)
+            return text == "last" or any(place.is_file() for place in places)
+
+        if is_model(data) and Path(model).exists() and not is_model(model):
+            raise UsageError(
+                f"`{data}` is a run or a model, and `{model}` is none: the model comes first, then what it is to work on."
+            )
 
     def run_of(self, source: str | Path) -> Run:
         """A run by its path, its name in `runs` or `last`; which run that is, is said. Raises RunError."""

@@ -13,7 +13,7 @@ from ouvroir.errors import UsageError
 from ouvroir.files import readable_names
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
-from ouvroir.recipe import Data, Recipe, check_settings, read_data
+from ouvroir.recipe import Data, Recipe, Value, check_settings, read_data
 from ouvroir.task import Note, Task
 from ouvroir.workflow import admit, fit_processor
 
@@ -32,6 +32,7 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
 
     settings, recipe, task = training.overrides, training.recipe, training.task
     check_settings(settings)  # before the files are looked at, which may take long
+    at.require_order(training.start, str(training.source))
     init_from = at.place_of(training.start)
     if "model.scope" in settings:
         _require_scope_of_earlier(init_from, settings)
@@ -92,7 +93,7 @@ def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
 
 
 def _given_recipe(
-    recipe: Recipe, manifest: Manifest, settings: Mapping[str, str], *, init_from: str
+    recipe: Recipe, manifest: Manifest, settings: Mapping[str, Value], *, init_from: str
 ) -> tuple[Recipe, list[Note]]:
     """A recipe that the user gave, for this data, with the settings over it, and what the model forgets."""
     from ouvroir.training.adapters import start_of
@@ -104,7 +105,7 @@ def _given_recipe(
     return _for_data(_of_another_length(recipe, settings), manifest, settings)
 
 
-def _require_scope_of_earlier(init_from: str, settings: Mapping[str, str]) -> None:
+def _require_scope_of_earlier(init_from: str, settings: Mapping[str, Value]) -> None:
     """Refuse a wrong scope before the files are looked at, where the model to start from is one of ours."""
     from ouvroir.training.adapters import own_weights
 
@@ -125,14 +126,14 @@ def _require_scope(task: Task, recipe: Recipe, processor: Processor) -> None:
         choose_parts(task.parts(empty_model(task, processor, recipe)), recipe.model.scope)
 
 
-def _of_another_length(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
+def _of_another_length(recipe: Recipe, settings: Mapping[str, Value]) -> Recipe:
     """The recipe without the numbers of steps that a run settled in it, when the settings ask for minutes or epochs."""
     if not {"loop.minutes", "loop.epochs"} & settings.keys():
         return recipe
     return recipe.replace("loop", steps=None, minutes=None, evaluate_every=None, save_every=None)
 
 
-def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -> tuple[Recipe, list[Note]]:
+def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, Value]) -> tuple[Recipe, list[Note]]:
     """The recipe naming the data of `manifest`, with the settings over it but for those that are in both already.
 
     With a note on classes that the model forgets. What is amiss with the weights to start from shows here, before a run is
@@ -147,7 +148,7 @@ def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, str]) -
     return recipe, _forgotten(task, processor, recipe)
 
 
-def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
+def with_data_settings(data: Data, settings: Mapping[str, Value]) -> Data:
     """`data` with the `data.*` settings over it, as a way of reading: it names no manifest."""
     mine = read_data(settings)
     changed = {name.partition(".")[2] for name in settings if name.startswith("data.")}
@@ -155,7 +156,7 @@ def with_data_settings(data: Data, settings: Mapping[str, str]) -> Data:
 
 
 def propose_recipe(
-    task: Task, manifest: Manifest, settings: Mapping[str, str], *, preset: str, init_from: str, progress: Progress
+    task: Task, manifest: Manifest, settings: Mapping[str, Value], *, preset: str, init_from: str, progress: Progress
 ) -> tuple[Recipe, list[Note]]:
     """The recipe for this data with the user's settings over it, and notes on what was chosen, which are said too.
 

@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ouvroir import bundle as bundles
-from ouvroir.errors import OuvroirError, RunError, UsageError
+from ouvroir.data.candidates import not_of_a_kind
+from ouvroir.errors import OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
-from ouvroir.media import find_task, suffixes_of
+from ouvroir.media import advice_on, find_task, suffixes_of
 from ouvroir.options import Workplace
+from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
+from ouvroir.task import Example, Input, Limits, Prediction, Processor, Source, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -57,6 +59,12 @@ class Predictor:
     threshold: float = 0.0
     proposed_threshold: float = 0.0
     limits: Limits = field(default_factory=Limits)
+
+    def __repr__(self) -> str:
+        """Its task, the classes that it knows, and where it works."""
+        n = len(self.labels)
+        known = f", {n} class{'' if n == 1 else 'es'}" if n else ""
+        return f"<Predictor {self.recipe.task}{known}, on {self.device}>"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -142,10 +150,16 @@ class Predictor:
         answers = iter(found)
         return (Prediction(error=one) if isinstance(one, str) else next(answers) for one in batch)
 
+    def _source(self, given: Input | Refused) -> Source:
+        """Raises Refused for what was refused before it was opened, and for what the task refuses."""
+        if isinstance(given, Refused):
+            raise given
+        return self.task.as_source(given)
+
     def _encoded_here(self, inputs: Iterator[Input]) -> Generator[Example | str, None, None]:
         for given in inputs:
             try:
-                yield self.processor.encode(self.task.as_source(given), self.limits)
+                yield self.processor.encode(self._source(given), self.limits)
             except OuvroirError as error:
                 yield str(error)
 
@@ -157,7 +171,7 @@ class Predictor:
         def jobs() -> Iterator[Job]:
             for given in inputs:
                 try:
-                    source = self.task.as_source(given)
+                    source = self._source(given)
                 except OuvroirError as error:
                     sentences.append(str(error))
                     continue
@@ -213,41 +227,58 @@ def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> tupl
 
 
 def expand_inputs(
-    paths: Iterable[str | Path], task: str, *, stdin: BinaryIO | None = None
+    paths: Iterable[str | Path], task: str, *, stdin: BinaryIO | None = None, progress: Progress = QUIET
 ) -> Iterator[tuple[str, Input]]:
     """(name, input) of every file of `task` that `paths` stand for, one at a time and in a stable order.
 
     A folder stands for the files below it, links to folders not followed; `-` for `stdin`: either one path a line, or,
     when it is not text, the content of one item. A file that is named is given as it is, so that its Prediction says what
-    is wrong with it. Raises UsageError for a folder without a single file of the task.
+    is wrong with it. In a folder, a file of the medium that the task does not read comes as a Refused with its reason; all
+    others are counted by their suffix, and said at the end. Raises UsageError for a folder without a single file to tell of.
     """
-    suffixes = suffixes_of(task)
+    others: Counter[str] = Counter()
     for path in paths:
         if str(path) == STANDARD_INPUT:
             if stdin is None:
                 raise UsageError("`-` stands for standard input, and there is none.")
-            yield from _from_stream(stdin, suffixes)
+            yield from _from_stream(stdin, task, others)
         else:
-            yield from _from_path(Path(path), suffixes)
+            yield from _from_path(Path(path), task, others)
+    if n := others.total():
+        files = "1 file of another kind was" if n == 1 else f"{n:,} files of other kinds were"
+        progress.say(f"{files} left out: {_by_suffix(others)}.")
 
 
-def _from_path(path: Path, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:
+def _by_suffix(counts: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in counts.most_common())
+
+
+def _from_path(path: Path, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
     if not path.is_dir():
         yield str(path), path
         return
+    suffixes = suffixes_of(task)
     found = False
+    here: Counter[str] = Counter()
     for folder, folders, names in os.walk(path):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
-        for name in sorted(names, key=natural):
-            if not name.startswith(".") and (not suffixes or Path(name).suffix.lower() in suffixes):
+        for name in sorted((name for name in names if not name.startswith(".")), key=natural):
+            file, suffix = Path(folder) / name, Path(name).suffix.lower()
+            is_read = not suffixes or suffix in suffixes
+            if is_read or advice_on(suffix, task):
                 found = True
-                yield str(Path(folder) / name), Path(folder) / name
+                refused = Refused("not_readable_here", not_of_a_kind(name, suffix, task))
+                yield str(file), file if is_read else refused
+            else:
+                here[suffix] += 1
     if not found:
         wanted = ", ".join(sorted(suffixes)) or "any file"
-        raise UsageError(f"There is no file to answer for in {path}. Looked for: {wanted}.")
+        holds = f" It holds {_by_suffix(here)}." if here else ""
+        raise UsageError(f"There is no file to answer for in {path}.{holds} Looked for: {wanted}.")
+    others.update(here)
 
 
-def _from_stream(stream: BinaryIO, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:
+def _from_stream(stream: BinaryIO, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
     start = stream.read(_SNIFFED_BYTES)
     if not start:
         raise UsageError("Standard input is empty. Give one path a line, or the content of one file.")
@@ -258,17 +289,17 @@ def _from_stream(stream: BinaryIO, suffixes: frozenset[str]) -> Iterator[tuple[s
     while rest:
         *lines, tail = rest.split(b"\n")
         for line in lines:
-            yield from _from_line(line, suffixes)
+            yield from _from_line(line, task, others)
         more = stream.read(_SNIFFED_BYTES)
         if not more:
-            yield from _from_line(tail, suffixes)
+            yield from _from_line(tail, task, others)
         rest = tail + more if more else b""
 
 
-def _from_line(line: bytes, suffixes: frozenset[str]) -> Iterator[tuple[str, Input]]:
+def _from_line(line: bytes, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
     name = os.fsdecode(line.rstrip(b"\r"))
     if name.strip():
-        yield from _from_path(Path(name), suffixes)
+        yield from _from_path(Path(name), task, others)
 
 
 def _is_text(start: bytes) -> bool:

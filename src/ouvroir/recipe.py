@@ -26,6 +26,9 @@ PositiveInt = Annotated[int, Setting(ge=1)]
 Positive = Annotated[float, Setting(gt=0)]
 Fraction = Annotated[float, Setting(ge=0, lt=1)]
 
+Value = str | float | None
+"""Of a setting, as a person gives it: text as on the command line, or a number, a boolean or None as they are in Python."""
+
 
 def setting(default: Any, text: str) -> Any:
     """A dataclass field with its one-sentence description."""
@@ -204,6 +207,11 @@ class Recipe:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Recipe:
         """Check plain values and build the recipe. Raises RecipeError naming the first wrong setting."""
+        return cls._checked(value, {})
+
+    @classmethod
+    def _checked(cls, value: Mapping[str, Any], given: Mapping[str, Value]) -> Recipe:
+        """As `from_dict`; `given` are those of the settings that a person gave, by their dotted names."""
         from ouvroir.media import find_task
 
         rest = dict(value)
@@ -211,9 +219,9 @@ class Recipe:
         if not isinstance(name, str):
             raise RecipeError('The recipe must say its task, e.g. {"task": "image-classification"}.')
         options_type = find_task(name).Options
-        options = _check(options_type, rest.pop("options", None) or {}, "options")
+        options = _check(options_type, rest.pop("options", None) or {}, "options", given)
         parts = {
-            part.name: _check(_SECTIONS[part.name], rest.pop(part.name, None) or {}, part.name)
+            part.name: _check(_SECTIONS[part.name], rest.pop(part.name, None) or {}, part.name, given)
             for part in dataclasses.fields(cls)
             if part.name in _SECTIONS
         }
@@ -225,17 +233,17 @@ class Recipe:
         """A copy with fields of one section changed, unchecked: for code, not for user input."""
         return dataclasses.replace(self, **{section: dataclasses.replace(getattr(self, section), **changes)})
 
-    def with_overrides(self, pairs: Mapping[str, str]) -> Recipe:
-        """A copy with dotted names set, `{"optim.lr": "3e-4"}`; values are read as JSON, else as text. Raises RecipeError."""
+    def with_overrides(self, pairs: Mapping[str, Value]) -> Recipe:
+        """A copy with dotted names set, `{"optim.lr": "3e-4"}`; text is read as JSON, else as itself. Raises RecipeError."""
         value = self.to_dict()
-        for name, text in pairs.items():
+        for name, given in pairs.items():
             section, _, leaf = name.partition(".")
             if section not in value or not isinstance(value[section], dict):
                 raise RecipeError(_unknown(section, [key for key, part in value.items() if isinstance(part, dict)]))
             if leaf not in value[section]:
                 raise RecipeError(_unknown(name, [f"{section}.{key}" for key in value[section]]))
-            value[section][leaf] = _read_value(text)
-        return Recipe.from_dict(value)
+            value[section][leaf] = _read_value(given)
+        return Recipe._checked(value, pairs)
 
     def settings(self) -> list[tuple[str, str, str]]:
         """(dotted name, value as JSON, description) of every setting, for help, cards and forms."""
@@ -249,12 +257,14 @@ class Recipe:
 
 
 _SECTIONS: dict[str, type] = {"data": Data, "model": Model, "optim": Optim, "loop": Loop, "constants": Constants}
+_LENGTHS = ("loop.steps", "loop.minutes", "loop.epochs")  # the first that is given counts
+_WORDS = {"on": True, "off": False, "yes": True, "no": False, "none": None}
 
 
-def read_data(pairs: Mapping[str, str]) -> Data:
+def read_data(pairs: Mapping[str, Value]) -> Data:
     """The `data.*` settings among dotted names; the others are left for `Recipe.with_overrides`. Raises RecipeError."""
-    mine = {name.partition(".")[2]: _read_value(text) for name, text in pairs.items() if name.startswith("data.")}
-    checked: Data = _check(Data, mine, "data")
+    mine = {name.partition(".")[2]: _read_value(given) for name, given in pairs.items() if name.startswith("data.")}
+    checked: Data = _check(Data, mine, "data", pairs)
     return checked
 
 
@@ -264,12 +274,12 @@ def data_settings(data: Data, usual: Data) -> dict[str, str]:
     return {f"data.{name}": str(value) for name, value in found.items() if value not in (None, getattr(usual, name))}
 
 
-def check_settings(pairs: Mapping[str, str], *, sections: tuple[str, ...] | None = None) -> None:
-    """Refuse unknown names and values out of range before any work. `options.*` wait until the task is known.
+def check_settings(pairs: Mapping[str, Value], *, sections: tuple[str, ...] | None = None) -> None:
+    """Refuse unknown names, values out of range and two lengths before any work. `options.*` wait until the task is known.
 
     `sections`: those that count here, by default all. Raises RecipeError.
     """
-    for name, text in pairs.items():
+    for name, given in pairs.items():
         section, _, leaf = name.partition(".")
         if section == "options" and sections is None:
             continue
@@ -278,7 +288,13 @@ def check_settings(pairs: Mapping[str, str], *, sections: tuple[str, ...] | None
         if section not in (sections or _SECTIONS):
             known = [f"{part}.{entry.name}" for part in sections or _SECTIONS for entry in _fields(part)]
             raise RecipeError(_unknown(name, known, shown=sections or (*_SECTIONS, "options")))
-        _check(_SECTIONS[section], {leaf: _read_value(text)}, section)
+        _check(_SECTIONS[section], {leaf: _read_value(given)}, section, pairs)
+    lengths = [name for name in _LENGTHS if _read_value(pairs.get(name)) is not None]
+    if len(lengths) > 1:
+        raise RecipeError(
+            f"{' and '.join(f'`{name}`' for name in lengths)} each say how long to train, and only `{lengths[0]}` would count. "
+            "Leave out all but one (`--minutes` is `loop.minutes`)."
+        )
 
 
 def _fields(section: str) -> tuple[dataclasses.Field[Any], ...]:
@@ -298,17 +314,19 @@ def json_schema(task: str) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": ["task"], "additionalProperties": False}
 
 
-def _read_value(text: str) -> Any:
-    words = {"on": True, "off": False, "yes": True, "no": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
+def _read_value(given: Value) -> Any:
+    if not isinstance(given, str):
+        return given
+    if given.lower() in _WORDS:
+        return _WORDS[given.lower()]
     try:
-        return json.loads(text)
+        return json.loads(given)
     except json.JSONDecodeError:
-        return text
+        return given
 
 
-def _check(section: type, value: Any, name: str) -> Any:
+def _check(section: type, value: Any, name: str, typed: Mapping[str, Value]) -> Any:
+    """`value` as a `section` of the recipe, which is called `name`. `typed`: settings as a person gave them, for the error."""
     try:
         return TypeAdapter(section).validate_python(value)
     except ValidationError as error:
@@ -317,8 +335,11 @@ def _check(section: type, value: Any, name: str) -> Any:
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             known = [f"{name}.{key}" for key in get_type_hints(section) if not key.startswith("_")]
             raise RecipeError(_unknown(place, known)) from error
-        given = json.dumps(first.get("input"), default=str)
-        wrong = [one["msg"] for one in error.errors() if one["loc"][:1] == first["loc"][:1]]  # of each kind it may be
+        said = typed.get(place)
+        is_word = isinstance(said, str) and said.lower() in _WORDS
+        given = f"`{said}`" if is_word else json.dumps(first.get("input"), default=str, ensure_ascii=False)
+        kinds = [one for one in error.errors() if one["loc"][:1] == first["loc"][:1]]  # of each kind that it may be
+        wrong = [one["msg"] for one in kinds]
         why = " or ".join(dict.fromkeys(f"{text[0].lower()}{text[1:]}" for text in wrong))
         why = why.replace(" or input should be ", " or ")
         raise RecipeError(f"`{place}` cannot be {given}: {why}.") from error
@@ -327,6 +348,7 @@ def _check(section: type, value: Any, name: str) -> Any:
 def _unknown(name: str, known: list[str], *, shown: Iterable[str] | None = None) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, known, n=1)
+    ends_so = [one for one in known if one.endswith(f".{name}")]
+    close = ends_so or difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean `{close[0]}`?" if close else "There are: " + ", ".join(shown or known) + "."
     return f"There is no setting `{name}`. {hint}"

@@ -71,7 +71,10 @@ class Source:
         return (Path(self.root) / self.locator.partition(ZIP_SEPARATOR)[0]).is_file()
 
     def read(self, max_bytes: int) -> bytes:
-        """The whole content. Raises Refused (`empty`, `too_large`, `missing`, `unreadable`) and never reads past `max_bytes`."""
+        """The whole content; never reads past `max_bytes`.
+
+        Raises Refused (`empty`, `too_large`, `missing`, `not_a_file`, `unreadable`).
+        """
         if self.content is not None:
             return self.content
         if self.text is not None:
@@ -82,6 +85,8 @@ class Source:
             raise
         except FileNotFoundError as error:
             raise Refused("missing", f"`{self.locator}` is not there. Was it moved or deleted?") from error
+        except IsADirectoryError as error:
+            raise Refused("not_a_file", f"`{self.locator}` is a folder. Give the files in it.") from error
         except PermissionError as error:
             raise Refused("unreadable", f"`{self.locator}` may not be read by you. Change its permissions.") from error
         except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, EOFError, NotImplementedError) as error:

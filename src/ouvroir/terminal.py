@@ -337,6 +337,8 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
             out.print(f"... and {len(classes) - N_CLASSES_SHOWN} stronger ones; `--json` lists every one.")
     if summary["n_learned"]:
         out.print(f"\n{_flattered('The model', summary)}")
+    if summary["left_out"]:
+        out.print()
     _show_left_out(out, summary)
 
 
@@ -349,14 +351,12 @@ def _taken_for(label: str | None, count: int) -> str:
     return "" if label is None else f"{label} ({count})"
 
 
-def _show_left_out(out: Console, summary: Mapping[str, Any]) -> None:
+def _show_left_out(out: Console, summary: Mapping[str, Any], who: str = "The model", whose: str = "") -> None:
     """Rows that were not judged: how many, why, and which labels the model does not know."""
-    if summary["left_out"]:
-        out.print()
     for reason, count in summary["left_out"].items():
-        out.print(f"left out: {count} ({reason})")
+        out.print(f"left out{whose}: {count} ({reason})")
     if summary["unknown_labels"]:
-        out.print(Text(f"The model does not know the labels {readable_names(summary['unknown_labels'])}."))
+        out.print(Text(f"{who} does not know the labels {readable_names(summary['unknown_labels'])}."))
 
 
 def show_comparison(summary: Mapping[str, Any]) -> None:
@@ -376,9 +376,10 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
     for name, one in (("A", a), ("B", b)):
         if one["n_learned"]:
             out.print(_flattered(name, one))
-        if one["unknown_labels"]:
-            labels = readable_names(one["unknown_labels"])
-            out.print(Text(f"Not compared, because {name} does not know their labels: {labels}"))
+    if a["left_out"] or b["left_out"]:
+        out.print("\nCompared are the items that both can be judged on.")
+    _show_left_out(out, a, "A", " for A")
+    _show_left_out(out, b, "B", " for B")
 
 
 def show_export(result: ExportResult) -> None:

@@ -12,7 +12,7 @@ from ouvroir import planning, workflow
 from ouvroir.errors import DataError
 from ouvroir.files import readable_names
 from ouvroir.progress import QUIET
-from ouvroir.recipe import Data, check_settings
+from ouvroir.recipe import Data, Value, check_settings
 from ouvroir.task import Row, Split
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 USUAL = Data(validation=0.0, test=0.0)  # data to judge on have only their own splits
 
 
-def reading(source: str | Path, trained: Data, settings: Mapping[str, str]) -> Data:
+def reading(source: str | Path, trained: Data, settings: Mapping[str, Value]) -> Data:
     """How to read data to judge on: labels as in training, columns too when it is the same table; only their own splits."""
     check_settings(settings, sections=("data",))
     is_same = str(Path(source).expanduser().absolute()) == trained.source
@@ -41,6 +41,7 @@ def judgeable(
     """
     from ouvroir.data.manifest import label_names, unjudged
 
+    manifest.require_rows()
     rows = manifest.rows
     before: tuple[Row, ...] = ()
     if manifest.source == predictor.recipe.data.source and split != "all":

@@ -368,8 +368,9 @@ def test_columns_that_cannot_be_told_are_asked_for(write, check):
     folder = write({"1.bin": "1", "2.bin": "2", "t.csv": "file,colour,size\n1.bin,red,1\n2.bin,blue,2\n"})
     with pytest.raises(DataError, match=r"file, colour, size.*--label-column"):
         check(folder)
-    with pytest.raises(DataError, match="no column `colur`"):
-        check(folder, label_column="colur")
+    for name in ("colur", "Còlour"):
+        with pytest.raises(DataError, match=f"no column `{name}` .* Did you mean `colour`"):
+            check(folder, label_column=name)
     assert set(labels(check(folder, label_column="colour")).values()) == {"red", "blue"}
 
 
@@ -378,6 +379,15 @@ def test_a_table_that_names_nothing_is_not_used_when_folders_serve(write, check)
     manifest = check(folder)
     assert set(labels(manifest).values()) == {"cat", "dog"}
     assert codes(manifest) == {"results.csv": "not_readable_here"}
+
+
+def test_a_name_that_differs_by_capitals_only_is_told_from_a_missing_one(write, check):
+    manifest = check(
+        write({"sub/img 1.bin": "a", "b.bin": "b", "t.csv": "file,label\nIMG 1.BIN,x\nb.bin,y\nc.bin,y\n"})
+    )
+    reasons = {refusal.id: refusal.reason for refusal in manifest.refused if refusal.code == "missing"}
+    assert "`sub/img 1.bin` is. Write capitals" in reasons["t.csv#2"]
+    assert "Add the file" in reasons["t.csv#4"]
 
 
 def test_a_table_whose_files_are_all_missing(write, check):

@@ -82,6 +82,9 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except _WrongCall as error:
+        error.message = error.message.replace("Value error, ", "")
+        if "unexpected extra argument" in error.message:
+            error.message += ". Put a name with spaces between quotes."
         error.show()
         if "--json" in sys.argv:
             print(json.dumps({"error": "UsageError", "message": error.format_message()}, ensure_ascii=False))

@@ -48,8 +48,7 @@ class Collection:
         if suffix == ".zip":
             text = f"`{name}` is a zip beside other files or below them. Unpack it, or give it alone."
         else:
-            text = f"`{name}` is not of a kind that {self.task} reads ({suffix or 'it has no suffix'})."
-            text = f"{text} {advice_on(suffix, self.task)}".rstrip()
+            text = not_of_a_kind(name, suffix, self.task)
         self.refuse(name, "not_readable_here", text)
 
     def make_ids_unique(self) -> None:
@@ -63,3 +62,9 @@ class Collection:
             taken.add(name)
             if number > 1:
                 self.refused[place] = Refusal(name, refusal.code, refusal.reason)
+
+
+def not_of_a_kind(name: str, suffix: str, task: str) -> str:
+    """That `task` does not read the file `name`, and what to do with it where that is known."""
+    text = f"`{name}` is not of a kind that {task} reads ({suffix or 'it has no suffix'})."
+    return f"{text} {advice_on(suffix, task)}".rstrip()

@@ -13,6 +13,7 @@ import stat
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,19 @@ class FileFinder:
         if len(named) > 1 and split is not None:
             named = [file for file in named if split in map(SPLIT_NAMES.get, file.path.lower().split("/"))] or named
         return named
+
+    def find_in_other_case(self, cell: str) -> File | None:
+        """The listed file whose path or name is `cell` but for capitals, or None."""
+        value = cell.strip().replace("\\", "/").removeprefix("./").casefold()
+        named = self._by_small_name.get(value.rsplit("/", 1)[-1], [])
+        return next((file for file in named if _ends_like(file.path.casefold(), value)), None)
+
+    @cached_property
+    def _by_small_name(self) -> dict[str, list[File]]:
+        found: dict[str, list[File]] = {}
+        for name, files in self._by_name.items():
+            found.setdefault(name.casefold(), []).extend(files)
+        return found
 
     def _find_outside(self, value: str, folder: str) -> list[File]:
         """A path that is not in the listing: the user's own table may name files anywhere on the disk."""
@@ -345,9 +359,12 @@ def _find_file(
             place, "ambiguous", f"`{place}` names `{path}`, which may be {several}. Write the whole path."
         )
     else:
-        collection.refuse(
-            place, "missing", f"`{place}` names `{path}`, which is not there. Add the file or drop the row."
-        )
+        text = f"`{place}` names `{path}`, which is not there. Add the file or drop the row."
+        if alike := finder.find_in_other_case(path):
+            text = (
+                f"`{place}` names `{path}`, which is not there; `{alike.path}` is. Write capitals as the file has them."
+            )
+        collection.refuse(place, "missing", text)
     return None
 
 

@@ -102,12 +102,16 @@ class Manifest:
             counted[row.split].update(label_names(row.label) or ("",))
         return {split: dict(sorted(counter.items())) for split, counter in counted.items()}
 
-    def require_trainable(self, *, needs_labels: bool = True) -> None:
-        """Raise DataError when nothing can be learnt from these rows: none, none in train, fewer than two classes."""
+    def require_rows(self) -> None:
+        """Raise DataError, with what to do, when nothing was admitted."""
         if not self.rows:
             if lone := next((note for note in self.notes if note.code == "lone_folder"), None):
                 raise DataError(lone.text)
             raise DataError(f"None of the {self.found} items in {self.source} can be used{_reasons(self.refused)}.")
+
+    def require_trainable(self, *, needs_labels: bool = True) -> None:
+        """Raise DataError when nothing can be learnt from these rows: none, none in train, fewer than two classes."""
+        self.require_rows()
         if not any(row.split == "train" for row in self.rows):
             raise DataError(
                 f"All {len(self.rows)} rows of {self.source} are for validation or test, so there is nothing to learn from. "

@@ -376,4 +376,5 @@ def _raise_failed(failed: Sequence[tuple[Row, str, str]], manifest: Manifest) ->
         advice = (
             f"`{row.id}` could be opened when it was checked. Take it out of the data, or repair it, and check again."
         )
-    raise DataError(f"{reason.rstrip('.')}.{more}{'.' if more else ''} {advice}")
+    ended = reason if reason.endswith((".", "?")) else f"{reason}."
+    raise DataError(f"{ended}{more}{'.' if more else ''} {advice}")

@@ -6,6 +6,7 @@ Only the table itself is read here. Whether the files it names exist is asked of
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import re
@@ -300,8 +301,11 @@ def _named(table: RawTable, name: str | None, option: str) -> int | None:
     if name is None:
         return None
     if name not in table.columns:
+        plain = {_plain(column): column for column in table.columns}
+        close = difflib.get_close_matches(_plain(name), plain, n=1)
+        hint = f" Did you mean `{plain[close[0]]}`?" if close else ""
         raise DataError(
-            f"`{table.name}` has no column `{name}` (given by {option}). It has: {', '.join(table.columns)}."
+            f"`{table.name}` has no column `{name}` (given by {option}).{hint} It has: {', '.join(table.columns)}."
         )
     return table.columns.index(name)
 

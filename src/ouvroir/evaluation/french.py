@@ -165,6 +165,7 @@ SENTENCES: dict[str, str] = {
     "`{a}` is a zip beside other files or below them. Unpack it, or give it alone.": (
         "`{a}` est un zip parmi d’autres fichiers. Décompressez-le, ou donnez-le seul."
     ),
+    "`{a}` is a folder. Give the files in it.": "`{a}` est un dossier. Donnez les fichiers qu’il contient.",
     "`{a}` is not of a kind that {b} reads ({c}).": "`{a}` n’est pas d’un type que {b} sait lire ({c}).",
     "it has no suffix": "sans extension",
     "`{a}` lies outside of the train, validation and test folders. Move it into one.": (
@@ -182,6 +183,9 @@ SENTENCES: dict[str, str] = {
     ),
     "`{a}` names `{b}`, which is not there. Add the file or drop the row.": (
         "`{a}` nomme `{b}`, qui n’existe pas. Ajoutez le fichier ou retirez la ligne."
+    ),
+    "`{a}` names `{b}`, which is not there; `{c}` is. Write capitals as the file has them.": (
+        "`{a}` nomme `{b}`, qui n’existe pas ; `{c}` existe. Écrivez les majuscules comme dans le nom du fichier."
     ),
     "`{a}` is named by no row of the table. Add a row for it, or leave it.": (
         "`{a}` n’est nommé par aucune ligne du tableau. Ajoutez-en une, ou laissez-le."

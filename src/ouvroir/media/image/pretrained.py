@@ -8,7 +8,9 @@ rows stay independent of each other, and small batches do no harm.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SCRATCH = "scratch"
+_HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")  # of who made it, and its own
 SHAPE = (  # what of ResNetConfig decides the network
     "num_channels", "embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act", "downsample_in_first_stage",
     "downsample_in_bottleneck",
@@ -40,8 +43,14 @@ def _transformers() -> Any:
 def _unreadable(source: str, error: Exception) -> DataError:
     first_line = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
     offline = " HF_HUB_OFFLINE is set, so nothing is fetched." if os.environ.get("HF_HUB_OFFLINE") else ""
+    if Path(source).is_dir():
+        what = f"Pretrained weights could not be read from `{source}` ({first_line})."
+    elif _HUB_NAME.fullmatch(source):
+        what = f"There is no folder `{source}`, and nothing could be read under this hub name ({first_line}).{offline}"
+    else:
+        what = f"There is no folder `{source}`."
     return DataError(
-        f"Pretrained weights could not be read from `{source}` ({first_line}).{offline} Give a folder with config.json and "
+        f"{what} Give a folder with config.json and "
         "model.safetensors, or on a machine with network run `hf download microsoft/resnet-50 --local-dir "
         "resnet-50`, copy the folder here, and use --from resnet-50."
     )
