@@ -57,7 +57,7 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
 
 def with_notes(manifest: Manifest, notes: Sequence[Note]) -> Manifest:
     """The manifest with `notes` behind its own: a run keeps it so, and the report shows them. None comes twice."""
-    return replace(manifest, notes=(*manifest.notes, *(note for note in notes if note not in manifest.notes)))
+    return manifest.copy(notes=(*manifest.notes, *(note for note in notes if note not in manifest.notes)))
 
 
 def say_all(notes: Sequence[Note], progress: Progress) -> None:

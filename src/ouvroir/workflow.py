@@ -93,7 +93,7 @@ def admit(source: str | Path, task: str | None, data: Data, *, workers: int | No
     start = time.perf_counter()
     manifest = admit_rows(source, task=task, data=data, limits=Limits(), workers=workers, progress=progress)
     manifest.save()
-    return replace(manifest, check_s=time.perf_counter() - start)
+    return manifest.copy(check_s=time.perf_counter() - start)
 
 
 def keep_manifest(run: Run, manifest: Manifest) -> Run:

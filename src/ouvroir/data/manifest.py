@@ -52,6 +52,14 @@ class Manifest:
     data: Data = dataclasses.field(default_factory=Data)
     check_s: float = dataclasses.field(default=0.0, compare=False)
 
+    def copy(self, **changes: Any) -> Manifest:
+        """A copy with other notes or times, and what was worked out from the rows, which takes a while with many of them."""
+        assert changes.keys() <= {"notes", "check_s"}, "these do not enter what is kept of the rows"
+        made = dataclasses.replace(self, **changes)
+        kept = ("_lines", "fingerprint", "labels", "is_multi_label")
+        made.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        return made
+
     @property
     def found(self) -> int:
         """How many rows or files were found: admitted plus refused."""

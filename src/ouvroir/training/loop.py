@@ -205,8 +205,9 @@ class _Job:
         feed = self._with_features(feed, model)
         if not is_resolved:
             ground = replace(ground, feed=feed)
-            step_s = self._measured(ground, step_s, is_known=is_known, is_cached=feed.features is not None)
-            self._settle_length(ground, step_s)
+            rough_s = step_s
+            step_s = self._measured(ground, rough_s, is_known=is_known, is_cached=feed.features is not None)
+            self._settle_length(ground, step_s, is_of_now=not is_known or step_s != rough_s)
         elif self.world.is_first and self.recipe != self.run.recipe():
             self.run.write_recipe(self.recipe)
         return feed
@@ -269,17 +270,17 @@ class _Job:
     def _measured(self, ground: plan.Ground, rough_s: float, *, is_known: bool, is_cached: bool) -> float:
         """Seconds of one step: measured where a time budget rests on it or cached features made steps faster.
 
-        What an earlier start found was measured on a machine that may have been busier: one step is timed anew.
+        Otherwise what an earlier start found serves to plan by, though the machine may have been busier then.
         """
         loop = self.recipe.loop
         has_budget = loop.steps is None and loop.minutes is not None
         if not has_budget and not is_cached:
-            return plan.measure_step(self.recipe, ground, 0.0) if is_known else rough_s
+            return rough_s
         budget_s = 60 * loop.minutes if has_budget and loop.minutes else 20.0
         longest = plan.MEASURE_KNOWN_S if is_known or not has_budget else plan.MEASURE_S
         return plan.measure_step(self.recipe, ground, min(longest, budget_s / 20))
 
-    def _settle_length(self, ground: plan.Ground, step_s: float) -> None:
+    def _settle_length(self, ground: plan.Ground, step_s: float, *, is_of_now: bool) -> None:
         resolved = plan.settle_length(
             self.recipe,
             n_items=len(ground.feed.items.row),
@@ -292,7 +293,7 @@ class _Job:
         if self.world.is_first:
             self.run.write_recipe(self.recipe)
         loop = self.recipe.loop
-        about = f", {readable_duration(loop.steps * step_s)}" if loop.steps and step_s else ""
+        about = f", {readable_duration(loop.steps * step_s)}" if loop.steps and step_s and is_of_now else ""
         self.progress.say(f"Training for {loop.steps} steps of {loop.batch_size} rows{about}.")
 
     def _begin(self, feed: Feed, saved: Saved | None) -> None:
