@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -182,12 +183,16 @@ def _fit_linear(
 
 @dataclass(frozen=True)
 class Suspect:
-    """A row whose label may be wrong: its place, the label it has, the one that the others suggest, and how sure (0 to 1)."""
+    """A row whose label may be wrong: its place, the label it has, the one that the others suggest, and how sure (0 to 1).
+
+    `split`: the rows that `place` counts in; in a report they are those that `show_test` or `show_train` shows.
+    """
 
     place: int
     given: str
     suggested: str
     confidence: float
+    split: Literal["train", "test"] = "test"
 
 
 def out_of_fold_scores(

@@ -17,8 +17,9 @@ from ouvroir.progress import Progress
 from ouvroir.run import Measurement, Run
 
 if TYPE_CHECKING:
+    from ouvroir.baselines import Suspect
     from ouvroir.data.table import Table
-    from ouvroir.evaluation.report import ReportInput, Shown, Suspect, System
+    from ouvroir.evaluation.report import ReportInput, Shown, System
     from ouvroir.options import Language
     from ouvroir.recipe import Recipe
     from ouvroir.task import Row, Task
@@ -182,7 +183,6 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
 
     from ouvroir.baselines import out_of_fold_scores, suspected_mislabels
     from ouvroir.evaluation.evaluate import load_answers
-    from ouvroir.evaluation.report import Suspect
     from ouvroir.training.checkpoint import load_model
 
     path, labels = model.path / "answers" / "test.safetensors", prepared.processor.labels
@@ -192,9 +192,7 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
         if answers.scores is None or answers.targets is None or answers.is_multi_label:
             return []
         doubted = suspected_mislabels(answers.scores, answers.targets, labels)
-        found += [
-            Suspect(int(answers.index[one.place]), one.given, one.suggested, one.confidence, "test") for one in doubted
-        ]
+        found += [replace(one, place=int(answers.index[one.place])) for one in doubted]
     train = prepared.tables["train"]
     targets = train.targets.get("labels")
     if targets is None or targets.ndim != 1 or len(train) < 10 * len(labels):
@@ -204,7 +202,7 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
     features = _features(task, network, recipe, train, places)
     known = targets.numpy()[places]
     doubted = suspected_mislabels(out_of_fold_scores(features, known, len(labels)), known, labels)
-    found += [Suspect(int(places[one.place]), one.given, one.suggested, one.confidence, "train") for one in doubted]
+    found += [replace(one, place=int(places[one.place]), split="train") for one in doubted]
     return sorted(found, key=lambda one: -one.confidence)
 
 

@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 import pytest
 from answers_made import from_decisions, only_loss, several, single
 
+from ouvroir.baselines import Suspect
 from ouvroir.errors import DataError
-from ouvroir.evaluation.report import ReportInput, Suspect, System, make_report, render
+from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.samples import MAX_ALL_BYTES, MAX_TEXT, Shelf
 from ouvroir.recipe import Constants, Recipe
 from ouvroir.run import Measurement

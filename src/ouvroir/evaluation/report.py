@@ -27,7 +27,7 @@ from ouvroir.evaluation.metrics import (
     measure,
 )
 from ouvroir.evaluation.page import render
-from ouvroir.evaluation.report_input import ReportInput, Shown, Suspect, System
+from ouvroir.evaluation.report_input import ReportInput, Shown, System
 from ouvroir.evaluation.samples import shown_samples
 from ouvroir.task import Answers
 
@@ -282,4 +282,4 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
-__all__ = ["ReportInput", "Shown", "Suspect", "System", "make_report", "render"]
+__all__ = ["ReportInput", "Shown", "System", "make_report", "render"]

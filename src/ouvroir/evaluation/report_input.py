@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ouvroir.task import Answers, Label
 
 if TYPE_CHECKING:
+    from ouvroir.baselines import Suspect
     from ouvroir.run import Measurement
 
 Shown = tuple[str, str, bytes]
@@ -32,17 +33,6 @@ class System:
     steps: int | None = None
     seconds: float | None = None
     n_rows: int | None = None
-
-
-@dataclass(frozen=True)
-class Suspect:
-    """A row whose label is doubted: its place as `show_test` or `show_train` knows it, and how sure the model is of another."""
-
-    place: int
-    given: str
-    suggested: str
-    confidence: float
-    split: Literal["train", "test"] = "test"
 
 
 @dataclass(frozen=True, kw_only=True)

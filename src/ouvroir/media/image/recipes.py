@@ -42,7 +42,7 @@ FEW_PHOTOGRAPHS = 5000  # up to here pretrained weights are worth a hint
 HUB_WEIGHTS = "microsoft/resnet-50"
 PRETRAINED_PX = 224  # what ImageNet networks were trained at
 GLYPH_PX = 64
-MUON_PICTURES = 400  # fewer come in small batches, on which a step of Muon takes twice the time and gains nothing
+MUON_PICTURES = 400  # fewer come in small batches, to whose steps Muon adds much and gains little (docs/decisions/0007)
 _SIDED = re.compile(r"\b(left|right|gauche|droite?|clockwise|horaire)\b", re.IGNORECASE)
 
 
