@@ -14,7 +14,7 @@ from ouvroir.media import TASKS
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast options bundle "
-    "card predictor replay exporting onnx_graph cache run files rng system classification baselines".split()
+    "card predictor replay exporting onnx_graph cache run files rng memory system classification baselines".split()
 )
 HEAVY = {
     "torch",
@@ -35,6 +35,7 @@ LAYERS = [
     {
         "errors",
         "system",
+        "memory",
         "starting",
         "files",
         "hashes",

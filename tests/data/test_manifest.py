@@ -8,10 +8,19 @@ import json
 import numpy as np
 import pytest
 
+from ouvroir.data import manifest as manifests
 from ouvroir.data.manifest import Manifest
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.recipe import Data
 from ouvroir.task import Note, Refusal, Row
+
+
+@pytest.fixture(autouse=True)
+def forgets(monkeypatch):
+    """What was written last is not remembered, so that every test reads the file."""
+    remember = manifests._remember
+    monkeypatch.setattr(manifests, "_remember", lambda path, manifest: None)
+    return remember
 
 
 def make(rows=None, **changes):
@@ -116,3 +125,32 @@ def test_a_hundred_thousand_rows_are_read_again():
     manifest.save()
     loaded = Manifest.load(manifest.fingerprint)
     assert len(loaded.rows) == 100_000
+
+
+def test_the_one_written_or_read_last_is_not_read_again_unless_its_file_changes(forgets, monkeypatch):
+    monkeypatch.setattr(manifests, "_remember", forgets)
+    manifest = make()
+    path = manifest.save()
+    known = Manifest.load(manifest.fingerprint)
+    assert known == manifest
+    assert known.summary() == manifest.summary()
+    assert Manifest.load(manifest.fingerprint) is known
+    with pytest.raises(ManifestError, match="changed after it was written"):
+        Manifest.load("0" * 64, path)
+    path.write_text(path.read_text(encoding="utf-8").replace('"a/1.bin"', '"a/2.bin"'), encoding="utf-8")
+    with pytest.raises(ManifestError, match="changed after it was written"):
+        Manifest.load(manifest.fingerprint)
+    path.unlink()
+    with pytest.raises(ManifestError, match="There is no manifest"):
+        Manifest.load(manifest.fingerprint)
+
+
+def test_values_that_come_again_and_again_are_one_object_each():
+    rows = [Row(f"{n}.bin", f"{n}.bin", str(n) * 64, "cat", details={"mode": "RGB", "low": 0.25}) for n in range(5)]
+    manifest = make(rows)
+    manifest.save()
+    found = Manifest.load(manifest.fingerprint).rows
+    assert list(found) == rows
+    for name in ("mode", "low"):
+        assert len({id(row.details[name]) for row in found}) == 1
+    assert len({id(row.label) for row in found}) == 1

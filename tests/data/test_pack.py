@@ -21,7 +21,7 @@ from ouvroir.data.arrays import map_arrays, write_arrays
 from ouvroir.data.pack import build_pack, plan_pack
 from ouvroir.data.table import make_tables
 from ouvroir.errors import DataError, DiskFull, ManifestError
-from ouvroir.task import Field
+from ouvroir.task import Field, Row
 
 TASK = byte_task.ByteTask()
 
@@ -154,6 +154,20 @@ def test_a_decoder_that_fails_while_packing_is_told(write, check, content):
     manifest = check(write({**files_of(6), "a/bad.bin": content}))
     with pytest.raises(DataError, match=r"`a/bad.bin`.*Take it out"):
         build(manifest, limits=Limits(max_seconds=1.0))
+
+
+def test_rows_are_found_by_their_whole_hash_and_in_the_oldest_shard():
+    hashes = ["00" * 32, "00" * 31 + "01", "01" + "00" * 31, "ff" * 32, "ab" * 16 + "00" * 16]
+    shards = {
+        Path(name): {"keys": np.array([list(bytes.fromhex(hashes[one])) for one in places], dtype=np.uint8)}
+        for name, places in (("first", [3, 0]), ("second", [2, 3, 4]))
+    }
+    index = packs._Index(shards)
+    rows = [Row(str(number), "", one) for number, one in enumerate(hashes)]
+    assert index.find(rows).tolist() == [[0, 1], [-1, -1], [1, 0], [0, 0], [1, 2]]
+    assert index.new([*rows, *rows]) == [rows[1]]
+    assert packs._Index({}).find(rows).tolist() == [[-1, -1]] * 5
+    assert index.find([]).shape == (0, 2)
 
 
 def test_a_damaged_shard_is_made_again(write, check, home, small_shards):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gc
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from ouvroir.data.sources import read_source
 from ouvroir.errors import ManifestError, RecipeError
 from ouvroir.files import home, natural
 from ouvroir.media import find_task
+from ouvroir.memory import collector_paused, give_back
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
@@ -45,20 +45,10 @@ def admit(
     Files whose path, size and time of change are as before are not opened again, unless `fresh`. Rows keep the split
     they had when files are added later. Raises DataError when there is nothing to look at.
     """
-    with _collector_paused():
-        return _admit(source, task, data or Data(), limits or Limits(), workers, progress, fresh=fresh)
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Many small objects that all stay are made here; looking for cycles among them takes a third of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    with collector_paused():
+        manifest = _admit(source, task, data or Data(), limits or Limits(), workers, progress, fresh=fresh)
+    give_back()
+    return manifest
 
 
 def _admit(

@@ -6,18 +6,21 @@ file that a person can open; how rows came to be admitted is in `admission.py`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from sys import intern
+from typing import TYPE_CHECKING, Any, Literal
 
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home, whole_file
+from ouvroir.memory import collector_paused
 from ouvroir.recipe import Data
 from ouvroir.task import SPLITS, Label, Note, Refusal, Row, Split
 
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 _VERSION = 1
+_PIECE = 2048  # rows read at a time
+_SPLITS: dict[str, Split] = {name: name for name in SPLITS}
+_ORIGINS: dict[str, Literal["real", "synthetic"]] = {"real": "real", "synthetic": "synthetic"}
+_KEPT = "fingerprint", "labels", "is_multi_label", "_unjudged"
+_NONE: Mapping[str, str] = {}
 _DEFAULTS: dict[str, Any] = {
     "label": None,
     "text": None,
@@ -56,8 +64,7 @@ class Manifest:
         """A copy with other notes or times, and what was worked out from the rows, which takes a while with many of them."""
         assert changes.keys() <= {"notes", "check_s"}, "these do not enter what is kept of the rows"
         made = dataclasses.replace(self, **changes)
-        kept = ("_lines", "fingerprint", "labels", "is_multi_label")
-        made.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        made.__dict__.update({name: self.__dict__[name] for name in ("_lines", *_KEPT) if name in self.__dict__})
         return made
 
     @property
@@ -73,8 +80,7 @@ class Manifest:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, as hex, of the rows in the order of their ids. Notes, refusals and the root do not enter it."""
-        order = sorted(range(len(self.rows)), key=lambda place: self.rows[place].id)
-        return _hash_lines(self._lines[place] for place in order)
+        return _hash_rows(self.rows, self._lines)
 
     def positions(self, split: Split) -> np.ndarray:
         """(n,) int64, places in `rows` of the rows of one split, ascending."""
@@ -150,25 +156,30 @@ class Manifest:
         text = "\n".join([encode(head), *self._lines, *refusals]) + "\n"
         with whole_file(path) as file:
             file.write(text.encode("utf-8"))
+        _remember(path, self)
         return path
 
     @classmethod
+    @collector_paused()
     def load(cls, fingerprint: str, path: Path | None = None) -> Manifest:
         """Read a saved manifest and check that it is still what was saved. Raises ManifestError."""
         path = path or _place(fingerprint)
+        if (known := _recall(path)) is not None and known.fingerprint == fingerprint:
+            return known
         again = "`ouvroir check DATA` writes it again."
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
             head = json.loads(lines[0])
             n_rows, n_refused = int(head["admitted"]), int(head["refused"])
-            values = json.loads("[" + ",".join(lines[1 : 1 + n_rows + n_refused]) + "]")
-            rows = tuple(map(_row_from_dict, values[:n_rows]))
+            del lines[0], lines[n_rows + n_refused :]
+            rows = tuple(_read_rows(lines[:n_rows]))
+            refused = tuple(Refusal(**json.loads(line)) for line in lines[n_rows:])
             manifest = cls(
                 root=head["root"],
                 source=head["source"],
                 task=head["task"],
                 rows=rows,
-                refused=tuple(Refusal(**value) for value in values[n_rows:]),
+                refused=refused,
                 notes=tuple(Note(**value) for value in head["notes"]),
                 data=Data(**head["data"]),
             )
@@ -176,9 +187,12 @@ class Manifest:
             raise ManifestError(f"There is no manifest {fingerprint} in {path.parent.parent}. {again}") from error
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ManifestError(f"The manifest {path} is damaged: {error}. {again}") from error
-        manifest.__dict__["_lines"] = lines[1 : 1 + n_rows]
-        if len(values) != n_rows + n_refused or manifest.fingerprint != fingerprint:
+        # of the lines only the hash is kept: they are as large as the rows
+        found = _hash_rows(rows, lines[:n_rows])
+        manifest.__dict__["fingerprint"] = found
+        if len(lines) != n_rows + n_refused or found != fingerprint:
             raise ManifestError(f"The manifest {path} was changed after it was written. {again}")
+        _remember(path, manifest)
         return manifest
 
     def summary(self) -> dict[str, Any]:
@@ -247,25 +261,58 @@ def _row_to_dict(row: Row) -> dict[str, Any]:
     return value
 
 
+def _read_rows(lines: Sequence[str]) -> Iterator[Row]:
+    """The rows of some lines, read a piece at a time. Values that come again and again are one object each."""
+    decode = json.JSONDecoder(parse_float=cache(float)).decode
+    for start in range(0, len(lines), _PIECE):
+        for value in decode("[" + ",".join(lines[start : start + _PIECE]) + "]"):
+            yield _row_from_dict(value)
+
+
 def _row_from_dict(value: dict[str, Any]) -> Row:
     label = value.get("label")
     return Row(
         value["id"],
         value.get("locator", value["id"]),
         value["sha256"],
-        tuple(label) if isinstance(label, list) else label,
+        tuple(map(intern, label)) if isinstance(label, list) else label and intern(label),
         value.get("text"),
         value.get("group", ""),
-        value["split"],
-        value.get("origin", "real"),
+        _SPLITS[value["split"]],
+        _ORIGINS[value.get("origin", "real")],
         value.get("weight", 1.0),
-        value.get("details", {}),
-        value.get("fields", {}),
+        {name: intern(one) if isinstance(one, str) else one for name, one in value.get("details", _NONE).items()},
+        value.get("fields", _NONE),
     )
 
 
-def _hash_lines(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
+def _hash_rows(rows: Sequence[Row], lines: Sequence[str]) -> str:
+    order = sorted(range(len(rows)), key=lambda place: rows[place].id)
+    return hashlib.sha256("\n".join(lines[place] for place in order).encode("utf-8")).hexdigest()
+
+
+_latest: list[tuple[Path, tuple[int, int, int], Manifest]] = []  # none or one
+"""The manifest that was written or read last, its file and that file's stamp: one job asks for it again and again."""
+
+
+def _remember(path: Path, manifest: Manifest) -> None:
+    made = dataclasses.replace(manifest)  # without the lines
+    made.__dict__.update({name: manifest.__dict__[name] for name in _KEPT if name in manifest.__dict__})
+    _latest[:] = [(path, _stamp(path), made)]
+
+
+def _recall(path: Path) -> Manifest | None:
+    """The manifest in a file that is as it was when it was written or read."""
+    with contextlib.suppress(OSError):
+        for known, stamp, manifest in _latest:
+            if known == path and stamp == _stamp(path):
+                return manifest
+    return None
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _place(fingerprint: str) -> Path:

@@ -38,6 +38,7 @@ _WORTH_MEASURING = 256  # fewer new rows than this are packed in a few seconds a
 _USUAL_ROW_SECONDS = 0.005  # assumed for so few
 _START_SECONDS = 0.5  # of the worker processes
 _SHOWN = 3
+_HASH = np.dtype("S32")  # which compares as bytes do; NumPy leaves out zeros at the end, in both
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,7 @@ def plan_pack(
 ) -> PackPlan:
     """What `build_pack` would write, and about how long it would take, from encoding a few rows."""
     fields = processor.fields()
-    known = _index(_open_shards(_folder(processor, packs), fields))
-    new = _new_rows(manifest, known)
+    new = _Index(_open_shards(_folder(processor, packs), fields)).new(manifest.rows)
     n_kept = len({row.sha256 for row in manifest.rows}) - len(new)
     if not new:
         return PackPlan(0, n_kept, 0, 0.0)
@@ -219,30 +219,34 @@ def build_pack(
     fields = processor.fields()
     folder = _folder(processor, packs)
     shards = _open_shards(folder, fields)
-    if _new_rows(manifest, _index(shards)):
+    index = _Index(shards)
+    if index.new(manifest.rows):
         with _hold(folder, progress):
             _sweep(folder, fields, progress)
             shards = _open_shards(folder, fields)  # another process may have been at it while we waited
-            new = _new_rows(manifest, _index(shards))
+            index = _Index(shards)
+            new = index.new(manifest.rows)
             if new:
                 _encode(manifest, processor, new, folder, limits or Limits(), workers, progress)
                 _note_data(folder, Path(manifest.source).name)
                 shards = _open_shards(folder, fields)
-    return _pack_of(manifest.rows, fields, shards)
+                index = _Index(shards)
+    return _pack_of(manifest.rows, fields, shards, index)
 
 
 def open_pack(rows: Sequence[Row], processor: Processor) -> Pack:
     """The pack of some rows that are encoded already; no file of theirs is opened. Raises DataError when one is not."""
     fields = processor.fields()
-    try:
-        return _pack_of(rows, fields, _open_shards(_folder(processor, None), fields))
-    except KeyError as error:
-        raise DataError("Some of the rows are not packed.") from error
+    shards = _open_shards(_folder(processor, None), fields)
+    return _pack_of(rows, fields, shards, _Index(shards))
 
 
-def _pack_of(rows: Sequence[Row], fields: Mapping[str, Field], shards: Mapping[Path, Mapping[str, np.ndarray]]) -> Pack:
-    known = _index(shards)
-    where = np.array([known[row.sha256] for row in rows], dtype=np.int64).reshape(-1, 2)
+def _pack_of(
+    rows: Sequence[Row], fields: Mapping[str, Field], shards: Mapping[Path, Mapping[str, np.ndarray]], index: _Index
+) -> Pack:
+    where = index.find(rows)
+    if (where < 0).any():
+        raise DataError("Some of the rows are not packed.")
     return Pack(fields, list(shards.values()), where[:, 0].copy(), where[:, 1].copy())
 
 
@@ -271,23 +275,33 @@ def _open_shards(folder: Path, fields: Mapping[str, Field]) -> dict[Path, dict[s
     return found
 
 
-def _index(shards: Mapping[Path, Mapping[str, np.ndarray]]) -> dict[str, tuple[int, int]]:
-    """Content hash to (number of the shard, place in it)."""
-    found: dict[str, tuple[int, int]] = {}
-    for number, arrays in enumerate(shards.values()):
-        text = arrays[KEYS].tobytes().hex()
-        for place in range(len(arrays[KEYS])):
-            found.setdefault(text[64 * place : 64 * place + 64], (number, place))
-    return found
+class _Index:
+    """Where contents are packed: their hashes in order, with shard and place of each; the oldest of several."""
 
+    def __init__(self, shards: Mapping[Path, Mapping[str, np.ndarray]]) -> None:
+        keys = [arrays[KEYS].reshape(-1).view(_HASH) for arrays in shards.values()]
+        shard = np.repeat(np.arange(len(keys)), [len(one) for one in keys])
+        place = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(one)) for one in keys)])
+        everything = np.concatenate([np.zeros(0, _HASH), *keys])
+        order = np.argsort(everything, kind="stable")
+        self._keys, self._where = everything[order], np.stack([shard[order], place[order]], axis=1)
 
-def _new_rows(manifest: Manifest, known: Mapping[str, object]) -> list[Row]:
-    """One row for each content that is not encoded yet."""
-    first: dict[str, Row] = {}
-    for row in manifest.rows:
-        if row.sha256 not in known:
-            first.setdefault(row.sha256, row)
-    return list(first.values())
+    def find(self, rows: Sequence[Row]) -> np.ndarray:
+        """(len(rows), 2) int64: number of the shard and place in it; -1 for what is not packed."""
+        wanted = np.frombuffer(bytes.fromhex("".join(row.sha256 for row in rows)), _HASH)
+        found = np.full((len(wanted), 2), -1, dtype=np.int64)
+        at = np.searchsorted(self._keys, wanted)
+        known = at < len(self._keys)
+        known[known] = self._keys[at[known]] == wanted[known]
+        found[known] = self._where[at[known]]
+        return found
+
+    def new(self, rows: Sequence[Row]) -> list[Row]:
+        """One row for each content that is not packed."""
+        first: dict[str, Row] = {}
+        for place in np.nonzero(self.find(rows)[:, 0] < 0)[0].tolist():
+            first.setdefault(rows[place].sha256, rows[place])
+        return list(first.values())
 
 
 @contextmanager

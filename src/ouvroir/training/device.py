@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ouvroir.errors import DeviceError
+from ouvroir.memory import give_back
 from ouvroir.recipe import Loop
 from ouvroir.task import Batch
 
@@ -134,10 +135,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: str) -> None:
-    """Give cached memory back after a failed attempt."""
+    """Give back what trials left: objects in cycles, and memory that allocators keep for themselves."""
     import gc
 
     gc.collect()
+    give_back()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
     elif device == "mps":

@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from ouvroir.recipe import Loop, Recipe
-from ouvroir.training.device import synchronise, threads
+from ouvroir.training.device import release_memory, synchronise, threads
 from ouvroir.training.distributed import Share, World
 from ouvroir.training.probe import engine_maker, probe, recall, remember, signature
 from ouvroir.training.rehearsal import N_STEPS, largest_places, rehearse
@@ -106,6 +106,7 @@ def settle_arithmetic(recipe: Recipe, ground: Ground) -> tuple[Recipe, float, bo
     if world.is_first:
         remember(key, found)
         ground.run.write_json("probe.json", asdict(found))
+    release_memory(ground.device)
     return recipe, found.step_s, known is not None
 
 
