@@ -61,7 +61,7 @@ class Ours:
         from ouvroir.recipe import Loop, Model, Optim, Recipe
 
         self.case, self.place = case, place
-        self.task = find_task(case.task)
+        self.task = find_task(case.task, is_asked_for=True)
         manifest = api.check(folder, task=case.task)
         options = self.task.Options(
             storage_px=case.px,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("index", "loss", "n_items", "scores", "targets", "answered")
 _LARGEST_BATCH = 256
+_CPU_BATCH = 64
 
 
 def evaluate(
@@ -42,13 +43,13 @@ def evaluate(
 
     The model is moved to `device`, judged without gradients in its evaluation mode and in the arithmetic of the recipe,
     and left in the mode it came in; its memory layout is its own. `batch_size` defaults to four training micro-batches, at
-    most 256; it is halved when memory runs out.
+    most 256, on a CPU to one of 64 or more, which finds the memory that training used; it is halved when memory runs out.
     """
     import torch
 
     items = task.items(table, training=False)
-    size = batch_size or min(_LARGEST_BATCH, 4 * (recipe.loop.micro_batch or recipe.loop.batch_size))
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    size = batch_size or _usual_batch(recipe, place)
     found: list[Answers] = []
     with _judging(model, recipe, place), progress.bar("Evaluating", len(items.row)) as bar:
         start = 0
@@ -64,6 +65,12 @@ def evaluate(
             bar.advance(len(found[-1].index))
             start += size
     return join(found, labels=processor.labels)
+
+
+def _usual_batch(recipe: Recipe, place: torch.device) -> int:
+    rows = recipe.loop.micro_batch or recipe.loop.batch_size
+    largest = max(_CPU_BATCH, rows) if place.type == "cpu" else _LARGEST_BATCH
+    return min(_LARGEST_BATCH, largest, 4 * rows)
 
 
 @contextlib.contextmanager
