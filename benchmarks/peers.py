@@ -14,10 +14,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from benchmarks import datasets, harness, networks, plain
 from benchmarks.harness import Result, Steps
 from ouvroir.progress import QUIET
+from ouvroir.training.device import arithmetic
+from ouvroir.training.device import place as placed
 from ouvroir.training.device import threads as with_threads
 
 ROUNDS = 3
@@ -29,6 +32,7 @@ TRAIN = {
     "transformers Trainer": plain.train_with_trainer,
 }
 WORKERS = (0, 2)
+CEILING = "bare steps"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,24 @@ class Ours:
         )
         return steps.rate(batch_size)
 
+    def ceiling(self, batch_size: int, n_steps: int) -> float:
+        """Samples per second where a step is nothing but forward, backward and AdamW on one batch that is ready."""
+        table = self.prepared.tables["train"]
+        batch = self.task.collate(table.slice(torch.arange(batch_size) % len(table)))
+        with with_threads(self.recipe.loop.threads):
+            torch.manual_seed(0)
+            model = placed(self.task.build_model(self.recipe, self.prepared.processor), self.recipe.loop, "cpu")
+            optimizer = plain.adamw(model.train())
+            steps = Steps(self.case.warmup)
+            for _ in range(n_steps):
+                with arithmetic(self.recipe.loop, "cpu"):
+                    loss = functional.cross_entropy(model(batch["pixel_values"]), batch["labels"])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                steps.tick()
+        return steps.rate(batch_size)
+
 
 def measure(options: harness.Options) -> Result:
     """All cases, each against its peers by turns."""
@@ -117,7 +139,9 @@ def measure(options: harness.Options) -> Result:
             "tensor in memory, which is kind to them. The MLP is that of Lightning's MNIST tutorial (784-64-64-10), the "
             "wide MLP (784-256-128-10) shows how the difference shrinks where arithmetic takes more of the time; both "
             "run in fp32 on one thread on all sides. The convolutional networks run with what Ouvroir's probe chose "
-            "against fp32 with the same number of threads. Everyone uses fused AdamW without clipping. A peer gets the "
+            "against fp32 with the same number of threads. Everyone uses fused AdamW without clipping. Bare steps are forward, "
+            "backward and AdamW on one batch that is ready, in Ouvroir's arithmetic, and nothing else: no loop around this "
+            "network can be faster, so their ratio to a peer is the most that Ouvroir's can be. A peer gets the "
             "better of 0 and 2 worker processes; with workers it takes more cores than Ouvroir, so that the ratio "
             "without workers is told, too."
         ),
@@ -175,7 +199,8 @@ def compare(result: Result, case: Case, folder: Path, place: Path, *, is_quick: 
         guess = ours.rate(batch_size, trial)
         loop = ours.recipe.loop
         sides = {
-            "Ouvroir": partial(ours.rate, batch_size, _steps(guess, batch_size, seconds, case.warmup, least_steps))
+            "Ouvroir": partial(ours.rate, batch_size, _steps(guess, batch_size, seconds, case.warmup, least_steps)),
+            CEILING: partial(ours.ceiling, batch_size, _steps(guess, batch_size, seconds, case.warmup, least_steps)),
         }
         one_core: dict[str, float] = {}
         for name in PEERS:
@@ -210,6 +235,7 @@ def _report(
         result.add(
             f"{what}: Ouvroir / {best}{name}", harness.ratio(rates["Ouvroir"], rates[name]), "times", at_least=goal
         )
+        result.add(f"{what}: {CEILING} / {best}{name}", harness.ratio(rates[CEILING], rates[name]), "times")
         alone = f"{name}, no workers"
         if alone in rates:
             result.add(f"{what}: Ouvroir / {alone}", harness.ratio(rates["Ouvroir"], rates[alone]), "times")

@@ -147,11 +147,14 @@ def class_loss(
     from torch.nn import functional
 
     log_p = functional.log_softmax(logits_BC.float(), dim=1)
-    spread = one_hot(targets, log_p.shape[1])
-    weight = spread @ class_weight if class_weight is not None else None
+    if targets.ndim == 1:  # without distributions written out
+        per_row = functional.nll_loss(log_p, targets, reduction="none")
+        weight = None if class_weight is None else class_weight[targets]
+    else:
+        per_row = -(targets * log_p).sum(dim=1)
+        weight = None if class_weight is None else targets @ class_weight
     if label_smoothing:
-        spread = spread * (1 - label_smoothing) + label_smoothing / log_p.shape[1]
-    per_row = -(spread * log_p).sum(dim=1)
+        per_row = (1 - label_smoothing) * per_row - label_smoothing * log_p.mean(dim=1)
     if entropy:
         per_row = per_row - entropy * (log_p.exp() * log_p).sum(dim=1)
     if weight is not None:
