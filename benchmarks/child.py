@@ -44,16 +44,17 @@ def main(data: str, runs: str, steps: str, *settings: str) -> None:
     """Everything from the files to `steps` steps; no report."""
     start = time.perf_counter()
     from ouvroir import planning, workflow
+    from ouvroir.memory import claim_process
     from ouvroir.options import Training, Workplace
     from ouvroir.run import Run
 
+    claim_process()  # as the command does
     progress = FirstStep(start)
     pairs = dict(pair.split("=", 1) for pair in settings)
-    # as `ouvroir.train` does, which lets go of this manifest before it trains
     at = Workplace(device="cpu", progress=progress)
-    recipe = planning.plan_training(Training(data, settings={**pairs, "loop.steps": steps}), at)[0]
+    recipe, manifest = planning.plan_training(Training(data, settings={**pairs, "loop.steps": steps}), at)
     tell("checked_s", time.perf_counter() - start)
-    run = Run.create(recipe, runs)
+    run = workflow.keep_manifest(Run.create(recipe, runs), manifest)
     workflow.train_run(run, at)
     tell("end_s", time.perf_counter() - start)
 

@@ -80,7 +80,7 @@ class FromPixels(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Logits (B, K)."""
-        logits: Tensor = self.network((pixel_values.float() - self.mean) * self.std.reciprocal())
+        logits: Tensor = self.network((pixel_values.float() - self.mean) / self.std)
         return logits
 
 

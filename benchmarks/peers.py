@@ -22,6 +22,7 @@ from ouvroir.progress import QUIET
 from ouvroir.training.device import arithmetic
 from ouvroir.training.device import place as placed
 from ouvroir.training.device import threads as with_threads
+from ouvroir.training.optim import make_optimizer
 
 ROUNDS = 3
 SECONDS = 5.0  # of one measurement
@@ -116,14 +117,15 @@ class Ours:
         with with_threads(self.recipe.loop.threads):
             torch.manual_seed(0)
             model = placed(self.task.build_model(self.recipe, self.prepared.processor), self.recipe.loop, "cpu")
-            optimizer = plain.adamw(model.train())
+            optimizer = make_optimizer(model.train(), self.task.parts(model), self.recipe.optim)
             steps = Steps(self.case.warmup)
             for _ in range(n_steps):
                 with arithmetic(self.recipe.loop, "cpu"):
                     loss = functional.cross_entropy(model(batch["pixel_values"]), batch["labels"])
-                optimizer.zero_grad()
+                for param in model.parameters():
+                    param.grad = None
                 loss.backward()
-                optimizer.step()
+                optimizer.step(plain.LR, None)
                 steps.tick()
         return steps.rate(batch_size)
 
@@ -140,8 +142,8 @@ def measure(options: harness.Options) -> Result:
             "wide MLP (784-256-128-10) shows how the difference shrinks where arithmetic takes more of the time; both "
             "run in fp32 on one thread on all sides. The convolutional networks run with what Ouvroir's probe chose "
             "against fp32 with the same number of threads. Everyone uses fused AdamW without clipping. Bare steps are forward, "
-            "backward and AdamW on one batch that is ready, in Ouvroir's arithmetic, and nothing else: no loop around this "
-            "network can be faster, so their ratio to a peer is the most that Ouvroir's can be. A peer gets the "
+            "backward and AdamW on one batch that is ready, in Ouvroir's arithmetic, and nothing else: their ratio to a "
+            "peer is about the most that a loop around this network can reach. A peer gets the "
             "better of 0 and 2 worker processes; with workers it takes more cores than Ouvroir, so that the ratio "
             "without workers is told, too."
         ),

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from ouvroir import classification as shared
 from ouvroir.errors import DataError
@@ -151,3 +152,18 @@ def test_answers_of_several_labels():
     assert answers.is_multi_label
     assert answers.targets.dtype == np.uint8
     assert answers.scores.tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1}, {"label_smoothing": 0.1, "entropy": -1 / 12}])
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_class_numbers_and_distributions_of_one_class_cost_the_same(settings, is_weighted):
+    logits, targets = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3, 3, 0])
+    weight = torch.tensor([0.5, 1.0, 2.0, 0.25]) if is_weighted else None
+    one = shared.class_loss(logits, targets, class_weight=weight, **settings).per_row
+    other = shared.class_loss(logits, functional.one_hot(targets, 4).float(), class_weight=weight, **settings).per_row
+    assert torch.allclose(one, other, atol=1e-6)
+    usual = functional.cross_entropy(
+        logits, targets, reduction="none", label_smoothing=settings.get("label_smoothing", 0.0)
+    )
+    if not is_weighted and "entropy" not in settings:
+        assert torch.allclose(one, usual, atol=1e-6)

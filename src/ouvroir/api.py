@@ -79,8 +79,11 @@ def train(
     training = Training(source, task, preset, init_from, minutes, recipe, settings or {})
     at = Workplace(Path(runs), device, workers, language, progress)
 
+    in_use: list[Manifest] = []  # to the end, so that it is not read again
+
     def begin() -> Run:
         made, manifest = planning.plan_training(training, at)
+        in_use.append(manifest)
         run = Run.create(made, at.runs, name=Path(manifest.source).stem)
         run.keep_language(at.language)
         return workflow.keep_manifest(run, manifest)

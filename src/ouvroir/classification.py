@@ -152,7 +152,7 @@ def class_loss(
         weight = None if class_weight is None else class_weight[targets]
     else:
         per_row = -(targets * log_p).sum(dim=1)
-        weight = None if class_weight is None else targets @ class_weight
+        weight = None if class_weight is None else (targets * class_weight).sum(dim=1)
     if label_smoothing:
         per_row = (1 - label_smoothing) * per_row - label_smoothing * log_p.mean(dim=1)
     if entropy:

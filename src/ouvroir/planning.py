@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ouvroir.errors import UsageError
 from ouvroir.files import readable_names
 from ouvroir.media import find_task
-from ouvroir.memory import collector_paused
 from ouvroir.progress import Progress
 from ouvroir.recipe import Data, Recipe, Value, check_settings, read_data
 from ouvroir.task import Note, Task
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from ouvroir.task import Processor
 
 
-@collector_paused()
 def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     """The recipe that `train` would use, and the manifest it would use it on, with notes on what was chosen.
 

@@ -35,6 +35,9 @@ ZIP_SEPARATOR = "::"
 Label = str | tuple[str, ...] | None
 """A class name, several of them (multi-label; may be empty), or none."""
 
+Detail = str | int | float | bool
+"""One small fact about a row, such as its width."""
+
 Batch = dict[str, Any]
 """Tensors with a leading axis B. Reserved keys: `weight` (B,) float32, 1 unless the row is synthetic or its class is
 weighted; `index` (B,) int64, the place of the row in its table, so that an error can name the row."""
@@ -147,7 +150,7 @@ class Facts:
     sha256: str
     size_bytes: int
     near_key: np.ndarray | None = None
-    details: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    details: Mapping[str, Detail] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -167,7 +170,7 @@ class Row:
     split: Split = "train"
     origin: Literal["real", "synthetic"] = "real"
     weight: float = 1.0
-    details: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    details: Mapping[str, Detail] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, root: str | Path) -> Source:

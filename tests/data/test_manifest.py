@@ -16,11 +16,11 @@ from ouvroir.task import Note, Refusal, Row
 
 
 @pytest.fixture(autouse=True)
-def forgets(monkeypatch):
-    """What was written last is not remembered, so that every test reads the file."""
-    remember = manifests._remember
+def remember(monkeypatch):
+    """What was written last is not remembered, so that every test reads the file. Gives the function that remembers."""
+    usual = manifests._remember
     monkeypatch.setattr(manifests, "_remember", lambda path, manifest: None)
-    return remember
+    return usual
 
 
 def make(rows=None, **changes):
@@ -127,21 +127,40 @@ def test_a_hundred_thousand_rows_are_read_again():
     assert len(loaded.rows) == 100_000
 
 
-def test_the_one_written_or_read_last_is_not_read_again_unless_its_file_changes(forgets, monkeypatch):
-    monkeypatch.setattr(manifests, "_remember", forgets)
-    manifest = make()
+def test_the_one_written_or_read_last_is_not_read_again_while_it_is_in_use(remember, monkeypatch):
+    monkeypatch.setattr(manifests, "_remember", remember)
+    manifest = make(check_s=5.0)
     path = manifest.save()
     known = Manifest.load(manifest.fingerprint)
-    assert known == manifest
+    assert known.rows is manifest.rows
     assert known.summary() == manifest.summary()
-    assert Manifest.load(manifest.fingerprint) is known
+    assert known.check_s == 0  # a check took it, and reading did not
     with pytest.raises(ManifestError, match="changed after it was written"):
         Manifest.load("0" * 64, path)
-    path.write_text(path.read_text(encoding="utf-8").replace('"a/1.bin"', '"a/2.bin"'), encoding="utf-8")
+    fingerprint, rows = manifest.fingerprint, manifest.rows
+    del manifest, known
+    read = Manifest.load(fingerprint)  # nobody had it any more
+    assert read.rows == rows
+    assert read.rows is not rows
+    path.write_text(path.read_text(encoding="utf-8").replace('"a/1.bin"', '"a/22.bin"'), encoding="utf-8")
     with pytest.raises(ManifestError, match="changed after it was written"):
-        Manifest.load(manifest.fingerprint)
+        Manifest.load(fingerprint)
     path.unlink()
     with pytest.raises(ManifestError, match="There is no manifest"):
+        Manifest.load(fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"details":{"length":3,"is_x":true}', '"details":null'), ("}\n{", "},{"), ('"admitted":4', '"admitted":3')],
+)
+def test_whatever_is_wrong_in_the_file_is_said_in_one_way(old, new):
+    manifest = make()
+    path = manifest.save()
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ManifestError, match=r"`ouvroir check DATA` writes it again"):
         Manifest.load(manifest.fingerprint)
 
 

@@ -168,6 +168,10 @@ def test_rows_are_found_by_their_whole_hash_and_in_the_oldest_shard():
     assert index.new([*rows, *rows]) == [rows[1]]
     assert packs._Index({}).find(rows).tolist() == [[-1, -1]] * 5
     assert index.find([]).shape == (0, 2)
+    for wrong in ("", "ab" * 31, "xy" * 32, "ab" * 33):
+        for others in ([], rows):
+            with pytest.raises(DataError, match="has no SHA-256 of its content"):
+                index.find([*others, Row("bad", "", wrong), Row("bad too", "", "ab" * 31)])
 
 
 def test_a_damaged_shard_is_made_again(write, check, home, small_shards):

@@ -116,12 +116,11 @@ def test_the_arithmetic_is_that_of_the_recipe(model):
     assert task.dtypes == [torch.bfloat16, torch.float32]
 
 
-def test_the_default_batch_is_generous_and_bounded(model):
-    small, large = Lines(), Lines()
-    evaluate(small, model, PROCESSOR, recipe(batch_size=8), Rows(300))
-    evaluate(large, model, PROCESSOR, recipe(batch_size=512), Rows(300))
-    assert small.sizes[0] == 32
-    assert large.sizes[0] == 256
+@pytest.mark.parametrize(("learned_in", "judged_in"), [(8, 32), (16, 64), (64, 64), (128, 128), (512, 256)])
+def test_the_default_batch_on_a_cpu_is_about_that_of_training_and_bounded(model, learned_in, judged_in):
+    task = Lines()
+    evaluate(task, model, PROCESSOR, recipe(batch_size=learned_in), Rows(300))
+    assert task.sizes[0] == judged_in
 
 
 def test_memory_that_runs_out_halves_the_batch(model):

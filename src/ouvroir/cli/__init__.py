@@ -20,6 +20,7 @@ import typer
 from ouvroir import starting
 from ouvroir.cli import data, models, training, upkeep
 from ouvroir.errors import UnsupportedSystem
+from ouvroir.memory import claim_process
 from ouvroir.system import require_system
 
 app = typer.Typer(
@@ -73,6 +74,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the `ouvroir` command."""
+    claim_process()
     try:
         require_system()
     except UnsupportedSystem as error:

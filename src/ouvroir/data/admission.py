@@ -17,7 +17,7 @@ import numpy as np
 from ouvroir.data import facts, findings, relations, splits
 from ouvroir.data.arrays import data_named, map_arrays, write_arrays
 from ouvroir.data.candidates import Candidate, Collection
-from ouvroir.data.manifest import Light, Manifest, label_names
+from ouvroir.data.manifest import Manifest, SharedValues, label_names
 from ouvroir.data.sources import read_source
 from ouvroir.errors import ManifestError, RecipeError
 from ouvroir.files import home, natural
@@ -127,7 +127,7 @@ def _relate_and_split(
     torn, torn_notes = relations.find_leaks(candidates, contents, codes)
     collection.refused.extend(torn.values())
     meta = [looked.meta[row] for row in admitted]
-    light = Light()
+    shared = SharedValues()
     rows = [
         Row(
             candidate.id,
@@ -139,7 +139,7 @@ def _relate_and_split(
             SPLITS[codes[place]],
             "real",
             1.0,
-            light(meta[place].get("details", {})),
+            shared(meta[place].get("details", {})),
             candidate.fields,
         )
         for place, candidate in enumerate(candidates)

@@ -10,31 +10,31 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from sys import intern
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home, whole_file
 from ouvroir.memory import collector_paused
 from ouvroir.recipe import Data
-from ouvroir.task import SPLITS, Label, Note, Refusal, Row, Split
+from ouvroir.task import SPLITS, Detail, Label, Note, Refusal, Row, Split
 
 if TYPE_CHECKING:
     import numpy as np
-
-Detail = str | int | float | bool
 
 _VERSION = 1
 _PIECE = 2048  # rows read at a time
 _SPLITS: dict[str, Split] = {name: name for name in SPLITS}
 _ORIGINS: dict[str, Literal["real", "synthetic"]] = {"real": "real", "synthetic": "synthetic"}
 _KEPT = "fingerprint", "labels", "is_multi_label", "_unjudged"
-_NONE: Mapping[str, str] = {}
+_NONE: Mapping[str, str] = MappingProxyType({})
 _DEFAULTS: dict[str, Any] = {
     "label": None,
     "text": None,
@@ -158,6 +158,7 @@ class Manifest:
         text = "\n".join([encode(head), *self._lines, *refusals]) + "\n"
         with whole_file(path) as file:
             file.write(text.encode("utf-8"))
+        self.__dict__.pop("_lines", None)  # as large as the rows
         _remember(path, self)
         return path
 
@@ -167,7 +168,7 @@ class Manifest:
         """Read a saved manifest and check that it is still what was saved. Raises ManifestError."""
         path = path or _place(fingerprint)
         if (known := _recall(path)) is not None and known.fingerprint == fingerprint:
-            return known
+            return known.copy(check_s=0.0)
         again = "`ouvroir check DATA` writes it again."
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
@@ -187,12 +188,13 @@ class Manifest:
             )
         except FileNotFoundError as error:
             raise ManifestError(f"There is no manifest {fingerprint} in {path.parent.parent}. {again}") from error
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise ManifestError(f"The manifest {path} is damaged: {error}. {again}") from error
+        is_whole = len(lines) == n_rows + n_refused and len(rows) == n_rows
         # of the lines only the hash is kept: they are as large as the rows
-        found = _hash_rows(rows, lines[:n_rows])
+        found = _hash_rows(rows, lines[:n_rows]) if is_whole else ""
         manifest.__dict__["fingerprint"] = found
-        if len(lines) != n_rows + n_refused or found != fingerprint:
+        if found != fingerprint:
             raise ManifestError(f"The manifest {path} was changed after it was written. {again}")
         _remember(path, manifest)
         return manifest
@@ -265,13 +267,13 @@ def _row_to_dict(row: Row) -> dict[str, Any]:
 
 def _read_rows(lines: Sequence[str]) -> Iterator[Row]:
     """The rows of some lines, read a piece at a time."""
-    light = Light()
+    shared = SharedValues()
     for start in range(0, len(lines), _PIECE):
         for value in json.loads("[" + ",".join(lines[start : start + _PIECE]) + "]"):
-            yield _row_from_dict(value, light)
+            yield _row_from_dict(value, shared)
 
 
-class Light:
+class SharedValues:
     """Makes details of rows, of which there may be very many, share the names and values that come again and again."""
 
     def __init__(self) -> None:
@@ -289,7 +291,7 @@ class Light:
         return value
 
 
-def _row_from_dict(value: dict[str, Any], light: Light) -> Row:
+def _row_from_dict(value: dict[str, Any], shared: SharedValues) -> Row:
     label = value.get("label")
     return Row(
         value["id"],
@@ -301,7 +303,7 @@ def _row_from_dict(value: dict[str, Any], light: Light) -> Row:
         _SPLITS[value["split"]],
         _ORIGINS[value.get("origin", "real")],
         value.get("weight", 1.0),
-        light(value.get("details", _NONE)),
+        shared(value.get("details", _NONE)),
         value.get("fields", _NONE),
     )
 
@@ -311,22 +313,24 @@ def _hash_rows(rows: Sequence[Row], lines: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines[place] for place in order).encode("utf-8")).hexdigest()
 
 
-_latest: list[tuple[Path, tuple[int, int, int], Manifest]] = []  # none or one
-"""The manifest that was written or read last, its file and that file's stamp: one job asks for it again and again."""
+_latest: list[tuple[Path, tuple[int, int, int], weakref.ref[Manifest]]] = []  # none or one
+"""The manifest that was written or read last, its file and that file's stamp: one job asks for it again and again.
+
+It is kept by whoever works with it; once nobody does, it is read again.
+"""
 
 
 def _remember(path: Path, manifest: Manifest) -> None:
-    made = dataclasses.replace(manifest)  # without the lines
-    made.__dict__.update({name: manifest.__dict__[name] for name in _KEPT if name in manifest.__dict__})
-    _latest[:] = [(path, _stamp(path), made)]
+    with contextlib.suppress(OSError):  # removed since
+        _latest[:] = [(path, _stamp(path), weakref.ref(manifest))]
 
 
 def _recall(path: Path) -> Manifest | None:
     """The manifest in a file that is as it was when it was written or read."""
     with contextlib.suppress(OSError):
-        for known, stamp, manifest in _latest:
+        for known, stamp, kept in _latest:
             if known == path and stamp == _stamp(path):
-                return manifest
+                return kept()
     return None
 
 

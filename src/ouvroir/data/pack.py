@@ -245,8 +245,11 @@ def _pack_of(
     rows: Sequence[Row], fields: Mapping[str, Field], shards: Mapping[Path, Mapping[str, np.ndarray]], index: _Index
 ) -> Pack:
     where = index.find(rows)
-    if (where < 0).any():
-        raise DataError("Some of the rows are not packed.")
+    if len(away := np.nonzero(where[:, 0] < 0)[0]):
+        raise DataError(
+            f"{len(away)} of {len(rows)} rows are not packed, `{rows[int(away[0])].id}` among them. Once their files are where "
+            "they were, the same command packs them."
+        )
     return Pack(fields, list(shards.values()), where[:, 0].copy(), where[:, 1].copy())
 
 
@@ -288,7 +291,15 @@ class _Index:
 
     def find(self, rows: Sequence[Row]) -> np.ndarray:
         """(len(rows), 2) int64: number of the shard and place in it; -1 for what is not packed."""
-        wanted = np.frombuffer(bytes.fromhex("".join(row.sha256 for row in rows)), _HASH)
+        try:
+            hashes = bytes.fromhex("".join(row.sha256 for row in rows))
+        except ValueError:
+            hashes = b""
+        if wrong := next(
+            (row for row in rows if len(row.sha256) != 2 * _HASH.itemsize), None if hashes or not rows else rows[0]
+        ):
+            raise DataError(f"`{wrong.id}` has no SHA-256 of its content but `{wrong.sha256}`. Check the data again.")
+        wanted = np.frombuffer(hashes, _HASH)
         found = np.full((len(wanted), 2), -1, dtype=np.int64)
         at = np.searchsorted(self._keys, wanted)
         known = at < len(self._keys)

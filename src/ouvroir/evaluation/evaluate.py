@@ -43,7 +43,7 @@ def evaluate(
 
     The model is moved to `device`, judged without gradients in its evaluation mode and in the arithmetic of the recipe,
     and left in the mode it came in; its memory layout is its own. `batch_size` defaults to four training micro-batches, at
-    most 256, on a CPU to one of 64 or more, which finds the memory that training used; it is halved when memory runs out.
+    most 256, on a CPU at most 64 unless one micro-batch is larger; it is halved when memory runs out.
     """
     import torch
 
@@ -69,8 +69,7 @@ def evaluate(
 
 def _usual_batch(recipe: Recipe, place: torch.device) -> int:
     rows = recipe.loop.micro_batch or recipe.loop.batch_size
-    largest = max(_CPU_BATCH, rows) if place.type == "cpu" else _LARGEST_BATCH
-    return min(_LARGEST_BATCH, largest, 4 * rows)
+    return min(4 * rows, max(rows, _CPU_BATCH) if place.type == "cpu" else _LARGEST_BATCH, _LARGEST_BATCH)
 
 
 @contextlib.contextmanager

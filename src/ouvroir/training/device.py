@@ -136,9 +136,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def release_memory(device: str) -> None:
     """Give back what trials left: objects in cycles, and memory that allocators keep for themselves."""
-    import gc
-
-    gc.collect()
     give_back()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
