@@ -27,6 +27,9 @@ figure. Speeds depend on the machine, so compare within a table; `make bench` me
 `python -m benchmarks` runs all of them, `--quick` makes a smoke run of a minute that keeps no figures, and `--seeds N`
 repeats trainings more often. They need `pip install 'ouvroir[all,bench]'` and the folder of the data sets (mnist,
 clothing10) in the environment variable OUVROIR_TEST_DATA.
+
+Goals stand in the table whether they are met or not. What bounds the ratios to other trainers, and what was tried, is told in
+[decision 8](../decisions/0008-what-bounds-a-ratio-to-peers.md).
 """
 
 
