@@ -144,8 +144,8 @@ def test_commands_in_sentences_exist(page):
 
 @every_told_page
 def test_settings_exist(page):
-    task = next(iter(TASKS))
-    known = {name for name, _, _ in Recipe(task=task, options=find_task(task).Options()).settings()}
+    recipes = [Recipe(task=task, options=find_task(task).Options()) for task in TASKS]
+    known = {name for recipe in recipes for name, _, _ in recipe.settings()}
     text = page.read_text(encoding="utf-8")
     told = re.findall(r"--set\s+'?([a-z]+\.[a-z0-9_]+)", text)
     told += re.findall(r"`((?:data|model|optim|loop|constants|options)\.[a-z0-9_]+)`", text)

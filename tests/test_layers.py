@@ -13,8 +13,9 @@ from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
-    "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast options bundle "
-    "card predictor replay exporting onnx_graph cache run files rng memory system classification baselines".split()
+    "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast "
+    "generating options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
+    "baselines".split()
 )
 HEAVY = {
     "torch",
@@ -56,6 +57,7 @@ LAYERS = [
         "workflow",
         "main_job",
         "forecast",
+        "generating",
         "reporting",
         "predictor",
         "bundle",

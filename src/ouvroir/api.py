@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ouvroir.evaluation.compare import Comparison
     from ouvroir.exporting import ExportResult
     from ouvroir.forecast import Forecast
+    from ouvroir.generating import Generated
     from ouvroir.predictor import Predictor
     from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
@@ -401,6 +402,26 @@ def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Langua
     from ouvroir.reporting import render_again
 
     return render_again(Run.open(run, Path(runs)), language=language)
+
+
+def generate(
+    run: str | Path,
+    labels: str | Sequence[str] | None = None,
+    *,
+    count: int = 10,
+    seed: int = 0,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    progress: Progress = QUIET,
+) -> Generated:
+    """Have the generator of a run make `count` samples of each class, or of those named, as files in its synthetic/ folder.
+
+    The files say of themselves that they are synthetic; the same seed gives the same files.
+    """
+    from ouvroir.generating import generate as make
+
+    at = Workplace(Path(runs), device, progress=progress)
+    return make(at.run_of(run), [labels] if isinstance(labels, str) else labels, count, seed, at)
 
 
 def export(

@@ -131,6 +131,10 @@ class Loop:
     )
     patience: Annotated[int, Setting(ge=0)] = setting(0, "Stop after so many validations without a gain; 0 is never.")
     sampling: Literal["plain", "balanced"] = setting("plain", "balanced draws every class equally often.")
+    synthetic_share: Fraction = setting(
+        0.25,
+        "Share of each batch that synthetic rows make up, where there are any; none in the last fifth of the steps.",
+    )
     exact: bool = setting(False, "Same weights to the bit on any number of processes, by virtual shards.")
     virtual_shards: PositiveInt = setting(4, "Pieces of a batch that share random numbers; processes must divide it.")
     seed: Annotated[int, Setting(ge=0)] = setting(0, "Seed of weights, order and augmentation.")

@@ -86,6 +86,11 @@ class Rng:
         second = ((bits >> 8) & 0xFFFFFF).float().mul_(2 * math.pi / (1 << 24))
         return (-2 * first.log()).sqrt() * second.cos()
 
+    def spread(self, name: str, ratio: float) -> Tensor:
+        """(B,) float32 in [0, 1): frac(place · ratio + a) with a drawn for the step: evenly spread for a ratio like 1/φ."""
+        shift = (key(self.seed, self.step, name) >> 40) / (1 << 24)
+        return (self.places.float() * ratio + shift).frac()
+
     def keep_mask(self, name: str, shape: tuple[int, ...], drop: float) -> Tensor:
         """(B, *shape) float32 for dropout: 0 with probability `drop`, else 1 / (1 - drop)."""
         return (self.uniform(name, shape) >= drop).float().div_(1 - drop)

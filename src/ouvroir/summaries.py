@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ouvroir.api import Evaluation, ModelComparison
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.forecast import Forecast
+    from ouvroir.generating import Generated
     from ouvroir.workflow import Judgement
 
 
@@ -51,6 +52,21 @@ def run_summary(run: Run) -> dict[str, Any]:
         "timings": {stage: round(seconds, 3) for stage, seconds in timings_of(run).items()},
         "report": str(page) if page.is_file() else None,
         "model": str(run.bundle) if run.bundle.is_dir() else None,
+    }
+
+
+def generated_summary(found: Generated) -> dict[str, Any]:
+    """`folder`, `made`, `seconds`, `per_second`, `labels` (samples of each) and `samples` (as in rows.jsonl)."""
+    counts: dict[str, int] = {}
+    for sample in found.samples:
+        counts[sample.label or ""] = counts.get(sample.label or "", 0) + 1
+    return {
+        "folder": str(found.folder),
+        "made": len(found.samples),
+        "seconds": round(found.seconds, 3),
+        "per_second": round(len(found.samples) / max(found.seconds, 1e-9), 1),
+        "labels": counts,
+        "samples": [asdict(sample) for sample in found.samples],
     }
 
 

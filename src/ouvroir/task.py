@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import shlex
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -327,6 +327,14 @@ class Cheap:
     n_rows: int | None = None
 
 
+@dataclass(frozen=True)
+class Made:
+    """One sample that a generator made: the suffix of its file, and the content, which says of itself that it is synthetic."""
+
+    suffix: str
+    content: bytes
+
+
 @runtime_checkable
 class Task(Protocol):
     """One objective on one medium. Registered in `ouvroir.media`, or named as `module:Class` from anywhere.
@@ -461,3 +469,33 @@ class Task(Protocol):
 
     def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
         """MIME type and bytes that show a row to a person, for reports and the studio."""
+
+
+@runtime_checkable
+class Synthesiser(Task, Protocol):
+    """A Task whose model makes new samples of the kind that it learned from, of a class or of none."""
+
+    def make(
+        self,
+        model: nn.Module,
+        processor: Processor,
+        recipe: Recipe,
+        labels: Sequence[str | None],
+        *,
+        seed: int,
+        device: str,
+        parents: Sequence[Example] | None = None,
+        begin: float = 0.0,
+    ) -> Iterator[Made]:
+        """One sample for each of `labels`, in their order; None is of no class. Raises UsageError for a class it does not know.
+
+        Sample i is a function of the seed, of i and of its label; not of how many are asked for. `parents`, one encoded row
+        for each label, has each sample be a variation of its parent, `begin` in [0, 1) saying how close: 0 keeps nothing.
+        """
+
+    def views(self, rows: TableSlice) -> Tensor:
+        """(B, V, D) float32: each row and, beside it, the row moved a little, small enough to compare thousands.
+
+        The first view is the row itself. Two rows of which one is a copy of the other, moved by a little, have views that are
+        nearly equal: it is how copies of what was learned from are noticed.
+        """

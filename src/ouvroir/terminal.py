@@ -387,6 +387,13 @@ def show_export(result: ExportResult) -> None:
     _out().print(Text(result.sentence))
 
 
+def show_generated(summary: Mapping[str, Any]) -> None:
+    """How many samples were made, how fast, and where they are."""
+    made = f"{summary['made']:,} sample{'' if summary['made'] == 1 else 's'}"
+    took = f"{summary['seconds']:.1f} s ({summary['per_second']:,.0f} a second)"
+    _out().print(Text(f"{made} made in {took}. They are in {summary['folder']}."))
+
+
 def show_findings(findings: Iterable[Finding]) -> None:
     """The doctor's lines."""
     out = _out()

@@ -7,6 +7,7 @@ AssertionError with a sentence at the first promise that is not kept. It needs n
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -20,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir.data.workers import import_path
-from ouvroir.errors import Refused
+from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Data, Recipe, json_schema
-from ouvroir.task import SPLITS, Limits, Processor, Row, Source, Split, Task
+from ouvroir.task import SPLITS, Limits, Processor, Row, Source, Split, Synthesiser, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -322,9 +323,11 @@ def _check_rows_are_independent(stage: _Stage) -> None:
 
 
 def _check_features(stage: _Stage) -> None:
-    """Starting at any part from the output of those before it gives the same answer."""
+    """Starting at any part from the output of those before it gives the same answer, where anything is ever cached."""
     import torch
 
+    if stage.task.augments(stage.recipe.replace("model", scope="head")):
+        return
     names = [name for name, _ in stage.task.parts(stage.model())]
     for part in names[1:]:
         model = stage.model().eval()
@@ -414,6 +417,9 @@ def _check_predictions(stage: _Stage) -> None:
     from ouvroir.predictor import Predictor
 
     model = stage.model().eval()
+    if isinstance(stage.task, Synthesiser):
+        _check_samples(stage, stage.task, model)
+        return
     good = [row.source(stage.manifest.root) for row in stage.manifest.rows[:3]]
     paths = [Path(source.root) / source.locator for source in good]
     inputs: list[Any] = [paths[0], stage.folder / "noise.bin", paths[1], stage.folder / "absent.bin", paths[2]]
@@ -431,6 +437,31 @@ def _check_predictions(stage: _Stage) -> None:
         example = stage.processor.encode(good[0], Limits())
         sure = stage.task.predict(model, stage.processor, stage.recipe, [example], device="cpu", threshold=1.01)[0]
         assert sure.label is None, "Under the threshold the answer is none of these."
+
+
+def _check_samples(stage: _Stage, task: Synthesiser, model: nn.Module) -> None:
+    """What a generator makes is a function of seed, place and class, and can be opened by the task."""
+
+    def made(labels: list[str | None], seed: int = 0, **given: Any) -> list[bytes]:
+        found = task.make(model, stage.processor, stage.recipe, labels, seed=seed, device="cpu", **given)
+        return [one.content for one in found]
+
+    labels: list[str | None] = [*stage.processor.labels[:2], None]
+    found = made(labels)
+    assert len(found) == len(labels), "One sample for each label."
+    assert made(labels) == found, "The same seed gives other samples."
+    assert made(labels[:1]) == found[:1], "A sample depends on how many are asked for."
+    assert made(labels, seed=1) != found, "Another seed gives the same samples."
+    for content in found:
+        task.inspect(Source("", "", content=content), Limits())
+    parent = stage.processor.encode(stage.manifest.rows[0].source(stage.manifest.root), Limits())
+    assert len(made(labels[:1], parents=[parent], begin=0.5)) == 1, "A variation of a row is one sample."
+    with contextlib.suppress(UsageError):
+        made(["no such class"])
+        raise AssertionError("A class that is not known raises UsageError.")
+    views = task.views(stage.train.slice(np.arange(2)))
+    assert views.ndim == 3, "views() gives (B, V, D)."
+    assert len(views) == 2, "views() gives (B, V, D)."
 
 
 def _check_export_and_show(stage: _Stage) -> None:

@@ -66,3 +66,53 @@ def test_steps_per_epoch():
 def test_nothing_to_train_on_is_said():
     with pytest.raises(DataError, match="nothing to train on"):
         sampler(0)
+
+
+def with_made(n_real, n_made, *, share=0.25, steps=100, batch_size=16, sampling="plain"):
+    """A sampler whose last items are synthetic, and which these are."""
+    made = np.arange(n_real + n_made) >= n_real
+    items = Items(row=np.arange(n_real + n_made), stratum=np.arange(n_real + n_made) % 3)
+    sampler = Sampler(items, seed=1, batch_size=batch_size, sampling=sampling, synthetic=made, share=share, steps=steps)
+    return sampler, made
+
+
+@pytest.mark.parametrize("sampling", ["plain", "balanced"])
+def test_synthetic_items_make_up_their_share_until_the_last_fifth(sampling):
+    sampler, made = with_made(50, 200, sampling=sampling)
+    shares = [made[sampler.draw(step)].sum() for step in range(100)]
+    assert shares == [4] * 80 + [0] * 20
+    assert all(len(sampler.draw(step)) == 16 for step in (0, 79, 80, 99))
+
+
+def test_each_part_goes_through_its_items_before_any_comes_again():
+    sampler, made = with_made(30, 40)
+    drawn = np.concatenate([sampler.draw(step) for step in range(80)])
+    synthetic, real = drawn[made[drawn]], drawn[~made[drawn]]
+    assert sorted(synthetic[:40]) == list(range(30, 70))
+    assert sorted(real[:30]) == list(range(30))
+    after = np.concatenate([real, *(sampler.draw(step) for step in range(80, 90))])
+    assert sorted(after[len(real) // 30 * 30 :][:30]) == list(range(30))  # the last fifth goes on where it was
+
+
+def test_real_items_come_in_the_order_that_they_have_alone():
+    sampler, made = with_made(30, 40, batch_size=16)
+    alone = Sampler(Items(row=np.arange(30)), seed=1, batch_size=16)
+    together = np.concatenate([sampler.draw(step) for step in range(20)])
+    usual = np.concatenate([alone.draw(step) for step in range(20)])
+    real = together[~made[together]]
+    assert real.tolist() == usual[: len(real)].tolist()
+
+
+def test_a_share_of_nothing_and_no_synthetic_items_change_nothing():
+    usual = Sampler(Items(row=np.arange(30)), seed=1, batch_size=16)
+    none = Sampler(
+        Items(row=np.arange(30)), seed=1, batch_size=16, synthetic=np.zeros(30, dtype=bool), share=0.5, steps=10
+    )
+    kept_out, _ = with_made(30, 40, share=0.0)
+    for step in range(10):
+        assert none.draw(step).tolist() == usual.draw(step).tolist() == kept_out.draw(step).tolist()
+
+
+def test_made_rows_alone_are_nothing_to_learn_from():
+    with pytest.raises(DataError, match="All train rows are synthetic"):
+        with_made(0, 10)

@@ -40,6 +40,7 @@ for function in (  # in the order of the help
     models.evaluate,
     models.compare,
     models.predict,
+    models.generate,
     models.export,
     training.refit,
     models.report,

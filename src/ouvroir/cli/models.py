@@ -130,6 +130,32 @@ def _threshold(text: str | None) -> float | Literal["auto"] | None:
 
 
 @command
+def generate(
+    run: ModelArgument,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="A class to make samples of; repeatable, by default all.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, help="Samples of each class.")] = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")] = 0,
+    runs: Runs = DEFAULT_ROOT,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Have a generator make new samples of what it learned, as ordinary files that say that they are synthetic.
+
+    Example: ouvroir generate last --label rose --count 500 --seed 7
+    """
+    with terminal.progress(quiet=quiet) as progress:
+        found = api.generate(run, label, count=count, seed=seed, runs=runs, device=device, progress=progress)
+    summary = summaries.generated_summary(found)
+    if as_json:
+        print_json(summary)
+    else:
+        terminal.show_generated(summary)
+
+
+@command
 def export(
     model: ModelArgument,
     to: Annotated[

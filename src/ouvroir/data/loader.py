@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ouvroir.task import Items
 
 
+REAL_FROM = 0.8
+"""Share of the steps after which no synthetic item is drawn any more."""
+
+
 class Sliced(Protocol):
     """What rows are taken from: a Table, or anything that slices like one."""
 
@@ -29,22 +33,35 @@ class Sampler:
 
     `plain` visits every item once per epoch, in a new order each time. `balanced` gives every class as many draws as
     any other (to within one per epoch), and within a class visits every item before any is repeated.
+
+    Where some items are synthetic, (M,) bool, `share` of every batch is drawn from these and the rest from the others, each
+    part in epochs of its own; in the last fifth of `steps` all are real, so that the model ends on what it will be judged by.
     """
 
     def __init__(
-        self, items: Items, *, seed: int, batch_size: int, sampling: Literal["plain", "balanced"] = "plain"
+        self,
+        items: Items,
+        *,
+        seed: int,
+        batch_size: int,
+        sampling: Literal["plain", "balanced"] = "plain",
+        synthetic: np.ndarray | None = None,
+        share: float = 0.0,
+        steps: int = 0,
     ) -> None:
-        self.n_items = len(items.row)
-        if not self.n_items:
+        n = len(items.row)
+        if not n:
             raise DataError("There is nothing to train on: the train split has no items.")
-        self.seed = seed
+        self.n_items = n
         self.batch_size = batch_size
-        self._classes: list[np.ndarray] = []
-        if sampling == "balanced" and items.stratum is not None:
-            order = np.argsort(items.stratum, kind="stable")
-            borders = np.flatnonzero(np.diff(items.stratum[order])) + 1
-            self._classes = np.split(order, borders)
-        self._epochs: dict[int, np.ndarray] = {}
+        made = np.zeros(n, dtype=bool) if synthetic is None else synthetic
+        if made.all():
+            raise DataError("All train rows are synthetic. Nothing is learned from made rows alone: add real ones.")
+        stratum = items.stratum if sampling == "balanced" else None
+        self._real = _Stream(np.flatnonzero(~made), stratum, seed)
+        self._made = _Stream(np.flatnonzero(made), stratum, key(seed, "synthetic")) if made.any() else None
+        self._n_made = round(share * batch_size) if self._made else 0
+        self._until = round(REAL_FROM * steps)
 
     @property
     def steps_per_epoch(self) -> float:
@@ -53,18 +70,43 @@ class Sampler:
 
     def draw(self, step: int) -> np.ndarray:
         """(batch_size,) int64 places of the items of `step`, which counts from 0."""
-        start = step * self.batch_size
+        n_made = self._n_made if step < self._until else 0
+        before = self._n_made * min(step, self._until)
+        real = self._real.draw(step * self.batch_size - before, self.batch_size - n_made)
+        if not n_made or self._made is None:
+            return real
+        return np.concatenate([real, self._made.draw(before, n_made)])
+
+
+class _Stream:
+    """An endless sequence of some of the items, one shuffled epoch after another."""
+
+    def __init__(self, members: np.ndarray, stratum: np.ndarray | None, seed: int) -> None:
+        self.members, self.seed = members, seed
+        self.n_items = len(members)
+        self._classes: list[np.ndarray] = []
+        if stratum is not None:
+            mine = stratum[members]
+            order = np.argsort(mine, kind="stable")
+            borders = np.flatnonzero(np.diff(mine[order])) + 1
+            self._classes = np.split(order, borders)
+        self._epochs: dict[int, np.ndarray] = {}
+
+    def draw(self, start: int, n: int) -> np.ndarray:
+        """(n,) int64 places of items, from the `start`-th of the sequence on."""
         epoch, offset = divmod(start, self.n_items)
-        if offset + self.batch_size <= self.n_items:
-            return self._order(epoch)[offset : offset + self.batch_size]
+        if offset + n <= self.n_items:
+            found: np.ndarray = self.members[self._order(epoch)[offset : offset + n]]
+            return found
         pieces = []
-        left = self.batch_size
+        left = n
         while left:
             piece = self._order(epoch)[offset : offset + left]
             pieces.append(piece)
             left -= len(piece)
             epoch, offset = epoch + 1, 0
-        return np.concatenate(pieces)
+        joined: np.ndarray = self.members[np.concatenate(pieces)]
+        return joined
 
     def _order(self, epoch: int) -> np.ndarray:
         found = self._epochs.get(epoch)

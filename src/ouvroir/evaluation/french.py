@@ -328,6 +328,9 @@ SENTENCES: dict[str, str] = {
     "Same weights to the bit on any number of processes, by virtual shards.": (
         "Mêmes poids au bit près quel que soit le nombre de processus, par fragments virtuels."
     ),
+    "Share of each batch that synthetic rows make up, where there are any; none in the last fifth of the steps.": (
+        "Part de chaque lot faite de lignes synthétiques, s’il y en a ; aucune dans le dernier cinquième des pas."
+    ),
     "Pieces of a batch that share random numbers; processes must divide it.": (
         "Morceaux d’un lot qui partagent des nombres aléatoires ; le nombre de processus doit le diviser."
     ),

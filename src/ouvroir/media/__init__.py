@@ -35,7 +35,7 @@ class Entry:
     columns: tuple[str, ...] = ()
 
 
-_IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .gif .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .ico .tga .avif .jp2 .psd .pcx".split()
 )
 _IMAGE_ADVICE = {
@@ -46,27 +46,24 @@ _IMAGE_ADVICE = {
     **dict.fromkeys((".svg", ".eps", ".pdf"), "Export it as PNG."),
 }
 
+_IMAGE_COLUMNS = tuple("image,images,image path,img,photo,picture,cliche,imagen,foto,bild,immagine".split(","))
+
 TRUSTED_VARIABLE = "OUVROIR_TASKS"
 
 TASKS: dict[str, Entry] = {
     "image-classification": Entry(
         target="ouvroir.media.image.classification:ImageClassification",
-        suffixes=_IMAGE_SUFFIXES,
+        suffixes=IMAGE_SUFFIXES,
         summary="Pictures to one class, or to several labels.",
         advice=_IMAGE_ADVICE,
-        columns=(
-            "image",
-            "images",
-            "image path",
-            "img",
-            "photo",
-            "picture",
-            "cliche",
-            "imagen",
-            "foto",
-            "bild",
-            "immagine",
-        ),
+        columns=_IMAGE_COLUMNS,
+    ),
+    "image-generation": Entry(
+        target="ouvroir.media.image.generation:ImageGeneration",
+        suffixes=IMAGE_SUFFIXES,
+        summary="New pictures of a class, or of none.",
+        advice=_IMAGE_ADVICE,
+        columns=_IMAGE_COLUMNS,
     ),
 }
 

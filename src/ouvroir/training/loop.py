@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -299,7 +300,15 @@ class _Job:
     def _begin(self, feed: Feed, saved: Saved | None) -> None:
         """Everything that changes from step to step, new or as it was saved."""
         loop = self.recipe.loop
-        self.sampler = Sampler(feed.items, seed=loop.seed, batch_size=loop.batch_size, sampling=loop.sampling)
+        self.sampler = Sampler(
+            feed.items,
+            seed=loop.seed,
+            batch_size=loop.batch_size,
+            sampling=loop.sampling,
+            synthetic=np.array([row.origin == "synthetic" for row in feed.table.rows])[feed.items.row],
+            share=loop.synthetic_share,
+            steps=loop.steps or 1,
+        )
         self.watch = Watch(feed, device=self.device, world=self.world, lr=self.recipe.optim.lr)
         self.steps = loop.steps or 1
         self.log_every = max(1, min(MOST_STEPS_PER_LOG, self.steps // LOGS_PER_RUN))

@@ -95,6 +95,7 @@ def signature(model: nn.Module, recipe: Recipe, feed: Feed, device: str, world: 
         "patience",
         "seed",
         "sampling",
+        "synthetic_share",
         "cache_features",
     ):
         loop.pop(name)

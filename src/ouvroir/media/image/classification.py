@@ -6,30 +6,22 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ouvroir import classification as shared
 from ouvroir.baselines import cheap_baselines
-from ouvroir.media import TASKS
 from ouvroir.media.image import recipes
-from ouvroir.media.image.decode import decode, decoder, inspect_picture
-from ouvroir.media.image.french import FRENCH
-from ouvroir.media.image.inputs import as_source
+from ouvroir.media.image.pictures import Pictures, pixels_of
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.task import (
     Answers,
     Batch,
     Cheap,
     Example,
-    Facts,
-    Input,
-    Items,
-    Limits,
     Note,
     Prediction,
     Processor,
@@ -42,7 +34,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ouvroir.data.manifest import Manifest
-    from ouvroir.data.table import Table, TableSlice
+    from ouvroir.data.table import Table
     from ouvroir.media.image.models import ConceptualImageModel
     from ouvroir.recipe import Recipe
     from ouvroir.rng import Rng
@@ -53,27 +45,15 @@ ROWS_AT_ONCE = 512
 BASELINE_PX = 16  # edge of the copy that cheap baselines look at
 
 
-class ImageClassification:
+class ImageClassification(Pictures):
     """Pictures to one class, or to several labels. See `ouvroir.task.Task`."""
 
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
-    suffixes: ClassVar[frozenset[str]] = TASKS[recipes.TASK].suffixes
-    reads_text: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
-    loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
-    synthesiser: ClassVar[str | None] = None
-    french: ClassVar[Mapping[str, str]] = FRENCH
+    synthesiser: ClassVar[str | None] = "image-generation"
 
     # --- data ---------------------------------------------------------------------------------------------------------
-
-    def inspect(self, source: Source, limits: Limits) -> Facts:
-        """Open one picture at admission. Raises Refused."""
-        return inspect_picture(source, limits)
-
-    def decoder(self) -> str:
-        """Pillow and those of its libraries that decode pictures, with their versions."""
-        return decoder()
 
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Rows without a label, and with one that the model does not know."""
@@ -92,21 +72,10 @@ class ImageClassification:
         assert earlier is None or isinstance(earlier, ImageProcessor)
         return recipes.make_processor(manifest, recipe, earlier)
 
-    def load_processor(self, folder: Path) -> ImageProcessor:
-        """Read what `ImageProcessor.save` wrote."""
-        return ImageProcessor.load(folder)
-
     def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
         """`labels`: (N,) int64, or (N, C) float32 when multi-label."""
         assert isinstance(processor, ImageProcessor)
         return shared.label_targets(rows, processor.labels, is_multi_label=processor.is_multi_label)
-
-    def items(self, table: Table, *, training: bool) -> Items:
-        """One draw is one picture; its stratum is its class, or its rarest label when multi-label."""
-        del training
-        labels = table.targets.get("labels")
-        stratum = None if labels is None else shared.strata(labels.numpy())
-        return Items(row=np.arange(len(table), dtype=np.int64), stratum=stratum)
 
     # --- model --------------------------------------------------------------------------------------------------------
 
@@ -177,15 +146,6 @@ class ImageClassification:
         options: recipes.Options = recipe.options
         is_resized = options.train_px not in (None, options.storage_px)
         return recipes.is_augmented(recipe) and (is_random(options) or is_resized)
-
-    def collate(self, rows: TableSlice) -> Batch:
-        """`pixel_values` (B, C, H, W) uint8 in channels-last memory; `labels`, `weight`, `index`."""
-        return {
-            "pixel_values": _pixels(rows).permute(0, 3, 1, 2),
-            "weight": rows.weight,
-            "index": rows.index,
-            **rows.targets,
-        }
 
     def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
         """Augment when training; how rows were blended becomes `mixed`. Nothing to do otherwise."""
@@ -260,10 +220,6 @@ class ImageClassification:
         asked = simple_features(test, np.arange(len(test)))
         return cheap_baselines(wanted, of_train, asked, targets, processor.labels)
 
-    def as_source(self, given: Input) -> Source:
-        """Paths, bytes, PIL images and (H, W), (H, W, C) uint8 arrays; the last two become files in memory."""
-        return as_source(given)
-
     def predict(
         self,
         model: nn.Module,
@@ -329,23 +285,6 @@ class ImageClassification:
         assert isinstance(processor, ImageProcessor)
         require_same_pictures(folder, processor, sources)
 
-    def sample(self, folder: Path) -> int:
-        """The handwritten digits of scikit-learn as PNG files in class folders."""
-        from ouvroir.media.image.samples import write_digits
-
-        return write_digits(folder)
-
-    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
-        """The picture as JPEG or, when small or grey, PNG, its longer side at most `max_edge_px`. Raises Refused."""
-        limits = Limits()
-        picture = decode(source.read(limits.max_bytes), source.name, limits, at_least_px=max_edge_px)
-        image = picture.image
-        image.thumbnail((max_edge_px, max_edge_px))
-        kind = "PNG" if max(image.size) <= 64 or image.mode == "L" else "JPEG"
-        file = io.BytesIO()
-        image.save(file, kind, **({"quality": 85} if kind == "JPEG" else {}))
-        return f"image/{kind.lower()}", file.getvalue()
-
 
 def _network(model: nn.Module) -> ConceptualImageModel:
     """The network itself, out of a wrapper for several processes."""
@@ -354,15 +293,6 @@ def _network(model: nn.Module) -> ConceptualImageModel:
     inner = getattr(model, "module", model)
     assert isinstance(inner, ConceptualImageModel)
     return inner
-
-
-def _pixels(rows: TableSlice) -> Tensor:
-    """(B, H, W, C) uint8, as they are packed."""
-    from torch import Tensor
-
-    pixels = rows.fields["pixel_values"]
-    assert isinstance(pixels, Tensor)
-    return pixels
 
 
 def _first_learning(network: ConceptualImageModel) -> str:
@@ -379,7 +309,7 @@ def _level_statistics(table: Table, places: np.ndarray) -> tuple[Tensor, Tensor]
 
     n, total, squares = 0, torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.int64)
     for start in range(0, len(places), STATISTICS_PIECE):
-        pixels = _pixels(table.slice(places[start : start + STATISTICS_PIECE])).flatten(0, 2)  # (N·H·W, C)
+        pixels = pixels_of(table.slice(places[start : start + STATISTICS_PIECE])).flatten(0, 2)  # (N·H·W, C)
         n += len(pixels)
         total = total + pixels.sum(dim=0, dtype=torch.int64)
         squares = squares + pixels.int().square_().sum(dim=0, dtype=torch.int64)
@@ -401,7 +331,7 @@ def simple_features(table: Table, places: np.ndarray) -> np.ndarray:
     """(N, D) float32: the pictures at `places` as a grey 16x16 copy, and 4x4 of each channel where there is colour."""
     found = []
     for start in range(0, len(places), ROWS_AT_ONCE):
-        pixels = _pixels(table.slice(places[start : start + ROWS_AT_ONCE])).float() / 255  # (B, H, W, C)
+        pixels = pixels_of(table.slice(places[start : start + ROWS_AT_ONCE])).float() / 255  # (B, H, W, C)
         found.append(_small_copy(pixels.permute(0, 3, 1, 2)))
     return np.concatenate(found)
 

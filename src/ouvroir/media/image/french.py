@@ -27,6 +27,10 @@ FRENCH: dict[str, str] = {
         "{a} photographies, c’est peu pour apprendre à partir de rien. Des poids préentraînés, venus d’un hub ou, sans réseau, "
         "d’un dossier, sont d’ordinaire ce qui aide le plus (docs/guides/fine-tune.md)."
     ),
+    "Pictures of {a} px are made, and enlarged where larger ones are needed; {b} px are the most and take four times as long.": (
+        "Les images produites ont {a} px, et sont agrandies là où il en faut de plus grandes ; {b} px au plus, pour quatre fois "
+        "plus de temps."
+    ),
     # notes on files
     "`{a}` is a {b} picture under the extension .{c}; it is used as what it is.": (
         "`{a}` est une image {b} sous l’extension .{c} ; elle est lue selon son vrai format."
@@ -102,6 +106,21 @@ FRENCH: dict[str, str] = {
         "Miroir à l’entraînement ; à éviter si une image retournée change de classe."
     ),
     "Rotation by up to so many degrees either way.": "Rotation d’au plus tant de degrés dans un sens ou dans l’autre.",
+    "Edge of the pictures that are learned from and made; worked out from the data, at most 64.": (
+        "Côté des images apprises et produites ; déterminé d’après les données, au plus 64."
+    ),
+    "How a picture becomes square.": "Comment une image devient carrée.",
+    "Channels that are made; auto is grey when all pictures are.": (
+        "Canaux produits ; auto : gris quand toutes les images le sont."
+    ),
+    "Mirroring in training.": "Miroir pendant l’entraînement.",
+    "Share of the rows that are learned from without their class, so that pictures of no class can be made too.": (
+        "Part des lignes apprises sans leur classe, pour pouvoir aussi produire des images d’aucune classe."
+    ),
+    "How far samples go towards their class; more than 1 makes them more typical and less varied.": (
+        "À quel point les images produites vont vers leur classe ; plus de 1 les rend plus typiques et moins variées."
+    ),
+    "Steps from noise to a picture.": "Pas du bruit à une image.",
     "Zoom in or out by up to this ratio.": "Agrandissement ou réduction, au plus de ce rapport.",
     "Shift by up to this share of the edge.": "Décalage d’au plus cette part du côté.",
     "Random crop of at least this share of the area; 1 is whole.": (

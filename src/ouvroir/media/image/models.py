@@ -74,7 +74,7 @@ class _GroupNorm(nn.GroupNorm):
         return super().forward(x)
 
 
-def _norm(width: int) -> nn.GroupNorm:
+def group_norm(width: int) -> nn.GroupNorm:
     """GroupNorm in groups of NORM_CHANNELS; it never mixes rows, and costs a tenth of a convolution in channels-last."""
     return _GroupNorm(max(1, width // NORM_CHANNELS), width)
 
@@ -87,9 +87,9 @@ class Block(nn.Module):
 
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()
-        self.norm1 = _norm(width)
+        self.norm1 = group_norm(width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = _norm(width)
+        self.norm2 = group_norm(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.scale = nn.Parameter(torch.full((width, 1, 1), scale))
 
@@ -109,7 +109,7 @@ class Stem(nn.Sequential):
             return
         super().__init__(
             nn.Conv2d(n_channels, width // 2, 3, stride=2, padding=1, bias=False),
-            _norm(width // 2),
+            group_norm(width // 2),
             nn.ReLU(),
             nn.Conv2d(width // 2, width, 3, stride=2, padding=1, bias=False),
         )
@@ -119,7 +119,7 @@ class Stage(nn.Sequential):
     """Residual blocks; before them, when the width changes, a normalised 3x3 convolution of stride 2."""
 
     def __init__(self, width_in: int, width: int, depth: int, scale: float) -> None:
-        down = [_norm(width_in), nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False)]
+        down = [group_norm(width_in), nn.Conv2d(width_in, width, 3, stride=2, padding=1, bias=False)]
         super().__init__(*(down if width_in != width else []), *(Block(width, scale) for _ in range(depth)))
 
 
@@ -134,7 +134,7 @@ class AttentionPool(nn.Module):
         super().__init__()
         self.n_heads = max(1, width // HEAD_DIM)
         self.pi = pi
-        self.norm = _norm(width)
+        self.norm = group_norm(width)
         self.key = nn.Conv2d(width, width, 1)
         self.query = nn.Parameter(torch.randn(self.n_heads, width // self.n_heads))
 

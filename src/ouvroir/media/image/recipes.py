@@ -152,6 +152,20 @@ def storage_edge(look: Look) -> int:
     return min(largest, max(16, -(-look.long_side_px // 16) * 16))
 
 
+def channels(colour: Literal["auto", "grey", "rgb"], look: Look) -> int:
+    """1 or 3."""
+    return 1 if colour == "grey" or (colour == "auto" and look.is_grey) else 3
+
+
+def mirrors(look: Look) -> bool:
+    """Whether pictures are mirrored in training unless somebody says otherwise."""
+    return _AUGMENTATION[look.kind]["flip"] != "never" and not _is_sided(look)
+
+
+def _is_sided(look: Look) -> bool:
+    return any(_SIDED.search(label.replace("_", " ")) for label in look.labels)
+
+
 def is_pretrained(init_from: str) -> bool:
     """Whether `init_from` names pretrained weights (a folder in the Hugging Face form, a hub name) and not one of our runs."""
     if init_from == "scratch":
@@ -169,7 +183,7 @@ def propose(manifest: Manifest, preset: str, init_from: str = "scratch") -> tupl
     pretrained = is_pretrained(init_from)
     notes = [_kind_note(look)]
     settings: dict[str, object] = dict(_AUGMENTATION[look.kind])
-    if settings["flip"] != "never" and any(_SIDED.search(label.replace("_", " ")) for label in look.labels):
+    if settings["flip"] != "never" and not mirrors(look):
         settings["flip"] = "never"
         notes.append(
             Note(
@@ -295,8 +309,7 @@ def make_processor(manifest: Manifest, recipe: Recipe, earlier: ImageProcessor |
     """
     options: Options = recipe.options
     look = look_at(manifest.rows)
-    is_grey = look.is_grey if earlier is None else earlier.n_channels == 1
-    n_channels = 1 if options.colour == "grey" or (options.colour == "auto" and is_grey) else 3
+    n_channels = channels(options.colour, look if earlier is None else replace(look, is_grey=earlier.n_channels == 1))
     backbone = None
     if options.backbone == "resnet50" or is_pretrained(recipe.model.init_from):
         n_channels = 3

@@ -1,0 +1,124 @@
+"""The folder of made samples: ordinary files, and beside them a line for each that says where it came from.
+
+`synthetic/` holds a folder for each class and rows.jsonl. A sample counts as long as its file is as it was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ouvroir.errors import DataError
+from ouvroir.files import disk_errors, each_line, make_folder, write_text
+from ouvroir.hashes import hash_file
+
+ROWS = "rows.jsonl"
+NO_LABEL = "of_no_class"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One made sample. `id`: its path in the folder; `generator`: SHA-256 of the weights that made it; `number`: which of
+    that seed and label it is; `parents`: ids of the real rows that it is a variation of, from `begin` on.
+    """
+
+    id: str
+    label: str | None
+    seed: int
+    number: int
+    sha256: str
+    generator: str
+    parents: tuple[str, ...] = ()
+    begin: float = 0.0
+
+
+class Samples:
+    """The samples in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def place(self, label: str | None, labels: Sequence[str], seed: int, number: int, suffix: str) -> str:
+        """The path in the folder of one sample. Names of classes that are no names of files are spelled otherwise."""
+        if label is None:
+            name = NO_LABEL
+        else:
+            name = re.sub(r"[^\w -]", "_", label).strip() or "_"
+            if name != label or name == NO_LABEL:
+                name = f"{name}_{labels.index(label)}"
+        return f"{name}/{seed}_{number:05d}{suffix}"
+
+    def write(self, place: str, content: bytes) -> str:
+        """Write one file, whole or not at all. Returns its SHA-256. Raises DiskFull, NotWritable."""
+        path = self.folder / place
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        make_folder(path.parent)
+        with disk_errors(path):
+            try:
+                temporary.write_bytes(content)
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return hashlib.sha256(content).hexdigest()
+
+    def note(self, samples: Iterable[Sample]) -> None:
+        """Add lines for samples; one that was there under the same id is replaced. Raises DiskFull."""
+        known = {sample.id: sample for sample in self._noted()}
+        known |= {sample.id: sample for sample in samples}
+        lines = (json.dumps(asdict(known[name]), ensure_ascii=False) for name in sorted(known))
+        write_text(self.folder / ROWS, "".join(f"{line}\n" for line in lines))
+
+    def read(self) -> list[Sample]:
+        """The samples, in the order of their ids. Raises DataError when a file was changed, or is gone, or one was added."""
+        noted = self._noted()
+        amiss: dict[str, list[str]] = {"gone": [], "changed": []}
+        for sample in noted:
+            path = self.folder / sample.id
+            if not path.is_file():
+                amiss["gone"].append(sample.id)
+            elif hash_file(path) != sample.sha256:
+                amiss["changed"].append(sample.id)
+        known = {sample.id for sample in noted}
+        files = (path for path in self.folder.glob("*/*") if path.is_file() and not path.name.startswith("."))
+        amiss["not ours"] = [name for path in files if (name := path.relative_to(self.folder).as_posix()) not in known]
+        if any(amiss.values()):
+            raise DataError(self._told(amiss))
+        return noted
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Drop the lines and files of some samples."""
+        gone = set(ids)
+        kept = [sample for sample in self._noted() if sample.id not in gone]
+        write_text(self.folder / ROWS, "".join(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in kept))
+        for name in gone:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _noted(self) -> list[Sample]:
+        path = self.folder / ROWS
+        if not path.is_file():
+            return []
+        found: list[Sample] = []
+        each_line(path, lambda line: found.append(Sample(**{**line, "parents": tuple(line["parents"])})))
+        return found
+
+    def _told(self, amiss: Mapping[str, Sequence[str]]) -> str:
+        words = {
+            "gone": "no longer there",
+            "changed": "changed since they were made",
+            "not ours": "not made by the generator",
+        }
+        found = [
+            f"{len(names)} {'is' if len(names) == 1 else 'are'} {words[what]} (`{names[0]}`)"
+            for what, names in amiss.items()
+            if names
+        ]
+        return (
+            f"The samples in {self.folder} are not as they were made: {'; '.join(found)}. Delete that folder and make them "
+            "again with `ouvroir generate`: the same seed gives the same files."
+        )

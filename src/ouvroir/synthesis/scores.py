@@ -1,0 +1,217 @@
+"""What one made sample is worth, measured by what real samples are: nothing here has a threshold of its own.
+
+Everything is a percentile of what real samples score among themselves. High likeness is no aim: the mean of all pictures of
+a class is more like them than they are like each other, so what is too typical is refused as what is too strange.
+
+Axes: N real samples, M made ones, D width of the features, K classes, V views of one sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ouvroir.evaluation.sets import nearest_others
+
+NEIGHBOURS = 5
+SHRINKAGE = 0.1
+CLASS_LEAST = 20
+"""Classes with fewer real samples are measured by those of all classes together."""
+LABEL_LOW, BAND_LOW, BAND_HIGH, COPY_LOW = 5.0, 5.0, 95.0, 1.0  # percentiles
+COPY_RATIO = 1 / 3
+REASONS = ("copy", "label", "too_strange", "too_typical", "off_manifold")
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Features in which real samples vary alike in all directions, so that no single one decides likeness."""
+
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Whitening:
+        """From real features (N, D): their covariance, a tenth of it replaced by its mean (Ledoit and Wolf 2004)."""
+        values = np.asarray(features, dtype=np.float64)
+        mean = values.mean(axis=0)
+        covariance = np.cov(values, rowvar=False, bias=True).reshape(values.shape[1], -1)
+        typical = np.trace(covariance) / len(covariance)
+        shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * max(typical, 1e-12) * np.eye(len(covariance))
+        sizes, axes = np.linalg.eigh(shrunk)
+        return cls(mean, axes @ np.diag(sizes**-0.5) @ axes.T)
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """(n, D) whitened."""
+        found: np.ndarray = (np.asarray(features, dtype=np.float64) - self.mean) @ self.matrix
+        return found
+
+
+def likeness(asked: np.ndarray, known: np.ndarray, *, is_itself: bool = False) -> np.ndarray:
+    """(len(asked),) mean cosine to the 5 most alike of `known`; with `is_itself` they are the same samples, each left out."""
+    a, b = _unit(asked), _unit(known)
+    cosines = a @ b.T
+    if is_itself:
+        np.fill_diagonal(cosines, -np.inf)
+    k = min(NEIGHBOURS, cosines.shape[1] - is_itself)
+    if k < 1:
+        return np.full(len(asked), np.nan)
+    best: np.ndarray = np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)
+    return best
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    found: np.ndarray = features / np.maximum(length, 1e-12)
+    return found
+
+
+def by_class(
+    asked: np.ndarray, asked_labels: np.ndarray, known: np.ndarray, known_labels: np.ndarray, *, is_itself: bool = False
+) -> np.ndarray:
+    """`likeness` of each sample to the known ones of its own class; NaN where the class has none."""
+    found = np.full(len(asked), np.nan)
+    for label in np.unique(asked_labels):
+        mine, theirs = asked_labels == label, known_labels == label
+        if theirs.sum() > is_itself:
+            found[mine] = likeness(asked[mine], known[theirs], is_itself=is_itself)
+    return found
+
+
+def view_distances(asked: np.ndarray, known: np.ndarray, k: int) -> np.ndarray:
+    """(M, k) distances to the `k` nearest of `known` (N, D), over all views of each sample, (M, V, D), ascending.
+
+    Views are the sample moved a little: a copy that was moved is far from what it was copied from everywhere, and near in one
+    of its views. Of one known sample only the nearest view counts.
+    """
+    m, views, width = asked.shape
+    found = np.full((m, k), np.inf)
+    step = max(1, 2_000_000 // max(1, views * len(known)))
+    squares = (known.astype(np.float64) ** 2).sum(axis=1)
+    for start in range(0, m, step):
+        piece = asked[start : start + step].astype(np.float64).reshape(-1, width)
+        distances = (piece**2).sum(axis=1)[:, None] + squares[None, :] - 2 * piece @ known.T.astype(np.float64)
+        distances = np.sqrt(np.maximum(distances, 0.0)).reshape(-1, views, len(known)).min(axis=1)
+        best = np.sort(distances, axis=1)[:, :k]
+        found[start : start + len(best), : best.shape[1]] = best
+    return found
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What is too near to a sample that was learned from. `least`: the distance below which it is a copy."""
+
+    known: np.ndarray
+    least: float
+
+    @classmethod
+    def of(cls, views: np.ndarray) -> Novelty:
+        """From the views (N, V, D) of the real samples that were learned from, the first of each being the sample itself."""
+        known = views[:, 0]
+        others = view_distances(views, known, 2)
+        # each is nearest to itself: the second is its nearest other
+        return cls(known, float(np.percentile(others[:, 1], COPY_LOW)) if len(known) > 1 else 0.0)
+
+    def is_copy(self, views: np.ndarray) -> np.ndarray:
+        """(M,) bool: nearer than real samples are to each other, or three times nearer to one of them than to any other."""
+        found = view_distances(views, self.known, 2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratio = np.where(np.isfinite(found[:, 1]) & (found[:, 1] > 0), found[:, 0] / found[:, 1], 1.0)
+        copied: np.ndarray = (found[:, 0] < self.least) | (ratio < COPY_RATIO)
+        return copied
+
+
+@dataclass(frozen=True)
+class Standards:
+    """What real samples score among themselves: per class the least probability of its label and the band of likeness."""
+
+    label: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    noise: float
+    """Likeness of pure noise, in the same features: what a score means nothing below."""
+
+    @classmethod
+    def of(cls, right: np.ndarray, alike: np.ndarray, labels: np.ndarray, n_classes: int, *, noise: float) -> Standards:
+        """From real samples: (N,) probability of the own label, (N,) likeness, (N,) classes."""
+
+        def each(values: np.ndarray, percentile: float) -> np.ndarray:
+            everywhere = float(np.nanpercentile(values, percentile))
+            found = np.full(n_classes, everywhere)
+            for label in range(n_classes):
+                mine = values[(labels == label) & np.isfinite(values)]
+                if len(mine) >= CLASS_LEAST:
+                    found[label] = np.percentile(mine, percentile)
+            return found
+
+        return cls(each(right, LABEL_LOW), each(alike, BAND_LOW), each(alike, BAND_HIGH), noise)
+
+    def margins(self, right: np.ndarray, alike: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """By how much (M,) made samples keep each standard; below 0 where they do not. NaN, which says nothing, keeps it."""
+        found = {
+            "label": right - self.label[labels],
+            "too_strange": alike - self.low[labels],
+            "too_typical": self.high[labels] - alike,
+        }
+        return {name: np.nan_to_num(margin, nan=0.0) for name, margin in found.items()}
+
+
+def is_on_manifold(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(M,) bool: inside the ball of some real sample that reaches to its fifth neighbour."""
+    k = min(NEIGHBOURS, len(real) - 1)
+    if k < 1:
+        return np.ones(len(made), dtype=bool)
+    radius = nearest_others(real, k)[:, -1]
+    found = np.zeros(len(made), dtype=bool)
+    for start in range(0, len(made), 512):
+        piece = made[start : start + 512]
+        apart = np.linalg.norm(piece[:, None, :] - real[None, :, :], axis=2)
+        found[start : start + len(piece)] = (apart < radius[None, :]).any(axis=1)
+    return found
+
+
+def reasons(margins: Mapping[str, np.ndarray], copied: np.ndarray, within: np.ndarray) -> list[str]:
+    """For each made sample the first of REASONS that speaks against it, or ''. `margins`: as `Standards.margins` gives."""
+    against = {"copy": copied, **{name: margin < 0 for name, margin in margins.items()}, "off_manifold": ~within}
+    return [next((name for name, spoken in against.items() if spoken[place]), "") for place in range(len(copied))]
+
+
+def weights(right: np.ndarray, realism: np.ndarray, *, slope: float = 1.0, shift: float = 0.0) -> np.ndarray:
+    """(M,) float64 of mean 1: p(1 - p)·σ(slope·s + shift), s being the realism in standard deviations.
+
+    A sample whose label is beyond doubt teaches little; one that is told to be made counts less. Two numbers, so that nothing
+    can be fitted to the data by them. The smallest weight is a tenth of the mean, the largest three times it.
+    """
+    doubt = np.clip(right * (1 - right), 1e-3, None)
+    spread = realism.std()
+    standard = (realism - realism.mean()) / spread if spread > 0 else np.zeros_like(realism)
+    found = doubt / (1 + np.exp(-(slope * standard + shift)))
+    found = np.clip(found / found.mean(), 0.1, 3.0)
+    scaled: np.ndarray = found / found.mean()
+    return scaled
+
+
+def realism(real: np.ndarray, made: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """(M,) probability of being real that a classifier gives each made sample which it did not learn from.
+
+    Logistic regression on features, in two halves, real and made counting alike.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(seed)
+    halves = [rng.permutation(len(one)) % 2 for one in (real, made)]
+    found = np.full(len(made), 0.5)
+    for half in (0, 1):
+        learned = [one[side != half] for one, side in zip((real, made), halves, strict=True)]
+        if min(map(len, learned)) < 2:
+            continue
+        answers = np.repeat([1, 0], [len(one) for one in learned])
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, class_weight="balanced"))
+        model.fit(np.concatenate(learned), answers)
+        asked = halves[1] == half
+        if asked.any():
+            found[asked] = model.predict_proba(made[asked])[:, 1]
+    return found

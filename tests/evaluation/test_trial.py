@@ -1,0 +1,151 @@
+"""The statistics of a trial: they agree with what is worked out by hand and by other programs, and they do not lie."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ouvroir.errors import DataError
+from ouvroir.evaluation import trial
+
+
+def drawn(rng, k, n, *, gain=0.0, seeds=0.004, items=0.15, rest=0.2):
+    """Differences of a two-way random model."""
+    return (
+        gain
+        + seeds * rng.standard_normal((k, 1))
+        + items * rng.standard_normal((1, n))
+        + rest * rng.standard_normal((k, n))
+    )
+
+
+def test_the_interval_is_that_of_the_analysis_of_variance():
+    table = np.array([[1.0, 0.0, 2.0], [3.0, 1.0, 5.0]])
+    # by hand: means of seeds 1, 3, of items 2, .5, 3.5; MS 6, 4.5, .5, so that the variance is (6 + 4.5 - .5) / 6
+    found = trial.two_way(table)
+    assert found.value == 2.0
+    assert found.standard_error == pytest.approx(np.sqrt(10 / 6))
+    assert found.degrees == pytest.approx(100 / (36 / 1 + 4.5**2 / 2 + 0.25 / 2))
+    half = stats.t.ppf(0.975, found.degrees) * found.standard_error
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+    assert found.p_value == pytest.approx(2 * stats.t.sf(2 / found.standard_error, found.degrees))
+
+
+def test_where_items_do_not_matter_it_is_the_paired_t_test_over_seeds():
+    seeds = np.array([0.01, 0.03, 0.02, -0.01, 0.04, 0.015])
+    found = trial.two_way(np.tile(seeds[:, None], (1, 50)))
+    usual = stats.ttest_1samp(seeds, 0.0)
+    assert found.p_value == pytest.approx(usual.pvalue)
+    low, high = usual.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "seeds", "items", "rest"),
+    [(6, 180, 0.004, 0.15, 0.2), (6, 400, 0.02, 0.05, 0.2), (10, 941, 0.0, 0.2, 0.1), (10, 400, 0.003, 0.0, 0.25)],
+)
+def test_the_interval_covers_the_truth(k, n, seeds, items, rest):
+    rng = np.random.default_rng(k * n)
+    hits = 0
+    for _ in range(600):
+        found = trial.two_way(drawn(rng, k, n, gain=0.01, seeds=seeds, items=items, rest=rest))
+        hits += found.low <= 0.01 <= found.high
+    assert 0.92 <= hits / 600 <= 0.99
+
+
+def test_equal_differences_have_no_width():
+    found = trial.two_way(np.full((6, 20), 0.25))
+    assert (found.low, found.value, found.high, found.p_value) == (0.25, 0.25, 0.25, 0.0)
+    assert trial.two_way(np.zeros((6, 20))).p_value == 1.0
+
+
+def test_one_seed_or_one_item_is_no_trial():
+    for shape in ((1, 10), (10, 1)):
+        with pytest.raises(DataError, match="two seeds and two items"):
+            trial.two_way(np.zeros(shape))
+
+
+def test_sign_flips_are_those_of_the_exact_test():
+    values = np.array([0.3, -0.1, 0.2, 0.4, 0.1, 0.25])
+    usual = stats.permutation_test((values,), np.sum, permutation_type="samples", n_resamples=np.inf)
+    assert trial.sign_flip(values) == pytest.approx(usual.pvalue)
+    assert trial.sign_flip(np.ones(6)) == 2 / 2**6
+    assert trial.sign_flip(np.ones(5)) > trial.SIGNIFICANT  # which is why there are six seeds
+    assert trial.sign_flip(np.zeros(6)) == 1.0
+    many = np.random.default_rng(0).normal(0.2, 1, 30)
+    assert trial.sign_flip(many) == pytest.approx(stats.ttest_1samp(many, 0).pvalue, abs=0.03)
+
+
+def test_holm_is_holm():
+    assert trial.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert trial.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert trial.holm([]) == []
+    for given in itertools.permutations([0.2, 0.01, 0.04]):
+        assert sorted(trial.holm(given)) == pytest.approx([0.03, 0.08, 0.2])
+
+
+@pytest.mark.parametrize(("gain", "verdict"), [(0.03, "admitted"), (-0.03, "harmful"), (0.0, "rejected")])
+def test_verdicts(gain, verdict):
+    rng = np.random.default_rng(3)
+    table = drawn(rng, 8, 900, gain=gain, seeds=0.001, items=0.05, rest=0.1)
+    table += gain - table.mean()
+    assert trial.judge(table).verdict == verdict
+    assert trial.judge(table[:5]).verdict == ("rejected" if gain > 0 else verdict)  # never admitted under six seeds
+
+
+def test_a_gain_that_is_sure_but_too_small_is_rejected():
+    table = np.random.default_rng(0).normal(0.002, 0.001, (8, 900))
+    found = trial.judge(table)
+    assert found.gain.low > 0
+    assert found.verdict == "rejected"
+
+
+def test_a_class_that_loses_stands_in_the_way():
+    rng = np.random.default_rng(1)
+    targets = np.repeat([0, 1, 2], [300, 300, 20])
+    table = drawn(rng, 8, 620, gain=0.05, seeds=0.001, items=0.02, rest=0.05)
+    table[:, targets == 1] -= 0.09
+    table[:, targets == 2] -= 0.9  # too few to be judged each on its own
+    found = trial.judge(table + 0.04, targets=targets, labels=("a", "b", "c"))
+    assert found.losers == ("b",) or found.by_class["b"].value > -trial.CLASS_LOSS
+    found = trial.judge(table, targets=targets, labels=("a", "b", "c"))
+    assert found.losers == ("b",)
+    assert set(found.by_class) == {"a", "b"}
+    assert found.verdict != "admitted"
+
+
+def test_when_the_ordinary_way_differs_from_itself_nothing_is_believed():
+    rng = np.random.default_rng(2)
+    good = drawn(rng, 8, 900, gain=0.05, seeds=0.001, items=0.05, rest=0.1)
+    noise = drawn(rng, 8, 900, gain=0.0, seeds=0.001, items=0.05, rest=0.1)
+    assert trial.judge(good, same=noise - noise.mean()).verdict == "admitted"
+    assert trial.judge(good, same=noise - noise.mean() + 0.05).verdict == "unreliable"
+    assert trial.judge(noise - noise.mean(), same=noise - noise.mean() + 0.05).verdict == "rejected"
+
+
+def test_several_ways_at_once_are_judged_more_strictly():
+    table = drawn(np.random.default_rng(5), 10, 900, seeds=0.002, items=0.05, rest=0.1)
+    one, four = trial.judge(table), trial.judge(table, n_tried=4)
+    assert four.gain.low < one.gain.low < one.gain.high < four.gain.high
+    assert four.flip_p == min(1.0, 4 * one.flip_p)
+
+
+def test_a_hopeless_trial_ends_early_and_a_hopeful_one_does_not():
+    rng = np.random.default_rng(4)
+    bad = drawn(rng, 4, 900, gain=-0.05, seeds=0.001, items=0.02, rest=0.05)
+    assert trial.is_futile(bad)
+    assert not trial.is_futile(bad[:3])
+    assert not trial.is_futile(drawn(rng, 4, 900, gain=0.01, seeds=0.001, items=0.02, rest=0.05))
+
+
+def test_the_items_that_are_needed_show_the_effect():
+    n = trial.least_items(0.02, 0.05)
+    rng = np.random.default_rng(6)
+    seen = 0
+    for _ in range(400):
+        items = rng.choice([-1.0, 0.0, 1.0], p=[0.015, 0.95, 0.035], size=(1, n))  # all seeds agree
+        seen += trial.two_way(np.repeat(items, 6, axis=0) + 1e-9 * rng.standard_normal((6, n))).low > 0
+    assert 0.7 <= seen / 400 <= 0.9

@@ -1,0 +1,121 @@
+"""generate: files, what is written of them, and what is said when they are not what they were."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+import ouvroir
+import pictures
+from ouvroir.cli import app
+from ouvroir.errors import DataError, TrainingError, UsageError
+from ouvroir.synthesis.samples import Sample, Samples
+
+QUICK = {
+    "loop.steps": 3,
+    "loop.precision": "fp32",
+    "loop.layout": "contiguous",
+    "loop.threads": 1,
+    "loop.micro_batch": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("generator")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUVROIR_HOME", str(place / "home"))
+        folder = pictures.write_digits(place / "digits", per_class=8, classes="012")
+        return ouvroir.train(
+            folder,
+            task="image-generation",
+            preset="tiny",
+            settings={**QUICK, "loop.batch_size": 16},
+            runs=place / "runs",
+        )
+
+
+def test_samples_of_every_class_with_their_provenance(run):
+    found = ouvroir.generate(run.path, count=4, seed=3)
+    assert [sample.label for sample in found.samples] == [label for label in "012" for _ in range(4)]
+    assert all(path.is_file() for path in found.files)
+    assert found.folder == run.path / "synthetic"
+    assert {sample.id for sample in Samples(found.folder).read()} >= {sample.id for sample in found.samples}
+    contents = [path.read_bytes() for path in found.files]
+    again = ouvroir.generate(run.path, count=4, seed=3)
+    assert again.samples == found.samples
+    assert [path.read_bytes() for path in again.files] == contents
+    other = ouvroir.generate(run.path, "1", count=2, seed=4)
+    assert {path.name for path in other.files} == {"4_00000.png", "4_00001.png"}
+
+
+def test_the_command_line(run):
+    result = CliRunner().invoke(
+        app,
+        ["generate", str(run.path), "--label", "2", "--count", "5", "--seed", "9", "--json"],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["made"] == 5
+    assert told["labels"] == {"2": 5}
+    assert told["per_second"] > 0
+    shown = CliRunner().invoke(app, ["generate", str(run.path), "--count", "2"], catch_exceptions=False)
+    assert "6 samples made in" in shown.stdout
+    wrong = CliRunner().invoke(app, ["generate", str(run.path), "--label", "rose"])
+    assert wrong.exit_code == 2
+    assert "knows no class `rose`" in wrong.stderr
+
+
+def test_a_run_without_a_generator_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    folder = pictures.write_digits(tmp_path / "digits")
+    classifier = ouvroir.train(folder, preset="tiny", settings={**QUICK, "loop.batch_size": 16}, runs=tmp_path / "runs")
+    with pytest.raises(UsageError, match=r"has no generator.*--task image-generation"):
+        ouvroir.generate(classifier.path)
+
+
+def test_a_generator_that_has_collapsed_is_said_to_have(run, tmp_path):
+    import shutil
+
+    place = tmp_path / "collapsed"
+    shutil.copytree(run.path, place)
+    file = ouvroir.Run(place).checkpoint("best") / "model.safetensors"
+    weights = load_file(file)
+    weights["out.bias"] = torch.full_like(weights["out.bias"], 1000.0)
+    save_file(weights, file)
+    with pytest.raises(TrainingError, match=r"All 9 samples of `0` are the same.*has collapsed"):
+        ouvroir.generate(place, "0", count=9, seed=50)
+    assert not list(place.glob("synthetic/0/50_*"))
+
+
+def test_samples_that_were_changed_deleted_or_added_are_named(tmp_path):
+    samples = Samples(tmp_path / "synthetic")
+    made = []
+    for number in range(3):
+        place = samples.place("a/b", ["a/b"], 1, number, ".png")
+        made.append(Sample(place, "a/b", 1, number, samples.write(place, b"%d" % number), "0" * 64))
+    samples.note(made)
+    assert samples.read() == made
+    (samples.folder / made[0].id).write_bytes(b"other")
+    (samples.folder / made[1].id).unlink()
+    (samples.folder / "a_b_0" / "mine.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"no longer there.*changed since.*not made by the generator") as error:
+        samples.read()
+    for name in (made[0].id, made[1].id, "a_b_0/mine.png"):
+        assert name in str(error.value)
+
+
+def test_names_of_classes_never_leave_the_folder(tmp_path):
+    samples = Samples(tmp_path)
+    labels = ["../up", "/etc", "..", "of_no_class", "plain name", "plain_name", "a\0b", ""]
+    places = [samples.place(label, labels, 0, 0, ".png") for label in labels]
+    assert len(set(places)) == len(labels)
+    for place in places:
+        assert (tmp_path / place).resolve().is_relative_to(tmp_path.resolve())
+        assert (tmp_path / place).resolve().parent.parent == tmp_path.resolve()
+    assert samples.place(None, labels, 0, 0, ".png") not in places
