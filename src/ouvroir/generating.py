@@ -5,24 +5,28 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ouvroir import workflow
 from ouvroir.errors import TrainingError, UsageError
 from ouvroir.files import readable_names, require_space
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
+from ouvroir.rng import key
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.task import Synthesiser
 
 if TYPE_CHECKING:
+    from ouvroir.data.table import Table
     from ouvroir.options import Workplace
-    from ouvroir.task import Made
+    from ouvroir.task import Example, Label, Made
 
-FOLDER = "synthetic"
+FOLDER, VARIED, MIXED = "synthetic", "varied", "mixed"
 _LARGEST_B = 100_000  # of one sample: what is asked of the disk
 _ALIKE = 8  # so many samples and more that are all the same show that a generator has collapsed
 
@@ -100,6 +104,78 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
             samples.note(mine)
             made += mine
     return Generated(samples.folder, tuple(made), time.perf_counter() - start)
+
+
+def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], seed: int, at: Workplace) -> Samples:
+    """Make a variation of each of some train rows from each of `begins` on, into the folder `varied` beside `synthetic`.
+
+    `table`: the train rows as the generator's processor encodes them.
+    """
+    from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.distributed import resolve_device
+
+    task = find_task(of.recipe().task)
+    assert isinstance(task, Synthesiser)
+    checkpoint = of.checkpoint("best")
+    model, processor, recipe = load_model(task, checkpoint, device=(device := resolve_device(at.device)))
+    weights = hash_file(checkpoint / "model.safetensors")
+    samples = Samples(of.path / VARIED)
+    require_space(samples.folder, min(len(ids) * len(begins) * _LARGEST_B, 10**9), "Making samples")
+    place = {row.id: number for number, row in enumerate(table.rows)}
+    parents = examples_of(table, [place[name] for name in ids])
+    labels = [_only(table.rows[place[name]].label) for name in ids]
+    made: list[Sample] = []
+    with workflow.timed(of, "generate_s"), at.progress.bar("Making variations", len(ids) * len(begins)) as bar:
+        for turn, begin in enumerate(begins):
+            found = task.make(
+                model, processor, recipe, labels, seed=seed + turn, device=device, parents=parents, begin=begin
+            )
+            for number, one in enumerate(found):
+                kept = _keep(samples, one, labels[number], processor.labels, seed + turn, number, weights)
+                made.append(replace(kept, parents=(ids[number],), begin=begin))
+                bar.advance()
+    samples.note(made)
+    return samples
+
+
+def mixed(of: Run, table: Table, count: int, seed: int) -> Samples:
+    """Make `count` mixtures of two train rows of a class, into the folder `mixed`: what a generator must be worth more than."""
+    task = find_task(of.recipe().task)
+    assert isinstance(task, Synthesiser)
+    processor = task.load_processor(of.checkpoint("best") / "processor")
+    rng = np.random.Generator(np.random.PCG64(key(seed, "mixture")))
+    labels = np.array([_only(row.label) or "" for row in table.rows])
+    first = rng.integers(0, len(table), count)
+    second = np.array([rng.choice(np.flatnonzero(labels == labels[place])) for place in first.tolist()])
+    shares = rng.uniform(0.5, 1.0, count)
+    samples = Samples(of.path / MIXED)
+    pairs = examples_of(table, first.tolist()), examples_of(table, second.tolist())
+    made = []
+    for number, one in enumerate(task.mix(processor, *pairs, shares.tolist())):
+        kept = _keep(samples, one, labels[first[number]], processor.labels, seed, number, "")
+        made.append(replace(kept, parents=(table.rows[first[number]].id, table.rows[second[number]].id)))
+    samples.note(made)
+    return samples
+
+
+def examples_of(table: Table, places: Sequence[int]) -> list[Example]:
+    """Some rows of a table as single encoded rows."""
+    from ouvroir.data.table import Ragged
+
+    rows = table.slice(np.array(places, dtype=np.int64))
+    found: list[Example] = [{} for _ in places]
+    for name, field in rows.fields.items():
+        for number, example in enumerate(found):
+            if isinstance(field, Ragged):
+                start, end = field.offsets[number], field.offsets[number + 1]
+                example[name] = field.values[start:end].numpy()
+            else:
+                example[name] = field[number].numpy()
+    return found
+
+
+def _only(label: Label) -> str | None:
+    return label if isinstance(label, str) else None
 
 
 def _keep(

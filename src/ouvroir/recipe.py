@@ -26,6 +26,8 @@ PositiveInt = Annotated[int, Setting(ge=1)]
 Positive = Annotated[float, Setting(gt=0)]
 Fraction = Annotated[float, Setting(ge=0, lt=1)]
 
+ConstantName = Literal["phi", "pi", "alpha", "zeta"]
+
 Value = str | float | None
 """Of a setting, as a person gives it: text as on the command line, or a number, a boolean or None as they are in Python."""
 
@@ -170,7 +172,7 @@ class Constants:
         _constants.ZETA.value, _constants.ZETA.use
     )
 
-    def value(self, name: Literal["phi", "pi", "alpha", "zeta"]) -> float | None:
+    def value(self, name: ConstantName) -> float | None:
         """The number to use: what the recipe says, or the ordinary value (None for π: ordinary attention)."""
         chosen = getattr(self, name)
         constant: _constants.Constant = getattr(_constants, name.upper())

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ouvroir import workflow
 from ouvroir.errors import ManifestError, OuvroirError, RunError
@@ -182,7 +182,7 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
     import numpy as np
 
     from ouvroir.baselines import out_of_fold_scores, suspected_mislabels
-    from ouvroir.evaluation.evaluate import load_answers
+    from ouvroir.evaluation.evaluate import features_of, load_answers
     from ouvroir.training.checkpoint import load_model
 
     path, labels = model.path / "answers" / "test.safetensors", prepared.processor.labels
@@ -199,30 +199,11 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
         return found
     network, _, recipe = load_model(task, model.checkpoint("best"))
     places = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_ROWS_DOUBTED)).astype(np.int64))
-    features = _features(task, network, recipe, train, places)
+    features = features_of(task, network, recipe, train, places)
     known = targets.numpy()[places]
     doubted = suspected_mislabels(out_of_fold_scores(features, known, len(labels)), known, labels)
     found += [replace(one, place=int(places[one.place]), split="train") for one in doubted]
     return sorted(found, key=lambda one: -one.confidence)
-
-
-def _features(task: Task, model: Any, recipe: Recipe, table: Table, places: Any) -> Any:
-    """(N, D) float32: what goes into the last part of the model, for the rows at `places`."""
-    import numpy as np
-    import torch
-
-    from ouvroir.rng import Rng
-
-    last = task.parts(model)[-1][0]
-    found = []
-    model.eval()
-    with torch.inference_mode():
-        for start in range(0, len(places), 256):
-            index = torch.from_numpy(places[start : start + 256])
-            rng = Rng(recipe.loop.seed, 0, torch.arange(len(index)))
-            batch = task.prepare(task.collate(table.slice(index)), recipe, rng=rng, training=False)
-            found.append(task.features(model, batch, last).float().flatten(1).numpy())
-    return np.concatenate(found)
 
 
 def timings_of(run: Run) -> dict[str, float]:

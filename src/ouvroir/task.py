@@ -475,6 +475,9 @@ class Task(Protocol):
 class Synthesiser(Task, Protocol):
     """A Task whose model makes new samples of the kind that it learned from, of a class or of none."""
 
+    varies: ClassVar[bool]
+    """Whether `make` takes parents, so that a sample may be a variation of a row."""
+
     def make(
         self,
         model: nn.Module,
@@ -492,6 +495,11 @@ class Synthesiser(Task, Protocol):
         Sample i is a function of the seed, of i and of its label; not of how many are asked for. `parents`, one encoded row
         for each label, has each sample be a variation of its parent, `begin` in [0, 1) saying how close: 0 keeps nothing.
         """
+
+    def mix(
+        self, processor: Processor, first: Sequence[Example], second: Sequence[Example], shares: Sequence[float]
+    ) -> Iterator[Made]:
+        """Mixtures of encoded rows, each with `share` of the first: what is made without any model, to set beside samples."""
 
     def views(self, rows: TableSlice) -> Tensor:
         """(B, V, D) float32: each row and, beside it, the row moved a little, small enough to compare thousands.

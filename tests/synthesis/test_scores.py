@@ -41,9 +41,18 @@ def test_few_samples_of_many_features_are_whitened_too():
 
 def test_likeness_leaves_a_sample_itself_out():
     features = np.eye(8)
-    assert scores.likeness(features, features).max() == pytest.approx(0.2)  # itself among five
     assert scores.likeness(features, features, is_itself=True).max() == pytest.approx(0)
+    found = scores.likeness(features[[1, 0, 2]], features)  # each leaves out one in turn: two of them not themselves
+    assert found == pytest.approx([0.2, 0.2, 0.0])
     assert np.isnan(scores.likeness(features[:1], features[:1], is_itself=True)).all()
+
+
+def test_as_many_of_others_count_as_of_the_real_samples_themselves():
+    rng = np.random.default_rng(8)
+    known, others = rng.standard_normal((400, 7, 4)), rng.standard_normal((400, 7, 4))
+    real = np.mean([scores.likeness(one, one, is_itself=True) for one in known])
+    new = np.mean([scores.likeness(other, one) for one, other in zip(known, others, strict=True)])
+    assert new == pytest.approx(real, abs=0.02)
 
 
 def test_likeness_is_to_the_own_class():
@@ -73,8 +82,12 @@ def test_view_distances_are_the_least_over_the_views():
     rng = np.random.default_rng(3)
     asked, known = rng.random((7, 4, 5)), rng.random((9, 5))
     wanted = np.sort(np.linalg.norm(asked[:, :, None] - known[None, None], axis=3).min(axis=1), axis=1)
-    assert scores.view_distances(asked, known, 3) == pytest.approx(wanted[:, :3])
-    assert np.isinf(scores.view_distances(asked, known[:1], 3)[:, 1:]).all()
+    distances, places = scores.view_distances(asked, known, 3)
+    assert distances == pytest.approx(wanted[:, :3])
+    assert np.linalg.norm(asked - known[places[:, 0]][:, None], axis=2).min(axis=1) == pytest.approx(wanted[:, 0])
+    distances, places = scores.view_distances(asked, known[:1], 3)
+    assert np.isinf(distances[:, 1:]).all()
+    assert (places[:, 1:] == -1).all()
 
 
 def standards(rng, n=400):
@@ -89,13 +102,14 @@ def test_a_tenth_of_real_samples_lies_outside_the_band_and_each_reason_is_given(
     n = 2000
     right, alike = rng.uniform(0.5, 1, n), rng.normal(0.6, 0.05, n)
     labels, never, always = rng.integers(0, 3, n), np.zeros(n, dtype=bool), np.ones(n, dtype=bool)
-    told = scores.reasons(found.margins(right, alike, labels), never, always)
+    told = scores.reasons(found.margins(right, alike, labels), held_out=never, copied=never, within=always)
     assert 0.80 < np.mean([reason == "" for reason in told]) < 0.90  # 5 % by the label, 5 % at each end of the band
     one = np.zeros(1, dtype=int)
 
-    def why(right=0.9, alike=0.6, copied=False, within=True):
+    def why(right=0.9, alike=0.6, copied=False, within=True, held_out=False):
         margins = found.margins(np.array([right]), np.array([alike]), one)
-        return scores.reasons(margins, np.array([copied]), np.array([within]))[0]
+        flags = {"held_out": np.array([held_out]), "copied": np.array([copied]), "within": np.array([within])}
+        return scores.reasons(margins, **flags)[0]
 
     assert why() == ""
     assert why(right=0.1) == "label"
@@ -103,8 +117,9 @@ def test_a_tenth_of_real_samples_lies_outside_the_band_and_each_reason_is_given(
     assert why(alike=0.95) == "too_typical"
     assert why(copied=True, right=0.1) == "copy"
     assert why(within=False) == "off_manifold"
+    assert why(held_out=True, copied=True) == "held_out"
     assert why(alike=np.nan) == ""  # alone in its class
-    assert set(scores.REASONS) == {"copy", "label", "too_strange", "too_typical", "off_manifold"}
+    assert set(scores.REASONS) == {"held_out", "copy", "label", "too_strange", "too_typical", "off_manifold"}
 
 
 def test_whitened_likeness_does_not_reward_the_mean_of_a_class_and_noise_is_too_strange():

@@ -27,7 +27,7 @@ from ouvroir.errors import ManifestError
 from ouvroir.files import home
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
-from ouvroir.task import Limits
+from ouvroir.task import Limits, Row
 
 _NOT_KEPT = {"crashed", "too_slow", "unreadable", "missing"}  # may end differently the next time
 _SAVE_SECONDS = 60.0  # between two savings while files are opened, so that an interruption costs little
@@ -103,6 +103,27 @@ def look(
         near=NearKeys(cache.near_old, cache.near_new, np.array(cache.near_place, dtype=np.int64)[at] if places else at),
         n_opened=len(to_open),
     )
+
+
+def near_keys(root: str, rows: Sequence[Row], task: str, *, workers: int | None, progress: Progress) -> np.ndarray:
+    """(len(rows), D) float32: near-duplicate keys of admitted rows; zeros for one that has none, or whose file is away."""
+    keys: list[bytes] = [b""] * len(rows)
+    if rows:
+        jobs = [Job(row.locator, row.text) for row in rows]
+        n = n_workers(workers, len(jobs))
+        with (
+            progress.bar("Looking", len(jobs)) as bar,
+            Pool({"job": "inspect", "task": task, "root": root}, Limits(), n) as pool,
+        ):
+            for done in pool.run(jobs):
+                keys[done.place] = b"" if done.refused else done.payload
+                bar.advance()
+    width = max((len(key) // 4 for key in keys), default=0)
+    found = np.zeros((len(rows), width), dtype=np.float32)
+    for place, key in enumerate(keys):
+        if key:
+            found[place] = np.frombuffer(key, dtype="<f4")
+    return found
 
 
 def _open_all(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from ouvroir.data.loader import Sliced
     from ouvroir.data.table import Table
     from ouvroir.recipe import Recipe
     from ouvroir.task import Items, Processor, Task
@@ -114,6 +115,27 @@ def _to(value: Any, place: torch.device) -> Any:
     if isinstance(value, dict):
         return {name: _to(one, place) for name, one in value.items()}
     return value.to(place) if hasattr(value, "to") else value
+
+
+def features_of(
+    task: Task, model: nn.Module, recipe: Recipe, table: Sliced, places: np.ndarray, *, device: str = "cpu"
+) -> np.ndarray:
+    """(len(places), D) float32: what goes into the last part of the model, for the rows of `table` at `places`."""
+    import torch
+
+    from ouvroir.rng import Rng
+
+    last = task.parts(model)[-1][0]
+    found = []
+    model.to(device).eval()
+    with torch.inference_mode():
+        for start in range(0, len(places), _LARGEST_BATCH):
+            some = places[start : start + _LARGEST_BATCH]
+            batch = _to(task.collate(table.slice(some)), torch.device(device))
+            rng = Rng(recipe.loop.seed, 0, torch.arange(len(some), device=device))
+            batch = task.prepare(batch, recipe, rng=rng, training=False)
+            found.append(task.features(model, batch, last).float().flatten(1).cpu().numpy())
+    return np.concatenate(found)
 
 
 def join(parts: Sequence[Answers], *, labels: tuple[str, ...] = ()) -> Answers:

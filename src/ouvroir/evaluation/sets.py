@@ -163,17 +163,15 @@ def made_for_real(
     return share
 
 
-def copy_ratio(made: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(len(made),) nearest over second-nearest distance to the samples learned from: near 0 for a copy, near 1 usually.
+def copy_ratio(distances: np.ndarray) -> np.ndarray:
+    """(M,) nearest over second-nearest distance to the samples learned from, from (M, 2): near 0 for a copy, usually near 1.
 
-    1 where there are not two of them, or where both are at no distance.
+    1 where there are not two of them, or where both are at no distance: it cannot be told then which of them was copied.
     """
-    found = nearest(made, known, 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = found[:, 0] / found[:, 1]
-    ratio[~np.isfinite(found[:, 1])] = 1.0
-    found_ratio: np.ndarray = np.nan_to_num(ratio, nan=1.0)
-    return found_ratio
+    near, next_to = distances[:, 0], distances[:, 1]
+    is_told = np.isfinite(next_to) & (next_to > 0)
+    found: np.ndarray = np.divide(near, next_to, out=np.ones(len(near)), where=is_told)
+    return found
 
 
 def _require(real: np.ndarray, made: np.ndarray) -> None:

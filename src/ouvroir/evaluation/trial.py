@@ -17,6 +17,7 @@ import numpy as np
 
 from ouvroir.errors import DataError
 from ouvroir.evaluation.compare import POWER_RATIO
+from ouvroir.evaluation.intervals import Z
 
 Verdict = Literal["admitted", "rejected", "harmful", "unreliable"]
 
@@ -187,7 +188,7 @@ def judge(
 
     harmful: the interval is below 0. admitted: it is above 0, the sign-flip test agrees, the gain is 0.3 points or more, no
     class is shown to lose over 2 points, and there were 6 seeds. unreliable: it would be admitted, or found harmful, but the
-    ordinary way seems to differ from itself. rejected: everything else.
+    ordinary way seems to differ from itself, and by as much. rejected: everything else.
     """
     gain = two_way(differences, level=1 - (1 - LEVEL) / n_tried)
     flip_p = min(1.0, sign_flip(differences.mean(axis=1)) * n_tried)
@@ -198,8 +199,12 @@ def judge(
         verdict = "harmful"
     elif gain.low > 0 and flip_p < SIGNIFICANT and gain.value >= LEAST_GAIN and not losers:
         verdict = "admitted" if len(differences) >= LEAST_SEEDS else "rejected"
-    if repeated is not None and not repeated.low <= 0 <= repeated.high and verdict != "rejected":
-        verdict = "unreliable"
+    if repeated is not None and not repeated.low <= 0 <= repeated.high:
+        is_beyond = (
+            verdict == "harmful" and gain.high < repeated.low
+        )  # worse than whatever made the ordinary way differ
+        if verdict != "rejected" and not is_beyond:
+            verdict = "unreliable"
     return Finding(verdict, gain, flip_p, repeated, tuple(losers), by_class)
 
 
@@ -208,5 +213,5 @@ def least_items(effect: float, disagreement: float) -> int:
 
     `disagreement`: the share of items on which two models trained alike answer differently, one of them rightly.
     """
-    z = 1.96 * POWER_RATIO
+    z = Z * POWER_RATIO
     return math.ceil(disagreement * (z / effect) ** 2)

@@ -13,20 +13,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ouvroir.evaluation.sets import nearest_others
+from ouvroir.evaluation.sets import copy_ratio, nearest_others
 
 NEIGHBOURS = 5
 SHRINKAGE = 0.1
+SAMPLES_A_DIRECTION = 8
 CLASS_LEAST = 20
 """Classes with fewer real samples are measured by those of all classes together."""
-LABEL_LOW, BAND_LOW, BAND_HIGH, COPY_LOW = 5.0, 5.0, 95.0, 1.0  # percentiles
+LABEL_LOW, BAND_LOW, BAND_HIGH, MANIFOLD_HIGH, COPY_LOW = 5.0, 5.0, 95.0, 95.0, 1.0  # percentiles
 COPY_RATIO = 1 / 3
-REASONS = ("copy", "label", "too_strange", "too_typical", "off_manifold")
+REASONS = ("held_out", "copy", "label", "too_strange", "too_typical", "off_manifold")
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """Features in which real samples vary alike in all directions, so that no single one decides likeness."""
+    """Features in which real samples vary alike in all directions, so that no single one decides likeness.
+
+    Only the main directions are kept, one for eight samples at most: along the others the few samples that whitening is
+    worked out from would be spread by it as no further sample is, and all further ones, real or made, would look strange.
+    """
 
     mean: np.ndarray
     matrix: np.ndarray
@@ -40,23 +45,29 @@ class Whitening:
         typical = np.trace(covariance) / len(covariance)
         shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * max(typical, 1e-12) * np.eye(len(covariance))
         sizes, axes = np.linalg.eigh(shrunk)
-        return cls(mean, axes @ np.diag(sizes**-0.5) @ axes.T)
+        n_kept = int(np.clip(len(values) // SAMPLES_A_DIRECTION, 2, len(covariance)))
+        return cls(mean, axes[:, -n_kept:] @ np.diag(sizes[-n_kept:] ** -0.5))
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """(n, D) whitened."""
+        """(n, d) whitened, d being at most D."""
         found: np.ndarray = (np.asarray(features, dtype=np.float64) - self.mean) @ self.matrix
         return found
 
 
 def likeness(asked: np.ndarray, known: np.ndarray, *, is_itself: bool = False) -> np.ndarray:
-    """(len(asked),) mean cosine to the 5 most alike of `known`; with `is_itself` they are the same samples, each left out."""
+    """(len(asked),) mean cosine to the 5 most alike of `known`, one of which is left out for each.
+
+    With `is_itself` they are the same samples, and each leaves itself out; others leave out one in turn, so that both have
+    as many to be like.
+    """
     a, b = _unit(asked), _unit(known)
     cosines = a @ b.T
-    if is_itself:
-        np.fill_diagonal(cosines, -np.inf)
-    k = min(NEIGHBOURS, cosines.shape[1] - is_itself)
-    if k < 1:
+    places = np.arange(len(a))
+    if len(b) > 1:
+        cosines[places, places % len(b)] = -np.inf
+    elif is_itself:
         return np.full(len(asked), np.nan)
+    k = min(NEIGHBOURS, max(1, len(b) - 1))
     best: np.ndarray = np.partition(cosines, -k, axis=1)[:, -k:].mean(axis=1)
     return best
 
@@ -79,47 +90,66 @@ def by_class(
     return found
 
 
-def view_distances(asked: np.ndarray, known: np.ndarray, k: int) -> np.ndarray:
-    """(M, k) distances to the `k` nearest of `known` (N, D), over all views of each sample, (M, V, D), ascending.
+def view_distances(asked: np.ndarray, known: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """(M, k) distances to the `k` nearest of `known` (N, D), over all views of each sample, (M, V, D), and their places.
 
     Views are the sample moved a little: a copy that was moved is far from what it was copied from everywhere, and near in one
-    of its views. Of one known sample only the nearest view counts.
+    of its views. Of one known sample only the nearest view counts. inf at place -1 where fewer are known.
     """
     m, views, width = asked.shape
     found = np.full((m, k), np.inf)
+    places = np.full((m, k), -1, dtype=np.int64)
     step = max(1, 2_000_000 // max(1, views * len(known)))
     squares = (known.astype(np.float64) ** 2).sum(axis=1)
     for start in range(0, m, step):
         piece = asked[start : start + step].astype(np.float64).reshape(-1, width)
         distances = (piece**2).sum(axis=1)[:, None] + squares[None, :] - 2 * piece @ known.T.astype(np.float64)
         distances = np.sqrt(np.maximum(distances, 0.0)).reshape(-1, views, len(known)).min(axis=1)
-        best = np.sort(distances, axis=1)[:, :k]
-        found[start : start + len(best), : best.shape[1]] = best
-    return found
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        rows = slice(start, start + len(distances))
+        found[rows, : order.shape[1]] = np.take_along_axis(distances, order, axis=1)
+        places[rows, : order.shape[1]] = order
+    return found, places
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """What is too near to a sample that was learned from. `least`: the distance below which it is a copy."""
+    """What is too near to a sample that was learned from.
+
+    `least`: the distance below which it is a copy; `ratio`: the copy ratio that half of the real samples are below.
+    """
 
     known: np.ndarray
     least: float
+    ratio: float
 
     @classmethod
     def of(cls, views: np.ndarray) -> Novelty:
         """From the views (N, V, D) of the real samples that were learned from, the first of each being the sample itself."""
         known = views[:, 0]
-        others = view_distances(views, known, 2)
-        # each is nearest to itself: the second is its nearest other
-        return cls(known, float(np.percentile(others[:, 1], COPY_LOW)) if len(known) > 1 else 0.0)
+        others = view_distances(views, known, 3)[0][:, 1:]  # each is nearest to itself
+        least = float(np.percentile(others[:, 0], COPY_LOW)) if len(known) > 1 else 0.0
+        return cls(known, least, float(np.median(copy_ratio(others))) if len(known) else 1.0)
+
+    def look(self, views: np.ndarray) -> Looked:
+        """How near samples come to what was learned from."""
+        distances, places = view_distances(views, self.known, 2)
+        ratio = copy_ratio(distances)
+        return Looked(distances[:, 0], ratio, places[:, 0], (distances[:, 0] < self.least) | (ratio < COPY_RATIO))
 
     def is_copy(self, views: np.ndarray) -> np.ndarray:
         """(M,) bool: nearer than real samples are to each other, or three times nearer to one of them than to any other."""
-        found = view_distances(views, self.known, 2)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(np.isfinite(found[:, 1]) & (found[:, 1] > 0), found[:, 0] / found[:, 1], 1.0)
-        copied: np.ndarray = (found[:, 0] < self.least) | (ratio < COPY_RATIO)
-        return copied
+        return self.look(views).is_copy
+
+
+@dataclass(frozen=True)
+class Looked:
+    """(M,) each: distance to the nearest known sample, copy ratio, place of that sample, whether it is a copy."""
+
+    distance: np.ndarray
+    ratio: np.ndarray
+    place: np.ndarray
+    is_copy: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -158,23 +188,44 @@ class Standards:
 
 
 def is_on_manifold(made: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """(M,) bool: inside the ball of some real sample that reaches to its fifth neighbour."""
-    k = min(NEIGHBOURS, len(real) - 1)
+    """(M,) bool: as near to some real sample, by the distance of that one to its fifth neighbour, as real samples are.
+
+    The limit is the 95th percentile of what real samples score, each left out in turn.
+    """
+    k = min(NEIGHBOURS, len(real) - 2)
     if k < 1:
         return np.ones(len(made), dtype=bool)
-    radius = nearest_others(real, k)[:, -1]
-    found = np.zeros(len(made), dtype=bool)
-    for start in range(0, len(made), 512):
-        piece = made[start : start + 512]
-        apart = np.linalg.norm(piece[:, None, :] - real[None, :, :], axis=2)
-        found[start : start + len(piece)] = (apart < radius[None, :]).any(axis=1)
+    radius = np.maximum(nearest_others(real, k)[:, -1], 1e-12)
+    scored = _least_ratio(made, real, radius)
+    found: np.ndarray = scored <= np.percentile(_least_ratio(real, real, radius, is_itself=True), MANIFOLD_HIGH)
     return found
 
 
-def reasons(margins: Mapping[str, np.ndarray], copied: np.ndarray, within: np.ndarray) -> list[str]:
+def _least_ratio(asked: np.ndarray, known: np.ndarray, radius: np.ndarray, *, is_itself: bool = False) -> np.ndarray:
+    """(len(asked),) the least distance to a known sample over the radius of that one."""
+    found = np.empty(len(asked))
+    step = max(1, 20_000_000 // max(1, known.size))
+    for start in range(0, len(asked), step):
+        piece = asked[start : start + step]
+        ratio = np.linalg.norm(piece[:, None, :] - known[None, :, :], axis=2) / radius[None, :]
+        if is_itself:
+            rows = np.arange(len(piece))
+            ratio[rows, start + rows] = np.inf
+        found[start : start + len(piece)] = ratio.min(axis=1)
+    return found
+
+
+def reasons(
+    margins: Mapping[str, np.ndarray], *, held_out: np.ndarray, copied: np.ndarray, within: np.ndarray
+) -> list[str]:
     """For each made sample the first of REASONS that speaks against it, or ''. `margins`: as `Standards.margins` gives."""
-    against = {"copy": copied, **{name: margin < 0 for name, margin in margins.items()}, "off_manifold": ~within}
-    return [next((name for name, spoken in against.items() if spoken[place]), "") for place in range(len(copied))]
+    against = {
+        "held_out": held_out,
+        "copy": copied,
+        **{name: margin < 0 for name, margin in margins.items()},
+        "off_manifold": ~within,
+    }
+    return [next((name for name in REASONS if against[name][place]), "") for place in range(len(copied))]
 
 
 def weights(right: np.ndarray, realism: np.ndarray, *, slope: float = 1.0, shift: float = 0.0) -> np.ndarray:

@@ -77,6 +77,7 @@ class ImageGeneration(Pictures):
     Options: ClassVar[type] = Options
     needs_labels: ClassVar[bool] = False
     synthesiser: ClassVar[str | None] = None
+    varies: ClassVar[bool] = True
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -342,6 +343,15 @@ class ImageGeneration(Pictures):
             pixels = to_pixels(found).permute(0, 2, 3, 1).cpu().numpy()
             for picture, label in zip(pixels, asked, strict=False):
                 yield Made(".png", _png(picture, {"label": label or "", "seed": str(seed)}))
+
+    def mix(
+        self, processor: Processor, first: Sequence[Example], second: Sequence[Example], shares: Sequence[float]
+    ) -> Iterator[Made]:
+        """Weighted means of two pictures, as PNG files that say that they are synthetic."""
+        del processor
+        for one, other, share in zip(first, second, shares, strict=True):
+            mixed = share * one["pixel_values"].astype(np.float32) + (1 - share) * other["pixel_values"]
+            yield Made(".png", _png(mixed.round().astype(np.uint8), {"mixture": f"{share:.4f}"}))
 
     def views(self, rows: TableSlice) -> Tensor:
         """Small copies, as they are and moved by a pixel in eight directions."""

@@ -1,0 +1,340 @@
+"""`prove`: a generator is trained on the train rows of a run, its samples are judged, and a trial says whether they help.
+
+What is done is in the run's folder, so that all of it goes on after a stop. Other arms (constants, settings, a person's own)
+are tried in the same way; the trial itself is in trials.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ouvroir import assessing, generating, planning, trials, workflow
+from ouvroir.arms import Arm, Design, constants_design, settings_arm
+from ouvroir.assessing import Assessed
+from ouvroir.errors import UsageError
+from ouvroir.hashes import hash_file
+from ouvroir.media import find_task
+from ouvroir.progress import QUIET
+from ouvroir.recipe import Value
+from ouvroir.run import Run
+from ouvroir.synthesis.samples import Samples
+from ouvroir.system import usable_cores
+from ouvroir.task import Row, Synthesiser
+from ouvroir.trials import Ground
+
+if TYPE_CHECKING:
+    from ouvroir.data.table import Table
+    from ouvroir.options import Workplace
+    from ouvroir.recipe import Recipe
+
+GENERATOR = "generator"
+SYNTHETIC, VARIED, MIXED = "synthetic", "varied", "mixed"
+"""Names of arms, and of the folders of their samples."""
+OUTCOME = "synthesis.json"
+SHARES = (0.1, 0.25, 0.5)
+USUAL_SHARE = 0.25
+CHOICE = "choice"
+SLOW_SHARE = 0.35
+"""Of the train rows, those that are varied: the ones which models learn last."""
+BEGINS = (0.3, 0.5, 0.7)
+LEAST_MADE, MOST_MADE = 400, 2000
+CHOICE_SEEDS = 2
+_OF_GENERATOR, _OF_CHOICE = 0.25, 0.25  # of the time
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person may say of a trial. `minutes`: for all of it; `share`: of each batch that samples make up, else chosen;
+    `generator`: the task that makes samples, else the usual one of the task.
+    """
+
+    seeds: int | None = None
+    minutes: float | None = None
+    share: float | None = None
+    generator: str | None = None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a trial came to: `found` as in trial.json, and the run that it is in."""
+
+    run: Run
+    name: str
+    found: Mapping[str, Any]
+
+    @property
+    def verdict(self) -> str | None:
+        """Of the chief arm, or of the only one; None when there are several."""
+        judged = {**self.found["arms"], **self.found["effects"]}
+        chief = self.found["chief"] or (next(iter(judged)) if len(judged) == 1 else None)
+        return None if chief is None else str(judged[chief]["verdict"])
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """What synthetic data came to in a run: rows to learn from, none unless they were admitted, and sentences for people."""
+
+    rows: tuple[Row, ...]
+    share: float
+    said: tuple[str, ...]
+
+
+def try_arms(
+    run: Run, arms: Sequence[Arm], settings: Mapping[str, Value], at: Workplace, wishes: Wishes, *, constants: bool
+) -> Proof:
+    """Try the constants, settings or a person's arms. Raises UsageError when several of these are asked for at once."""
+    if constants and (arms or settings):
+        raise UsageError("The constants have a trial of their own: leave out the other arms, or try these afterwards.")
+    ground = Ground.of(run)
+    if constants:
+        name, design = "constants", constants_design(ground.recipe)
+    else:
+        chosen = [*arms, *([settings_arm(settings)] if settings else [])]
+        name, design = "-".join(arm.name for arm in chosen)[:60].strip("-"), Design.of(chosen)
+    if name in (SYNTHETIC, CHOICE):
+        raise UsageError(f"An arm of yours cannot be called `{name}`: that is the name of a trial of Ouvroir's own.")
+    found = trials.hold_trial(ground, design, at, name=name, seeds=wishes.seeds, minutes=wishes.minutes)
+    return Proof(run, name, found)
+
+
+def prove_synthetic(run: Run, at: Workplace, wishes: Wishes) -> Proof:
+    """Train a generator unless there is one, have it make samples, judge them, choose how many to use, and hold the trial.
+
+    Raises DataError when no verdict can come of it, before anything is made; UsageError where nothing can make samples.
+    """
+    return Synthesis(run, at, wishes).prove()
+
+
+class Synthesis:
+    """The way from a trained model to the verdict on samples like its train rows."""
+
+    def __init__(self, run: Run, at: Workplace, wishes: Wishes) -> None:
+        self.run, self.at, self.wishes = run, at, wishes
+        self.ground = Ground.of(run)
+        self.cut: list[str] = []
+
+    def prove(self) -> Proof:
+        """All of it."""
+        self.require_possible()
+        ground = self.ground
+        generator = self._generator()
+        table = self._table(generator)
+        steps = self._steps()
+        total = int(np.clip(len(table), LEAST_MADE, MOST_MADE))
+        folds = assessing.train_folds(ground, self.at, steps)
+        pools = {SYNTHETIC: self._assessed(self._made(generator, total), generator, folds)}
+        if _varies(generator):
+            pools[VARIED] = self._assessed(self._varied(generator, table, folds, total), generator, folds)
+        self._say(pools)
+        kind, share = self._chosen(pools, steps)
+        rows = pools[kind].rows
+        if not rows:
+            return self._without_samples()
+        mixtures = generating.mixed(generator, table, min(total, len(rows)), seed=0)
+        design = Design.of(
+            [self._arm(kind, rows, share), self._plain(mixtures, table, share)],
+            chief=kind,
+        )
+        minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
+        found = trials.hold_trial(
+            ground, design, self.at, name=SYNTHETIC, seeds=self.wishes.seeds, minutes=minutes, said=tuple(self.cut)
+        )
+        self._keep(kind, share, rows, found)
+        return Proof(self.run, SYNTHETIC, found)
+
+    def require_possible(self) -> None:
+        """Raise DataError or UsageError when no verdict can come of a trial here."""
+        task = find_task(self.ground.recipe.task)
+        if self._task_name() is None:
+            raise UsageError(
+                f"Nothing can make samples for {task.name} yet. Other arms can be tried: --set, --constants, --arm."
+            )
+        if self.ground.manifest.is_multi_label:
+            raise UsageError(
+                "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm."
+            )
+        self.ground.require_items()
+
+    def _task_name(self) -> str | None:
+        return self.wishes.generator or find_task(self.ground.recipe.task).synthesiser
+
+    def _left(self) -> float:
+        """The share of the time that is left for the trial itself."""
+        return 1 - _OF_GENERATOR - _OF_CHOICE
+
+    def _steps(self) -> int:
+        """Of each training, also of the classifiers that judge samples: as many as the trial can afford."""
+        if self.wishes.minutes is None:
+            return self.ground.steps
+        _, steps, _ = trials.afforded(
+            self.ground,
+            4,
+            seeds=self.wishes.seeds,
+            minutes=self.wishes.minutes * self._left(),
+            usual=trials.USUAL_SEEDS,
+        )
+        return steps
+
+    def _generator(self) -> Run:
+        """The generator of the run, trained if it is not yet."""
+        name = self._task_name()
+        assert name is not None
+        task = find_task(name)
+        if not isinstance(task, Synthesiser):
+            raise UsageError(f"`{name}` makes no samples.")
+        here = Run(self.run.path / GENERATOR)
+        if (here.path / "recipe.json").is_file():
+            made_by = here.recipe().task
+            if self.wishes.generator and made_by != name:
+                raise UsageError(
+                    f"{here.path} is a generator of another kind, {made_by}. Delete that folder to train one of {name}."
+                )
+            generator = here
+        else:
+            generator = self.run.child(GENERATOR, self._recipe(task))
+        if generator.state != "finished":
+            self.at.progress.say("Training the generator.")
+            fitted = workflow.train_run(generator, self.at, resume=True)
+            if fitted.stopped == "interrupted":
+                raise KeyboardInterrupt
+            generator.set_status("finished", f"Finished after {fitted.steps} steps.")
+        return generator
+
+    def _recipe(self, task: Synthesiser) -> Recipe:
+        manifest = self.ground.manifest
+        minutes = self.wishes.minutes
+        settings: dict[str, Value] = {} if minutes is None else {"loop.minutes": max(0.2, _OF_GENERATOR * minutes)}
+        recipe, notes = planning.propose_recipe(
+            task, replace(manifest, task=task.name), {}, preset="small", init_from="scratch", progress=QUIET
+        )
+        planning.say_all(notes, self.at.progress)
+        usual = recipe.loop
+        if minutes is not None:  # the time is a limit here, and no wish to use all of it
+            recipe = recipe.with_overrides(settings).replace("loop", epochs=usual.epochs)
+        return recipe
+
+    def _table(self, generator: Run) -> Table:
+        """The real train rows as the generator's processor encodes them."""
+        task = find_task(generator.recipe().task)
+        processor = task.load_processor(generator.checkpoint("best") / "processor")
+        prepared = workflow.prepare(
+            task,
+            self.ground.manifest,
+            generator.recipe(),
+            processor=processor,
+            workers=self.at.workers,
+            progress=self.at.progress,
+        )
+        table = prepared.tables["train"]
+        return table.subset(np.array([place for place, row in enumerate(table.rows) if row.origin == "real"]))
+
+    def _made(self, generator: Run, total: int) -> Samples:
+        """New samples, as many of each class."""
+        samples = Samples(generator.path / generating.FOLDER)
+        labels = self.ground.manifest.labels
+        count = -(-total // max(1, len(labels)))
+        weights = hash_file(generator.checkpoint("best") / "model.safetensors")
+        known = {(sample.label, sample.seed, sample.number) for sample in samples.read() if sample.generator == weights}
+        if not {(label, 0, number) for label in labels for number in range(count)} <= known:
+            generating.generate(generator, None, count, 0, self.at)
+        return samples
+
+    def _varied(self, generator: Run, table: Table, folds: Path, total: int) -> Samples:
+        """Variations of the rows that are learned last, from all of BEGINS on."""
+        slow = assessing.slow_rows(folds, SLOW_SHARE)[: -(-total // len(BEGINS))]
+        samples = Samples(generator.path / generating.VARIED)
+        weights = hash_file(generator.checkpoint("best") / "model.safetensors")
+        known = {sample.parents[0] for sample in samples.read() if sample.generator == weights}
+        if known != set(slow):
+            samples.forget(sample.id for sample in samples.read())
+            generating.vary(generator, table, slow, BEGINS, 0, self.at)
+        return samples
+
+    def _assessed(self, samples: Samples, generator: Run, folds: Path) -> Assessed:
+        return assessing.assess_samples(self.ground, generator, samples, self.at, folds=folds)
+
+    def _say(self, pools: Mapping[str, Assessed]) -> None:
+        for kind, pool in pools.items():
+            what = "new samples" if kind == SYNTHETIC else "variations"
+            refused = {name: n for name, n in pool.summary["refused"].items() if n}
+            why = f" (refused: {', '.join(f'{n} {name}' for name, n in refused.items())})" if refused else ""
+            self.at.progress.say(f"{pool.summary['n_kept']} of {pool.summary['n_made']} {what} may be tried{why}.")
+
+    def _chosen(self, pools: Mapping[str, Assessed], steps: int) -> tuple[str, float]:
+        """The kind of samples and their share of each batch that do best on validation rows; the test is not looked at."""
+        kinds = [kind for kind, pool in pools.items() if pool.rows]
+        if not kinds:
+            return SYNTHETIC, USUAL_SHARE
+        shares = SHARES if self.wishes.share is None else (self.wishes.share,)
+        candidates = [(kind, share) for kind in kinds for share in shares]
+        usual = (kinds[0], self.wishes.share or USUAL_SHARE)
+        if len(candidates) == 1:
+            return usual
+        ground = replace(self.ground, split="validation")
+        if ground.n_items < trials.LEAST_ITEMS:
+            self.cut.append(f"No choice of share and kind: {ground.n_items} validation items are too few for it.")
+            return usual
+        if self.wishes.minutes is not None:
+            one_s = ground.training_s * steps / ground.steps
+            n = int(60 * self.wishes.minutes * _OF_CHOICE * usable_cores() / (one_s * CHOICE_SEEDS))
+            if n < len(candidates):
+                candidates = [usual, *(other for other in candidates if other != usual)][: max(1, n)]
+                tried = "one share and kind" if n < 2 else f"{n} of the shares and kinds"
+                self.cut.append(
+                    f"Only {tried} tried on validation data, to stay near {self.wishes.minutes:.1f} minutes."
+                )
+            if len(candidates) == 1:
+                return usual
+        arms = {self._arm(kind, pools[kind].rows, share, named=True): (kind, share) for kind, share in candidates}
+        means = trials.try_out(ground, list(arms), self.at, name=CHOICE, seeds=CHOICE_SEEDS, steps=steps)
+        best = max(arms, key=lambda arm: means[arm.name])
+        kind, share = arms[best]
+        self.at.progress.say(f"Of {len(arms)} ways to use samples, this does best on validation data: {best.sentence}")
+        return kind, share
+
+    def _arm(self, kind: str, rows: tuple[Row, ...], share: float, *, named: bool = False) -> Arm:
+        what = "new samples" if kind == SYNTHETIC else "variations of rows that are learned last"
+        name = f"{kind}-{round(100 * share)}" if named else kind
+        return Arm(
+            name, f"{100 * share:.0f} % of each batch are {what}.", lambda way: way.learning_from(rows, share=share)
+        )
+
+    def _plain(self, mixtures: Samples, table: Table, share: float) -> Arm:
+        """Mixtures of two rows of a class, and real rows once more, in the place of samples: equal compute without a generator."""
+        blends = [assessing.sample_row(mixtures.folder, one) for one in mixtures.read()]
+        again = [replace(row, id=f"synthetic:again/{row.id}", origin="synthetic") for row in table.rows]
+        rows = (*blends, *again[: len(blends)])
+        told = f"{100 * share:.0f} % of each batch are mixtures of two rows of a class, or rows once more."
+        return Arm(MIXED, told, lambda way: way.learning_from(rows, share=share))
+
+    def _without_samples(self) -> Proof:
+        sentence = "All samples were refused, so none could be tried."
+        self.run.write_json(OUTCOME, {"verdict": "refused", "kind": None, "share": 0.0, "said": [sentence]})
+        self.at.progress.say(sentence)
+        raise UsageError(
+            f"{sentence} {self.run.path / GENERATOR} says why in {generating.FOLDER}/{assessing.REFUSED}. A generator that is "
+            "trained longer, or on more data, makes better ones."
+        )
+
+    def _keep(self, kind: str, share: float, rows: tuple[Row, ...], found: Mapping[str, Any]) -> None:
+        verdict = found["arms"][kind]["verdict"]
+        said = (
+            f"{len(rows)} samples were admitted, as {100 * share:.0f} % of each batch."
+            if verdict == "admitted"
+            else "No samples were admitted: what is trained learns from real data alone."
+        )
+        self.run.write_json(
+            OUTCOME, {"verdict": verdict, "kind": kind, "share": share, "n_rows": len(rows), "said": [said]}
+        )
+        self.at.progress.say(said)
+
+
+def _varies(generator: Run) -> bool:
+    """Whether the generator can make variations of rows: the flow begins anywhere, others only from nothing."""
+    task = find_task(generator.recipe().task)
+    return isinstance(task, Synthesiser) and task.varies

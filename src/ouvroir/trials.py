@@ -1,0 +1,472 @@
+"""Trials: ways to train side by side, with the same seeds, steps and rows, judged on items that none of them learned from.
+
+A trial is a folder in a run. plan.json is written first: which arms, how many seeds, how many steps, what was cut for lack
+of time. Then come the trainings, in processes side by side; what is done is in the folder, so that a trial that was killed
+goes on and comes to the same verdict, and one that asked for more seeds keeps those it had. The statistics are in
+evaluation/trial.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ouvroir import trying, workflow
+from ouvroir.arms import AGAIN, ORDINARY, Arm, Contrast, Design, Way
+from ouvroir.errors import DataError, RunError, UsageError
+from ouvroir.evaluation import trial
+from ouvroir.files import readable_duration
+from ouvroir.media import TASKS, TRUSTED_VARIABLE
+from ouvroir.run import Run
+from ouvroir.system import usable_cores
+from ouvroir.training.crew import Crew
+
+if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.options import Workplace
+    from ouvroir.recipe import Recipe
+    from ouvroir.task import Answers
+
+FOLDER = "trial"
+RESULT = "trial.json"
+USUAL_SEEDS = 10
+OTHER_SEEDS = 500
+"""Added to the seeds of the ordinary way for those of its repetition."""
+LEAST_ITEMS = 50
+WORTH_SEEING = 0.02
+_ONE_THREAD = 1.5  # about how much longer a training takes on one thread than on two or more
+_USUAL_DISAGREEMENT = (
+    0.08  # two trainings of one way differ on about so many items where a tenth of them is answered wrongly
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a trial does. `arms`: sentences by name; `digests`: of the recipe and rows of each; `cut`: what was left out."""
+
+    arms: Mapping[str, str]
+    digests: Mapping[str, str]
+    contrasts: Mapping[str, Contrast]
+    chief: str | None
+    n_seeds: int
+    steps: int
+    cut: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan | None:
+        """The plan in a folder, if there is one."""
+        noted = Run(folder).read_json("plan.json")
+        if noted is None:
+            return None
+        contrasts = {
+            name: Contrast(tuple(one["plus"]), tuple(one["minus"])) for name, one in noted.pop("contrasts").items()
+        }
+        return cls(**{**noted, "contrasts": contrasts, "cut": tuple(noted["cut"])})
+
+    def write(self, folder: Path) -> None:
+        """Write plan.json."""
+        Run(folder).write_json("plan.json", asdict(self))
+
+    def seeds(self, arm: str) -> list[int]:
+        """The seeds of an arm: the same for all but the repetition."""
+        first = OTHER_SEEDS if arm == AGAIN else 0
+        return list(range(first, first + self.n_seeds))
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a trial stands on: the trained model whose recipe is the ordinary way, and the data it was trained on.
+
+    split: what is judged by; `validation` for a choice that comes before the trial, which never looks at the test.
+    """
+
+    run: Run
+    base: Run
+    manifest: Manifest
+    split: Literal["validation", "test"] = "test"
+
+    @classmethod
+    def of(cls, run: Run, *, split: Literal["validation", "test"] = "test") -> Ground:
+        """From a run: the base model of a job, else the run itself. Raises ManifestError, RunError."""
+        base = Run(run.path / "base") if (run.path / "refine.json").is_file() else run
+        if not (base.path / "recipe.json").is_file() or not base.metrics() or not base.recipe().loop.steps:
+            raise RunError(
+                f"{run.path} has no trained model whose recipe could be tried. `{run.way_on}` goes on with it."
+            )
+        return cls(run, base, workflow.manifest_of(base), split)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe of the ordinary way, as it was settled."""
+        return self.base.recipe()
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the ordinary way."""
+        return self.recipe.loop.steps or 1
+
+    @cached_property
+    def training_s(self) -> float:
+        """About the seconds that one training takes on one thread."""
+        measured = self.base.metrics()[-1]
+        factor = 1.0 if self.recipe.loop.threads == 1 else _ONE_THREAD
+        return factor * measured.seconds * self.steps / max(1, measured.step)
+
+    @property
+    def n_items(self) -> int:
+        """Items that are judged by."""
+        return len(self.manifest.judged(self.split))
+
+    def require_items(self) -> None:
+        """Raise DataError, with how many would be needed, when no verdict can come of so few."""
+        if self.n_items < LEAST_ITEMS:
+            needed = trial.least_items(WORTH_SEEING, _USUAL_DISAGREEMENT)
+            raise DataError(
+                f"The {self.split} split has {self.n_items} items, and on fewer than {LEAST_ITEMS} no difference that matters "
+                f"can be told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. Add data, or "
+                f"train again with more of them set aside, e.g. --set data.{self.split}=0.4."
+            )
+
+    def way(self, steps: int) -> Way:
+        """The ordinary way: on one thread, with one validation at the end, so that the last weights are judged in all arms."""
+        recipe = self.recipe.replace(
+            "loop",
+            steps=steps,
+            minutes=None,
+            threads=1,
+            branch_at=0.0,
+            patience=0,
+            evaluate_every=steps,
+            save_every=steps,
+            cache_features=False,
+        )
+        return Way(recipe)
+
+    def rows_of(self, way: Way) -> Manifest:
+        """The manifest of one arm: real train rows, what is added to them, and as test what is judged by."""
+        judged = set(self.manifest.judged(self.split).tolist())
+        rows = [
+            replace(row, split="test") if row.split == self.split else row
+            for place, row in enumerate(self.manifest.rows)
+            if row.split == "train" or place in judged
+        ]
+        return replace(
+            self.manifest, rows=tuple(sorted((*rows, *way.extra), key=lambda row: row.id)), refused=(), notes=()
+        )
+
+
+def forget(run: Run, name: str) -> None:
+    """Delete a trial."""
+    shutil.rmtree(run.path / FOLDER / name, ignore_errors=True)
+
+
+def hold_trial(
+    ground: Ground,
+    design: Design,
+    at: Workplace,
+    *,
+    name: str,
+    seeds: int | None = None,
+    minutes: float | None = None,
+    usual_seeds: int = USUAL_SEEDS,
+    said: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Try the arms of `design` and write what came of it to `trial/NAME/trial.json` of the run. Returns it.
+
+    A trial of that name which was begun on the same arms goes on. `minutes`: how long it may take, by fewer seeds and then
+    by shorter trainings; `said`: what was cut already. Raises DataError, TrainingError, UsageError.
+    """
+    ground.require_items()
+    if not design.arms:
+        raise UsageError("A trial needs an arm beside the ordinary way.")
+    folder = ground.run.path / FOLDER / name
+    plan = _planned(folder, ground, design, at, seeds=seeds, minutes=minutes, usual_seeds=usual_seeds, said=said)
+    for sentence in plan.cut:
+        at.progress.say(sentence)
+    _train(folder, plan, ground, at)
+    found = _result(folder, plan, ground, name)
+    Run(folder).write_json(RESULT, found)
+    return found
+
+
+def _planned(
+    folder: Path,
+    ground: Ground,
+    design: Design,
+    at: Workplace,
+    *,
+    seeds: int | None,
+    minutes: float | None,
+    usual_seeds: int,
+    said: tuple[str, ...],
+) -> Plan:
+    """The plan in the folder, where it is for the same arms, with more seeds if more are asked for; else a new one."""
+    noted = Plan.read(folder)
+    if noted is not None:
+        digests = {arm: _digest(*made) for arm, made in _made(ground, design, noted.steps).items()}
+        if digests == dict(noted.digests) and noted.contrasts == design.contrasts:
+            if seeds is None or seeds == noted.n_seeds:
+                return noted
+            if seeds > noted.n_seeds:
+                more = replace(noted, n_seeds=seeds)
+                more.write(folder)
+                return more
+        at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
+        shutil.rmtree(folder)
+    n_seeds, steps, cut = afforded(ground, len(design.arms) + 2, seeds=seeds, minutes=minutes, usual=usual_seeds)
+    made = _made(ground, design, steps)
+    plan = Plan(
+        arms={
+            ORDINARY: "As the model was trained.",
+            AGAIN: "The same with other seeds.",
+            **{arm.name: arm.sentence for arm in design.arms},
+        },
+        digests={arm: _digest(*one) for arm, one in made.items()},
+        contrasts=design.contrasts,
+        chief=design.chief,
+        n_seeds=n_seeds,
+        steps=steps,
+        cut=(*said, *cut),
+    )
+    _write(folder, plan, made, ground)
+    return plan
+
+
+def _write(folder: Path, plan: Plan, made: Mapping[str, tuple[Recipe, Manifest]], ground: Ground) -> None:
+    """Write the arms, and last the plan: a folder without one was begun by a process that was killed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for arm, (recipe, manifest) in made.items():
+        manifest.save(folder / arm / workflow.MANIFEST)
+        Run(folder / arm).write_recipe(recipe)
+    shutil.copytree(ground.base.checkpoint("best") / "processor", folder / trying.PROCESSOR)
+    plan.write(folder)
+
+
+def try_out(
+    ground: Ground, arms: Sequence[Arm], at: Workplace, *, name: str, seeds: int, steps: int
+) -> dict[str, float]:
+    """What each arm gets right on average on the split of `ground`, by name, with a few seeds: a choice, and no verdict."""
+    folder = ground.run.path / FOLDER / name
+    ordinary = ground.way(steps)
+    made = {arm.name: arm_of(ground, arm, ordinary) for arm in arms}
+    plan = Plan(
+        arms={arm.name: arm.sentence for arm in arms},
+        digests={arm: _digest(*one) for arm, one in made.items()},
+        contrasts={},
+        chief=None,
+        n_seeds=seeds,
+        steps=steps,
+    )
+    if Plan.read(folder) != plan:
+        _write(folder, plan, made, ground)
+    _train(folder, plan, ground, at)
+    tables = _Tables(folder, plan)
+    return {arm: float(tables.right(arm).mean()) for arm in plan.arms}
+
+
+def afforded(
+    ground: Ground, n_arms: int, *, seeds: int | None, minutes: float | None, usual: int
+) -> tuple[int, int, list[str]]:
+    """Seeds, steps and what was cut: first seeds, down to the fewest that can admit anything, then steps."""
+    n_seeds, steps = seeds or usual, ground.steps
+    cut: list[str] = []
+    if minutes is None:
+        return n_seeds, steps, cut
+    least = min(usual, trial.LEAST_SEEDS)
+    affordable = 60 * minutes * usable_cores() / max(ground.training_s * n_arms, 1e-9)
+    if affordable < n_seeds and seeds is None:
+        n_seeds = max(least, math.floor(affordable))
+        if n_seeds < usual:
+            cut.append(f"{n_seeds} seeds instead of {usual}, to stay near {minutes:.1f} minutes.")
+    if affordable < n_seeds:
+        steps = max(1, round(steps * affordable / n_seeds))
+        cut.append(f"Trainings of {steps} steps instead of {ground.steps}, to stay near {minutes:.1f} minutes.")
+    return n_seeds, steps, cut
+
+
+def _made(ground: Ground, design: Design, steps: int) -> dict[str, tuple[Recipe, Manifest]]:
+    """Recipe and rows of every arm."""
+    ordinary = ground.way(steps)
+
+    def same(way: Way) -> Way:
+        return way
+
+    arms = (*(Arm(name, "", same) for name in (ORDINARY, AGAIN)), *design.arms)
+    return {arm.name: arm_of(ground, arm, ordinary) for arm in arms}
+
+
+def arm_of(ground: Ground, arm: Arm, ordinary: Way) -> tuple[Recipe, Manifest]:
+    """Recipe and rows of one arm. Raises UsageError when it would train longer than the ordinary way, or on other data."""
+    way = arm.change(ordinary)
+    mine, usual = way.recipe.loop, ordinary.recipe.loop
+    if (mine.steps, mine.batch_size, mine.minutes) != (usual.steps, usual.batch_size, usual.minutes):
+        raise UsageError(f"The arm `{arm.name}` changes steps or batch, and then more training would pass for a gain.")
+    if way.recipe.data != ordinary.recipe.data or way.recipe.task != ordinary.recipe.task:
+        raise UsageError(
+            f"The arm `{arm.name}` changes the data or the task, and all must be judged on the same items."
+        )
+    manifest = ground.rows_of(way)
+    return replace(way.recipe, data=replace(way.recipe.data, manifest=manifest.fingerprint)), manifest
+
+
+def _digest(recipe: Recipe, manifest: Manifest) -> str:
+    return hashlib.sha256(f"{recipe.to_json()}\n{manifest.fingerprint}".encode()).hexdigest()
+
+
+def crew(folder: Path, ground: Ground) -> Crew:
+    """Processes that do the jobs of `trying` in a folder of arms."""
+    task = ground.recipe.task
+    trusted = [name for name in os.environ.get(TRUSTED_VARIABLE, "").split(",") if name]
+    if task not in TASKS and task not in trusted:  # its code runs here already
+        trusted.append(task)
+    return Crew(trying.MODULE, folder, environment={TRUSTED_VARIABLE: ",".join(trusted)})
+
+
+def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
+    """All trainings that are not done, in two parts, arms that are beyond hope after the first being left."""
+    n_jobs = plan.n_seeds * len(plan.arms)
+    jobs_left = [(arm, seed) for arm in plan.arms for seed in plan.seeds(arm) if not trying.is_done(folder, arm, seed)]
+    if not jobs_left:
+        return
+    for arm in plan.arms:  # packed once, before the crew opens it
+        trying.load_arm(folder, arm, workers=at.workers)
+    seconds = ground.training_s * plan.steps / ground.steps * len(jobs_left) / usable_cores()
+    at.progress.say(
+        f"{len(plan.arms)} ways, {plan.n_seeds} seeds: {n_jobs} trainings of {plan.steps} steps, at most about "
+        f"{readable_duration(seconds)}."
+    )
+    futile: set[str] = set()
+    with workflow.timed(ground.run, f"trial_{folder.name}_s"), at.progress.bar("Trainings", n_jobs) as bar:
+        for part in _parts(plan):
+            jobs = [(arm, plan.seeds(arm)[number]) for number in part for arm in plan.arms if arm not in futile]
+            left = [{"arm": arm, "seed": seed} for arm, seed in jobs if not trying.is_done(folder, arm, seed)]
+            bar.advance(len(jobs) - len(left))
+            if left:
+                for _ in crew(folder, ground).run(left):
+                    bar.advance()
+            if part.stop == trial.FUTILE_SEEDS < plan.n_seeds:
+                futile = _futile(folder, plan)
+                for arm in sorted(futile):
+                    at.progress.say(
+                        f"{arm}: no gain worth having is in reach after {part.stop} seeds; it is tried no further."
+                    )
+                if plan.chief in futile or futile >= set(plan.contrasts):
+                    return
+
+
+def _parts(plan: Plan) -> Iterator[range]:
+    """The seeds that are tried before hopeless arms are looked for, and the rest."""
+    first = min(trial.FUTILE_SEEDS, plan.n_seeds)
+    yield range(first)
+    if first < plan.n_seeds:
+        yield range(first, plan.n_seeds)
+
+
+def _futile(folder: Path, plan: Plan) -> set[str]:
+    """Arms that stand for themselves and are beyond hope after the first seeds."""
+    table = _Tables(folder, plan)
+    found = set()
+    for name, contrast in plan.contrasts.items():
+        if contrast == Contrast((name,)) and trial.is_futile(table.differences(contrast)[: trial.FUTILE_SEEDS]):
+            found.add(name)
+    return found
+
+
+class _Tables:
+    """Who got which item right, from the answers in a folder."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+        self._known: dict[str, np.ndarray] = {}
+
+    def answers(self, arm: str) -> list[Answers]:
+        """Of the seeds that are done, without a gap."""
+        from ouvroir.evaluation.evaluate import load_answers
+
+        found = []
+        for seed in self.plan.seeds(arm):
+            if not trying.is_done(self.folder, arm, seed):
+                break
+            found.append(load_answers(trying.place_of(self.folder, arm, seed) / trying.ANSWERS))
+        return found
+
+    def right(self, arm: str) -> np.ndarray:
+        """(K, N) float64: 1 where the training with a seed got an item right; minus the loss where there is no right or wrong."""
+        from ouvroir.evaluation.metrics import is_classified, is_right
+
+        if arm not in self._known:
+            self._known[arm] = np.stack(
+                [
+                    is_right(one).astype(np.float64) if is_classified(one) else -one.loss / np.maximum(one.n_items, 1)
+                    for one in self.answers(arm)
+                ]
+            )
+        return self._known[arm]
+
+    def differences(self, contrast: Contrast) -> np.ndarray:
+        """(K, N): the mean of some arms minus that of others, over the seeds that all of them have."""
+        sides = [[self.right(arm) for arm in arms] for arms in (contrast.plus, contrast.minus)]
+        k = min(len(one) for side in sides for one in side)
+        plus, minus = (np.mean([one[:k] for one in side], axis=0) for side in sides)
+        found: np.ndarray = plus - minus
+        return found
+
+
+def _result(folder: Path, plan: Plan, ground: Ground, name: str) -> dict[str, Any]:
+    """What the answers in the folder say, as plain JSON values: a function of these and the plan alone."""
+    from ouvroir.evaluation.metrics import is_classified
+
+    tables = _Tables(folder, plan)
+    example = tables.answers(ORDINARY)[0]
+    targets = example.targets if example.targets is not None and example.targets.ndim == 1 else None
+    same = tables.differences(Contrast((AGAIN,)))
+    simple = {one: plan.arms[one] for one, contrast in plan.contrasts.items() if contrast == Contrast((one,))}
+    n_others = len(plan.contrasts) - (plan.chief is not None)
+    judged = {}
+    for one, contrast in plan.contrasts.items():
+        differences = tables.differences(contrast)
+        finding = trial.judge(
+            differences,
+            same=same,
+            targets=targets,
+            labels=example.labels,
+            n_tried=1 if one == plan.chief else max(1, n_others),
+        )
+        judged[one] = {
+            "sentence": simple.get(one, ""),
+            "verdict": finding.verdict,
+            "gain": finding.gain.as_dict(),
+            "flip_p": finding.flip_p,
+            "losers": list(finding.losers),
+            "by_class": {label: estimate.as_dict() for label, estimate in (finding.by_class or {}).items()},
+            "differences": [float(value) for value in differences.mean(axis=1)],
+        }
+    ordinary = tables.right(ORDINARY)
+    return {
+        "format": 1,
+        "name": name,
+        "metric": "accuracy" if is_classified(example) else "loss",
+        "split": ground.split,
+        "n_items": ordinary.shape[1],
+        "n_seeds": len(same),
+        "steps": plan.steps,
+        "cut": list(plan.cut),
+        "ordinary": {"means": [float(value) for value in ordinary.mean(axis=1)]},
+        "same": {**trial.two_way(same).as_dict(), "differences": [float(value) for value in same.mean(axis=1)]},
+        "arms": {one: found for one, found in judged.items() if one in simple},
+        "effects": {
+            one: {**found["gain"], **{name: found[name] for name in ("verdict", "flip_p", "differences")}}
+            for one, found in judged.items()
+            if one not in simple
+        },
+        "chief": plan.chief,
+    }
