@@ -24,7 +24,7 @@ Because = Literal["none", "losers", "small", "few", "flip"]
 
 @dataclass(frozen=True)
 class Told:
-    """A verdict for the page. `word` stands in large letters, `because` beside it where something was rejected."""
+    """A verdict for the page. `word` stands in large letters, `because` beside it where there is a reason to give."""
 
     verdict: str
     word: str
@@ -64,7 +64,7 @@ def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name:
     return Told(
         verdict,
         t(f"{kind}_{verdict}"),
-        t(f"proof_because_{because}") if verdict == "rejected" else "",
+        _because(verdict, because, t),
         tuple(numbers),
         tuple(meaning),
     )
@@ -178,6 +178,12 @@ def _arm(trial: Mapping[str, Any] | None, arm: str | None) -> Mapping[str, Any] 
     """The arm, where it was judged."""
     found = None if trial is None or arm is None else (trial.get("arms") or {}).get(arm)
     return found if found and found.get("gain") and found["gain"].get("value") is not None else None
+
+
+def _because(verdict: str, because: Because, t: Language) -> str:
+    """What stands beside the large word."""
+    key = {"rejected": because, "unreliable": "unreliable"}.get(verdict)
+    return t(f"proof_because_{key}") if key else ""
 
 
 def _meaning(verdict: str, because: Because, metric: str, gain: Mapping[str, Any], t: Language) -> str:

@@ -24,6 +24,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "proof_harmful": ("HARMFUL", "NUISIBLE"),
     "proof_unreliable": ("UNRELIABLE", "ESSAI PEU FIABLE"),
     "proof_untried": ("NOT TRIED", "NON ESSAYÉ"),
+    "proof_because_unreliable": ("run it again with more seeds", "à refaire avec plus de graines"),
     "proof_because_none": ("no measurable gain", "aucun gain mesurable"),
     "proof_because_losers": ("it costs some classes too much", "des classes y perdent trop"),
     "proof_because_small": ("the gain is too small", "le gain est trop faible"),
@@ -50,11 +51,14 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "{gain} sur {items} éléments réels jamais vus, {seeds} graines, {p} ; un gain de {smallest} ou plus aurait sans doute "
         "été vu.",
     ),
-    "proof_losers": ("Classes shown to lose over 2 points: {names}.", "Classes qui perdent nettement plus de 2 points : {names}."),
+    "proof_losers": (
+        "Classes shown to lose, by over 2 points: {names}.",
+        "Classes qui perdent de façon établie, et plus de 2 points : {names}.",
+    ),
     # what it means, for someone who has never seen such a trial
     "proof_how": (
         "The model was trained {seeds} times with it and {seeds} times without, with the same seeds and {steps} steps each "
-        "time. All were judged on the same real items, which nobody had learned from.",
+        "time. All were judged on the same real items, from which none of them had learned.",
         "Le modèle a été entraîné {seeds} fois avec et {seeds} fois sans, avec les mêmes graines et {steps} pas à chaque "
         "fois. Tous ont été évalués sur les mêmes éléments réels, dont aucun n’avait servi à l’entraînement.",
     ),
@@ -107,8 +111,8 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "proof_means_untried": (
         "Whether synthetic data help is known only once models were trained with and without them. That was not done here, so "
         "nothing is claimed.",
-        "On ne sait si des données synthétiques servent qu’après avoir entraîné des modèles avec et sans elles. Cela n’a pas "
-        "été fait ici : rien n’est donc affirmé.",
+        "Pour savoir si des données synthétiques servent, il faut entraîner des modèles avec et sans elles. Cela n’a pas été "
+        "fait ici : rien n’est donc affirmé.",
     ),
     "proof_cut": ("What was cut: {cut}", "Ce qui a été abrégé : {cut}"),
     "proof_cut_elsewhere": (
@@ -307,7 +311,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "distance à l’élément réel le plus proche, divisée par celle au deuxième ; proche de 0 pour des copies. Ce n’est pas "
         "une garantie de confidentialité",
     ),
-    "made_classes": ("Can one learn the classes from them?", "Peut-on en apprendre les classes ?"),
+    "made_classes": ("Can one learn the classes from them?", "Peut-on apprendre les classes grâce à eux ?"),
     "made_classes_lead": (
         "A simple classifier learned from synthetic samples only and was asked about real ones; beside it, the same from as "
         "many real samples. A class that falls far behind was made badly.",
