@@ -13,7 +13,7 @@ EN, FR = Language("en"), Language("fr")
 SOURCES = "\n".join(
     path.read_text(encoding="utf-8")
     for path in Path(package.__file__).parent.rglob("*")
-    if path.suffix in (".py", ".html") and path.name != "words.py"
+    if path.suffix in (".py", ".html") and not path.name.startswith("words")
 )
 FAMILIES = (
     "metric_",
@@ -29,6 +29,17 @@ FAMILIES = (
     "verdict_",
 )
 FAMILIES += ("against_", "tuning_", "calibration_", "use_", "about_", "unjudged_")
+FAMILIES += (
+    "proof_",
+    "trial_found_",
+    "arm_",
+    "tried_",
+    "effect_",
+    "made_code_",
+    "made_why_",
+    "made_likeness_",
+    "score_",
+)
 
 
 def places(text):

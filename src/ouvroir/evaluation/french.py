@@ -11,6 +11,7 @@ import string
 from collections.abc import Mapping
 from functools import cache
 
+from ouvroir.evaluation.french_synthesis import SENTENCES_OF_TRIALS
 from ouvroir.evaluation.language import unbroken
 
 SENTENCES: dict[str, str] = {
@@ -360,7 +361,7 @@ def in_french(text: str, own: Mapping[str, str] | None = None) -> str | None:
 
     Several sentences may follow one another.
     """
-    for english, french in {**SENTENCES, **(own or {})}.items():
+    for english, french in {**SENTENCES, **SENTENCES_OF_TRIALS, **(own or {})}.items():
         found = _pattern(english).fullmatch(text)
         if found is None:
             continue

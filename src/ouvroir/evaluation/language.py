@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,19 +103,23 @@ class Language:
             return self.interval(self.number(low * 100, 1), self.number(high * 100, 1))
         return self.interval(self.number(low), self.number(high))
 
-    def gap(self, metric: str, difference: dict[str, float], *, turn: bool = False) -> str:
+    def gap(
+        self, metric: str, difference: Mapping[str, float], *, turn: bool = False, digits: int | None = None
+    ) -> str:
         """A signed difference with its interval, in points or in the metric's own unit; `turn` changes its sign."""
         ends = [difference["value"], *sorted((difference["low"], difference["high"]))]
         if turn:
             ends = [-ends[0], -ends[2], -ends[1]]
-        scale, digits = (100, 1) if is_percent(metric) else (1, 3)
-        value, low, high = (self.number(end * scale, digits, sign=True) for end in ends)
+        scale, usual = (100, 1) if is_percent(metric) else (1, 3)
+        value, low, high = (self.number(end * scale, usual if digits is None else digits, sign=True) for end in ends)
         text = self._points(value) if is_percent(metric) else value
         return f"{text} {self.interval(low, high)}"
 
-    def gap_size(self, metric: str, size: float) -> str:
+    def gap_size(self, metric: str, size: float, *, digits: int | None = None) -> str:
         """A difference without sign."""
-        return self._points(self.number(size * 100, 1)) if is_percent(metric) else self.number(size)
+        if not is_percent(metric):
+            return self.number(size, 3 if digits is None else digits)
+        return self._points(self.number(size * 100, 1 if digits is None else digits))
 
     def _points(self, value: str) -> str:
         """A written number of percentage points; in French the plural begins at 2."""

@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 from ouvroir.evaluation import plots
 from ouvroir.evaluation.language import Language, LanguageName, sentence
 from ouvroir.evaluation.metrics import METRICS, counts_rows, is_higher_better, is_percent
+from ouvroir.evaluation.synthesis_page import synthesis_view
 from ouvroir.evaluation.verdict import verdict_lines, weakest_caution, weakest_lines, who
 from ouvroir.task import options_of
 
@@ -33,7 +34,7 @@ _STAGES = ("check", "pack", "train", "evaluate", "baselines", "bundle", "report"
 def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
     """One self-contained HTML file from the values of `make_report`, which may have been read back from report.json."""
     t = Language(language)
-    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    style = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "synthesis.css"))
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     page: str = _template().render(
         r=report,
@@ -64,6 +65,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         refusals=[(one["id"], _reason(one, t)) for one in report["ledger"].get("refusals", ())],
         settings=[(name, value, _told(entry[0], entry[1:], t)) for name, value, *entry in report["settings"]],
         environment=_flat(report["environment"]),
+        synthesis=synthesis_view(report, t),
     )
     return page
 

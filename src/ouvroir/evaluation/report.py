@@ -27,8 +27,9 @@ from ouvroir.evaluation.metrics import (
     measure,
 )
 from ouvroir.evaluation.page import render
-from ouvroir.evaluation.report_input import ReportInput, Shown, System
-from ouvroir.evaluation.samples import shown_samples
+from ouvroir.evaluation.report_input import ReportInput, Shown, Synthesis, System
+from ouvroir.evaluation.samples import MAX_ALL_BYTES, Shelf, shown_samples
+from ouvroir.evaluation.synthesis_report import MAX_MADE_BYTES, synthesis_values, synthesis_verdict
 from ouvroir.task import Answers
 
 FORMAT = 1
@@ -69,9 +70,14 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "environment": dict(source.environment),
     }
     tuning = next(((first, second, found) for kind, first, second, found in pairs if kind == "tuning"), None)
-    report.update(shown_samples(source, kept, tuning))
+    made = Shelf(MAX_MADE_BYTES)
+    if source.synthesis is not None:
+        report["synthesis"] = synthesis_values(source.synthesis, made, source.french)
+    report.update(shown_samples(source, kept, tuning, Shelf(MAX_ALL_BYTES - made.used)))
     report = _plain(report)
     report["verdict"] = _verdict(report)
+    if "synthesis" in report:
+        report["synthesis"]["verdict"] = synthesis_verdict(report["synthesis"])
     return report
 
 
@@ -282,4 +288,4 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
-__all__ = ["ReportInput", "Shown", "System", "make_report", "render"]
+__all__ = ["ReportInput", "Shown", "Synthesis", "System", "make_report", "render"]

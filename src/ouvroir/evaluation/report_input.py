@@ -36,6 +36,22 @@ class System:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """What was made, how it was judged, and what came of trying it. Any part may be absent.
+
+    assessment: scores of the made samples and of a choice of them. trials: each with the differences of its arms; that of
+    the synthetic data is "synthetic", of the constants "constants". show and show_real: a made sample and a real train row by
+    their ids. said: sentences on what was done with them.
+    """
+
+    assessment: Mapping[str, Any] | None = None
+    trials: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    show: Callable[[str], Shown] | None = None
+    show_real: Callable[[str], Shown] | None = None
+    said: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportInput:
     """What a report is made from. Only `name` and `task` must be given.
 
@@ -71,3 +87,4 @@ class ReportInput:
     environment: Mapping[str, Any] = field(default_factory=dict)
     commands: Sequence[tuple[str, str]] | None = None
     python: str | None = None
+    synthesis: Synthesis | None = None

@@ -36,7 +36,23 @@ class Shelf:
     """Turns rows into JSON values and stops taking content when the report would grow too large."""
 
     def __init__(self, max_bytes: int = MAX_ALL_BYTES) -> None:
-        self._left = max_bytes
+        self._max = self._left = max_bytes
+
+    @property
+    def used(self) -> int:
+        """Bytes that what was taken needs in the file."""
+        return self._max - self._left
+
+    def show_named(self, show: Callable[[str], Shown] | None, name: str) -> dict[str, Any]:
+        """As `show`, of a row that is known by its id, under which `show_again` finds it."""
+        if show is None:
+            return {"name": name}
+        try:
+            _, mime, content = show(name)
+        except (OuvroirError, OSError) as error:
+            logger.info("%s is not shown in the report: %s", name, error)
+            mime, content = "", b""
+        return {"name": name, **self.content(mime, content)} if mime else {"name": name, "is_away": True}
 
     def show(self, show: Callable[[int], Shown] | None, place: int) -> dict[str, Any]:
         """`name` and either `text`, or `mime` and `data` (base64), or neither when there is nothing to show.
@@ -74,28 +90,47 @@ class Shelf:
 
 def n_away(report: Mapping[str, Any]) -> int:
     """How many samples of a report are not shown because their files could not be read."""
-    return sum(1 for item in _all_items(report) if item.get("is_away"))
+    return sum(1 for item in [*_all_items(report), *_made_items(report)] if item.get("is_away"))
 
 
-def show_again(report: Mapping[str, Any], show: Callable[[str], Shown]) -> bool:
-    """Put the samples whose files could not be read into the report, as far as `show` can give them by name now.
+def show_again(
+    report: Mapping[str, Any],
+    show: Callable[[str], Shown] | None,
+    *,
+    show_made: Callable[[str], Shown] | None = None,
+) -> bool:
+    """Put the samples whose files could not be read into the report, as far as they can be given by name now.
 
-    Returns whether there were any.
+    `show` gives rows of the data, `show_made` made samples. Returns whether there were any.
     """
-    items = _all_items(report)
-    shelf = Shelf(MAX_ALL_BYTES - sum(len(item.get("data", "")) + len(item.get("text", "")) for item in items))
+    real, made = _all_items(report), _made_items(report)
+    taken = sum(len(item.get("data", "")) + len(item.get("text", "")) for item in [*real, *made])
+    shelf = Shelf(MAX_ALL_BYTES - taken)
     found = False
-    for item in items:
-        if item.get("is_away"):
-            _, mime, content = show(item["name"])
-            if mime:
-                found = True
-                del item["is_away"]
-                item.update(shelf.content(mime, content))
+    for items, give in ((made, show_made), (real, show)):
+        for item in items:
+            if give is not None and item.get("is_away"):
+                _, mime, content = give(item["name"])
+                if mime:
+                    found = True
+                    del item["is_away"]
+                    item.update(shelf.content(mime, content))
     return found
 
 
+def _made_items(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The made samples, which are no rows of the data."""
+    return [pair["made"] for pair in _made_pairs(report)]
+
+
+def _made_pairs(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Made samples with their nearest real rows; none in reports of the first version."""
+    gallery = (report.get("synthesis") or {}).get("gallery") or {}
+    return [pair for one in gallery.get("classes", ()) for kind in ("kept", "refused") for pair in one[kind]]
+
+
 def _all_items(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All samples that are rows of the data."""
     changes, gallery = report["changes"] or {}, report["samples"] or {}
     return [
         *((report["mistakes"] or {}).get("items", ())),
@@ -103,14 +138,14 @@ def _all_items(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         *changes.get("broken", ()),
         *report["mislabels"],
         *(item for one in gallery.get("classes", ()) for item in one["items"]),
+        *(pair["real"] for pair in _made_pairs(report) if pair["real"] is not None),
     ]
 
 
 def shown_samples(
-    source: ReportInput, kept: System | None, tuning: tuple[System, System, Comparison] | None
+    source: ReportInput, kept: System | None, tuning: tuple[System, System, Comparison] | None, shelf: Shelf
 ) -> dict[str, Any]:
     """Samples in the order of their worth, as long as the file stays small."""
-    shelf = Shelf()
     return {
         "mistakes": _mistakes(source, kept, shelf),
         "changes": _changes(source, tuning, shelf),

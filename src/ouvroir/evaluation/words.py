@@ -5,6 +5,8 @@ Values in braces are already written out; nothing here is markup, so that the te
 
 from __future__ import annotations
 
+from ouvroir.evaluation.words_synthesis import WORDS_SYNTHESIS
+
 WORDS: dict[str, tuple[str, str]] = {
     # the page
     "title": ("{name} · Ouvroir report", "{name} · rapport Ouvroir"),
@@ -541,4 +543,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "unit_min": ("{n} min", "{n} min"),
     "unit_h": ("{n} h", "{n} h"),
     "size_units": ("B kB MB GB TB", "o ko Mo Go To"),
+    # synthetic data and trials
+    **WORDS_SYNTHESIS,
 }
