@@ -19,6 +19,7 @@ from ouvroir.api import (
     generate,
     load,
     predict,
+    prove,
     refine,
     refit,
     report,
@@ -26,6 +27,7 @@ from ouvroir.api import (
     sample,
     train,
 )
+from ouvroir.arms import Arm, Way
 from ouvroir.errors import OuvroirError
 from ouvroir.progress import SHOWN
 from ouvroir.recipe import Recipe
@@ -35,9 +37,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SHOWN",
+    "Arm",
     "OuvroirError",
     "Recipe",
     "Run",
+    "Way",
     "check",
     "compare",
     "evaluate",
@@ -46,6 +50,7 @@ __all__ = [
     "generate",
     "load",
     "predict",
+    "prove",
     "refine",
     "refit",
     "report",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import planning, single_job, unseen, workflow
+from ouvroir.arms import Arm
 from ouvroir.errors import DataError, OuvroirError, UsageError
 from ouvroir.files import disk_errors, make_folder, readable_names
 from ouvroir.media import find_task
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ouvroir.forecast import Forecast
     from ouvroir.generating import Generated
     from ouvroir.predictor import Predictor
+    from ouvroir.proving import Proof
     from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
 
@@ -111,6 +113,7 @@ def refine(
     preset: str = "small",
     init_from: str = "scratch",
     minutes: float | None = None,
+    synthetic: bool = True,
     settings: Mapping[str, Value] | None = None,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
@@ -118,14 +121,15 @@ def refine(
     language: Language | None = None,
     progress: Progress = QUIET,
 ) -> Run:
-    """The main job: check, pack, train, fine-tune, compare and report, resumable at any step with `resume`.
+    """The main job: check, train, generate, assess, prove, fine-tune, compare and report, resumable at any step with `resume`.
 
-    `minutes` are for the training of both models together. It takes a while: `progress=ouvroir.SHOWN` prints how far it is.
+    `minutes` are for everything that trains. `synthetic`: whether samples of a generator are made and tried, and learned from
+    in fine-tuning if the trial shows that they help. It takes a while: `progress=ouvroir.SHOWN` prints how far it is.
     """
     from ouvroir.main_job import begin_refine, refine_run
     from ouvroir.training.distributed import join, resolve_device
 
-    training = Training(source, task, preset, init_from, minutes, None, settings or {})
+    training = Training(source, task, preset, init_from, minutes, None, settings or {}, synthetic)
     at = Workplace(Path(runs), device, workers, language, progress)
     with join(resolve_device(device)) as world:
         return refine_run(workflow.once(world, lambda: begin_refine(training, at)), at)
@@ -422,6 +426,46 @@ def generate(
 
     at = Workplace(Path(runs), device, progress=progress)
     return make(at.run_of(run), [labels] if isinstance(labels, str) else labels, count, seed, at)
+
+
+def prove(
+    run: str | Path,
+    *,
+    arms: Sequence[Arm] = (),
+    settings: Mapping[str, Value] | None = None,
+    constants: bool = False,
+    seeds: int | None = None,
+    minutes: float | None = None,
+    share: float | None = None,
+    generator: str | None = None,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    language: Language | None = None,
+    progress: Progress = QUIET,
+) -> Proof:
+    """Try something against the way a run was trained: paired trainings, equal steps, judged on rows that none learned from.
+
+    By default synthetic data: a generator is trained unless the run has one, its samples are judged, and those that nothing
+    speaks against are tried. Else what is asked for: `settings` of the recipe, `constants` each against its ordinary value,
+    or `arms` of your own. `seeds`: trainings of each way, 10 when there is time. `minutes`: for all of it. `share`: of each
+    batch that samples make up, else chosen on validation rows. A trial that was stopped goes on. Raises DataError when no
+    verdict can come of so few rows.
+    """
+    from ouvroir import proving
+    from ouvroir.reporting import tell_of_trials
+
+    at = Workplace(Path(runs), device, workers, language, progress)
+    of = at.run_of(run)
+    wishes = proving.Wishes(seeds=seeds, minutes=minutes, share=share, generator=generator)
+    proving.check(wishes)
+    with of.hold():
+        if arms or settings or constants:
+            proof = proving.try_arms(of, arms, settings or {}, at, wishes, constants=constants)
+        else:
+            proof = proving.prove_synthetic(of, at, wishes)
+        tell_of_trials(of, language=language, progress=progress)
+    return proof
 
 
 def export(

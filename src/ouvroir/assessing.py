@@ -84,6 +84,23 @@ def sample_row(folder: Path, sample: Sample, weight: float = 1.0) -> Row:
     )
 
 
+def kept_rows(folder: Path) -> tuple[Row, ...]:
+    """The samples of a folder that nothing spoke against when they were last judged, as rows to learn from."""
+    samples = {sample.id: sample for sample in Samples(folder).read()}
+    scored = scores_in(folder)
+    return tuple(
+        sample_row(folder, samples[one.id], one.weight) for one in scored if not one.reason and one.id in samples
+    )
+
+
+def scores_in(folder: Path) -> tuple[Scored, ...]:
+    """What was written of the samples of a folder; nothing where they were not judged yet."""
+    if not (folder / SCORES).is_file():
+        return ()
+    lines = (folder / SCORES).read_text(encoding="utf-8").splitlines()
+    return tuple(Scored(**json.loads(line)) for line in lines)
+
+
 def folds_of(rows: Sequence[Row]) -> np.ndarray:
     """(len(rows),) int64 in {0, 1}: halves of the rows in which each class is spread evenly and groups stay together.
 
@@ -155,6 +172,7 @@ def assess_samples(
 
     Raises DataError when there are none or files are not as they were made; UsageError for rows of several labels.
     """
+    from ouvroir.synthesis import scores
     from ouvroir.synthesis.assessment import assess
     from ouvroir.synthesis.scores import Novelty
 
@@ -183,7 +201,7 @@ def assess_samples(
             found,
             [_views(task, real[s]) for s in ("validation", "test") if s in real],
             asked,
-            novelty.least,
+            novelty.least * scores.COPY_RATIO,
             at,
         )
         nearest = [real["train"].rows[place].id for place in looked.place.tolist()]
@@ -417,7 +435,7 @@ def _write(
 def _kept(folder: Path, found: Sequence[Sample], digest: str) -> Assessed | None:
     """What was written for the same samples by the same classifiers."""
     summary = Run(folder).read_json(SUMMARY)
-    if summary is None or summary.pop("digest", "") != digest or not (folder / SCORES).is_file():
+    scored = scores_in(folder)
+    if summary is None or summary.pop("digest", "") != digest or len(scored) != len(found):
         return None
-    lines = (folder / SCORES).read_text(encoding="utf-8").splitlines()
-    return Assessed(folder, tuple(found), tuple(Scored(**json.loads(line)) for line in lines), summary)
+    return Assessed(folder, tuple(found), scored, summary)

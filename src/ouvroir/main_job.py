@@ -1,20 +1,24 @@
-"""The main job: check, pack, train, fine-tune, compare, report. Each stage leaves its mark, so any of them can resume.
+"""The main job: check, pack, train, generate, assess, prove, fine-tune, compare, report. Each stage leaves its mark, so any
+of them can resume.
 
 From nothing, the base model trains for N steps. Its state after 70 % of them is kept, and the tuned model goes on from
 there for the other 30 % with the task's fine-tuning recipe. Both have had N steps in all, so that more training does not
 pass for a gain. From pretrained weights, the base is a model from nothing on the same data, the tuned one starts from
 the weights, and minutes are shared equally.
+
+Between the two, samples of a generator are made, judged and tried on the base model's recipe (proving.py). The tuned model
+learns from them only if the trial admitted them, and otherwise from real data alone, which is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouvroir import planning, workflow
-from ouvroir.errors import CheckpointError, UsageError
+from ouvroir import planning, proving, workflow
+from ouvroir.errors import CheckpointError, DataError, TrainingError, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Value
@@ -28,6 +32,10 @@ if TYPE_CHECKING:
 
 TRUNK = 0.7  # share of the steps before the tuned model leaves the base
 TRUNK_COST = 2 - TRUNK  # steps of the whole job over steps of the base
+MODELS_SHARE = 0.4  # of the minutes, where synthetic data are tried too
+LEAST_TRIAL_MINUTES = 4.0
+TRIAL_COST = 3.0
+"""A trial may take so many times what the base model took, where no minutes are given."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,7 @@ class Plan:
     tuned: Recipe | None
     init_from: str
     settings: dict[str, Value]
+    trial_minutes: float | None = None
 
 
 def plan_refine(training: Training, at: Workplace) -> Plan:
@@ -61,7 +70,9 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
             )
         # early stopping would give the two models different numbers of steps
         settings |= {"loop.branch_at": str(TRUNK), "loop.patience": "0"}
-    minutes = training.minutes and training.minutes / (2 if is_pretrained else TRUNK_COST)
+    is_tried = training.synthetic and not is_pretrained
+    of_models = training.minutes and training.minutes * (MODELS_SHARE if is_tried else 1)
+    minutes = of_models and of_models / (2 if is_pretrained else TRUNK_COST)
     of_base = replace(training, init_from="scratch", minutes=minutes, settings=settings)
     # said outright, since without it the task may propose to start from weights
     from_nothing = {**settings, "model.init_from": "scratch"} if is_pretrained else settings
@@ -78,7 +89,8 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
         )
         planning.say_all([note for note in notes if note not in manifest.notes], at.progress)
         manifest = planning.with_notes(manifest, notes)
-    return Plan(manifest, base, tuned, init_from, of_base.overrides)
+    left = training.minutes * (1 - MODELS_SHARE) if is_tried and training.minutes else None
+    return Plan(manifest, base, tuned, init_from, of_base.overrides, left)
 
 
 def begin_refine(training: Training, at: Workplace) -> Run:
@@ -87,7 +99,16 @@ def begin_refine(training: Training, at: Workplace) -> Run:
     run = Run.create(plan.base, at.runs, name=Path(plan.manifest.source).stem)
     run.keep_language(at.language)
     workflow.keep_manifest(run, plan.manifest)
-    run.write_json("refine.json", {"init_from": plan.init_from, "preset": training.preset, "settings": plan.settings})
+    run.write_json(
+        "refine.json",
+        {
+            "init_from": plan.init_from,
+            "preset": training.preset,
+            "settings": plan.settings,
+            "synthetic": training.synthetic,
+            "trial_minutes": plan.trial_minutes,
+        },
+    )
     at.progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
     return run
 
@@ -97,24 +118,50 @@ def refine_run(run: Run, at: Workplace) -> Run:
     from ouvroir.training.distributed import join, resolve_device
 
     with join(resolve_device(at.device)) as world, workflow.failures_noted(run), workflow.held(run, world):
-        for child in _stages(run, world, at.progress):
-            if not _stage(child, world, at):
-                workflow.once(world, lambda: _stopped(run))
-                return run
-        workflow.once(world, lambda: _conclude(run, at.language, at.progress))
+        if _all_stages(run, world, at):
+            workflow.once(world, lambda: _conclude(run, at.language, at.progress))
+        else:
+            workflow.once(world, lambda: _stopped(run))
     return run
 
 
-def _stages(run: Run, world: World, progress: Progress) -> Iterator[Run]:
-    """The runs of the models, each made when its turn comes.
+def _all_stages(run: Run, world: World, at: Workplace) -> bool:
+    """Base model, synthetic data, tuned model, each made when its turn comes. False when one was interrupted.
 
     The base comes twice when it has to be trained again up to where the tuned model is to leave it.
     """
     base = workflow.once(world, lambda: _base(run))
-    yield base
-    if workflow.once(world, lambda: _has_gone_back(run, base, progress)):
-        yield base
-    yield workflow.once(world, lambda: _tuned(run, progress))
+    if not _stage(base, world, at):
+        return False
+    if workflow.once(world, lambda: _has_gone_back(run, base, at.progress)) and not _stage(base, world, at):
+        return False
+    if not workflow.once(world, lambda: _try_synthetic(run, at, is_alone=world.size == 1)):
+        return False
+    return _stage(workflow.once(world, lambda: _tuned(run, at.progress)), world, at)
+
+
+def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
+    """Try synthetic data unless that is done, or not to be done; what came of it is in the run. False when interrupted."""
+    plan = run.read_json("refine.json")
+    if not plan.get("synthetic") or run.read_json(proving.OUTCOME) is not None or _has_begun(run.path / "tuned"):
+        return True
+    if find_task(run.recipe().task).synthesiser is None:
+        return True
+    later = f"`ouvroir prove {shlex.quote(str(run.path))}`"
+    if plan["init_from"] != "scratch":
+        return proving.leave_out(run, "Synthetic data were not tried: the model starts from pretrained weights.", at)
+    if not is_alone:
+        return proving.leave_out(run, f"Synthetic data were not tried by several processes; {later} does.", at)
+    run.set_status("running", "Trying synthetic data.")
+    seconds = max((one.seconds for one in Run(run.path / "base").metrics()), default=0.0)
+    minutes = plan["trial_minutes"] or max(LEAST_TRIAL_MINUTES, TRIAL_COST * seconds / 60)
+    try:
+        proving.prove_synthetic(run, at, proving.Wishes(minutes=minutes))
+    except (DataError, TrainingError, UsageError) as error:
+        return proving.leave_out(run, f"Synthetic data were not tried. {error}", at)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _base(run: Run) -> Run:
@@ -208,6 +255,10 @@ def _conclude(run: Run, language: Language | None, progress: Progress) -> None:
     run.set_status("running", "Comparing and writing the report.")
     chosen, why = choose(Run(run.path / "base"), Run(run.path / "tuned"))
     progress.say(f"{why} The {chosen.name} model becomes final_model/.")
+    base = Run(run.path / "base")
+    if chosen.recipe().data.manifest != base.recipe().data.manifest:  # it learned from samples too
+        workflow.keep_manifest(base, workflow.manifest_of(base))
+        workflow.keep_manifest(run, workflow.manifest_of(chosen))
     run.write_recipe(chosen.recipe())
     run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
     workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
@@ -251,7 +302,15 @@ def _plan_tuned(run: Run, progress: Progress) -> Run:
         tuned = task.tuning(recipe).replace("model", init_from=str(branch))
         left = max(1, (recipe.loop.steps or 1) - step)
         tuned = tuned.replace("loop", steps=left, branch_at=0.0, minutes=None, cache_features="auto")
+        admitted = proving.admitted(run)
+        manifest = None
+        if admitted.rows:
+            manifest = proving.with_rows(workflow.manifest_of(base, progress=progress), admitted.rows)
+            tuned = replace(tuned, data=replace(tuned.data, manifest=manifest.fingerprint))
+            tuned = tuned.replace("loop", synthetic_share=admitted.share)
         child = run.child("tuned", tuned)
+        if manifest is not None:
+            workflow.keep_manifest(child, manifest)
         child.branch_from(base, step)
     else:
         manifest = workflow.manifest_of(run, progress=progress)

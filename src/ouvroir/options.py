@@ -25,6 +25,7 @@ class Training:
 
     `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name. `minutes`: time to train in all.
     `recipe`: one to start from, instead of what the task proposes. `settings`: dotted names over either of them.
+    `synthetic`: whether `refine` tries synthetic data; the other verbs never do.
     """
 
     source: str | Path
@@ -34,6 +35,7 @@ class Training:
     minutes: float | None = None
     recipe: Recipe | None = None
     settings: Mapping[str, Value] = field(default_factory=dict)
+    synthetic: bool = True
 
     @property
     def start(self) -> str:

@@ -6,6 +6,7 @@ are tried in the same way; the trial itself is in trials.py.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from ouvroir import assessing, generating, planning, trials, workflow
 from ouvroir.arms import Arm, Design, constants_design, settings_arm
 from ouvroir.assessing import Assessed
-from ouvroir.errors import UsageError
+from ouvroir.errors import DataError, UsageError
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
@@ -28,13 +29,14 @@ from ouvroir.task import Row, Synthesiser
 from ouvroir.trials import Ground
 
 if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
     from ouvroir.options import Workplace
     from ouvroir.recipe import Recipe
 
 GENERATOR = "generator"
-SYNTHETIC, VARIED, MIXED = "synthetic", "varied", "mixed"
-"""Names of arms, and of the folders of their samples."""
+SYNTHETIC, VARIED, MIXED = "synthetic", "varied", "interpolation"
+"""Names of arms; the first two are those of the folders of their samples too."""
 OUTCOME = "synthesis.json"
 SHARES = (0.1, 0.25, 0.5)
 USUAL_SHARE = 0.25
@@ -77,11 +79,47 @@ class Proof:
 
 @dataclass(frozen=True)
 class Admitted:
-    """What synthetic data came to in a run: rows to learn from, none unless they were admitted, and sentences for people."""
+    """Samples to learn from, none unless a trial admitted them, and the share of each batch that they make up."""
 
     rows: tuple[Row, ...]
     share: float
-    said: tuple[str, ...]
+
+
+def check(wishes: Wishes) -> None:
+    """Raise UsageError for numbers that mean nothing."""
+    if wishes.seeds is not None and wishes.seeds < 2:
+        raise UsageError(f"A trial needs two seeds at least, and six to admit anything; not {wishes.seeds}.")
+    if wishes.minutes is not None and not wishes.minutes > 0:
+        raise UsageError(f"minutes is more than 0, and not {wishes.minutes}.")
+    if wishes.share is not None and not 0 < wishes.share < 1:
+        raise UsageError(f"The share of samples in a batch is between 0 and 1, and not {wishes.share}.")
+
+
+def leave_out(run: Run, sentence: str, at: Workplace) -> bool:
+    """Note that synthetic data were not tried, and why; what is trained then learns from real data alone. Returns True."""
+    run.write_json(OUTCOME, {"verdict": "untried", "kind": None, "share": 0.0, "said": [sentence]})
+    at.progress.say(sentence)
+    return True
+
+
+def admitted(run: Run) -> Admitted:
+    """What the trial of synthetic data in a run admitted. Raises DataError when the samples are not as they were tried."""
+    noted = run.read_json(OUTCOME)
+    if noted is None or noted["verdict"] != "admitted":
+        return Admitted((), 0.0)
+    folder = run.path / GENERATOR / noted["kind"]
+    rows = assessing.kept_rows(folder)
+    if len(rows) != noted["n_rows"]:
+        raise DataError(
+            f"The samples in {folder} are not those that were admitted. Delete {run.path / OUTCOME} and "
+            f"`ouvroir prove {shlex.quote(str(run.path))}` tries them again."
+        )
+    return Admitted(rows, noted["share"])
+
+
+def with_rows(manifest: Manifest, rows: Sequence[Row]) -> Manifest:
+    """The manifest with samples among its train rows."""
+    return replace(manifest, rows=tuple(sorted((*manifest.rows, *rows), key=lambda row: row.id)))
 
 
 def try_arms(
@@ -173,6 +211,7 @@ class Synthesis:
             return self.ground.steps
         _, steps, _ = trials.afforded(
             self.ground,
+            self.at,
             4,
             seeds=self.wishes.seeds,
             minutes=self.wishes.minutes * self._left(),
@@ -197,6 +236,7 @@ class Synthesis:
             generator = here
         else:
             generator = self.run.child(GENERATOR, self._recipe(task))
+            workflow.keep_manifest(generator, self.ground.manifest)
         if generator.state != "finished":
             self.at.progress.say("Training the generator.")
             fitted = workflow.train_run(generator, self.at, resume=True)
@@ -280,7 +320,7 @@ class Synthesis:
             self.cut.append(f"No choice of share and kind: {ground.n_items} validation items are too few for it.")
             return usual
         if self.wishes.minutes is not None:
-            one_s = ground.training_s * steps / ground.steps
+            one_s = trials.measure(self.ground, self.at).seconds(steps)
             n = int(60 * self.wishes.minutes * _OF_CHOICE * usable_cores() / (one_s * CHOICE_SEEDS))
             if n < len(candidates):
                 candidates = [usual, *(other for other in candidates if other != usual)][: max(1, n)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
 from ouvroir.errors import ManifestError, OuvroirError, RunError
@@ -15,17 +16,21 @@ from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
 from ouvroir.run import Measurement, Run
+from ouvroir.task import Source
 
 if TYPE_CHECKING:
+    from ouvroir.assessing import Scored
     from ouvroir.baselines import Suspect
+    from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
-    from ouvroir.evaluation.report import ReportInput, Shown, System
+    from ouvroir.evaluation.report import ReportInput, Shown, Synthesis, System
     from ouvroir.options import Language
     from ouvroir.recipe import Recipe
     from ouvroir.task import Row, Task
     from ouvroir.training.loop import Prepared
 
 SHOWN_EDGE_PX = 96
+MOST_OF_A_CLASS = 8  # samples, of those that were kept and of those that were refused
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 
 
@@ -58,7 +63,9 @@ def render_again(run: Run, *, language: Language | None = None) -> Path:
         raise RunError(f"A refit learned from all the data, so there is none to report on. See `ouvroir report {of}`.")
     if report is None:
         raise RunError(f"{run.path} has no report yet. `{run.way_on}` finishes the run.")
-    if n_away(report) and (show := _shower_by_name(run)) is not None and show_again(report, show):
+    if n_away(report) and show_again(
+        report, _shower_by_name(run), show_made=_show_made(run, find_task(run.recipe().task))
+    ):
         run.write_json("report.json", report)
     page = run.path / "report.html"
     run.keep_language(language)
@@ -84,8 +91,8 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
 
     recipe = run.recipe()
     task = find_task(recipe.task)
-    manifest = workflow.manifest_of(run, progress=progress)
     models, kept = stages(run), kept_model(run)
+    manifest = workflow.manifest_of(models[0], progress=progress)  # real rows: samples are shown on their own
     checkpoint = kept.checkpoint("best")
     processor = task.load_processor(checkpoint / "processor")
     prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=progress)
@@ -113,7 +120,66 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         settings=recipe.settings(),
         french=task.french,
         environment=run.read_json("environment.json") or {},
+        synthesis=_synthesis(run, task, manifest),
     )
+
+
+def _synthesis(run: Run, task: Task, manifest: Manifest) -> Synthesis | None:
+    """What was made, judged and tried in the run; None where nothing was."""
+    from ouvroir import assessing, proving, trials
+    from ouvroir.evaluation.report import Synthesis
+
+    noted = run.read_json(proving.OUTCOME) or {}
+    folder = run.path / proving.GENERATOR / (noted.get("kind") or proving.SYNTHETIC)
+    assessment = Run(folder).read_json(assessing.SUMMARY)
+    results = sorted((run.path / trials.FOLDER).glob(f"*/{trials.RESULT}"))
+    found = {path.parent.name: Run(path.parent).read_json(trials.RESULT) for path in results}
+    if not noted and assessment is None and not found:
+        return None
+    if assessment is not None:
+        assessment["samples"] = _some_of_each(assessing.scores_in(folder))
+    rows = {row.id: row for row in manifest.rows if row.split == "train"}
+    return Synthesis(
+        assessment=assessment,
+        trials=found,
+        show=_show_made(run, task),
+        show_real=lambda name: _shown(task, rows[name], manifest.root) if name in rows else (name, "", b""),
+        said=noted.get("said", ()),
+    )
+
+
+def _some_of_each(scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """Of each class a few of the samples that were kept and a few that were refused, as plain values."""
+    counts: Counter[tuple[str, bool]] = Counter()
+    found = []
+    for one in scored:
+        group = one.label, bool(one.reason)
+        counts[group] += 1
+        if counts[group] <= MOST_OF_A_CLASS:
+            found.append(dict(vars(one)))
+    return found
+
+
+def _show_made(run: Run, task: Task) -> Callable[[str], Shown]:
+    """What shows a made sample of the run by its id."""
+    from ouvroir import proving
+
+    noted = run.read_json(proving.OUTCOME) or {}
+    folder = run.path / proving.GENERATOR / (noted.get("kind") or proving.SYNTHETIC)
+
+    def show(name: str) -> Shown:
+        try:
+            return name, *task.render(Source(str(folder), name), max_edge_px=SHOWN_EDGE_PX)
+        except (OuvroirError, OSError):
+            return name, "", b""
+
+    return show
+
+
+def tell_of_trials(run: Run, *, language: Language | None, progress: Progress) -> None:
+    """Write the report of a run again, where it has one, with what was tried since."""
+    if run.read_json("report.json") is not None:
+        write_report(run, language=language, progress=progress)
 
 
 def _name(model: Run, models: list[Run]) -> str:

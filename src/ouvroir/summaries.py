@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.forecast import Forecast
     from ouvroir.generating import Generated
+    from ouvroir.proving import Proof
     from ouvroir.workflow import Judgement
 
 
@@ -67,6 +68,21 @@ def generated_summary(found: Generated) -> dict[str, Any]:
         "per_second": round(len(found.samples) / max(found.seconds, 1e-9), 1),
         "labels": counts,
         "samples": [asdict(sample) for sample in found.samples],
+    }
+
+
+def proof_summary(found: Proof) -> dict[str, Any]:
+    """`run`, `verdict` (null when several things were tried), `told` (a sentence for each), `trial` as in trial.json, `report`."""
+    from ouvroir.evaluation.proof import told, told_effects
+
+    language, page = found.run.language, found.run.path / "report.html"
+    lines = [told(found.found, arm, language) for arm in found.found["arms"]]
+    return {
+        "run": str(found.run.path),
+        "verdict": found.verdict,
+        "told": [*lines, *told_effects(found.found, language)],
+        "trial": dict(found.found),
+        "report": str(page) if page.is_file() else None,
     }
 
 

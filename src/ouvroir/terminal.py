@@ -394,6 +394,17 @@ def show_generated(summary: Mapping[str, Any]) -> None:
     _out().print(Text(f"{made} made in {took}. They are in {summary['folder']}."))
 
 
+def show_proof(summary: Mapping[str, Any]) -> None:
+    """The verdicts, what was cut, and where the report is."""
+    out = _out()
+    for line in summary["told"]:
+        out.print(Text(line))
+    for line in summary["trial"]["cut"]:
+        out.print(Text(line, style="dim"))
+    if summary["report"] is not None:
+        out.print(Text(f"\nreport  {summary['report']}"))
+
+
 def show_findings(findings: Iterable[Finding]) -> None:
     """The doctor's lines."""
     out = _out()

@@ -43,7 +43,8 @@ OTHER_SEEDS = 500
 """Added to the seeds of the ordinary way for those of its repetition."""
 LEAST_ITEMS = 50
 WORTH_SEEING = 0.02
-_ONE_THREAD = 1.5  # about how much longer a training takes on one thread than on two or more
+_SPEED = "speed"
+_MEASURED_STEPS = 8, 40  # fewest and most, of the short trainings that the speed is measured by
 _USUAL_DISAGREEMENT = (
     0.08  # two trainings of one way differ on about so many items where a tenth of them is answered wrongly
 )
@@ -114,13 +115,6 @@ class Ground:
         """Optimiser steps of the ordinary way."""
         return self.recipe.loop.steps or 1
 
-    @cached_property
-    def training_s(self) -> float:
-        """About the seconds that one training takes on one thread."""
-        measured = self.base.metrics()[-1]
-        factor = 1.0 if self.recipe.loop.threads == 1 else _ONE_THREAD
-        return factor * measured.seconds * self.steps / max(1, measured.step)
-
     @property
     def n_items(self) -> int:
         """Items that are judged by."""
@@ -164,9 +158,40 @@ class Ground:
         )
 
 
-def forget(run: Run, name: str) -> None:
-    """Delete a trial."""
-    shutil.rmtree(run.path / FOLDER / name, ignore_errors=True)
+@dataclass(frozen=True)
+class Speed:
+    """What a training costs on one thread while all cores train: seconds of a step, and of judging and the rest."""
+
+    step_s: float
+    rest_s: float
+
+    def seconds(self, steps: int) -> float:
+        """Of one training."""
+        return self.rest_s + steps * self.step_s
+
+
+def measure(ground: Ground, at: Workplace) -> Speed:
+    """The speed of the ordinary way here, by two short trainings on each core; kept in the run."""
+    folder = ground.run.path / FOLDER / _SPEED
+    noted = Run(folder).read_json("speed.json")
+    if noted is not None:
+        return Speed(**noted)
+    least, most = _MEASURED_STEPS
+    steps = int(np.clip(ground.steps // 20, least, most))
+    way = ground.way(steps)
+    made = {_SPEED: arm_of(ground, Arm(_SPEED, "", lambda same: same), way)}
+    n = usable_cores()
+    plan = Plan({_SPEED: ""}, {}, {}, None, 2 * n, steps)
+    _write(folder, plan, made, ground)
+    trying.load_arm(folder, _SPEED, workers=at.workers)
+    at.progress.say("Measuring how long trainings take on one thread.")
+    jobs = [{"arm": _SPEED, "seed": seed} for seed in plan.seeds(_SPEED)]
+    taken = list(crew(folder, ground).run(jobs))[n:]  # the first of each process has loaded the data
+    training = [Run(trying.place_of(folder, _SPEED, one["seed"])).metrics()[-1].seconds for one in taken]
+    step_s = float(np.mean(training)) / steps
+    speed = Speed(step_s, max(0.0, float(np.mean([one["seconds"] for one in taken])) - steps * step_s))
+    Run(folder).write_json("speed.json", asdict(speed))
+    return speed
 
 
 def hold_trial(
@@ -193,7 +218,7 @@ def hold_trial(
     for sentence in plan.cut:
         at.progress.say(sentence)
     _train(folder, plan, ground, at)
-    found = _result(folder, plan, ground, name)
+    found = _result(folder, plan, name)
     Run(folder).write_json(RESULT, found)
     return found
 
@@ -222,7 +247,7 @@ def _planned(
                 return more
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
         shutil.rmtree(folder)
-    n_seeds, steps, cut = afforded(ground, len(design.arms) + 2, seeds=seeds, minutes=minutes, usual=usual_seeds)
+    n_seeds, steps, cut = afforded(ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, usual=usual_seeds)
     made = _made(ground, design, steps)
     plan = Plan(
         arms={
@@ -274,7 +299,7 @@ def try_out(
 
 
 def afforded(
-    ground: Ground, n_arms: int, *, seeds: int | None, minutes: float | None, usual: int
+    ground: Ground, at: Workplace, n_arms: int, *, seeds: int | None, minutes: float | None, usual: int
 ) -> tuple[int, int, list[str]]:
     """Seeds, steps and what was cut: first seeds, down to the fewest that can admit anything, then steps."""
     n_seeds, steps = seeds or usual, ground.steps
@@ -282,13 +307,16 @@ def afforded(
     if minutes is None:
         return n_seeds, steps, cut
     least = min(usual, trial.LEAST_SEEDS)
-    affordable = 60 * minutes * usable_cores() / max(ground.training_s * n_arms, 1e-9)
+    speed = measure(ground, at)
+    affordable = 60 * minutes * usable_cores() / max(speed.seconds(steps) * n_arms, 1e-9)
     if affordable < n_seeds and seeds is None:
         n_seeds = max(least, math.floor(affordable))
         if n_seeds < usual:
             cut.append(f"{n_seeds} seeds instead of {usual}, to stay near {minutes:.1f} minutes.")
     if affordable < n_seeds:
-        steps = max(1, round(steps * affordable / n_seeds))
+        one_s = 60 * minutes * usable_cores() / (n_seeds * n_arms)
+        steps = int(np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), max(1, steps // 50), steps))
+    if steps < ground.steps:
         cut.append(f"Trainings of {steps} steps instead of {ground.steps}, to stay near {minutes:.1f} minutes.")
     return n_seeds, steps, cut
 
@@ -339,9 +367,9 @@ def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
         return
     for arm in plan.arms:  # packed once, before the crew opens it
         trying.load_arm(folder, arm, workers=at.workers)
-    seconds = ground.training_s * plan.steps / ground.steps * len(jobs_left) / usable_cores()
+    seconds = measure(ground, at).seconds(plan.steps) * len(jobs_left) / usable_cores()
     at.progress.say(
-        f"{len(plan.arms)} ways, {plan.n_seeds} seeds: {n_jobs} trainings of {plan.steps} steps, at most about "
+        f"{len(plan.arms)} ways, {plan.n_seeds} seeds: {n_jobs} trainings of {plan.steps} steps, at most "
         f"{readable_duration(seconds)}."
     )
     futile: set[str] = set()
@@ -421,7 +449,7 @@ class _Tables:
         return found
 
 
-def _result(folder: Path, plan: Plan, ground: Ground, name: str) -> dict[str, Any]:
+def _result(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
     """What the answers in the folder say, as plain JSON values: a function of these and the plan alone."""
     from ouvroir.evaluation.metrics import is_classified
 
@@ -431,7 +459,7 @@ def _result(folder: Path, plan: Plan, ground: Ground, name: str) -> dict[str, An
     same = tables.differences(Contrast((AGAIN,)))
     simple = {one: plan.arms[one] for one, contrast in plan.contrasts.items() if contrast == Contrast((one,))}
     n_others = len(plan.contrasts) - (plan.chief is not None)
-    judged = {}
+    judged: dict[str, dict[str, Any]] = {}
     for one, contrast in plan.contrasts.items():
         differences = tables.differences(contrast)
         finding = trial.judge(
@@ -455,7 +483,6 @@ def _result(folder: Path, plan: Plan, ground: Ground, name: str) -> dict[str, An
         "format": 1,
         "name": name,
         "metric": "accuracy" if is_classified(example) else "loss",
-        "split": ground.split,
         "n_items": ordinary.shape[1],
         "n_seeds": len(same),
         "steps": plan.steps,

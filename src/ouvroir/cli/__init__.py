@@ -41,6 +41,7 @@ for function in (  # in the order of the help
     models.compare,
     models.predict,
     models.generate,
+    models.prove,
     models.export,
     training.refit,
     models.report,

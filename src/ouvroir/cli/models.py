@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from ouvroir import api, summaries, terminal
+from ouvroir.arms import arm_at
 from ouvroir.cli.command import command, print_json
 from ouvroir.cli.parameters import (
     DataArgument,
@@ -153,6 +154,68 @@ def generate(
         print_json(summary)
     else:
         terminal.show_generated(summary)
+
+
+@command
+def prove(
+    run: ModelArgument,
+    constants: Annotated[
+        bool, typer.Option("--constants", help="Try φ, π, 1/137 and −1/12, each against its ordinary value.")
+    ] = False,
+    augmentation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--augmentation", metavar="NAME=VALUE", help="Try an option of the task, e.g. mixup=0.2; repeatable."
+        ),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Try any setting, e.g. optim.weight_decay=0.1; repeatable."),
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option("--arm", metavar="MODULE:NAME", help="Try an arm of your own; repeatable.")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=2, help="Trainings of each way; 10 by default, fewer than 6 admit nothing."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", min=0.05, help="Time for all of it.")] = None,
+    share: Annotated[
+        float | None,
+        typer.Option("--share", help="Of each batch that samples make up; chosen on validation data by default."),
+    ] = None,
+    generator: Annotated[
+        str | None, typer.Option("--generator", metavar="TASK", help="What makes the samples; as `--task` of train.")
+    ] = None,
+    language: LanguageOption = None,
+    *,
+    work: WorkOptions,
+) -> None:
+    """Try whether synthetic data helps, on data that nothing learned from; or settings, constants, arms of your own.
+
+    Example: ouvroir prove last --minutes 10
+    """
+    settings = {f"options.{name}": value for name, value in read_settings(augmentation).items()} | read_settings(pairs)
+    arms = [arm_at(place) for place in arm or []]
+    with work.progress() as progress:
+        found = api.prove(
+            run,
+            arms=arms,
+            settings=settings,
+            constants=constants,
+            seeds=seeds,
+            minutes=minutes,
+            share=share,
+            generator=generator,
+            language=language,
+            **work.place,
+            progress=progress,
+        )
+    summary = summaries.proof_summary(found)
+    if work.as_json:
+        print_json(summary)
+    else:
+        terminal.show_proof(summary)
 
 
 @command

@@ -82,16 +82,19 @@ def refine(
     resume: Resume = None,
     init_from: From = "scratch",
     preset: Preset = "small",
+    synthetic: Annotated[
+        bool, typer.Option("--synthetic/--no-synthetic", help="Whether to make synthetic data and try if it helps.")
+    ] = True,
     *,
     reading: ReadingOptions,
     training: TrainingOptions,
     work: WorkOptions,
 ) -> int:
-    """THE MAIN JOB: check, pack, train, fine-tune, compare and report.
+    """THE MAIN JOB: check, train, make synthetic data and try whether it helps, fine-tune, compare and report.
 
     Example: ouvroir refine flowers/ --minutes 10
     """
-    asked = _asked(reading, training, init_from=init_from, preset=preset)
+    asked = {**_asked(reading, training, init_from=init_from, preset=preset), "synthetic": synthetic}
     if resume is not None:
         return _resume(resume, data, asked, training, work)
     if data is None:
@@ -160,6 +163,7 @@ def _resume(
         "init_from": "scratch",
         "minutes": None,
         "settings": {},
+        **({"synthetic": True} if "synthetic" in asked else {}),
     }
     if data is not None or asked != untouched or is_recipe_given or training.dry_run:
         raise UsageError(

@@ -187,6 +187,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     # ways of training, by the names that trials give them
     "arm_same": ("ordinary again, other seeds", "l’ordinaire, avec d’autres graines"),
     "arm_synthetic": ("synthetic data", "données synthétiques"),
+    "arm_varied": ("variations of rows learned last", "variantes d’éléments appris en dernier"),
     "arm_interpolation": ("real samples interpolated", "éléments réels interpolés"),
     "arm_repeats": ("real samples repeated", "éléments réels répétés"),
     "arm_augmentation": ("augmentation", "variations aléatoires"),
