@@ -24,7 +24,8 @@ CHECK_KEYS = {"source", "task", "found", "admitted", "refused", "refused_by_code
 CHECK_KEYS |= {"contents", "judged", "unjudged", "counts", "is_multi_label", "synthetic", "notes", "fingerprint"}
 RUN_KEYS = {"run", "name", "task", "state", "sentence", "metrics", "validation", "verdict", "steps", "timings"}
 RUN_KEYS |= {"report", "model"}
-FORECAST_KEYS = {"found", "admitted", "refused", "splits", "pack_bytes", "pack_seconds", "models", "total_seconds"}
+FORECAST_KEYS = {"found", "admitted", "refused", "splits", "pack_bytes", "pack_seconds"}
+FORECAST_KEYS |= {"synthetic_seconds", "models", "total_seconds"}
 MODEL_KEYS = {"name", "parameters", "steps", "train_seconds", "judge_seconds", "recipe"}
 
 
@@ -323,6 +324,7 @@ def test_dry_run_says_how_long_it_takes(room):
     assert many["total_seconds"] > 20 * few["total_seconds"]
     for told in (few, many):
         parts = sum(model["train_seconds"] + model["judge_seconds"] for model in told["models"])
+        parts += told["synthetic_seconds"]
         assert told["total_seconds"] == pytest.approx(told["pack_seconds"] + parts, abs=0.3)
     in_time = call_json("refine", "digits", *QUICK, "--minutes", "2", "--dry-run")
     assert 60 < sum(model["train_seconds"] for model in in_time["models"]) < 150
@@ -686,7 +688,7 @@ def test_refit(room):
 
 
 def test_a_refit_of_the_main_job_keeps_its_threshold(room):
-    job = call_json("refine", "digits", *QUICK, *STEPS)
+    job = call_json("refine", "digits", "--no-synthetic", *QUICK, *STEPS)
     again = call_json("refit", job["name"])
     kept, new = (json.loads(Path(one["model"], "config.json").read_text())["threshold"] for one in (job, again))
     assert new == kept > 0

@@ -14,7 +14,8 @@ from ouvroir.media import TASKS
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast "
-    "generating arms trials trying assessing proving options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
+    "generating arms trials trying assessing proving "
+    "options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
     "baselines".split()
 )
 HEAVY = {

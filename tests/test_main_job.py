@@ -19,7 +19,16 @@ from safetensors.torch import load_file
 from pictures import QUICK, call, call_json, environment, read_object, run, start, unchanged, write_digits
 
 STEPS = 40
-JOB = (*QUICK, "--set", f"loop.steps={STEPS}", "--set", "loop.save_every=4", "--set", "data.per_class=15")
+JOB = (
+    "--no-synthetic",
+    *QUICK,
+    "--set",
+    f"loop.steps={STEPS}",
+    "--set",
+    "loop.save_every=4",
+    "--set",
+    "data.per_class=15",
+)
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +329,7 @@ def test_a_damaged_best_checkpoint_is_told_and_another_one_kept(room, monkeypatc
 
     monkeypatch.chdir(room)
     monkeypatch.setattr("ouvroir.training.loop.take_if_better", first_is_best)
-    made = call_json("train", "digits", *JOB, "--set", "loop.evaluate_every=8", "--runs", room / "best")["run"]
+    made = call_json("train", "digits", *JOB[1:], "--set", "loop.evaluate_every=8", "--runs", room / "best")["run"]
     assert "step_000008" in (Path(made) / "checkpoints" / "best.txt").read_text()
     damage(made, "best")
     told = call("train", "--resume", made)
@@ -376,7 +385,7 @@ def test_ctrl_c_while_a_library_loads_ends_quietly(room, tmp_path, library):
     """The package needs the first at once, the command line the second, and training the third."""
     (tmp_path / f"{library}.py").write_text("import time\nprint('loading', flush=True)\ntime.sleep(60)\n")
     path = os.pathsep.join([str(tmp_path), *sys.path])
-    process = start("train", "digits", *JOB, "--runs", room / "early", env=environment(PYTHONPATH=path))
+    process = start("train", "digits", *JOB[1:], "--runs", room / "early", env=environment(PYTHONPATH=path))
     assert process.stdout.readline() == "loading\n"
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("", "Stopped.\n")
@@ -395,7 +404,7 @@ def test_ctrl_c_before_training_says_so(room, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ouvroir.planning.admit", interrupted)
-    assert call("train", "digits", *JOB, "--runs", room / "early", status=130).stderr.endswith("Stopped.\n")
+    assert call("train", "digits", *JOB[1:], "--runs", room / "early", status=130).stderr.endswith("Stopped.\n")
     assert not (room / "early").exists()
 
 
@@ -485,7 +494,9 @@ def test_run_moved_elsewhere_still_answers(room, done):
 
 
 def test_without_validation_data_no_choice_is_claimed(room):
-    told = call("refine", "digits", *QUICK, "--set", "loop.steps=6", "--set", "data.validation=0", "--json")
+    told = call(
+        "refine", "digits", "--no-synthetic", *QUICK, "--set", "loop.steps=6", "--set", "data.validation=0", "--json"
+    )
     verdict = read_object(told.stdout)["verdict"]
     assert verdict["kept"] == "base"
     assert "no validation data" in verdict["sentence"]
@@ -495,7 +506,7 @@ def test_without_validation_data_no_choice_is_claimed(room):
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_without_any_held_out_data_nothing_is_claimed(room, split):
     settings = ("--set", "data.test=0", "--set", f"data.validation={0 if split == 'validation' else 0.2}")
-    told = call_json("refine", "digits", *QUICK, "--set", "loop.steps=6", *settings)
+    told = call_json("refine", "digits", "--no-synthetic", *QUICK, "--set", "loop.steps=6", *settings)
     assert told["metrics"] == {}
     assert "Nothing was measured" in told["verdict"]["sentence"]
     assert Path(told["report"]).is_file()
@@ -521,7 +532,7 @@ def test_names_that_look_like_markup_stay_names(room):
     write_digits(room / "odd_names", classes="01", per_class=12)
     (room / "odd_names" / "0").rename(room / "odd_names" / "<img src=x onerror=alert(1)>")
     (room / "odd_names" / "1").rename(room / "odd_names" / "été & \"hiver\" 'l'")
-    told = call_json("refine", "odd_names", *QUICK, "--set", "loop.steps=6")
+    told = call_json("refine", "odd_names", "--no-synthetic", *QUICK, "--set", "loop.steps=6")
     for language in ("en", "fr"):
         call("report", told["run"], "--language", language)
         page = Path(told["report"]).read_text(encoding="utf-8")

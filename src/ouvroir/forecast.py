@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouvroir import planning, workflow
-from ouvroir.main_job import TRUNK, plan_refine
+from ouvroir import planning, proving, workflow
+from ouvroir.main_job import TRUNK, plan_refine, usual_trial_minutes
 from ouvroir.media import find_task
 from ouvroir.run import Run
 from ouvroir.task import SPLITS, Label, Row
@@ -44,17 +44,20 @@ class ModelForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a job would do. `pack_bytes` and `pack_s` count what is not packed yet; `total_s` is all but the report."""
+    """What a job would do. `pack_bytes` and `pack_s` count what is not packed yet; `synthetic_s` is for making and trying
+    synthetic data; `total_s` is all but the report.
+    """
 
     manifest: Manifest
     models: tuple[ModelForecast, ...]
     pack_bytes: int
     pack_s: float
+    synthetic_s: float = 0.0
 
     @property
     def total_s(self) -> float:
-        """Seconds to pack, train and judge."""
-        return self.pack_s + sum(model.train_s + model.judge_s for model in self.models)
+        """Seconds to pack, train and judge, and to make and try synthetic data."""
+        return self.pack_s + self.synthetic_s + sum(model.train_s + model.judge_s for model in self.models)
 
 
 def forecast_train(training: Training, at: Workplace) -> Forecast:
@@ -81,7 +84,10 @@ def forecast_refine(training: Training, at: Workplace) -> Forecast:
             steps = max(1, base.steps - round(TRUNK * base.steps))
             recipe = find_task(plan.base.task).tuning(plan.base).replace("loop", branch_at=0.0, minutes=None)
             tuned = replace(base, name="tuned", recipe=recipe, steps=steps, train_s=base.train_s * steps / base.steps)
-        return _forecast(plan.manifest, packing, [base, tuned])
+        found = _forecast(plan.manifest, packing, [base, tuned])
+        is_tried = training.synthetic and plan.tuned is None and proving.is_possible(plan.base.task, plan.manifest)
+        minutes = plan.trial_minutes or usual_trial_minutes(base.train_s)
+        return replace(found, synthetic_s=60 * minutes) if is_tried else found
 
 
 def _packing(manifest: Manifest, recipes: list[Recipe]) -> list[PackPlan]:

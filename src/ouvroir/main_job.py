@@ -70,9 +70,7 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
             )
         # early stopping would give the two models different numbers of steps
         settings |= {"loop.branch_at": str(TRUNK), "loop.patience": "0"}
-    is_tried = training.synthetic and not is_pretrained
-    of_models = training.minutes and training.minutes * (MODELS_SHARE if is_tried else 1)
-    minutes = of_models and of_models / (2 if is_pretrained else TRUNK_COST)
+    minutes = training.minutes and training.minutes / (2 if is_pretrained else TRUNK_COST)
     of_base = replace(training, init_from="scratch", minutes=minutes, settings=settings)
     # said outright, since without it the task may propose to start from weights
     from_nothing = {**settings, "model.init_from": "scratch"} if is_pretrained else settings
@@ -89,7 +87,10 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
         )
         planning.say_all([note for note in notes if note not in manifest.notes], at.progress)
         manifest = planning.with_notes(manifest, notes)
-    left = training.minutes * (1 - MODELS_SHARE) if is_tried and training.minutes else None
+    left = None
+    if training.synthetic and not is_pretrained and proving.is_possible(base.task, manifest) and training.minutes:
+        base = base.replace("loop", minutes=(base.loop.minutes or 0) * MODELS_SHARE or None)
+        left = training.minutes * (1 - MODELS_SHARE)
     return Plan(manifest, base, tuned, init_from, of_base.overrides, left)
 
 
@@ -140,6 +141,11 @@ def _all_stages(run: Run, world: World, at: Workplace) -> bool:
     return _stage(workflow.once(world, lambda: _tuned(run, at.progress)), world, at)
 
 
+def usual_trial_minutes(base_s: float) -> float:
+    """How long synthetic data are tried where no minutes were given, after a base model that took `base_s` seconds."""
+    return max(LEAST_TRIAL_MINUTES, TRIAL_COST * base_s / 60)
+
+
 def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
     """Try synthetic data unless that is done, or not to be done; what came of it is in the run. False when interrupted."""
     plan = run.read_json("refine.json")
@@ -154,7 +160,7 @@ def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
         return proving.leave_out(run, f"Synthetic data were not tried by several processes; {later} does.", at)
     run.set_status("running", "Trying synthetic data.")
     seconds = max((one.seconds for one in Run(run.path / "base").metrics()), default=0.0)
-    minutes = plan["trial_minutes"] or max(LEAST_TRIAL_MINUTES, TRIAL_COST * seconds / 60)
+    minutes = plan["trial_minutes"] or usual_trial_minutes(seconds)
     try:
         proving.prove_synthetic(run, at, proving.Wishes(minutes=minutes))
     except (DataError, TrainingError, UsageError) as error:

@@ -95,6 +95,12 @@ def check(wishes: Wishes) -> None:
         raise UsageError(f"The share of samples in a batch is between 0 and 1, and not {wishes.share}.")
 
 
+def is_possible(task: str, manifest: Manifest) -> bool:
+    """Whether synthetic data can be tried for a task on such rows: something makes them, and enough rows judge them."""
+    can_make = find_task(task).synthesiser is not None and not manifest.is_multi_label
+    return can_make and len(manifest.judged("test")) >= trials.LEAST_ITEMS
+
+
 def leave_out(run: Run, sentence: str, at: Workplace) -> bool:
     """Note that synthetic data were not tried, and why; what is trained then learns from real data alone. Returns True."""
     run.write_json(OUTCOME, {"verdict": "untried", "kind": None, "share": 0.0, "said": [sentence]})

@@ -276,9 +276,12 @@ def timings_of(run: Run) -> dict[str, float]:
     """Seconds by stage over the run and the models in it: check, pack, train, evaluate, bundle, baselines, report."""
     models = stages(run)
     total: dict[str, float] = {}
-    for one in {item.path: item for item in (run, *models)}.values():
+    generator = Run(run.path / "generator")
+    for one in {item.path: item for item in (run, *models, generator)}.values():
         for name, seconds in (one.read_json("timings.json") or {}).items():
             total[name.removesuffix("_s")] = total.get(name.removesuffix("_s"), 0.0) + float(seconds)
+    if generator.path.is_dir():
+        total["generator"] = max((one.seconds for one in generator.metrics()), default=0.0)
     total["train"] = sum(max((one.seconds for one in model.metrics()), default=0.0) for model in models)
     return total
 

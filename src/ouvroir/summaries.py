@@ -32,7 +32,8 @@ def _stored_metrics(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, Any
 
 
 def run_summary(run: Run) -> dict[str, Any]:
-    """`run`, `name`, `task`, `state`, `sentence`, `metrics` (test), `validation`, `verdict`, `steps`, `timings`, `report`, `model`.
+    """`run`, `name`, `task`, `state`, `sentence`, `metrics` (test), `validation`, `verdict`, `synthetic`,
+    `steps`, `timings`, `report`, `model`.
 
     Absent things are null; metrics are empty when no such split was judged.
     """
@@ -49,6 +50,7 @@ def run_summary(run: Run) -> dict[str, Any]:
         "metrics": _stored_metrics(evaluation.get("test", {})),
         "validation": _stored_metrics(evaluation.get("validation", {})),
         "verdict": report.get("verdict"),
+        "synthetic": (report.get("synthesis") or {}).get("verdict"),
         "steps": kept_model(run).steps_in_all,
         "timings": {stage: round(seconds, 3) for stage, seconds in timings_of(run).items()},
         "report": str(page) if page.is_file() else None,
@@ -96,6 +98,7 @@ def forecast_summary(found: Forecast) -> dict[str, Any]:
         "splits": {split: len(manifest.positions(split)) for split in SPLITS},
         "pack_bytes": found.pack_bytes,
         "pack_seconds": round(found.pack_s, 1),
+        "synthetic_seconds": round(found.synthetic_s, 1),
         "models": [
             {
                 "name": model.name,

@@ -240,6 +240,8 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
         steps = f"{model['steps']:,} steps of {model['recipe']['loop']['batch_size']} rows"
         about = readable_duration(model["train_seconds"])
         rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, {about}"])
+    if summary["synthetic_seconds"]:
+        rows.append(["synthetic data", f"made, judged and tried, {readable_duration(summary['synthetic_seconds'])}"])
     total = readable_duration(summary["total_seconds"])
     rows.append(["in all", f"{total}; cheap baselines and the report come on top"])
     out.print(_columns(rows))
@@ -263,6 +265,8 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
     if summary["verdict"]:
         headline, *others = summary["verdict"]["lines"][language]
         out.print(Text(f"\n{headline}", style="bold"))
+        if summary["synthetic"]:
+            others = [*others, summary["synthetic"]["lines"][language]]
         out.print(Text("\n".join([*others, Words(language)("interval_note")])))
         _show_weakest(out, summary["verdict"].get("weakest", ()), language)
     else:  # a refit, or a run that was stopped: there is no report, and this sentence is English

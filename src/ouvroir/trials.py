@@ -373,7 +373,7 @@ def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
         f"{readable_duration(seconds)}."
     )
     futile: set[str] = set()
-    with workflow.timed(ground.run, f"trial_{folder.name}_s"), at.progress.bar("Trainings", n_jobs) as bar:
+    with workflow.timed(ground.run, "trial_s"), at.progress.bar("Trainings", n_jobs) as bar:
         for part in _parts(plan):
             jobs = [(arm, plan.seeds(arm)[number]) for number in part for arm in plan.arms if arm not in futile]
             left = [{"arm": arm, "seed": seed} for arm, seed in jobs if not trying.is_done(folder, arm, seed)]

@@ -28,7 +28,19 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _CONSTANTS = ("phi", "pi", "alpha", "zeta")
 _END_OF_NAME = 11  # characters: what fits under a small picture beside the beginning
 _AGREES = 0.05  # confidence and share right agree when they surely differ by no more
-_STAGES = ("check", "pack", "train", "evaluate", "baselines", "bundle", "report")
+_STAGES = (
+    "check",
+    "pack",
+    "train",
+    "generator",
+    "generate",
+    "assess",
+    "trial",
+    "evaluate",
+    "baselines",
+    "bundle",
+    "report",
+)
 
 
 def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:

@@ -1,0 +1,323 @@
+"""Trials: trainings side by side, their verdict, and that stopping, killing and asking again change nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import ouvroir
+import pictures
+from ouvroir import trials, trying
+from ouvroir.arms import Arm, Contrast, Design, Way, arm_at, constants_design, settings_arm
+from ouvroir.errors import DataError, RunError, TrainingError, UsageError
+from ouvroir.options import Workplace
+from ouvroir.run import Run
+from ouvroir.task import Row
+from ouvroir.training.crew import Crew
+from ouvroir.trials import Ground, Plan, hold_trial
+
+QUICK = {
+    "loop.steps": 6,
+    "loop.precision": "fp32",
+    "loop.layout": "contiguous",
+    "loop.threads": 1,
+    "loop.micro_batch": 16,
+    "loop.batch_size": 16,
+}
+AT = Workplace()
+SOFTER = settings_arm({"options.label_smoothing": 0.2})
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    place = tmp_path_factory.mktemp("trials")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUVROIR_HOME", str(place / "home"))
+        pictures.write_digits(place / "digits", per_class=44, classes="012")
+        yield place
+
+
+@pytest.fixture(scope="module")
+def trained(room):
+    settings = {**QUICK, "data.per_class": 12}
+    return ouvroir.train(room / "digits", preset="tiny", settings=settings, runs=room / "runs")
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of the trained run, for a test to try things in."""
+    shutil.copytree(trained.path, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def answers_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob(trying.ANSWERS)}
+
+
+def test_a_trial_and_what_is_left_of_it(run):
+    found = hold_trial(Ground.of(run), Design.of([SOFTER]), AT, name="softer", seeds=3)
+    folder = run.path / "trial" / "softer"
+    assert json.loads((folder / "trial.json").read_text()) == found
+    assert found["n_seeds"] == 3
+    assert found["n_items"] == len(Ground.of(run).manifest.judged("test"))
+    assert found["steps"] == 6
+    arm = found["arms"][SOFTER.name]
+    assert arm["verdict"] in ("rejected", "harmful", "unreliable")  # 3 seeds admit nothing
+    assert arm["gain"]["low"] <= arm["gain"]["value"] <= arm["gain"]["high"]
+    assert arm["gain"]["value"] == pytest.approx(sum(arm["differences"]) / 3)
+    assert sorted(answers_of(folder)) == sorted(
+        f"{name}/seed_{seed:03d}/answers.safetensors"
+        for name, first in (("ordinary", 0), ("again", trials.OTHER_SEEDS), (SOFTER.name, 0))
+        for seed in range(first, first + 3)
+    )
+    assert not list(folder.rglob("*.safetensors.tmp"))
+    assert not list(folder.rglob("checkpoints"))  # weights are of no use
+
+
+def test_the_same_trial_goes_on_where_it_was_and_more_seeds_keep_those_that_are_there(run):
+    ground, design = Ground.of(run), Design.of([SOFTER])
+    found = hold_trial(ground, design, AT, name="softer", seeds=2)
+    folder = run.path / "trial" / "softer"
+    before = answers_of(folder)
+    times = {name: (folder / name).stat().st_mtime_ns for name in before}
+    assert hold_trial(ground, design, AT, name="softer", seeds=2) == found
+    lost = sorted(before)[1]
+    shutil.rmtree((folder / lost).parent)  # as if it had been killed there
+    assert hold_trial(ground, design, AT, name="softer", seeds=2) == found
+    assert answers_of(folder) == before
+    more = hold_trial(ground, design, AT, name="softer", seeds=3)
+    assert more["n_seeds"] == 3
+    assert len(answers_of(folder)) == 9
+    assert all((folder / name).stat().st_mtime_ns == times[name] for name in before if name != lost)
+
+
+def test_another_trial_of_the_same_name_is_begun_anew(run):
+    ground = Ground.of(run)
+    hold_trial(ground, Design.of([SOFTER]), AT, name="one", seeds=2)
+    other = Arm(SOFTER.name, SOFTER.sentence, lambda way: way.having({"options.label_smoothing": 0.1}))
+    hold_trial(ground, Design.of([other]), AT, name="one", seeds=2)
+    recipe = Run(run.path / "trial" / "one" / SOFTER.name).recipe()
+    assert recipe.options.label_smoothing == 0.1
+
+
+def test_a_process_of_the_crew_answers_as_this_one_does(run):
+    ground = Ground.of(run)
+    hold_trial(ground, Design.of([SOFTER]), AT, name="one", seeds=2)
+    folder = run.path / "trial" / "one"
+    before = answers_of(folder)
+    for name in before:
+        (folder / name).unlink()
+    code = f"""
+from pathlib import Path
+from ouvroir.trying import try_one
+known = {{}}
+for arm, seed in (("ordinary", 1), ("{SOFTER.name}", 0)):
+    try_one(Path({str(folder)!r}), arm, seed, known)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    found = answers_of(folder)
+    assert len(found) == 2
+    assert all(before[name] == content for name, content in found.items())
+
+
+def test_arms_that_train_longer_or_on_other_data_are_refused(run):
+    ground = Ground.of(run)
+
+    def tried(settings):
+        return hold_trial(ground, Design.of([settings_arm(settings)]), AT, name="x", seeds=2)
+
+    for settings in ({"loop.steps": 12}, {"loop.batch_size": 32}):
+        with pytest.raises(UsageError, match="more training would pass for a gain"):
+            tried(settings)
+    with pytest.raises(UsageError, match="same items"):
+        tried({"data.seed": 4})
+    with pytest.raises(UsageError, match="an arm beside"):
+        hold_trial(ground, Design.of([]), AT, name="x")
+
+
+def test_names_of_arms():
+    for name in ("", "../x", "Ä", "a b", "x" * 61):
+        with pytest.raises(UsageError, match="name of an arm"):
+            Arm(name, "", lambda way: way)
+    with pytest.raises(UsageError, match="called alike"):
+        Design.of([SOFTER, SOFTER])
+    with pytest.raises(UsageError, match="called alike"):
+        Design.of([Arm("ordinary", "", lambda way: way)])
+    assert settings_arm({"options.mixup": 0.2}).name == "options-mixup-0-2"
+    with pytest.raises(UsageError, match="could not be loaded"):
+        arm_at("ouvroir.nothing:ARM")
+    with pytest.raises(UsageError, match="is no arm"):
+        arm_at("ouvroir.arms:ORDINARY")
+    assert arm_at("test_trials:SOFTER") is SOFTER
+
+
+def test_real_rows_are_not_added_as_synthetic(run):
+    way = Ground.of(run).way(6)
+    row = Row("x", "x.png", "0" * 64, label="0")
+    with pytest.raises(DataError, match="not marked as synthetic"):
+        way.learning_from([row], share=0.5)
+
+
+def test_samples_are_learned_from_and_never_judged_by(run):
+    ground = Ground.of(run)
+    real = [row for row in ground.manifest.rows if row.split == "train"]
+    made = [
+        Row(
+            f"synthetic:{row.id}",
+            row.locator,
+            row.sha256,
+            label=row.label,
+            split="test",
+            origin="synthetic",
+            weight=0.5,
+        )
+        for row in real[:9]
+    ]
+    way = ground.way(6).learning_from(made, share=0.5)
+    rows = ground.rows_of(way).rows
+    assert sum(row.origin == "synthetic" for row in rows) == 9
+    assert {row.split for row in rows if row.origin == "synthetic"} == {"train"}
+    assert {row.id for row in rows if row.split == "test"} == {
+        row.id for row in ground.manifest.rows if row.split == "test"
+    }
+    assert not [row for row in rows if row.split == "validation"]
+    assert way.recipe.loop.synthetic_share == 0.5
+
+
+def test_too_few_items_are_said_before_anything_is_trained(room, tmp_path):
+    few = pictures.write_digits(tmp_path / "few", per_class=10, classes="012")
+    made = ouvroir.train(few, preset="tiny", settings=QUICK, runs=tmp_path / "runs")
+    with pytest.raises(DataError, match=r"has 6 items.*takes about \d+"):
+        hold_trial(Ground.of(made), Design.of([SOFTER]), AT, name="x")
+    assert not (made.path / "trial").exists()
+
+
+def test_a_run_without_a_model_is_said(run):
+    (run.path / "metrics.jsonl").unlink()
+    with pytest.raises(RunError, match="no trained model"):
+        Ground.of(run)
+
+
+def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
+    ground = Ground.of(run)
+    monkeypatch.setattr(trials, "measure", lambda *_: trials.Speed(step_s=10.0, rest_s=0.0))
+    monkeypatch.setattr(trials, "usable_cores", lambda: 2)
+
+    def afforded(minutes, seeds=None):
+        return trials.afforded(ground, AT, 4, seeds=seeds, minutes=minutes, usual=10)
+
+    assert afforded(None) == (10, 6, [])
+    assert afforded(20) == (10, 6, [])  # 4 arms x 10 seeds x 60 s on 2 cores
+    n_seeds, steps, cut = afforded(16)
+    assert (n_seeds, steps) == (8, 6)
+    assert cut == ["8 seeds instead of 10, to stay near 16.0 minutes."]
+    n_seeds, steps, cut = afforded(6)
+    assert (n_seeds, steps) == (6, 3)
+    assert len(cut) == 2
+    n_seeds, steps, cut = afforded(6, seeds=10)
+    assert (n_seeds, steps) == (10, 1)
+    assert cut == ["Trainings of 1 steps instead of 6, to stay near 6.0 minutes."]
+
+
+def test_the_speed_is_measured_once(run):
+    ground = Ground.of(run)
+    speed = trials.measure(ground, AT)
+    assert speed.step_s > 0
+    assert trials.measure(ground, AT) == speed
+    assert speed.seconds(10) == pytest.approx(speed.rest_s + 10 * speed.step_s)
+
+
+def test_half_of_all_combinations_of_constants(trained):
+    design = constants_design(Ground.of(trained).recipe)
+    assert len(design.arms) == 7  # the eighth is the ordinary way
+    assert design.contrasts.keys() == {"phi", "pi", "alpha", "zeta"}
+    for contrast in design.contrasts.values():
+        assert len(set(contrast.plus)) == len(set(contrast.minus)) == 4
+        assert not set(contrast.plus) & set(contrast.minus)
+        assert "ordinary" in contrast.plus
+    for one, other in (("phi", "pi"), ("alpha", "zeta"), ("pi", "zeta")):
+        a, b = design.contrasts[one], design.contrasts[other]
+        assert len(set(a.plus) & set(b.plus)) == len(set(a.plus) & set(b.minus)) == 2
+    way = Way(Ground.of(trained).recipe)
+    off = next(arm for arm in design.arms if arm.name == "with-none")
+    assert off.change(way).recipe.constants.phi == "ordinary"
+    assert off.change(way).recipe.constants.zeta == "ordinary"
+
+
+def test_effects_of_a_design_are_means_of_arms(run):
+    other = settings_arm({"options.label_smoothing": 0.1})
+    design = Design(
+        (SOFTER, other), {"smoothing": Contrast((SOFTER.name, other.name)), SOFTER.name: Contrast((SOFTER.name,))}
+    )
+    found = hold_trial(Ground.of(run), design, AT, name="design", seeds=2)
+    assert found["effects"].keys() == {"smoothing"}
+    assert found["arms"].keys() == {SOFTER.name}
+    assert {"value", "low", "high", "verdict", "differences"} <= found["effects"]["smoothing"].keys()
+    plan = Plan.read(run.path / "trial" / "design")
+    assert plan is not None
+    assert plan.contrasts == design.contrasts
+
+
+def test_an_error_in_a_process_is_told(run):
+    ground = Ground.of(run)
+    hold_trial(ground, Design.of([SOFTER]), AT, name="one", seeds=2)
+    folder = run.path / "trial" / "one"
+    shutil.rmtree(folder / SOFTER.name / "seed_000")
+    (folder / SOFTER.name / "recipe.json").write_text("{")
+    with pytest.raises(TrainingError, match="not JSON"):
+        list(Crew(trying.MODULE, folder).run([{"arm": SOFTER.name, "seed": 0}]))
+
+
+def test_a_process_that_is_killed_is_told(run):
+    place = run.path / "killed"
+    code = "import os, signal, sys; sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
+    (run.path / "dies.py").write_text(code)
+    crew = Crew("dies", place, size=1, environment={"PYTHONPATH": str(run.path)})
+    with pytest.raises(TrainingError, match=f"killed by signal {int(signal.SIGKILL)}.*goes on from what is done"):
+        list(crew.run([{"arm": "x"}]))
+
+
+def test_prove_from_the_command_line(run):
+    told = pictures.call_json("prove", str(run.path), "--augmentation", "label_smoothing=0.2", "--seeds", "2")
+    assert told["verdict"] in ("rejected", "harmful", "unreliable")
+    assert len(told["told"]) == 1
+    assert told["trial"]["name"] == "options-label-smoothing-0-2"
+    report = json.loads((run.path / "report.json").read_text())
+    assert report["synthesis"]["trials"].keys() == {"options-label-smoothing-0-2"}
+    shown = pictures.call("prove", str(run.path), "--augmentation", "label_smoothing=0.2", "--seeds", "2").stdout
+    assert told["told"][0] in shown.replace("\n", " ")
+    for words, said in (
+        (["--constants", "--set", "optim.lr=1"], "trial of their own"),
+        (["--set", "loop.steps=9"], "more training"),
+        (["--share", "2"], "between 0 and 1"),
+    ):
+        assert said in pictures.call("prove", str(run.path), *words, status=2).stderr.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_a_trial_that_is_killed_again_and_again_comes_to_the_same_verdict(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "other")
+    ground = Ground.of(run)
+    wanted = hold_trial(ground, Design.of([SOFTER]), AT, name=SOFTER.name, seeds=4)
+    words = ["prove", str(tmp_path / "other"), "--augmentation", "label_smoothing=0.2", "--seeds", "4", "--quiet"]
+    n_killed = 0
+    for patience_s in (4.0, 6.0, 5.0, 7.0):
+        process = subprocess.Popen([sys.executable, "-m", "ouvroir", *words], stdout=subprocess.DEVNULL)
+        time.sleep(patience_s)
+        if process.poll() is None:
+            process.kill()
+            n_killed += 1
+        process.wait()
+    pictures.run(*words)
+    found = json.loads((tmp_path / "other" / "trial" / SOFTER.name / "trial.json").read_text())
+    assert found == wanted
+    assert n_killed
+    assert Path(tmp_path / "other" / "report.html").is_file()
