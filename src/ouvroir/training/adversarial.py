@@ -100,9 +100,9 @@ class Contest:
     def __init__(self, task: Task, model: nn.Module, recipe: Recipe, feed: Feed, *, device: str) -> None:
         self.task, self.recipe, self.feed, self.device = task, recipe, feed, device
         self.model = place(model, recipe.loop, device).train()
+        parts = task.parts(self.model)
         self.sides = [
-            Side(name, list(part.parameters()), make_optimizer(part, [(name, part)], recipe.optim))
-            for name, part in task.parts(self.model)
+            Side(name, list(part.parameters()), make_optimizer(part, parts, recipe.optim)) for name, part in parts
         ]
         self.average = Average(self.model, recipe.optim.ema) if recipe.optim.ema else None
         self._share = share(recipe.loop, World(device=device))

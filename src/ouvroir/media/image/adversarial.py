@@ -27,8 +27,8 @@ WIDTHS = {"tiny": 16, "small": 24, "base": 48}
 LARGEST_BASE_PX = 7
 """The pictures are doubled from the first size that is no larger."""
 SLOPE = 0.1
-CONDITIONED = (0.2, 0.6)
-"""Shares of the steps between which the class comes in (Shahbazi 2022, arXiv 2201.06578, section 3.2)."""
+GAIN = 2.0
+"""Of each layer of the discriminator: spectral norms alone leave one that hardly tells anything on small pictures."""
 SHIFT, CUT = 1 / 8, 1 / 2
 """Shares of the edge: how far `changed` moves a picture, and the edge of what it covers (Zhao 2020, section 4)."""
 
@@ -47,12 +47,15 @@ def widths(width: int, n: int, ratio: float) -> list[int]:
     return [max(8, round(width * ratio**k / 8) * 8) for k in range(n + 1)]
 
 
-def conditioning(step: int, steps: int | None) -> float:
-    """How much the class counts at `step`: 0 at first, 1 at last."""
-    if not steps:
+def conditioning(step: int, steps: int | None, whole_at: float) -> float:
+    """How much the class counts at `step`: nothing until a third of `whole_at`, a share of the steps, and from there on all.
+
+    Classes that come in late keep few pictures of each from being learned as one picture (Shahbazi 2022, arXiv 2201.06578).
+    """
+    if not steps or not whole_at:
         return 1.0
-    first, last = CONDITIONED
-    return min(1.0, max(0.0, (step / steps - first) / (last - first)))
+    first = whole_at / 3
+    return min(1.0, max(0.0, (step / steps - first) / (whole_at - first)))
 
 
 class Conditional(nn.Module):
@@ -170,7 +173,7 @@ class Discriminator(nn.Module):
         """(B,) for pictures (B, C, H, W) in [-1, 1] and labels (B, K + 1)."""
         x = pictures
         for layer in self.body:
-            x = functional.leaky_relu(layer(x), SLOPE)
+            x = GAIN * functional.leaky_relu(layer(x), SLOPE)
         x = x.sum(dim=(2, 3))
         found: Tensor = self.out(x)[:, 0] + conditioned * (x * self.label(labels)).sum(dim=1)
         return found
