@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ouvroir.media.image.adversarial import AdversarialModel
     from ouvroir.rng import Rng
 
-DISCRIMINATOR_LR, GENERATOR_RATE = 1e-3, 0.2
+DISCRIMINATOR_LR, GENERATOR_RATE = 2e-3, 0.1
 """The peak rate, and the share of it at which the generator learns: 2e-4."""
 N_JUDGED = 8
 """Pictures that are made for each held-out one, to judge the generator by."""
