@@ -74,6 +74,7 @@ LAYERS = [
         "doctor",
         "cache",
         "testing",
+        "testing_makers",
     },
     {"chat", "sentiment"},
     {"cli", "summaries", "terminal", "serving", "__main__"},

@@ -7,7 +7,6 @@ AssertionError with a sentence at the first promise that is not kept. It needs n
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import subprocess
@@ -21,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir.data.workers import import_path
-from ouvroir.errors import Refused, UsageError
+from ouvroir.errors import Refused
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Data, Recipe, json_schema
 from ouvroir.task import SPLITS, Limits, Processor, Row, Source, Split, Synthesiser, Task
+from ouvroir.testing_makers import check_contest, check_samples
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -346,9 +346,12 @@ def _check_features(stage: _Stage) -> None:
 def _check_learns(stage: _Stage) -> None:
     import torch
 
-    model = stage.model()
+    model, batch = stage.model(), stage.batch()
+    if stage.task.loop == "adversarial":
+        check_contest(stage.task, model, batch, stage.recipe, lambda: _rng(range(N_ROWS)))
+        _check_keeps_what_it_learnt(stage, model)
+        return
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    batch = stage.batch()
     model.train()
     losses = []
     for _ in range(OVERFIT_STEPS):
@@ -418,7 +421,7 @@ def _check_predictions(stage: _Stage) -> None:
 
     model = stage.model().eval()
     if isinstance(stage.task, Synthesiser):
-        _check_samples(stage, stage.task, model)
+        check_samples(stage.task, model, stage.processor, stage.recipe, stage.train)
         return
     good = [row.source(stage.manifest.root) for row in stage.manifest.rows[:3]]
     paths = [Path(source.root) / source.locator for source in good]
@@ -437,31 +440,6 @@ def _check_predictions(stage: _Stage) -> None:
         example = stage.processor.encode(good[0], Limits())
         sure = stage.task.predict(model, stage.processor, stage.recipe, [example], device="cpu", threshold=1.01)[0]
         assert sure.label is None, "Under the threshold the answer is none of these."
-
-
-def _check_samples(stage: _Stage, task: Synthesiser, model: nn.Module) -> None:
-    """What a generator makes is a function of seed, place and class, and can be opened by the task."""
-
-    def made(labels: list[str | None], seed: int = 0, **given: Any) -> list[bytes]:
-        found = task.make(model, stage.processor, stage.recipe, labels, seed=seed, device="cpu", **given)
-        return [one.content for one in found]
-
-    labels: list[str | None] = [*stage.processor.labels[:2], None]
-    found = made(labels)
-    assert len(found) == len(labels), "One sample for each label."
-    assert made(labels) == found, "The same seed gives other samples."
-    assert made(labels[:1]) == found[:1], "A sample depends on how many are asked for."
-    assert made(labels, seed=1) != found, "Another seed gives the same samples."
-    for content in found:
-        task.inspect(Source("", "", content=content), Limits())
-    parent = stage.processor.encode(stage.manifest.rows[0].source(stage.manifest.root), Limits())
-    assert len(made(labels[:1], parents=[parent], begin=0.5)) == 1, "A variation of a row is one sample."
-    with contextlib.suppress(UsageError):
-        made(["no such class"])
-        raise AssertionError("A class that is not known raises UsageError.")
-    views = task.views(stage.train.slice(np.arange(2)))
-    assert views.ndim == 3, "views() gives (B, V, D)."
-    assert len(views) == 2, "views() gives (B, V, D)."
 
 
 def _check_export_and_show(stage: _Stage) -> None:

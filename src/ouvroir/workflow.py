@@ -249,7 +249,6 @@ def train_run(
     """
     from ouvroir.training.checkpoint import Checkpoints
     from ouvroir.training.distributed import join, resolve_device
-    from ouvroir.training.loop import fit
 
     device = resolve_device(at.device)
     with join(device) as world, nullcontext() if is_held else held(run, world):
@@ -281,10 +280,22 @@ def train_run(
 
         once(world, note)
         data = mine.pop() if mine else ready()
-        fitted = fit(task, run, data, device=device, progress=at.progress, resume=resume, to_branch=to_branch)
+        learn = loop_of(task)
+        fitted = learn(task, run, data, device=device, progress=at.progress, resume=resume, to_branch=to_branch)
         if fitted.stopped != "interrupted":
             once(world, lambda: sound_best(run, at.progress))
         return fitted
+
+
+def loop_of(task: Task) -> Callable[..., Fitted]:
+    """The loop that trains the models of `task`."""
+    if task.loop == "adversarial":
+        from ouvroir.training.adversarial import contest
+
+        return contest
+    from ouvroir.training.loop import fit
+
+    return fit
 
 
 def sound_best(run: Run, progress: Progress) -> Path:

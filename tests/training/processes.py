@@ -25,12 +25,12 @@ def _work(run_path: str, environment: dict[str, str], arguments: dict[str, Any])
     from ouvroir.errors import OuvroirError
     from ouvroir.media import find_task
     from ouvroir.run import Run
-    from ouvroir.training.loop import fit
+    from ouvroir.workflow import loop_of
 
     run = Run(Path(run_path))
     task = find_task(run.recipe().task)
     try:
-        fit(task, run, toy.prepared(**arguments), device="cpu", resume=True)
+        loop_of(task)(task, run, toy.prepared(**arguments), device="cpu", resume=True)
     except OuvroirError as error:
         rank = environment.get("RANK", "0")
         (Path(run_path) / f"error_{rank}.txt").write_text(f"{type(error).__name__}: {error}")
@@ -46,7 +46,9 @@ def _free_port() -> int:
 def start(run_path: Path, *, n: int = 1, **arguments: Any) -> list[BaseProcess]:
     """Start `n` processes that train the run together, going on where it was left."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parents[1] / "src")])
-    _CONTEXT.set_forkserver_preload(["ouvroir.training.loop", "ouvroir.evaluation.evaluate", "toy"])
+    _CONTEXT.set_forkserver_preload(
+        ["ouvroir.training.loop", "ouvroir.training.adversarial", "ouvroir.evaluation.evaluate", "toy"]
+    )
     shared = {"OUVROIR_HOME": os.environ["OUVROIR_HOME"], "OMP_NUM_THREADS": "1"}
     if n > 1:
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(n)}

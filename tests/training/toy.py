@@ -188,6 +188,57 @@ class TwoLossTask(ToyTask):
         return StepOutput({**output.losses, "penalty": penalty}, output.outputs)
 
 
+class Rivals(nn.Module):
+    """Points made from latent numbers and a class, and what tells them from those of the table."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.maker = nn.Sequential(nn.Linear(4 + n_classes, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 2))
+        self.teller = nn.Sequential(
+            nn.Linear(2 + n_classes, 32),
+            nn.LeakyReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(32, 32),
+            nn.LeakyReLU(),
+            nn.Linear(32, 1),
+        )
+
+
+class ContestTask(ToyTask):
+    """Two parts that learn against each other. Judged by how far made points are from those of their row."""
+
+    name: ClassVar[str] = "toy:ContestTask"
+    loop: ClassVar[str] = "adversarial"
+
+    def metrics_for(self, processor: ToyProcessor) -> tuple[str, ...]:
+        return ("loss",)
+
+    def build_model(self, recipe: Recipe, processor: ToyProcessor) -> nn.Module:
+        return Rivals(len(processor.labels))
+
+    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
+        return [("maker", model.maker), ("teller", model.teller)]
+
+    def step(self, model: nn.Module, batch: dict[str, Any], recipe: Recipe, *, rng: Any, training: bool) -> StepOutput:
+        if training and recipe.options.step_s:
+            import time
+
+            time.sleep(recipe.options.step_s)
+        labels = nn.functional.one_hot(batch["labels"], model.maker[0].in_features - 4).float()
+        made = model.maker(torch.cat([rng.normal("latents", (4,)), labels], 1))
+        one = torch.ones_like(batch["labels"])
+        if not training:
+            return StepOutput({"loss": Loss((made - batch["points"]).norm(dim=1), one)}, made)
+        of_real = model.teller(torch.cat([batch["points"], labels], 1))[:, 0]
+        of_made = model.teller(torch.cat([made, labels], 1))[:, 0]
+        told = nn.functional.relu(1 - of_real) + nn.functional.relu(1 + of_made)
+        return StepOutput({"maker": Loss(-of_made, one), "teller": Loss(told, one)}, made)
+
+    def answers(self, batch: dict[str, Any], output: StepOutput, processor: ToyProcessor) -> Answers:
+        loss = output.losses["loss"]
+        return Answers(index=batch["index"].numpy(), loss=loss.per_row.double().numpy(), n_items=loss.n_items.numpy())
+
+
 def blobs(n: int, *, n_classes: int = 3, seed: int = 0, spread: float = 0.5) -> ToyTable:
     """Points around the corners of a polygon."""
     rng = np.random.default_rng(seed)

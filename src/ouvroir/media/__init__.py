@@ -65,6 +65,13 @@ TASKS: dict[str, Entry] = {
         advice=_IMAGE_ADVICE,
         columns=_IMAGE_COLUMNS,
     ),
+    "image-generation-adversarial": Entry(
+        target="ouvroir.media.image.generation_adversarial:AdversarialImageGeneration",
+        suffixes=IMAGE_SUFFIXES,
+        summary="New pictures of a class, or of none, in one pass each.",
+        advice=_IMAGE_ADVICE,
+        columns=_IMAGE_COLUMNS,
+    ),
 }
 
 

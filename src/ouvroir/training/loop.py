@@ -91,13 +91,14 @@ def fit(
     intact.
     """
     place = resolve_device(device)
-    with join(place) as world, _failures_noted(run, world):
+    with join(place) as world, failures_noted(run, world):
         job = _Job(task, run, data, place, world, progress if world.is_first else QUIET, began=time.monotonic())
         return job.train(resume=resume, to_branch=to_branch)
 
 
 @contextmanager
-def _failures_noted(run: Run, world: World) -> Iterator[None]:
+def failures_noted(run: Run, world: World) -> Iterator[None]:
+    """Leave a true status behind when training fails."""
     try:
         yield
     except OuvroirError as error:

@@ -118,7 +118,7 @@ class Engine:
     def _run(self, step: int, places: np.ndarray, first: int, last: int) -> _Passed:
         """Forward pass of rows `first` to `last` of the global batch."""
         batch, rng = self._batch(step, places, first, last)
-        _seed_torch(rng.torch_seed(), self.device)
+        seed_torch(rng.torch_seed(), self.device)
         with arithmetic(self.recipe.loop, self.device):
             output: StepOutput = self._forward(batch, rng)
         weight = batch["weight"]
@@ -256,7 +256,7 @@ def _restore(buffers: list[Tensor], values: list[Tensor]) -> None:
         buffer.copy_(value)
 
 
-def _seed_torch(seed: int, device: str) -> None:
+def seed_torch(seed: int, device: str) -> None:
     """Seed torch's own generator, which modules such as nn.Dropout draw from; a microsecond on a CPU."""
     torch.default_generator.manual_seed(seed)
     if device.startswith("cuda"):

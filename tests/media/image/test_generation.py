@@ -15,7 +15,8 @@ from ouvroir import api, workflow
 from ouvroir.errors import UsageError
 from ouvroir.media import find_task
 from ouvroir.media.image import flow
-from ouvroir.media.image.generation import ImageGeneration, shifted_views
+from ouvroir.media.image.generation import ImageGeneration
+from ouvroir.media.image.making import shifted_views
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Model, Recipe

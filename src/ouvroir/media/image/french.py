@@ -120,6 +120,9 @@ FRENCH: dict[str, str] = {
     "How far samples go towards their class; more than 1 makes them more typical and less varied.": (
         "À quel point les images produites vont vers leur classe ; plus de 1 les rend plus typiques et moins variées."
     ),
+    "Share of the steps after which the class counts in full, from a third of it on a little; 0 is from the start.": (
+        "Part des pas après laquelle la classe compte entièrement, un peu dès le tiers de cette part ; 0 : dès le début."
+    ),
     "Steps from noise to a picture.": "Pas du bruit à une image.",
     "Zoom in or out by up to this ratio.": "Agrandissement ou réduction, au plus de ce rapport.",
     "Shift by up to this share of the edge.": "Décalage d’au plus cette part du côté.",
