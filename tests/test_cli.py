@@ -23,6 +23,7 @@ METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
 CHECK_KEYS = {"source", "task", "found", "admitted", "refused", "refused_by_code", "refusals", "splits", "labels"}
 CHECK_KEYS |= {"contents", "judged", "unjudged", "counts", "is_multi_label", "synthetic", "notes", "fingerprint"}
 RUN_KEYS = {"run", "name", "task", "state", "sentence", "metrics", "validation", "verdict", "steps", "timings"}
+RUN_KEYS |= {"synthetic"}
 RUN_KEYS |= {"report", "model"}
 FORECAST_KEYS = {"found", "admitted", "refused", "splits", "pack_bytes", "pack_seconds"}
 FORECAST_KEYS |= {"synthetic_seconds", "models", "total_seconds"}

@@ -11,8 +11,8 @@ from ouvroir.options import Training, Workplace
 from pictures import environment, write_digits
 
 NAMES = """
-OuvroirError Recipe Run SHOWN check compare evaluate export finetune generate load predict refine refit report resume sample
-train
+Arm OuvroirError Recipe Run SHOWN Way check compare evaluate export finetune generate load predict prove refine refit report
+resume sample train
 """.split()
 
 

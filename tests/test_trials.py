@@ -273,16 +273,17 @@ def test_an_error_in_a_process_is_told(run):
     shutil.rmtree(folder / SOFTER.name / "seed_000")
     (folder / SOFTER.name / "recipe.json").write_text("{")
     with pytest.raises(TrainingError, match="not JSON"):
-        list(Crew(trying.MODULE, folder).run([{"arm": SOFTER.name, "seed": 0}]))
+        trials.train_all(Ground.of(run), folder, [(SOFTER.name, 0)])
 
 
 def test_a_process_that_is_killed_is_told(run):
     place = run.path / "killed"
     code = "import os, signal, sys; sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
     (run.path / "dies.py").write_text(code)
-    crew = Crew("dies", place, size=1, environment={"PYTHONPATH": str(run.path)})
+    crew = Crew("dies", size=1, environment={"PYTHONPATH": str(run.path)})
     with pytest.raises(TrainingError, match=f"killed by signal {int(signal.SIGKILL)}.*goes on from what is done"):
-        list(crew.run([{"arm": "x"}]))
+        list(crew.run([{"arm": "x"}], place / "crew.log"))
+    assert (place / "crew.log").is_file()
 
 
 def test_prove_from_the_command_line(run):

@@ -25,7 +25,7 @@ from ouvroir.rng import key
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.task import Row, Synthesiser
-from ouvroir.trials import Ground, crew
+from ouvroir.trials import Ground, train_all
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -152,7 +152,7 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
             Run(folder / name).write_recipe(one)
         shutil.copytree(ground.base.checkpoint("best") / "processor", folder / trying.PROCESSOR)
         Run(folder).write_json("folds.json", {"digest": digest})
-    left = [{"arm": name, "seed": 0, "keep": True} for name in made if not trying.is_done(folder, name, 0)]
+    left = [(name, 0) for name in made if not trying.is_done(folder, name, 0)]
     if left:
         for name in made:
             trying.load_arm(folder, name, workers=at.workers)
@@ -160,8 +160,7 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
             workflow.timed(ground.run, "assess_s"),
             at.progress.bar("Classifiers that judge samples", len(left)) as bar,
         ):
-            for _ in crew(folder, ground).run(left):
-                bar.advance()
+            train_all(ground, folder, left, bar, keep=True)
     return folder
 
 

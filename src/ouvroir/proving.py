@@ -142,7 +142,10 @@ def try_arms(
         name, design = "-".join(arm.name for arm in chosen)[:60].strip("-"), Design.of(chosen)
     if name in (SYNTHETIC, CHOICE):
         raise UsageError(f"An arm of yours cannot be called `{name}`: that is the name of a trial of Ouvroir's own.")
-    found = trials.hold_trial(ground, design, at, name=name, seeds=wishes.seeds, minutes=wishes.minutes)
+    try:
+        found = trials.hold_trial(ground, design, at, name=name, seeds=wishes.seeds, minutes=wishes.minutes)
+    finally:
+        ground.crew.close()
     return Proof(run, name, found)
 
 
@@ -151,7 +154,11 @@ def prove_synthetic(run: Run, at: Workplace, wishes: Wishes) -> Proof:
 
     Raises DataError when no verdict can come of it, before anything is made; UsageError where nothing can make samples.
     """
-    return Synthesis(run, at, wishes).prove()
+    synthesis = Synthesis(run, at, wishes)
+    try:
+        return synthesis.prove()
+    finally:
+        synthesis.ground.crew.close()
 
 
 class Synthesis:

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +33,7 @@ from ouvroir.training.crew import Crew
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.options import Workplace
+    from ouvroir.progress import Bar
     from ouvroir.recipe import Recipe
     from ouvroir.task import Answers
 
@@ -43,7 +44,7 @@ OTHER_SEEDS = 500
 """Added to the seeds of the ordinary way for those of its repetition."""
 LEAST_ITEMS = 50
 WORTH_SEEING = 0.02
-_SPEED = "speed"
+_SPEED, _LOG = "speed", "crew.log"
 _MEASURED_STEPS = 8, 40  # fewest and most, of the short trainings that the speed is measured by
 _USUAL_DISAGREEMENT = (
     0.08  # two trainings of one way differ on about so many items where a tenth of them is answered wrongly
@@ -87,12 +88,14 @@ class Plan:
 class Ground:
     """What a trial stands on: the trained model whose recipe is the ordinary way, and the data it was trained on.
 
-    split: what is judged by; `validation` for a choice that comes before the trial, which never looks at the test.
+    crew: the processes that train, to be closed. split: what is judged by; `validation` for a choice that comes before the
+    trial, which never looks at the test.
     """
 
     run: Run
     base: Run
     manifest: Manifest
+    crew: Crew = field(repr=False, compare=False)
     split: Literal["validation", "test"] = "test"
 
     @classmethod
@@ -103,7 +106,7 @@ class Ground:
             raise RunError(
                 f"{run.path} has no trained model whose recipe could be tried. `{run.way_on}` goes on with it."
             )
-        return cls(run, base, workflow.manifest_of(base), split)
+        return cls(run, base, workflow.manifest_of(base), _crew_for(base.recipe().task), split)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -185,8 +188,9 @@ def measure(ground: Ground, at: Workplace) -> Speed:
     _write(folder, plan, made, ground)
     trying.load_arm(folder, _SPEED, workers=at.workers)
     at.progress.say("Measuring how long trainings take on one thread.")
-    jobs = [{"arm": _SPEED, "seed": seed} for seed in plan.seeds(_SPEED)]
-    taken = list(crew(folder, ground).run(jobs))[n:]  # the first of each process has loaded the data
+    taken = train_all(ground, folder, [(_SPEED, seed) for seed in plan.seeds(_SPEED)])[
+        n:
+    ]  # the first of each process has loaded the data
     training = [Run(trying.place_of(folder, _SPEED, one["seed"])).metrics()[-1].seconds for one in taken]
     step_s = float(np.mean(training)) / steps
     speed = Speed(step_s, max(0.0, float(np.mean([one["seconds"] for one in taken])) - steps * step_s))
@@ -350,13 +354,25 @@ def _digest(recipe: Recipe, manifest: Manifest) -> str:
     return hashlib.sha256(f"{recipe.to_json()}\n{manifest.fingerprint}".encode()).hexdigest()
 
 
-def crew(folder: Path, ground: Ground) -> Crew:
-    """Processes that do the jobs of `trying` in a folder of arms."""
-    task = ground.recipe.task
+def _crew_for(task: str) -> Crew:
+    """Processes that do the jobs of `trying`, and may load the task."""
     trusted = [name for name in os.environ.get(TRUSTED_VARIABLE, "").split(",") if name]
     if task not in TASKS and task not in trusted:  # its code runs here already
         trusted.append(task)
-    return Crew(trying.MODULE, folder, environment={TRUSTED_VARIABLE: ",".join(trusted)})
+    return Crew(trying.MODULE, environment={TRUSTED_VARIABLE: ",".join(trusted)})
+
+
+def train_all(
+    ground: Ground, folder: Path, jobs: Sequence[tuple[str, int]], bar: Bar | None = None, *, keep: bool = False
+) -> list[dict[str, Any]]:
+    """Have the crew train arms of a folder with seeds; what it answers of each, in the order of ending. Raises TrainingError."""
+    asked = [{"folder": str(folder), "arm": arm, "seed": seed, "keep": keep} for arm, seed in jobs]
+    found = []
+    for answer in ground.crew.run(asked, folder / _LOG):
+        found.append(answer)
+        if bar is not None:
+            bar.advance()
+    return found
 
 
 def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
@@ -376,11 +392,9 @@ def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
     with workflow.timed(ground.run, "trial_s"), at.progress.bar("Trainings", n_jobs) as bar:
         for part in _parts(plan):
             jobs = [(arm, plan.seeds(arm)[number]) for number in part for arm in plan.arms if arm not in futile]
-            left = [{"arm": arm, "seed": seed} for arm, seed in jobs if not trying.is_done(folder, arm, seed)]
+            left = [(arm, seed) for arm, seed in jobs if not trying.is_done(folder, arm, seed)]
             bar.advance(len(jobs) - len(left))
-            if left:
-                for _ in crew(folder, ground).run(left):
-                    bar.advance()
+            train_all(ground, folder, left, bar)
             if part.stop == trial.FUTILE_SEEDS < plan.n_seeds:
                 futile = _futile(folder, plan)
                 for arm in sorted(futile):

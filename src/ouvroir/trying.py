@@ -1,6 +1,6 @@
 """What a process of a trial's crew does: train one way with one seed, and keep its answers to the items of the test.
 
-`python -m ouvroir.trying FOLDER` reads jobs from standard input: `{"arm": ..., "seed": ...}`. An arm is a folder with a
+`python -m ouvroir.trying` reads jobs from standard input: `{"folder": ..., "arm": ..., "seed": ...}`. An arm is a folder with a
 recipe and a manifest; its answers with a seed are `FOLDER/ARM/seed_SSS/answers.safetensors`, and a job whose answers are
 there is done. Weights are dropped with everything else, unless the job says `"keep": true`.
 """
@@ -99,12 +99,15 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(folder: Path) -> None:
+def main() -> None:
     """Do jobs until there are no more."""
     _end_with_parent()
-    known: dict[str, _Loaded] = {}
+    of, known = Path(), dict[str, _Loaded]()
     for line in sys.stdin:
         job = json.loads(line)
+        folder = Path(job["folder"])
+        if folder != of:  # what another trial learned from is of no use to this one
+            of, known = folder, {}
         try:
             seconds = try_one(folder, job["arm"], job["seed"], known, keep=job.get("keep", False))
             answer = {**job, "seconds": seconds}
@@ -115,4 +118,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

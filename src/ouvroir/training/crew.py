@@ -22,19 +22,17 @@ from ouvroir.files import make_folder
 from ouvroir.system import usable_cores
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_LOG = "crew.log"
 
 
 class Crew:
-    """Processes that run `module` with a folder and read jobs, one JSON line each; they answer each with a JSON line.
+    """Processes that run `module` and read jobs, one JSON line each; they answer each with a JSON line.
 
-    `environment`: variables over those of this process.
+    They start with the first jobs and stay for the next ones, until `close` or the end of this process. `environment`:
+    variables over those of this process.
     """
 
-    def __init__(
-        self, module: str, folder: Path, *, size: int | None = None, environment: Mapping[str, str] | None = None
-    ) -> None:
-        self.module, self.folder = module, folder
+    def __init__(self, module: str, *, size: int | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self.module = module
         self.size = size or usable_cores()
         self.environment = {
             **os.environ,
@@ -42,63 +40,73 @@ class Crew:
             "PYTHONPATH": os.pathsep.join(import_path()),
             **(environment or {}),
         }
+        self._hands: list[subprocess.Popen[str]] = []
 
-    def run(self, jobs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The answers, in the order in which they come. Raises TrainingError with what a process said when it ended."""
+    def run(self, jobs: Sequence[Mapping[str, Any]], log: Path) -> Iterator[dict[str, Any]]:
+        """The answers, in the order in which they come. `log`: a file that what the processes say is added to.
+
+        Raises TrainingError with what a process said when it ended; then, and when the caller leaves, all end.
+        """
         waiting = deque(jobs)
-        hands = [self._start() for _ in range(min(self.size, len(waiting)))]
+        while len(self._hands) < min(self.size, len(jobs)):
+            self._hands.append(self._start(log))
+        is_done = False
         try:
             with selectors.DefaultSelector() as selector:
-                for hand in hands:
+                for hand in self._hands:
                     assert hand.stdout is not None
                     selector.register(hand.stdout, selectors.EVENT_READ, hand)
-                    self._give(hand, waiting)
+                    self._give(hand, waiting, log)
                 left = len(jobs)
                 while left:
                     for event, _ in selector.select():
-                        answer = self._answer(event.data)
+                        answer = self._answer(event.data, log)
                         left -= 1
+                        self._give(event.data, waiting, log)
                         yield answer
-                        self._give(event.data, waiting)
+            is_done = True
         finally:
-            for hand in hands:
-                self._end(hand)
+            if not is_done:
+                self.close()
 
-    def _start(self) -> subprocess.Popen[str]:
-        make_folder(self.folder)
-        with open(self.folder / _LOG, "a", encoding="utf-8") as log:
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        while self._hands:
+            self._end(self._hands.pop())
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _start(self, log: Path) -> subprocess.Popen[str]:
+        make_folder(log.parent)
+        with open(log, "a", encoding="utf-8") as file:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", self.module, str(self.folder)],
+                [sys.executable, "-P", "-m", self.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=file,
                 text=True,
                 bufsize=1,
                 env=self.environment,
                 start_new_session=True,  # Ctrl-C is the parent's to hear
             )
 
-    def _give(self, hand: subprocess.Popen[str], waiting: deque[Mapping[str, Any]]) -> None:
+    def _give(self, hand: subprocess.Popen[str], waiting: deque[Mapping[str, Any]], log: Path) -> None:
         if not waiting:
             return
         assert hand.stdin is not None
         try:
             hand.stdin.write(json.dumps(waiting.popleft()) + "\n")
         except BrokenPipeError:
-            raise TrainingError(self._last_words(hand)) from None
+            raise TrainingError(_last_words(hand, log)) from None
 
-    def _answer(self, hand: subprocess.Popen[str]) -> dict[str, Any]:
+    def _answer(self, hand: subprocess.Popen[str], log: Path) -> dict[str, Any]:
         assert hand.stdout is not None
         line = hand.stdout.readline()  # each answer is one whole line, and none is written ahead of the next job
-        answer: dict[str, Any] = json.loads(line) if line else {"error": self._last_words(hand)}
+        answer: dict[str, Any] = json.loads(line) if line else {"error": _last_words(hand, log)}
         if "error" in answer:
             raise TrainingError(str(answer["error"]))
         return answer
-
-    def _last_words(self, hand: subprocess.Popen[str]) -> str:
-        code = hand.wait()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        return f"A process that trains {how}; what it said is in {self.folder / _LOG}. The same command goes on from what is done."
 
     def _end(self, hand: subprocess.Popen[str]) -> None:
         if hand.poll() is None:
@@ -110,3 +118,9 @@ class Crew:
                     pipe.close()
                 except BrokenPipeError:
                     continue
+
+
+def _last_words(hand: subprocess.Popen[str], log: Path) -> str:
+    code = hand.wait()
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+    return f"A process that trains {how}; what it said is in {log}. The same command goes on from what is done."

@@ -221,7 +221,7 @@ class PictureMaker(Pictures):
         del processor
         for one, other, share in zip(first, second, shares, strict=True):
             mixed = share * one["pixel_values"].astype(np.float32) + (1 - share) * other["pixel_values"]
-            yield Made(".png", _png(mixed.round().astype(np.uint8), {"mixture": f"{share:.4f}"}))
+            yield Made(".png", as_png(mixed.round().astype(np.uint8), {"mixture": f"{share:.4f}"}))
 
     def views(self, rows: TableSlice) -> Tensor:
         """Small copies, as they are and moved by a pixel in eight directions."""

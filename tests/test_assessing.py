@@ -1,0 +1,184 @@
+"""Self-evaluation: halves of the train rows, and what is refused of the samples that are planted among a generator's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import ouvroir
+import pictures
+from ouvroir import assessing, workflow
+from ouvroir.errors import DataError
+from ouvroir.options import Workplace
+from ouvroir.run import Run
+from ouvroir.synthesis.samples import Sample, Samples
+from ouvroir.task import Row
+from ouvroir.trials import Ground
+
+AT = Workplace()
+QUICK = {
+    "loop.precision": "fp32",
+    "loop.layout": "contiguous",
+    "loop.threads": 1,
+    "loop.micro_batch": 32,
+    "loop.batch_size": 32,
+}
+
+
+def rows(labels, groups):
+    return [
+        Row(f"{number}.png", f"{number}.png", f"{number:064x}", label=label, group=group)
+        for number, (label, group) in enumerate(zip(labels, groups, strict=True))
+    ]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "", "g", "h", "i"])), min_size=2, max_size=60),
+    st.randoms(),
+)
+def test_groups_stay_in_one_half_whatever_the_order(pairs, random):
+    found = rows(*zip(*pairs, strict=True))
+    folds = dict(zip((row.id for row in found), assessing.folds_of(found).tolist(), strict=True))
+    shuffled = list(found)
+    random.shuffle(shuffled)
+    again = dict(zip((row.id for row in shuffled), assessing.folds_of(shuffled).tolist(), strict=True))
+    for group in "ghi":
+        assert len({folds[row.id] for row in found if row.group == group}) <= 1
+    alone = [row for row in found if not row.group]
+    if len(alone) == len(found):
+        assert again == folds
+        for label in "abc":
+            mine = [folds[row.id] for row in found if row.label == label]
+            assert abs(mine.count(0) - mine.count(1)) <= 1
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A classifier of digits, a generator that has hardly begun, and the two classifiers that judge its samples."""
+    place = tmp_path_factory.mktemp("assessing")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUVROIR_HOME", str(place / "home"))
+        folder = pictures.write_digits(place / "digits", per_class=150, classes="0123")
+        settings = {**QUICK, "loop.steps": 120, "data.per_class": 50}
+        run = ouvroir.train(folder, preset="tiny", settings=settings, runs=place / "runs")
+        made = ouvroir.train(
+            folder,
+            task="image-generation",
+            preset="tiny",
+            settings={**QUICK, "loop.steps": 3, "data.per_class": 50},
+            runs=place / "made",
+        )
+        made.path.rename(run.path / "generator")
+        ground = Ground.of(run)
+        yield ground, Run(run.path / "generator"), assessing.train_folds(ground, AT, ground.steps)
+
+
+def plant(folder, planted):
+    """A folder of samples that holds these (label, pixels) as if a generator had made them."""
+    samples = Samples(folder)
+    found = []
+    for number, (label, pixels) in enumerate(planted):
+        path = folder / label / f"0_{number:05d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        place = path.relative_to(folder).as_posix()
+        found.append(Sample(place, label, 0, number, samples.write(place, path.read_bytes()), "0" * 64))
+    samples.note(found)
+    return samples
+
+
+def pixels_of(ground, split, n=None):
+    chosen = [row for row in ground.manifest.rows if row.split == split][:n]
+    return [(row.label, np.asarray(Image.open(Path(ground.manifest.root) / row.locator))) for row in chosen]
+
+
+def reasons(room, folder, planted):
+    ground, generator, folds = room
+    found = assessing.assess_samples(ground, generator, plant(folder, planted), AT, folds=folds)
+    return [one.reason for one in sorted(found.scored, key=lambda one: int(one.id.rsplit("_", 1)[1][:5]))], found
+
+
+def test_planted_copies_are_refused_and_genuine_samples_are_not(room, tmp_path):
+    ground = room[0]
+    rng = np.random.default_rng(0)
+    copies = pixels_of(ground, "train")
+    noisy = [(label, np.clip(px + rng.normal(0, 2.55, px.shape), 0, 255).astype(np.uint8)) for label, px in copies]
+    moved = [(label, np.roll(px, 1, axis=1)) for label, px in copies]
+    for planted in (copies, noisy, moved):
+        told, _ = reasons(room, tmp_path / str(len(list(tmp_path.iterdir()))), planted)
+        assert np.mean([one == "copy" for one in told]) >= 0.95
+
+
+def test_new_real_pictures_pass_for_samples(room, tmp_path):
+    """Rows that the run has never had: what a perfect generator would make."""
+    new = pictures.write_digits(tmp_path / "new", per_class=27, classes="0123", skip=150)
+    planted = [(path.parent.name, np.asarray(Image.open(path))) for path in sorted(new.rglob("*.png"))]
+    told, found = reasons(room, tmp_path / "samples", planted)
+    assert np.mean([one in ("copy", "held_out") for one in told]) <= 0.05
+    assert np.mean([one == "" for one in told]) > 0.7  # 5 % by each of the standards, and they are written otherwise
+    assert len(found.rows) == told.count("")
+    assert np.mean([row.weight for row in found.rows]) == pytest.approx(1, abs=1e-3)
+    summary = found.summary
+    assert summary["n_made"] == summary["n_kept"] + sum(summary["refused"].values()) == len(planted)
+    assert summary["likeness"]["noise"] < summary["likeness"]["real"]
+    assert abs(summary["likeness"]["made"] - summary["likeness"]["real"]) < 0.1
+    assert summary["set"]["coverage"] > 0.6
+    assert np.mean(list(summary["made_for_real"].values())) > 0.7
+
+
+def test_a_held_out_picture_is_always_refused(room, tmp_path):
+    ground = room[0]
+    for split in ("validation", "test"):
+        told, _ = reasons(room, tmp_path / split, pixels_of(ground, split))
+        assert set(told) == {"held_out"}
+
+
+def test_wrong_labels_and_noise_are_refused(room, tmp_path):
+    new = pictures.write_digits(tmp_path / "new", per_class=27, classes="0123", skip=150)
+    paths = sorted(new.rglob("*.png"))
+    wrong = [(str((int(path.parent.name) + 1) % 4), np.asarray(Image.open(path))) for path in paths]
+    told, _ = reasons(room, tmp_path / "wrong", wrong)
+    assert np.mean([one != "" for one in told]) > 0.95
+    rng = np.random.default_rng(1)
+    noise = [("1", rng.integers(0, 256, (8, 8), dtype=np.uint8)) for _ in range(40)]
+    told, _ = reasons(room, tmp_path / "noise", noise)
+    assert np.mean([one != "" for one in told]) >= 0.9
+
+
+def test_scores_lie_beside_the_samples_and_are_read_again(room, tmp_path):
+    ground, generator, folds = room
+    planted = pixels_of(ground, "train", 30)
+    _, found = reasons(room, tmp_path, planted)
+    lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    refused = [json.loads(line) for line in (tmp_path / "refused.jsonl").read_text().splitlines()]
+    assert len(lines) == 30
+    assert refused == [line for line in lines if line["reason"]]
+    assert {line["nearest"] for line in lines} <= {row.id for row in ground.manifest.rows if row.split == "train"}
+    before = (tmp_path / "scores.jsonl").stat().st_mtime_ns
+    again = assessing.assess_samples(ground, generator, Samples(tmp_path), AT, folds=folds)
+    assert again == found
+    assert (tmp_path / "scores.jsonl").stat().st_mtime_ns == before
+    (tmp_path / lines[0]["id"]).unlink()
+    with pytest.raises(DataError, match=r"no longer there.*ouvroir generate"):
+        assessing.assess_samples(ground, generator, Samples(tmp_path), AT, folds=folds)
+
+
+def test_nothing_to_judge(room, tmp_path):
+    ground, generator, folds = room
+    with pytest.raises(DataError, match="There are no samples"):
+        assessing.assess_samples(ground, generator, Samples(tmp_path / "none"), AT, folds=folds)
+
+
+def test_the_hardest_rows_are_those_that_others_get_wrong(room):
+    ground, _, folds = room
+    slow = assessing.slow_rows(folds, 0.35)
+    train = [row for row in ground.manifest.rows if row.split == "train"]
+    assert len(slow) == pytest.approx(0.35 * len(train), abs=2)
+    assert set(slow) <= {row.id for row in train}
+    assert workflow.manifest_of(ground.run).fingerprint == ground.manifest.fingerprint

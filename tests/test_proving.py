@@ -1,0 +1,193 @@
+"""The whole way of synthetic data: generator, samples, scores, choice, trial; and what fine-tuning does with the verdict."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import ouvroir
+import pictures
+from ouvroir import assessing, main_job, proving, trials, workflow
+from ouvroir.errors import DataError, UsageError
+from ouvroir.options import Workplace
+from ouvroir.run import Run
+
+QUICK = (
+    "--preset",
+    "tiny",
+    "--set",
+    "loop.precision=fp32",
+    "--set",
+    "loop.layout=contiguous",
+    "--set",
+    "loop.threads=1",
+)
+QUICK += (
+    "--set",
+    "loop.micro_batch=16",
+    "--set",
+    "loop.batch_size=16",
+    "--set",
+    "loop.steps=24",
+    "--set",
+    "data.per_class=24",
+)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """A finished main job with all its stages, of a moment each: digits of three classes, two seeds, a generator of 3 steps."""
+    place = tmp_path_factory.mktemp("proving")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUVROIR_HOME", str(place / "home"))
+        patch.chdir(place)
+        patch.setattr(proving, "CHOICE_SEEDS", 1)
+        patch.setattr(proving, "SHARES", (0.25, 0.5))
+        patch.setattr(proving, "LEAST_MADE", 30)
+        patch.setattr(trials, "USUAL_SEEDS", 2)
+        patch.setattr(trials.trial, "LEAST_SEEDS", 2)
+        patch.setattr(proving.Synthesis, "_recipe", _short(proving.Synthesis._recipe))
+        pictures.write_digits(place / "digits", per_class=90, classes="012")
+        (place / "told.txt").write_text(pictures.call("refine", "digits", *QUICK, "--json").stdout)
+        yield place
+
+
+def _short(make, steps=3):
+    def recipe(self, task):
+        found = make(self, task)
+        return found.replace(
+            "loop",
+            steps=steps,
+            minutes=None,
+            precision="fp32",
+            layout="contiguous",
+            threads=1,
+            micro_batch=16,
+            batch_size=16,
+        )
+
+    return recipe
+
+
+@pytest.fixture
+def told(room):
+    return pictures.read_object((room / "told.txt").read_text())
+
+
+def test_the_main_job_ends_in_a_verdict_on_synthetic_data(told):
+    run = Run(Path(told["run"]))
+    assert told["state"] == "finished"
+    noted = run.read_json(proving.OUTCOME)
+    assert told["synthetic"]["verdict"] in ("rejected", "harmful", "unreliable", "admitted", "untried")
+    assert told["synthetic"]["lines"]["fr"] != told["synthetic"]["lines"]["en"]
+    assert (noted["verdict"] == "untried") == (told["synthetic"]["verdict"] == "untried")
+    assert (run.path / "generator" / "synthetic" / "scores.jsonl").is_file()
+    assert {"generator", "assess", "train"} <= told["timings"].keys()
+    report = json.loads((run.path / "report.json").read_text())
+    assert report["synthesis"]["assessment"]["n_made"] == 72
+    assert sum(report["ledger"]["splits"].values()) == 270  # rows of the user's, samples are not among them
+
+
+def test_a_standalone_trial_of_a_run_that_was_trained(room, monkeypatch):
+    made = ouvroir.train("digits", preset="tiny", settings=dict(pair.split("=") for pair in QUICK[3::2]), runs="others")
+    monkeypatch.setattr(proving, "LEAST_MADE", 30)
+    monkeypatch.setattr(proving.Synthesis, "_recipe", _short(proving.Synthesis._recipe, steps=200))
+    found = ouvroir.prove(made.path, seeds=2, share=0.5)
+    assert found.verdict is not None
+    assert found.found["chief"] in ("synthetic", "varied")
+    assert "interpolation" in found.found["arms"]
+    trial = made.path / "trial" / "synthetic"
+    kept = {path: path.read_bytes() for path in trial.rglob("answers.safetensors")}
+    assert ouvroir.prove(made.path, seeds=2, share=0.5).found == found.found  # nothing is left to do
+    assert {path: path.read_bytes() for path in trial.rglob("answers.safetensors")} == kept
+    rows = workflow.manifest_of(Run(trial / found.found["chief"])).rows
+    assert {row.split for row in rows if row.origin == "synthetic"} == {"train"}
+    assert sum(row.split == "train" and row.origin == "real" for row in rows) == 72
+
+
+def test_the_tuned_model_learns_from_what_was_admitted_and_is_judged_on_real_rows(room, told, tmp_path):
+    shutil.copytree(told["run"], tmp_path / "job")
+    run = Run(tmp_path / "job")
+    shutil.rmtree(run.path / "tuned")
+    folder = run.path / "generator" / "synthetic"
+    rows = _admit_some(run, folder)
+    done = main_job.refine_run(run, Workplace())
+    assert done.state == "finished"
+    tuned = Run(run.path / "tuned")
+    manifest = workflow.manifest_of(tuned)
+    made = [row for row in manifest.rows if row.origin == "synthetic"]
+    assert {row.id for row in made} == {row.id for row in rows}
+    assert {row.split for row in made} == {"train"}
+    assert tuned.recipe().loop.synthetic_share == 0.25
+    base = workflow.manifest_of(Run(run.path / "base"))
+    assert {row.id for row in base.rows} == {row.id for row in manifest.rows if row.origin == "real"}
+    assert tuned.read_json("evaluation.json")["test"]["accuracy"]["n"] == len(base.judged("test"))
+    for one in (run, Run(run.path / "base"), tuned, Run(run.path / "generator")):
+        assert workflow.manifest_of(one).fingerprint == one.recipe().data.manifest
+    ouvroir.load(run.path).predict([next((room / "digits" / "0").iterdir())])
+    report = json.loads((run.path / "report.json").read_text())
+    assert sum(report["ledger"]["splits"].values()) == 270
+
+
+def _admit_some(run, folder):
+    """Have the samples of a folder count as admitted, whatever was found: what comes after is looked at here."""
+    lines = [json.loads(line) for line in (folder / assessing.SCORES).read_text().splitlines()]
+    for line in lines:
+        line.update(reason="", weight=1.0)
+    (folder / assessing.SCORES).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = assessing.kept_rows(folder)
+    noted = {"verdict": "admitted", "kind": "synthetic", "share": 0.25, "n_rows": len(rows), "said": []}
+    run.write_json(proving.OUTCOME, noted)
+    run.set_status("stopped", "Stopped.")
+    return rows
+
+
+def test_samples_that_were_edited_or_deleted_after_the_verdict_are_said(told, tmp_path):
+    shutil.copytree(told["run"], tmp_path / "job")
+    run = Run(tmp_path / "job")
+    shutil.rmtree(run.path / "tuned")
+    folder = run.path / "generator" / "synthetic"
+    rows = _admit_some(run, folder)
+    victim = next(folder.glob("*/*.png"))
+    victim.write_bytes(victim.read_bytes() + b"x")
+    with pytest.raises(DataError, match="changed since they were made"):
+        main_job.refine_run(run, Workplace())
+    assert run.state == "failed"
+    shutil.rmtree(folder)
+    with pytest.raises(DataError, match="not those that were admitted"):
+        proving.admitted(run)
+    assert rows
+
+
+def test_a_class_of_three_samples_and_too_few_rows_are_said_and_the_job_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    pictures.write_digits("few", per_class=12, classes="01")
+    pictures.write_digits("few", per_class=3, classes="2")
+    done = pictures.call("refine", "few", *QUICK[:-2])
+    report = json.loads(next((tmp_path / "runs").glob("*/report.json")).read_text())
+    assert report["synthesis"]["verdict"]["verdict"] == "untried"
+    assert "takes about" in done.stderr.replace("\n", " ")
+    assert "NOT TRIED" in done.stdout
+
+
+def test_without_synthetic_data_nothing_is_said_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    pictures.write_digits("digits", per_class=12, classes="01")
+    told = pictures.call_json("refine", "digits", *QUICK[:-2], "--no-synthetic")
+    assert told["synthetic"] is None
+    assert not (Run(Path(told["run"])).path / proving.OUTCOME).exists()
+
+
+def test_a_trial_on_data_that_changed_and_a_wrong_generator_are_said(told, tmp_path):
+    shutil.copytree(told["run"], tmp_path / "job")
+    with pytest.raises(UsageError, match="is a generator of another kind"):
+        ouvroir.prove(tmp_path / "job", generator="image-generation-adversarial")
+    with pytest.raises(UsageError, match="makes no samples"):
+        ouvroir.prove(tmp_path / "job", generator="image-classification")
+    with pytest.raises(UsageError, match="two seeds"):
+        ouvroir.prove(tmp_path / "job", seeds=1)
