@@ -276,3 +276,31 @@ def test_norms_are_as_exact_in_half_precision():
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         half = bounded(x).float()
     assert torch.allclose(half, bounded(x), atol=0.02)
+
+
+def test_broken_off_it_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    """Norms, averages and power iterations go on from where the last checkpoint was."""
+    from ouvroir.training.adversarial import Contest
+    from ouvroir.training.checkpoint import read_checkpoint
+
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    folder = write_spots(tmp_path / "spots", per_class=12)
+    given = {"loop__steps": 20, "loop__save_every": 6, "loop__evaluate_every": 8}
+    whole = run_of(tmp_path / "whole", folder, **given)
+    advance = Contest.advance
+
+    def broken_off(self, step, places):
+        if step == 15:
+            raise KeyboardInterrupt
+        return advance(self, step, places)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Contest, "advance", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path / "broken", folder, **given)
+    broken = ouvroir.resume("last", runs=tmp_path / "broken" / "runs")
+    weights = [read_checkpoint(run.checkpoint("last")).weights for run in (whole, broken)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    metrics = [[(one.step, one.split, one.name, one.value) for one in run.metrics()] for run in (whole, broken)]
+    assert metrics[0] == metrics[1]
