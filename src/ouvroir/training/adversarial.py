@@ -215,11 +215,9 @@ class _Job:
         return Feed(self.task, table, items)
 
     def _settle(self, model: nn.Module, feed: Feed) -> None:
-        """Resolve the recipe where it is not, and write it. Arithmetic that is left open is fp32, which keeps the balance."""
+        """Resolve the recipe where it is not, and write it. Arithmetic is measured on the main loop's steps, which cost as much."""
         if plan.is_resolved(self.recipe.loop):
             return
-        if self.recipe.loop.precision == "auto":
-            self.recipe = self.recipe.replace("loop", precision="fp32")
         world, loop = World(device=self.device), self.recipe.loop
         sizes = item_sizes(self.table, feed.items)
         ground = plan.Ground(self.run, model, feed, share(loop, world), world, self.device, self.progress, sizes)

@@ -91,8 +91,9 @@ def test_widths_grow_by_phi_or_double():
     processor = ImageProcessor(labels=("a",), storage_px=64, n_channels=3)
     ordinary, _ = model_for(processor, constants=Constants(phi="ordinary", alpha="ordinary"))
     ours, _ = model_for(processor)
-    assert adversarial.widths(24, 3, 2.0) == [24, 48, 96, 192]
-    assert adversarial.widths(24, 3, (1 + 5**0.5) / 2) == [24, 40, 64, 104]
+    assert adversarial.widths(48, 3, 2.0) == [24, 48, 96, 192]
+    assert adversarial.widths(24, 1, (1 + 5**0.5) / 2) == [24, 40]
+    assert adversarial.widths(24, 3, (1 + 5**0.5) / 2) == [16, 24, 40, 64]
     assert sum(p.numel() for p in ordinary.parameters()) > sum(p.numel() for p in ours.parameters())
     assert float(ours.generator.refined[0].scale[0].detach()) == pytest.approx(1 / 137)
     assert float(ordinary.generator.refined[0].scale[0].detach()) == pytest.approx(1e-4)
@@ -267,3 +268,39 @@ def test_the_command_line_trains_resumes_and_refuses(tmp_path, monkeypatch):
     assert re.search(r"loop\.exact is for several processes", exact.stderr.replace("\n", " "))
     dry = pictures.call("train", *common, "--dry-run")
     assert "2 steps" in dry.stderr
+
+
+def test_norms_are_as_exact_in_half_precision():
+    bounded = adversarial.Bounded(torch.nn.Linear(64, 32)).eval()
+    x = torch.randn(8, 64)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = bounded(x).float()
+    assert torch.allclose(half, bounded(x), atol=0.02)
+
+
+def test_broken_off_it_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    """Norms, averages and power iterations go on from where the last checkpoint was."""
+    from ouvroir.training.adversarial import Contest
+    from ouvroir.training.checkpoint import read_checkpoint
+
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    folder = write_spots(tmp_path / "spots", per_class=12)
+    given = {"loop__steps": 20, "loop__save_every": 6, "loop__evaluate_every": 8}
+    whole = run_of(tmp_path / "whole", folder, **given)
+    advance = Contest.advance
+
+    def broken_off(self, step, places):
+        if step == 15:
+            raise KeyboardInterrupt
+        return advance(self, step, places)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Contest, "advance", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(tmp_path / "broken", folder, **given)
+    broken = ouvroir.resume("last", runs=tmp_path / "broken" / "runs")
+    weights = [read_checkpoint(run.checkpoint("last")).weights for run in (whole, broken)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    metrics = [[(one.step, one.split, one.name, one.value) for one in run.metrics()] for run in (whole, broken)]
+    assert metrics[0] == metrics[1]

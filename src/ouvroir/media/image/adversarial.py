@@ -43,8 +43,12 @@ def doublings(edge_px: int) -> tuple[int, int]:
 
 
 def widths(width: int, n: int, ratio: float) -> list[int]:
-    """Channels of n + 1 sizes, the largest first: `width`, and `ratio` times as many with each halving, in eights."""
-    return [max(8, round(width * ratio**k / 8) * 8) for k in range(n + 1)]
+    """Channels of n + 1 sizes, the largest first: `width`, and `ratio` times as many with each halving, in eights.
+
+    Pictures that are doubled more than once begin with `width` / `ratio`: their many pixels are what costs time.
+    """
+    first = width / ratio if n > 1 else width
+    return [max(8, round(first * ratio**k / 8) * 8) for k in range(n + 1)]
 
 
 def conditioning(step: int, steps: int | None, whole_at: float) -> float:
@@ -148,8 +152,9 @@ class Bounded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As the layer itself."""
-        u, v = self._iterate()
-        weight = self.weight / torch.dot(u, self.weight.flatten(1) @ v)
+        with torch.autocast(x.device.type, enabled=False):  # a norm in bf16 would be off by half a percent
+            u, v = self._iterate()
+            weight = self.weight / torch.dot(u, self.weight.flatten(1) @ v)
         if weight.ndim == 2:
             return functional.linear(x, weight, self.bias)
         return functional.conv2d(x, weight, self.bias, self.stride, self.padding)
