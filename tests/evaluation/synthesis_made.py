@@ -25,12 +25,12 @@ def spread(value, n=10, by=0.006):
 def trial(verdict="rejected", *, metric="accuracy", labels=("cat", "dog"), losers=()):
     value, low, high, flip_p = GAINS[verdict]
     arm = {
-        "sentence": "A quarter of each batch is synthetic.", "verdict": verdict, "gain": estimate(value, low, high),
+        "sentence": "25 % of each batch are new samples.", "verdict": verdict, "gain": estimate(value, low, high),
         "flip_p": flip_p, "losers": list(losers), "differences": spread(value),
         "by_class": {label: estimate(value + 0.003 * k, low, high) for k, label in enumerate(labels)},
     }  # fmt: skip
     other = {
-        "sentence": "A quarter of each batch is interpolated between real samples of a class.", "verdict": "rejected",
+        "sentence": "25 % of each batch are mixtures of two rows of a class, or rows once more.", "verdict": "rejected",
         "gain": estimate(-0.001, -0.0062, 0.0042), "flip_p": 0.71, "losers": [], "differences": spread(-0.001), "by_class": {},
     }  # fmt: skip
     same = estimate(0.0071, 0.0021, 0.0121) if verdict == "unreliable" else estimate(0.0004, -0.0035, 0.0043)

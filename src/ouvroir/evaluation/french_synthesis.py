@@ -4,28 +4,60 @@ from __future__ import annotations
 
 SENTENCES_OF_TRIALS: dict[str, str] = {
     # what the arms of a trial do
-    "A tenth of each batch is synthetic.": "Un dixième de chaque lot est synthétique.",
-    "A quarter of each batch is synthetic.": "Un quart de chaque lot est synthétique.",
-    "Half of each batch is synthetic.": "La moitié de chaque lot est synthétique.",
-    "A tenth of each batch is interpolated between real samples of a class.": (
-        "Un dixième de chaque lot est interpolé entre des éléments réels d’une même classe."
+    "{n} % of each batch are new samples.": "{n} % de chaque lot sont de nouveaux éléments synthétiques.",
+    "{n} % of each batch are variations of rows that are learned last.": (
+        "{n} % de chaque lot sont des variantes des éléments appris en dernier."
     ),
-    "A quarter of each batch is interpolated between real samples of a class.": (
-        "Un quart de chaque lot est interpolé entre des éléments réels d’une même classe."
+    "{n} % of each batch are mixtures of two rows of a class, or rows once more.": (
+        "{n} % de chaque lot sont des mélanges de deux éléments d’une même classe, ou des éléments répétés."
     ),
-    "Half of each batch is interpolated between real samples of a class.": (
-        "La moitié de chaque lot est interpolée entre des éléments réels d’une même classe."
-    ),
+    "With {a}.": "Avec {a}.",
     # what was cut
     "{n} seeds instead of {m}, to stay near {k} minutes.": (
         "{n} graines au lieu de {m}, pour rester aux environs de {k} minutes."
     ),
+    "Trainings of {n} steps instead of {m}, to stay near {k} minutes.": (
+        "Entraînements de {n} pas au lieu de {m}, pour rester aux environs de {k} minutes."
+    ),
+    "Only one share and kind tried on validation data, to stay near {k} minutes.": (
+        "Une seule part et une seule sorte essayées sur les données de validation, pour rester aux environs de {k} minutes."
+    ),
+    "Only {n} of the shares and kinds tried on validation data, to stay near {k} minutes.": (
+        "Seules {n} des parts et sortes essayées sur les données de validation, pour rester aux environs de {k} minutes."
+    ),
+    "No choice of share and kind: {n} validation items are too few for it.": (
+        "Pas de choix de la part ni de la sorte : {n} éléments de validation n’y suffisent pas."
+    ),
     # what scores look at
-    "A classifier trained on the other half of the train rows, for each half.": (
-        "Un classifieur entraîné sur l’autre moitié des éléments d’entraînement, pour chaque moitié."
+    "Classifiers of the same kind as the model, each trained on the other half of the train rows.": (
+        "Des classifieurs de même genre que le modèle, chacun entraîné sur l’autre moitié des éléments d’entraînement."
+    ),
+    "Classifiers that start from the same weights as the model, each trained on the other half of the train rows.": (
+        "Des classifieurs partis des mêmes poids que le modèle, chacun entraîné sur l’autre moitié des éléments "
+        "d’entraînement."
     ),
     # what was done with synthetic data
-    "No samples were admitted: the tuned model learned from real data alone.": (
-        "Aucun élément n’a été admis : le modèle affiné n’a appris que des données réelles."
+    "{n} samples were admitted, as {m} % of each batch.": "{n} éléments ont été admis, à raison de {m} % de chaque lot.",
+    "No samples were admitted: what is trained learns from real data alone.": (
+        "Aucun élément n’a été admis : ce qui est entraîné n’apprend que des données réelles."
+    ),
+    "All samples were refused, so none could be tried.": (
+        "Tous les éléments ont été refusés : aucun n’a pu être mis à l’essai."
+    ),
+    "Synthetic data were not tried: the model starts from pretrained weights.": (
+        "Les données synthétiques n’ont pas été mises à l’essai : le modèle part de poids préentraînés."
+    ),
+    "Synthetic data were not tried by several processes; {a} does.": (
+        "Plusieurs processus ne mettent pas de données synthétiques à l’essai ; {a} le fait."
+    ),
+    "Synthetic data were not tried. The test split has {n} items, and on fewer than {m} no difference that matters can be told "
+    "from chance; to see a gain of {k} points takes about {l}. Add data, or train again with more of them set aside, e.g. "
+    "--set data.test=0.4.": (
+        "Les données synthétiques n’ont pas été mises à l’essai. Le jeu de test a {n} éléments, et sur moins de {m} aucune "
+        "différence qui compte ne se distingue du hasard ; il en faut environ {l} pour voir un gain de {k} points. Ajoutez des "
+        "données, ou entraînez à nouveau en en réservant davantage, par exemple avec --set data.test=0.4."
+    ),
+    "Synthetic data were not tried. {a}": (
+        "Les données synthétiques n’ont pas été mises à l’essai. Le rapport anglais dit pourquoi."
     ),
 }
