@@ -9,7 +9,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 .PHONY: help setup demo test test-all check bench clean
 
 help:
-	@echo "make demo      set up, then train on handwritten digits and write a report (under 3 minutes after set-up)"
+	@echo "make demo      set up, then train on handwritten digits, try synthetic ones, write a report (under 7 minutes)"
 	@echo "make test      set up, then style, types and tests (under 15 minutes on 2 cores)"
 	@echo "make test-all  the same with the long proofs"
 	@echo "make check     style and types only"

@@ -70,7 +70,7 @@ def assessment(labels=("cat", "dog"), *, n=4, nearest=None):
         "generator": {
             "task": "image-generation", "steps": 800, "seconds": 61.2, "loss_train": 0.35, "loss_held_out": 0.4, "seed": 0,
         },
-        "features": "A classifier trained on the other half of the train rows, for each half.",
+        "features": "Classifiers of the same kind as the model, each trained on the other half of the train rows.",
         "n_made": 500, "n_kept": 430,
         "refused": {"copy": 12, "label": 30, "too_strange": 10, "too_typical": 8, "off_manifold": 10, "held_out": 0},
         "likeness": {"noise": 0.1, "real": 0.55, "made": 0.54},
@@ -96,7 +96,7 @@ def synthesis(verdict="rejected", *, labels=("cat", "dog"), show=None, show_real
         },
         "show": show,
         "show_real": show_real or show,
-        "said": ["No samples were admitted: the tuned model learned from real data alone."]
+        "said": ["No samples were admitted: what is trained learns from real data alone."]
         if verdict != "admitted"
         else [],
     }

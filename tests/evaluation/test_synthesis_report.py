@@ -304,14 +304,14 @@ def test_no_english_is_left_in_french(full):
         if "{" not in english and len(english) > 14 and english != french:
             assert english not in text, key
     for english in (
-        "quarter of each batch",
+        "of each batch are",
         "seeds instead of",
         "other half of the train",
         "real data alone",
         "interpolated",
     ):
         assert english not in text
-    assert "Un quart de chaque lot est synthétique." in text
+    assert "25 % de chaque lot sont de nouveaux éléments synthétiques." in text
     assert "6 graines au lieu de 10" in text
 
 
