@@ -243,12 +243,14 @@ def _planned(
     if noted is not None:
         digests = {arm: _digest(*made) for arm, made in _made(ground, design, noted.steps).items()}
         if digests == dict(noted.digests) and noted.contrasts == design.contrasts:
-            if seeds is None or seeds == noted.n_seeds:
-                return noted
-            if seeds > noted.n_seeds:
-                more = replace(noted, n_seeds=seeds)
-                more.write(folder)
-                return more
+            plan = replace(noted, chief=design.chief)
+            if seeds is not None and seeds > noted.n_seeds:
+                looked = (
+                    f"{seeds} seeds after a look at {noted.n_seeds}: whoever looks again and again finds a gain by chance.",
+                )
+                plan = replace(plan, n_seeds=seeds, cut=(*noted.cut, *(looked if _is_judged(folder) else ())))
+            plan.write(folder)
+            return plan
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
         shutil.rmtree(folder)
     n_seeds, steps, cut = afforded(ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, usual=usual_seeds)
@@ -268,6 +270,10 @@ def _planned(
     )
     _write(folder, plan, made, ground)
     return plan
+
+
+def _is_judged(folder: Path) -> bool:
+    return (folder / RESULT).is_file()
 
 
 def _write(folder: Path, plan: Plan, made: Mapping[str, tuple[Recipe, Manifest]], ground: Ground) -> None:

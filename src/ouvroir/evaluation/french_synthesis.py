@@ -28,6 +28,9 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "No choice of share and kind: {n} validation items are too few for it.": (
         "Pas de choix de la part ni de la sorte : {n} éléments de validation n’y suffisent pas."
     ),
+    "{n} seeds after a look at {m}: whoever looks again and again finds a gain by chance.": (
+        "{n} graines après un premier regard sur {m} : à force de regarder, on trouve un gain par hasard."
+    ),
     # what scores look at
     "Classifiers of the same kind as the model, each trained on the other half of the train rows.": (
         "Des classifieurs de même genre que le modèle, chacun entraîné sur l’autre moitié des éléments d’entraînement."
