@@ -99,7 +99,7 @@ def assess(
             "copy_ratio": _number(np.median(looked.ratio)),
             "copy_ratio_real": _number(real_ratio),
         },
-        **_made_for_real(folds[0], views[0], labels, classes),
+        **_over_folds([_made_for_real(fold, view, labels, classes) for fold, view in zip(folds, views, strict=True)]),
     }
     return Assessment(right, alike, realism, weight, tuple(reason), summary)
 
@@ -177,14 +177,16 @@ def _set_scores(view: _View) -> dict[str, Any]:
     }
 
 
-def _made_for_real(fold: Fold, view: _View, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+def _made_for_real(
+    fold: Fold, view: _View, labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, dict[str, float | None]]:
     """Per class, what a simple classifier that learned from made samples gets right of real ones; and from real ones."""
     rng = np.random.default_rng(0)
     is_asked = rng.permutation(len(view.real)) % 2 == 0
     asked, asked_labels = view.real[is_asked], fold.real_labels[is_asked]
     learned, learned_labels = view.real[~is_asked], fold.real_labels[~is_asked]
     some = rng.permutation(len(view.made))[: max(len(learned), 2 * len(classes))]
-    found = {}
+    found: dict[str, dict[str, float | None]] = {}
     for name, features, known in (
         ("made_for_real", view.made[some], labels[some]),
         ("real_for_real", learned, learned_labels),
@@ -195,6 +197,16 @@ def _made_for_real(fold: Fold, view: _View, labels: np.ndarray, classes: Sequenc
         shares = sets.made_for_real(features, known, asked, asked_labels, len(classes))
         found[name] = {label: _number(share) for label, share in zip(classes, shares, strict=True)}
     return found
+
+
+def _over_folds(found: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, Any]:
+    """The mean over the folds that know a figure."""
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    return {name: {label: mean([one[name][label] for one in found]) for label in found[0][name]} for name in found[0]}
 
 
 def _number(value: float | np.floating[Any]) -> float | None:

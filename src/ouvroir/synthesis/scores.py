@@ -22,6 +22,7 @@ CLASS_LEAST = 20
 """Classes with fewer real samples are measured by those of all classes together."""
 LABEL_LOW, BAND_LOW, BAND_HIGH, MANIFOLD_HIGH, COPY_LOW = 5.0, 5.0, 95.0, 95.0, 1.0  # percentiles
 COPY_RATIO = 1 / 3
+LEAST_WEIGHT, MOST_WEIGHT = 1 / 3, 2.0
 REASONS = ("held_out", "copy", "label", "too_strange", "too_typical", "off_manifold")
 
 
@@ -232,13 +233,14 @@ def weights(right: np.ndarray, realism: np.ndarray, *, slope: float = 1.0, shift
     """(M,) float64 of mean 1: p(1 - p)·σ(slope·s + shift), s being the realism in standard deviations.
 
     A sample whose label is beyond doubt teaches little; one that is told to be made counts less. Two numbers, so that nothing
-    can be fitted to the data by them. The smallest weight is a tenth of the mean, the largest three times it.
+    can be fitted to the data by them. Before they are scaled to mean 1, weights lie between a third of the mean and twice it: the
+    probability is that of a classifier which learned from half of the rows, and its doubt may be its own fault.
     """
     doubt = np.clip(right * (1 - right), 1e-3, None)
     spread = realism.std()
     standard = (realism - realism.mean()) / spread if spread > 0 else np.zeros_like(realism)
     found = doubt / (1 + np.exp(-(slope * standard + shift)))
-    found = np.clip(found / found.mean(), 0.1, 3.0)
+    found = np.clip(found / found.mean(), LEAST_WEIGHT, MOST_WEIGHT)
     scaled: np.ndarray = found / found.mean()
     return scaled
 

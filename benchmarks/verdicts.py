@@ -1,0 +1,84 @@
+"""What the trial says of each kind of generator on one data set at several sizes, and whether an admission is confirmed.
+
+Nothing is tuned to the outcome: base recipe, generator, samples, share and trial are those that `ouvroir prove` takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.harness import Options, Result
+
+GENERATORS = {"flow": "image-generation", "adversarial": "image-generation-adversarial"}
+N_CONFIRMATIONS = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One data set at one size: settings of the base model, minutes of each trial in all, and seeds."""
+
+    name: str
+    source: Path
+    settings: dict[str, Any]
+    minutes: float
+    seeds: int = 6
+
+
+def measure(result: Result, cases: Sequence[Case], options: Options) -> Result:
+    """A base model for each case, and a trial for each kind of generator; admissions are repeated on fresh splits."""
+    for case in cases[:1] if options.is_quick else cases:
+        for kind, task in list(GENERATORS.items())[: 1 if options.is_quick else None]:
+            verdict = one(result, case, kind, task, split=0, is_quick=options.is_quick)
+            if verdict == "admitted":
+                again = [
+                    one(result, case, kind, task, split=1 + number, is_quick=options.is_quick)
+                    for number in range(N_CONFIRMATIONS)
+                ]
+                result.add(
+                    f"{case.name}, {kind}: confirmed on fresh splits, of {N_CONFIRMATIONS}", again.count("admitted"), ""
+                )
+    return result
+
+
+def one(result: Result, case: Case, kind: str, task: str, *, split: int, is_quick: bool) -> str:
+    """One trial. Returns the verdict, `refused` when every sample was."""
+    import ouvroir
+    from ouvroir.errors import UsageError
+
+    settings = {**case.settings, "data.seed": split} | ({"loop.steps": 20} if is_quick else {})
+    with harness.workplace() as place:
+        run = ouvroir.train(case.source, settings=settings, runs=place / "runs")
+        what = f"{case.name}, {kind}" + (f", split {split}" if split else "")
+        try:
+            proof = ouvroir.prove(run.path, generator=task, seeds=case.seeds, minutes=0.5 if is_quick else case.minutes)
+        except UsageError:
+            result.add(f"{what}: all samples refused", None, "")
+            return "refused"
+    found = proof.found
+    for name, arm in found["arms"].items():
+        gain = arm["gain"]
+        told = f"{what}: {name}, {arm['verdict']} after {gain['n_seeds']} seeds of {found['steps']} steps"
+        result.add(
+            told, 100 * gain["value"], "points", interval=(100 * gain["low"], 100 * gain["high"]), n=gain["n_items"]
+        )
+    return str(found["arms"][found["chief"]]["verdict"])
+
+
+def result_for(name: str, title: str, data: str) -> Result:
+    """An empty table."""
+    return Result(
+        name=name,
+        title=title,
+        about=(
+            f"{data} `ouvroir train`, then `ouvroir prove` for each kind of generator: gain over the ordinary way, paired by "
+            "seed and item, 95 % interval over seeds and items. Beside the samples (synthetic: new ones, varied: variations "
+            "of rows learned last; whichever did better on validation rows) stand mixtures and repeats of real rows "
+            "(interpolation). Arms that are beyond hope end after 4 seeds. Admissions are repeated on fresh splits."
+        ),
+        spread="95 % interval",
+        seeds=[0],
+    )
