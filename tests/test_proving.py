@@ -10,10 +10,11 @@ import pytest
 
 import ouvroir
 import pictures
-from ouvroir import assessing, main_job, proving, trials, workflow
-from ouvroir.errors import DataError, UsageError
+from ouvroir import assessing, generating, main_job, proving, trials, workflow
+from ouvroir.errors import DataError, RunError, UsageError
 from ouvroir.options import Workplace
 from ouvroir.run import Run
+from ouvroir.synthesis.samples import Samples
 
 QUICK = (
     "--preset",
@@ -130,6 +131,8 @@ def test_the_tuned_model_learns_from_what_was_admitted_and_is_judged_on_real_row
     ouvroir.load(run.path).predict([next((room / "digits" / "0").iterdir())])
     report = json.loads((run.path / "report.json").read_text())
     assert sum(report["ledger"]["splits"].values()) == 270
+    with pytest.raises(UsageError, match="learned from samples that were admitted"):
+        ouvroir.prove(run.path)
 
 
 def _admit_some(run, folder):
@@ -139,7 +142,8 @@ def _admit_some(run, folder):
         line.update(reason="", weight=1.0)
     (folder / assessing.SCORES).write_text("".join(json.dumps(line) + "\n" for line in lines))
     rows = assessing.kept_rows(folder)
-    noted = {"verdict": "admitted", "kind": "synthetic", "share": 0.25, "n_rows": len(rows), "said": []}
+    digest = trials.rows_digest(rows)
+    noted = {"verdict": "admitted", "kind": "synthetic", "share": 0.25, "rows": digest, "said": []}
     run.write_json(proving.OUTCOME, noted)
     run.set_status("stopped", "Stopped.")
     return rows
@@ -160,6 +164,36 @@ def test_samples_that_were_edited_or_deleted_after_the_verdict_are_said(told, tm
     with pytest.raises(DataError, match="not those that were admitted"):
         proving.admitted(run)
     assert rows
+
+
+def test_samples_that_were_broken_off_are_made_again(told, tmp_path, monkeypatch):
+    shutil.copytree(Path(told["run"]) / "generator", tmp_path / "generator")
+    generator, at = Run(tmp_path / "generator"), Workplace()
+    shutil.rmtree(generator.path / "synthetic")
+    wanted = generating.generate(generator, None, 6, 0, at)
+    contents = {path.name: path.read_bytes() for path in wanted.files}
+    shutil.rmtree(generator.path / "synthetic")
+    write, n_left = Samples.write, [9]
+
+    def breaks_off(self, place, content):
+        n_left[0] -= 1
+        if n_left[0] < 0:
+            raise KeyboardInterrupt
+        return write(self, place, content)
+
+    monkeypatch.setattr(Samples, "write", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        generating.generate(generator, None, 6, 0, at)
+    monkeypatch.setattr(Samples, "write", write)
+    samples = Samples(generator.path / "synthetic")
+    assert len(list(samples.folder.glob("*/*.png"))) == 9
+    assert len(samples.read()) == 6  # those of the class that was done
+    again = generating.generate(generator, None, 6, 0, at)
+    assert again.samples == wanted.samples
+    assert {path.name: path.read_bytes() for path in again.files} == contents
+    (samples.folder / "0" / "mine.png").write_bytes(b"x")
+    with pytest.raises(DataError, match="not made by the generator"):
+        samples.read()
 
 
 def test_a_class_of_three_samples_and_too_few_rows_are_said_and_the_job_goes_on(tmp_path, monkeypatch):
@@ -185,6 +219,8 @@ def test_without_synthetic_data_nothing_is_said_of_them(tmp_path, monkeypatch):
 
 def test_a_trial_on_data_that_changed_and_a_wrong_generator_are_said(told, tmp_path):
     shutil.copytree(told["run"], tmp_path / "job")
+    with pytest.raises(RunError, match="is a part of a job"):
+        ouvroir.prove(tmp_path / "job" / "tuned")
     with pytest.raises(UsageError, match="is a generator of another kind"):
         ouvroir.prove(tmp_path / "job", generator="image-generation-adversarial")
     with pytest.raises(UsageError, match="makes no samples"):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import ouvroir
 import pictures
 from ouvroir import trials, trying
 from ouvroir.arms import Arm, Contrast, Design, Way, arm_at, constants_design, settings_arm
-from ouvroir.errors import DataError, RunError, TrainingError, UsageError
+from ouvroir.errors import DataError, RunError, TrainingError, Untried, UsageError
 from ouvroir.options import Workplace
 from ouvroir.run import Run
 from ouvroir.task import Row
@@ -143,8 +144,44 @@ def test_arms_that_train_longer_or_on_other_data_are_refused(run):
         hold_trial(ground, Design.of([]), AT, name="x")
 
 
+def test_arms_may_not_learn_from_what_is_judged_by(run):
+    ground = Ground.of(run)
+    test = [row for row in ground.manifest.rows if row.split == "test"][:5]
+    made = [replace(row, id=f"synthetic:{row.id}", origin="synthetic") for row in test]
+    cheat = Arm("cheat", "", lambda way: way.learning_from(made, share=0.5))
+    hidden = Arm("hidden", "", lambda way: replace(way, extra=tuple(replace(row, split="test") for row in made)))
+    for arm in (cheat, hidden):
+        with pytest.raises(UsageError, match="is a row that is judged by"):
+            hold_trial(ground, Design.of([arm]), AT, name="x", seeds=2)
+    other = settings_arm({"model.init_from": str(run.path)})
+    with pytest.raises(UsageError, match="starts from another model"):
+        hold_trial(ground, Design.of([other]), AT, name="x", seeds=2)
+
+
+def test_a_trial_goes_on_after_its_run_was_moved(run, tmp_path):
+    found = hold_trial(Ground.of(run), Design.of([SOFTER]), AT, name="one", seeds=2)
+    before = answers_of(run.path / "trial")
+    moved = Run(shutil.move(run.path, tmp_path / "elsewhere"))
+    (moved.path / "trial" / "one" / "trial.json").unlink()
+    assert hold_trial(Ground.of(moved), Design.of([SOFTER]), AT, name="one", seeds=2) == found
+    assert answers_of(moved.path / "trial") == before
+
+
+def test_a_damaged_checkpoint_of_a_training_costs_that_training_only(run):
+    ground = Ground.of(run)
+    found = hold_trial(ground, Design.of([SOFTER]), AT, name="one", seeds=2)
+    place = trying.place_of(run.path / "trial" / "one", SOFTER.name, 1)
+    wanted = (place / trying.ANSWERS).read_bytes()
+    (place / trying.ANSWERS).unlink()
+    (place / "checkpoints" / "step_000006").mkdir(parents=True)
+    (place / "checkpoints" / "last.txt").write_text("step_000006")
+    (place / "checkpoints" / "best.txt").write_text("step_000006")
+    assert hold_trial(Ground.of(run), Design.of([SOFTER]), AT, name="one", seeds=2) == found
+    assert (place / trying.ANSWERS).read_bytes() == wanted
+
+
 def test_names_of_arms():
-    for name in ("", "../x", "Ä", "a b", "x" * 61):
+    for name in ("", "../x", "Ä", "a b", "x" * 61, "processor", "speed"):
         with pytest.raises(UsageError, match="name of an arm"):
             Arm(name, "", lambda way: way)
     with pytest.raises(UsageError, match="called alike"):
@@ -195,7 +232,7 @@ def test_samples_are_learned_from_and_never_judged_by(run):
 def test_too_few_items_are_said_before_anything_is_trained(room, tmp_path):
     few = pictures.write_digits(tmp_path / "few", per_class=10, classes="012")
     made = ouvroir.train(few, preset="tiny", settings=QUICK, runs=tmp_path / "runs")
-    with pytest.raises(DataError, match=r"has 6 items.*takes about \d+"):
+    with pytest.raises(Untried, match=r"has 6 items.*takes about \d+"):
         hold_trial(Ground.of(made), Design.of([SOFTER]), AT, name="x")
     assert not (made.path / "trial").exists()
 
@@ -212,19 +249,19 @@ def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
     monkeypatch.setattr(trials, "usable_cores", lambda: 2)
 
     def afforded(minutes, seeds=None):
-        return trials.afforded(ground, AT, 4, seeds=seeds, minutes=minutes, usual=10)
+        return trials.afforded(ground, AT, 4, seeds=seeds, minutes=minutes)
 
     assert afforded(None) == (10, 6, [])
     assert afforded(20) == (10, 6, [])  # 4 arms x 10 seeds x 60 s on 2 cores
     n_seeds, steps, cut = afforded(16)
     assert (n_seeds, steps) == (8, 6)
-    assert cut == ["8 seeds instead of 10, to stay near 16.0 minutes."]
+    assert cut == ["8 seeds instead of 10, for lack of time."]
     n_seeds, steps, cut = afforded(6)
     assert (n_seeds, steps) == (6, 3)
     assert len(cut) == 2
     n_seeds, steps, cut = afforded(6, seeds=10)
     assert (n_seeds, steps) == (10, 1)
-    assert cut == ["Trainings of 1 steps instead of 6, to stay near 6.0 minutes."]
+    assert cut == ["Trainings of 1 steps instead of 6, for lack of time."]
 
 
 def test_the_speed_is_measured_once(run):

@@ -26,6 +26,7 @@ from ouvroir.recipe import ConstantName, Recipe, Value
 from ouvroir.task import Row
 
 ORDINARY, AGAIN = "ordinary", "again"
+_TAKEN = ("processor", "speed")  # folders beside those of arms
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
 
@@ -60,9 +61,10 @@ class Arm:
     change: Callable[[Way], Way]
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
             raise UsageError(
-                f"`{self.name}` cannot be the name of an arm: it names a folder; use small letters, digits, - and _."
+                f"`{self.name}` cannot be the name of an arm: it names a folder; use small letters, digits, - and _, and none of "
+                f"{', '.join(_TAKEN)}."
             )
 
 

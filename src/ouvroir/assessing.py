@@ -10,15 +10,16 @@ import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ouvroir import trying, workflow
-from ouvroir.errors import DataError, UsageError
+from ouvroir import trials, trying, workflow
+from ouvroir.errors import DataError, Untried, UsageError
 from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.rng import key
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from ouvroir.data.table import Table
     from ouvroir.options import Workplace
     from ouvroir.synthesis.assessment import Assessment, Fold
-    from ouvroir.synthesis.scores import Looked
+    from ouvroir.synthesis.scores import Looked, Novelty
 
 N_FOLDS = 2
 FOLDER = "folds"
 SCORES, REFUSED, SUMMARY = "scores.jsonl", "refused.jsonl", "assessment.json"
+MOST_MEASURED = 2000  # train rows whose distance to the others is measured
 _NOISE_ROWS = 64
 _ROWS_AT_ONCE = 512
 
@@ -124,7 +126,7 @@ def folds_of(rows: Sequence[Row]) -> np.ndarray:
 def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
     """Train the classifiers that judge samples, unless they are there; each keeps its weights. Returns their folder.
 
-    Raises DataError when there are too few train rows for two halves.
+    Raises Untried when there are too few train rows for two halves.
     """
     folder = ground.run.path / FOLDER
     rows = [row for row in ground.manifest.rows if row.split == "train" and row.origin == "real"]
@@ -133,7 +135,7 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
         len({str(row.label) for row, fold in zip(rows, folds, strict=True) if fold != out}) < 2
         for out in range(N_FOLDS)
     ):
-        raise DataError(
+        raise Untried(
             f"{len(rows)} train rows are too few to judge samples by: halves of them must both hold two classes. Add data."
         )
     recipe = ground.way(steps).recipe
@@ -144,7 +146,7 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
         )
         manifest = replace(ground.manifest, rows=mine, refused=(), notes=())
         made[f"fold_{out}"] = (replace(recipe, data=replace(recipe.data, manifest=manifest.fingerprint)), manifest)
-    digest = hashlib.sha256("".join(one.to_json() for one, _ in made.values()).encode()).hexdigest()
+    digest = hashlib.sha256("".join(trials.digest_of(*one) for one in made.values()).encode()).hexdigest()
     if (Run(folder).read_json("folds.json") or {}).get("digest") != digest:
         shutil.rmtree(folder, ignore_errors=True)
         for name, (one, manifest) in made.items():
@@ -164,58 +166,118 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
     return folder
 
 
-def assess_samples(
-    ground: Ground, generator: Run, samples: Samples, at: Workplace, *, folds: Path, use_kept: bool = True
-) -> Assessed:
-    """Score the samples in a folder and write the scores beside them. Done already for the same samples: read.
+class Door:
+    """What samples must pass that look at rows and not at features: are they copies of train rows, or rows held out?
 
-    Raises DataError when there are none or files are not as they were made; UsageError for rows of several labels.
+    Worked out once for all samples of a generator, when it is first needed.
     """
-    from ouvroir.synthesis import scores
-    from ouvroir.synthesis.assessment import assess
-    from ouvroir.synthesis.scores import Novelty
 
+    def __init__(self, ground: Ground, generator: Run, at: Workplace) -> None:
+        self.ground, self.generator, self.at = ground, generator, at
+        task = find_task(generator.recipe().task)
+        assert isinstance(task, Synthesiser)
+        self.task: Synthesiser = task
+        self.processor = task.load_processor(generator.checkpoint("best") / "processor")
+
+    @cached_property
+    def _tables(self) -> dict[str, Table]:
+        return _tables(self.task, self.ground.real, self.generator, self.processor, self.at)
+
+    @cached_property
+    def novelty(self) -> Novelty:
+        """Of the train rows: what is too near to one of them."""
+        from ouvroir.synthesis.scores import Novelty
+
+        train = self._tables["train"]
+        some = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_MEASURED)).astype(np.int64))
+        return Novelty.of(_known(self.task, train), _views(self.task, train, some))
+
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """(n, D) validation and test rows, as seen by `Synthesiser.views`."""
+        tables = [self._tables[split] for split in ("validation", "test") if split in self._tables]
+        return np.concatenate([_known(self.task, table) for table in tables] or [self.novelty.known[:0]])
+
+    @cached_property
+    def held_out_keys(self) -> np.ndarray:
+        """Near-duplicate keys of the validation and test rows."""
+        from ouvroir.data.facts import near_keys
+
+        manifest = self.ground.manifest
+        rows = [row for row in manifest.rows if row.split != "train"]
+        found = near_keys(manifest.root, rows, manifest.task, workers=self.at.workers, progress=self.at.progress)
+        if n_away := int((~found.any(axis=1)).sum()):
+            self.at.progress.say(
+                f"{n_away} validation and test rows could not be opened, or have no features; samples are compared with what is "
+                "packed of them only."
+            )
+        return found
+
+    def table_of(self, samples: Samples, found: Sequence[Sample]) -> Table:
+        """Samples as the generator's processor encodes them."""
+        return _table_of(self.task, samples, found, self.ground.manifest, self.generator, self.processor, self.at)
+
+    def look(self, samples: Samples, found: Sequence[Sample]) -> tuple[Looked, list[str], np.ndarray]:
+        """How near samples come to train rows, the ids of these, and (M,) bool, whether they are held-out rows."""
+        made = self.table_of(samples, found)
+        asked = _views(self.task, made, np.arange(len(made)))
+        looked = self.novelty.look(asked)
+        train = self._tables["train"]
+        nearest = [train.rows[place].id for place in looked.place.tolist()]
+        return looked, nearest, self._is_held_out(samples, found, asked)
+
+    def _is_held_out(self, samples: Samples, found: Sequence[Sample], asked: np.ndarray) -> np.ndarray:
+        """The one look at validation and test rows: yes or no, never a score."""
+        from ouvroir.data.duplicates import find_pairs
+        from ouvroir.data.facts import near_keys
+        from ouvroir.synthesis import scores
+
+        told = np.zeros(len(found), dtype=bool)
+        if not len(self.held_out):
+            return told
+        limit = max(self.novelty.least * scores.COPY_RATIO, scores.SAME)
+        told |= scores.view_distances(asked, self.held_out, 1)[0][:, 0] <= limit
+        theirs = self.held_out_keys
+        rows = [replace(sample_row(samples.folder, one), locator=one.id) for one in found]
+        name = self.ground.manifest.task
+        mine = near_keys(str(samples.folder), rows, name, workers=self.at.workers, progress=self.at.progress)
+        if theirs.shape[1] != mine.shape[1]:  # one side has no keys at all
+            return told
+        pairs = find_pairs(np.concatenate([theirs, mine]), n_known=len(theirs)).places
+        is_across = (pairs[:, 0] < len(theirs)) & (pairs[:, 1] >= len(theirs))
+        told[pairs[is_across, 1] - len(theirs)] = True
+        return told
+
+
+def assess_samples(door: Door, samples: Samples, found: Sequence[Sample], at: Workplace, *, folds: Path) -> Assessed:
+    """Score some samples of a folder and write the scores beside them. Done already for the same samples: read.
+
+    Raises DataError when there are none, UsageError for rows of several labels.
+    """
+    from ouvroir.synthesis.assessment import assess
+
+    ground = door.ground
     if ground.manifest.is_multi_label:
         raise UsageError(
             "Samples of rows with several labels at once cannot be judged yet; other arms can be tried on them."
         )
-    found = samples.read()
     if not found:
         raise DataError(f"There are no samples in {samples.folder}. `ouvroir generate` makes some.")
     digest = _digest(found, folds)
-    if use_kept and (kept := _kept(samples.folder, found, digest)) is not None:
+    if (kept := _kept(samples.folder, found, digest)) is not None:
         return kept
     with workflow.timed(ground.run, "assess_s"):
-        task = find_task(generator.recipe().task)
-        assert isinstance(task, Synthesiser)
-        processor = task.load_processor(generator.checkpoint("best") / "processor")
-        real = _tables(task, ground.manifest, generator, processor, at)
-        made = _table_of(task, samples, found, ground.manifest, generator, processor, at)
-        seen, asked = _views(task, real["train"]), _views(task, made)
-        novelty = Novelty.of(seen)
-        looked = novelty.look(asked)
-        held_out = _is_held_out(
-            ground,
-            samples,
-            found,
-            [_views(task, real[s]) for s in ("validation", "test") if s in real],
-            asked,
-            novelty.least * scores.COPY_RATIO,
-            at,
-        )
-        nearest = [real["train"].rows[place].id for place in looked.place.tolist()]
+        looked, nearest, held_out = door.look(samples, found)
         views = [_fold(ground, folds, number, samples, found, at) for number in range(N_FOLDS)]
-        labels = views[0][1]
-        classes = views[0][2]
         judged = assess(
             [view[0] for view in views],
-            labels,
-            classes,
+            views[0][1],
+            views[0][2],
             looked=looked,
-            real_ratio=novelty.ratio,
+            real_ratio=door.novelty.ratio,
             held_out=held_out,
         )
-        summary = {**judged.summary, "generator": _told(generator), "features": _features_told(ground)}
+        summary = {**judged.summary, "generator": _told(door.generator), "features": _features_told(ground)}
         return _write(samples.folder, found, judged, looked, nearest, summary, digest)
 
 
@@ -325,49 +387,19 @@ def _table_of(
     return _tables(task, replace(manifest, rows=rows, refused=(), notes=()), run, processor, at)["train"]
 
 
-def _views(task: Synthesiser, table: Table) -> np.ndarray:
-    pieces = [
-        task.views(table.slice(np.arange(start, min(start + _ROWS_AT_ONCE, len(table))))).numpy()
-        for start in range(0, len(table), _ROWS_AT_ONCE)
-    ]
-    return np.concatenate(pieces)
+def _known(task: Synthesiser, table: Table) -> np.ndarray:
+    """(N, D) float32: the first view of each row, the row itself."""
+    return np.concatenate([piece[:, 0] for piece in _pieces(task, table, np.arange(len(table)))])
 
 
-def _is_held_out(
-    ground: Ground,
-    samples: Samples,
-    found: Sequence[Sample],
-    held_out: Sequence[np.ndarray],
-    asked: np.ndarray,
-    least: float,
-    at: Workplace,
-) -> np.ndarray:
-    """(M,) bool: samples that are a validation or test row, or nearly. The one look at these rows: yes or no, never a score."""
-    from ouvroir.data.duplicates import find_pairs
-    from ouvroir.data.facts import near_keys
-    from ouvroir.synthesis.scores import view_distances
+def _views(task: Synthesiser, table: Table, places: np.ndarray) -> np.ndarray:
+    """(n, V, D) float32 views of some rows."""
+    return np.concatenate(list(_pieces(task, table, places)))
 
-    told = np.zeros(len(found), dtype=bool)
-    for views in held_out:
-        told |= view_distances(asked, views[:, 0], 1)[0][:, 0] < least
-    rows = [row for row in ground.manifest.rows if row.split != "train"]
-    if not rows:
-        return told
-    name = ground.manifest.task
-    theirs = near_keys(ground.manifest.root, rows, name, workers=at.workers, progress=at.progress)
-    mine = near_keys(
-        str(samples.folder),
-        [replace(sample_row(samples.folder, one), locator=one.id) for one in found],
-        name,
-        workers=at.workers,
-        progress=at.progress,
-    )
-    if theirs.shape[1] != mine.shape[1]:  # one side has no keys at all
-        return told
-    pairs = find_pairs(np.concatenate([theirs, mine]), n_known=len(theirs)).places
-    is_across = (pairs[:, 0] < len(rows)) & (pairs[:, 1] >= len(rows))
-    told[pairs[is_across, 1] - len(rows)] = True
-    return told
+
+def _pieces(task: Synthesiser, table: Table, places: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(places), _ROWS_AT_ONCE):
+        yield task.views(table.slice(places[start : start + _ROWS_AT_ONCE])).numpy()
 
 
 def _told(generator: Run) -> dict[str, Any]:
@@ -398,7 +430,7 @@ def _features_told(ground: Ground) -> str:
 
 
 def _digest(found: Sequence[Sample], folds: Path) -> str:
-    parts = [f"{sample.id} {sample.sha256}" for sample in found]
+    parts = [f"{sample.id} {sample.sha256} {sample.label} {' '.join(sample.parents)}" for sample in found]
     return hashlib.sha256("\n".join([(folds / "folds.json").read_text(encoding="utf-8"), *parts]).encode()).hexdigest()
 
 

@@ -69,6 +69,10 @@ class TrainingError(OuvroirError):
     """Training cannot go on; the last good checkpoint is kept."""
 
 
+class Untried(TrainingError):
+    """Something cannot be tried: too few items, nothing that makes samples, or none of these is worth it. Trying again is vain."""
+
+
 class NonFiniteLoss(TrainingError):
     """The loss became NaN or infinite. `rows` are the ids of the rows in the batch."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ouvroir import workflow
-from ouvroir.errors import TrainingError, UsageError
+from ouvroir.errors import Untried, UsageError
 from ouvroir.files import readable_names, require_space
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
@@ -86,7 +86,12 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
     weights = hash_file(checkpoint / "model.safetensors")
     made: list[Sample] = []
     start = time.perf_counter()
-    with workflow.timed(of, "generate_s"), at.progress.bar("Making samples", count * len(asked)) as bar:
+    places = (samples.place(label, processor.labels, seed, number, "") for label in asked for number in range(count))
+    with (
+        samples.under_way(places),
+        workflow.timed(of, "generate_s"),
+        at.progress.bar("Making samples", count * len(asked)) as bar,
+    ):
         for label in asked:
             mine: list[Sample] = []
             for number, one in enumerate(
@@ -97,7 +102,7 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
             if len(mine) >= _ALIKE and len({sample.sha256 for sample in mine}) == 1:
                 samples.forget(sample.id for sample in mine)
                 of_class = f" of `{label}`" if label is not None else ""
-                raise TrainingError(
+                raise Untried(
                     f"All {count} samples{of_class} are the same: the generator of {of.path} has collapsed. Train it anew, longer "
                     "or with a lower rate, e.g. --set optim.lr=5e-4."
                 )
@@ -125,7 +130,16 @@ def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], see
     parents = examples_of(table, [place[name] for name in ids])
     labels = [_only(table.rows[place[name]].label) for name in ids]
     made: list[Sample] = []
-    with workflow.timed(of, "generate_s"), at.progress.bar("Making variations", len(ids) * len(begins)) as bar:
+    places = (
+        samples.place(label, processor.labels, seed + turn, number, "")
+        for turn in range(len(begins))
+        for number, label in enumerate(labels)
+    )
+    with (
+        samples.under_way(places),
+        workflow.timed(of, "generate_s"),
+        at.progress.bar("Making variations", len(ids) * len(begins)) as bar,
+    ):
         for turn, begin in enumerate(begins):
             found = task.make(
                 model, processor, recipe, labels, seed=seed + turn, device=device, parents=parents, begin=begin
@@ -134,7 +148,7 @@ def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], see
                 kept = _keep(samples, one, labels[number], processor.labels, seed + turn, number, weights)
                 made.append(replace(kept, parents=(ids[number],), begin=begin))
                 bar.advance()
-    samples.note(made)
+        samples.note(made)
     return samples
 
 
@@ -149,12 +163,15 @@ def mixed(of: Run, table: Table, count: int, seed: int) -> Samples:
     second = np.array([rng.choice(np.flatnonzero(labels == labels[place])) for place in first.tolist()])
     shares = rng.uniform(0.5, 1.0, count)
     samples = Samples(of.path / MIXED)
+    samples.forget(one.id for one in samples.read())
     pairs = examples_of(table, first.tolist()), examples_of(table, second.tolist())
     made = []
-    for number, one in enumerate(task.mix(processor, *pairs, shares.tolist())):
-        kept = _keep(samples, one, labels[first[number]], processor.labels, seed, number, "")
-        made.append(replace(kept, parents=(table.rows[first[number]].id, table.rows[second[number]].id)))
-    samples.note(made)
+    places = (samples.place(labels[place], processor.labels, seed, n, "") for n, place in enumerate(first.tolist()))
+    with samples.under_way(places):
+        for number, one in enumerate(task.mix(processor, *pairs, shares.tolist())):
+            kept = _keep(samples, one, labels[first[number]], processor.labels, seed, number, "")
+            made.append(replace(kept, parents=(table.rows[first[number]].id, table.rows[second[number]].id)))
+        samples.note(made)
     return samples
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouvroir import planning, proving, workflow
-from ouvroir.errors import CheckpointError, DataError, TrainingError, UsageError
+from ouvroir.errors import CheckpointError, Untried, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Value
@@ -163,7 +163,9 @@ def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
     minutes = plan["trial_minutes"] or usual_trial_minutes(seconds)
     try:
         proving.prove_synthetic(run, at, proving.Wishes(minutes=minutes))
-    except (DataError, TrainingError, UsageError) as error:
+    except Untried as error:
+        if run.read_json(proving.OUTCOME) is not None:  # it says so itself
+            return True
         return proving.leave_out(run, f"Synthetic data were not tried. {error}", at)
     except KeyboardInterrupt:
         return False

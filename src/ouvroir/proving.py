@@ -16,14 +16,14 @@ import numpy as np
 
 from ouvroir import assessing, generating, planning, trials, workflow
 from ouvroir.arms import Arm, Design, constants_design, settings_arm
-from ouvroir.assessing import Assessed
-from ouvroir.errors import DataError, UsageError
+from ouvroir.assessing import Assessed, Door
+from ouvroir.errors import DataError, NonFiniteLoss, Untried, UsageError
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Value
 from ouvroir.run import Run
-from ouvroir.synthesis.samples import Samples
+from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.system import usable_cores
 from ouvroir.task import Row, Synthesiser
 from ouvroir.trials import Ground
@@ -38,6 +38,8 @@ GENERATOR = "generator"
 SYNTHETIC, VARIED, MIXED = "synthetic", "varied", "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
 OUTCOME = "synthesis.json"
+PLAN = "trial/synthetic_plan.json"
+LEAST_TRIED = 20  # samples
 SHARES = (0.1, 0.25, 0.5)
 USUAL_SHARE = 0.25
 CHOICE = "choice"
@@ -115,7 +117,7 @@ def admitted(run: Run) -> Admitted:
         return Admitted((), 0.0)
     folder = run.path / GENERATOR / noted["kind"]
     rows = assessing.kept_rows(folder)
-    if len(rows) != noted["n_rows"]:
+    if trials.rows_digest(rows) != noted["rows"]:
         raise DataError(
             f"The samples in {folder} are not those that were admitted. Delete {run.path / OUTCOME} and "
             f"`ouvroir prove {shlex.quote(str(run.path))}` tries them again."
@@ -140,7 +142,7 @@ def try_arms(
     else:
         chosen = [*arms, *([settings_arm(settings)] if settings else [])]
         name, design = "-".join(arm.name for arm in chosen)[:60].strip("-"), Design.of(chosen)
-    if name in (SYNTHETIC, CHOICE):
+    if name in (SYNTHETIC, CHOICE, "constants", "speed") and not constants:
         raise UsageError(f"An arm of yours cannot be called `{name}`: that is the name of a trial of Ouvroir's own.")
     try:
         found = trials.hold_trial(ground, design, at, name=name, seeds=wishes.seeds, minutes=wishes.minutes)
@@ -152,7 +154,7 @@ def try_arms(
 def prove_synthetic(run: Run, at: Workplace, wishes: Wishes) -> Proof:
     """Train a generator unless there is one, have it make samples, judge them, choose how many to use, and hold the trial.
 
-    Raises DataError when no verdict can come of it, before anything is made; UsageError where nothing can make samples.
+    Raises Untried when no verdict can come of it, before anything is made where that can be known.
     """
     synthesis = Synthesis(run, at, wishes)
     try:
@@ -172,41 +174,52 @@ class Synthesis:
     def prove(self) -> Proof:
         """All of it."""
         self.require_possible()
+        (self.run.path / OUTCOME).unlink(
+            missing_ok=True
+        )  # what it was no longer holds, and what it will be is not known
         ground = self.ground
         generator = self._generator()
         table = self._table(generator)
-        steps = self._steps()
-        total = int(np.clip(len(table), LEAST_MADE, MOST_MADE))
-        folds = assessing.train_folds(ground, self.at, steps)
-        pools = {SYNTHETIC: self._assessed(self._made(generator, total), generator, folds)}
+        plan = self._plan(len(table))
+        folds = assessing.train_folds(ground, self.at, plan["steps"])
+        door = Door(ground, generator, self.at)
+        pools = {SYNTHETIC: self._assessed(*self._made(generator, plan["total"]), door, folds)}
         if _varies(generator):
-            pools[VARIED] = self._assessed(self._varied(generator, table, folds, total), generator, folds)
+            pools[VARIED] = self._assessed(*self._varied(generator, table, folds, plan["total"]), door, folds)
         self._say(pools)
-        kind, share = self._chosen(pools, steps)
+        kind, share = self._chosen(pools, plan)
         rows = pools[kind].rows
-        if not rows:
-            return self._without_samples()
-        mixtures = generating.mixed(generator, table, min(total, len(rows)), seed=0)
-        design = Design.of(
-            [self._arm(kind, rows, share), self._plain(mixtures, table, share)],
-            chief=kind,
-        )
+        if len(rows) < LEAST_TRIED:
+            raise self._without_samples(kind, pools[kind])
+        mixtures = generating.mixed(generator, table, min(plan["total"], len(rows)), seed=0)
+        design = Design.of([self._arm(kind, rows, share), self._plain(mixtures, table, share)], chief=kind)
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
         found = trials.hold_trial(
-            ground, design, self.at, name=SYNTHETIC, seeds=self.wishes.seeds, minutes=minutes, said=tuple(self.cut)
+            ground,
+            design,
+            self.at,
+            name=SYNTHETIC,
+            seeds=self.wishes.seeds,
+            minutes=minutes,
+            steps=plan["steps"],
+            said=tuple(self.cut),
         )
         self._keep(kind, share, rows, found)
         return Proof(self.run, SYNTHETIC, found)
 
     def require_possible(self) -> None:
-        """Raise DataError or UsageError when no verdict can come of a trial here."""
-        task = find_task(self.ground.recipe.task)
-        if self._task_name() is None:
+        """Raise Untried when no verdict can come of a trial here, UsageError when it would change what was learned from."""
+        if admitted(self.run).rows and (self.run.path / "tuned" / "metrics.jsonl").is_file():
             raise UsageError(
-                f"Nothing can make samples for {task.name} yet. Other arms can be tried: --set, --constants, --arm."
+                f"The tuned model of {self.run.path} learned from samples that were admitted, and another trial would change them. "
+                "Start anew with `ouvroir refine`, or try other arms: --set, --constants, --arm."
+            )
+        if self._task_name() is None:
+            raise Untried(
+                f"Nothing can make samples for {self.ground.recipe.task} yet. Other arms can be tried: --set, --arm."
             )
         if self.ground.manifest.is_multi_label:
-            raise UsageError(
+            raise Untried(
                 "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm."
             )
         self.ground.require_items()
@@ -218,19 +231,19 @@ class Synthesis:
         """The share of the time that is left for the trial itself."""
         return 1 - _OF_GENERATOR - _OF_CHOICE
 
-    def _steps(self) -> int:
-        """Of each training, also of the classifiers that judge samples: as many as the trial can afford."""
-        if self.wishes.minutes is None:
-            return self.ground.steps
-        _, steps, _ = trials.afforded(
-            self.ground,
-            self.at,
-            4,
-            seeds=self.wishes.seeds,
-            minutes=self.wishes.minutes * self._left(),
-            usual=trials.USUAL_SEEDS,
-        )
-        return steps
+    def _plan(self, n_train: int) -> dict[str, Any]:
+        """How many steps each training has and how many samples are made: settled once, by the time there was then.
+
+        So another wish for seeds or minutes keeps what is done; deleting the folder `trial` of the run starts anew.
+        """
+        noted: dict[str, Any] | None = self.run.read_json(PLAN)
+        if noted is not None:
+            return noted
+        minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
+        _, steps, _ = trials.afforded(self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes)
+        plan = {"steps": steps, "total": int(np.clip(n_train, LEAST_MADE, MOST_MADE)), "chosen": None}
+        self.run.write_json(PLAN, plan)
+        return plan
 
     def _generator(self) -> Run:
         """The generator of the run, trained if it is not yet."""
@@ -249,26 +262,33 @@ class Synthesis:
             generator = here
         else:
             generator = self.run.child(GENERATOR, self._recipe(task))
-            workflow.keep_manifest(generator, self.ground.manifest)
+        if not (generator.path / workflow.MANIFEST).is_file():
+            workflow.keep_manifest(generator, self.ground.real)
         if generator.state != "finished":
             self.at.progress.say("Training the generator.")
-            fitted = workflow.train_run(generator, self.at, resume=True)
+            try:
+                fitted = workflow.train_run(generator, self.at, resume=True)
+            except NonFiniteLoss as error:
+                raise Untried(f"The generator diverged. {error}") from error
             if fitted.stopped == "interrupted":
+                if self.run.verb != "refine":
+                    self.at.progress.say(f"`ouvroir prove {shlex.quote(str(self.run.path))}` goes on with it.")
                 raise KeyboardInterrupt
             generator.set_status("finished", f"Finished after {fitted.steps} steps.")
         return generator
 
     def _recipe(self, task: Synthesiser) -> Recipe:
-        manifest = self.ground.manifest
         minutes = self.wishes.minutes
         settings: dict[str, Value] = {} if minutes is None else {"loop.minutes": max(0.2, _OF_GENERATOR * minutes)}
         recipe, notes = planning.propose_recipe(
-            task, replace(manifest, task=task.name), {}, preset="small", init_from="scratch", progress=QUIET
+            task,
+            replace(self.ground.real, task=task.name),
+            settings,
+            preset="small",
+            init_from="scratch",
+            progress=QUIET,
         )
         planning.say_all(notes, self.at.progress)
-        usual = recipe.loop
-        if minutes is not None:  # the time is a limit here, and no wish to use all of it
-            recipe = recipe.with_overrides(settings).replace("loop", epochs=usual.epochs)
         return recipe
 
     def _table(self, generator: Run) -> Table:
@@ -277,39 +297,46 @@ class Synthesis:
         processor = task.load_processor(generator.checkpoint("best") / "processor")
         prepared = workflow.prepare(
             task,
-            self.ground.manifest,
+            self.ground.real,
             generator.recipe(),
             processor=processor,
             workers=self.at.workers,
             progress=self.at.progress,
         )
-        table = prepared.tables["train"]
-        return table.subset(np.array([place for place, row in enumerate(table.rows) if row.origin == "real"]))
+        return prepared.tables["train"]
 
-    def _made(self, generator: Run, total: int) -> Samples:
-        """New samples, as many of each class."""
+    def _made(self, generator: Run, total: int) -> tuple[Samples, list[Sample]]:
+        """New samples, as many of each class; others that a person had made beside them are left alone."""
         samples = Samples(generator.path / generating.FOLDER)
-        labels = self.ground.manifest.labels
-        count = -(-total // max(1, len(labels)))
-        weights = hash_file(generator.checkpoint("best") / "model.safetensors")
-        known = {(sample.label, sample.seed, sample.number) for sample in samples.read() if sample.generator == weights}
-        if not {(label, 0, number) for label in labels for number in range(count)} <= known:
-            generating.generate(generator, None, count, 0, self.at)
-        return samples
+        checkpoint = generator.checkpoint("best")
+        labels = find_task(generator.recipe().task).load_processor(checkpoint / "processor").labels
+        weights = hash_file(checkpoint / "model.safetensors")
+        wanted = {(label, 0, number) for label in labels for number in range(-(-total // max(1, len(labels))))}
 
-    def _varied(self, generator: Run, table: Table, folds: Path, total: int) -> Samples:
+        def mine() -> list[Sample]:
+            return [
+                one
+                for one in samples.read()
+                if one.generator == weights and (one.label, one.seed, one.number) in wanted
+            ]
+
+        if len(mine()) < len(wanted):
+            generating.generate(generator, None, len(wanted) // len(labels), 0, self.at)
+        return samples, mine()
+
+    def _varied(self, generator: Run, table: Table, folds: Path, total: int) -> tuple[Samples, list[Sample]]:
         """Variations of the rows that are learned last, from all of BEGINS on."""
         slow = assessing.slow_rows(folds, SLOW_SHARE)[: -(-total // len(BEGINS))]
         samples = Samples(generator.path / generating.VARIED)
         weights = hash_file(generator.checkpoint("best") / "model.safetensors")
-        known = {sample.parents[0] for sample in samples.read() if sample.generator == weights}
-        if known != set(slow):
-            samples.forget(sample.id for sample in samples.read())
+        known = samples.read()
+        if [one for one in known if one.generator != weights] or {one.parents[0] for one in known} != set(slow):
+            samples.forget(one.id for one in known)
             generating.vary(generator, table, slow, BEGINS, 0, self.at)
-        return samples
+        return samples, samples.read()
 
-    def _assessed(self, samples: Samples, generator: Run, folds: Path) -> Assessed:
-        return assessing.assess_samples(self.ground, generator, samples, self.at, folds=folds)
+    def _assessed(self, samples: Samples, found: list[Sample], door: Door, folds: Path) -> Assessed:
+        return assessing.assess_samples(door, samples, found, self.at, folds=folds)
 
     def _say(self, pools: Mapping[str, Assessed]) -> None:
         for kind, pool in pools.items():
@@ -318,9 +345,20 @@ class Synthesis:
             why = f" (refused: {', '.join(f'{n} {name}' for name, n in refused.items())})" if refused else ""
             self.at.progress.say(f"{pool.summary['n_kept']} of {pool.summary['n_made']} {what} may be tried{why}.")
 
-    def _chosen(self, pools: Mapping[str, Assessed], steps: int) -> tuple[str, float]:
-        """The kind of samples and their share of each batch that do best on validation rows; the test is not looked at."""
-        kinds = [kind for kind, pool in pools.items() if pool.rows]
+    def _chosen(self, pools: Mapping[str, Assessed], plan: dict[str, Any]) -> tuple[str, float]:
+        """The kind of samples and their share of each batch, chosen once for these samples."""
+        digests = {kind: trials.rows_digest(pool.rows) for kind, pool in pools.items()}
+        noted = plan["chosen"]
+        if noted is None or noted["digests"] != digests or self.wishes.share not in (None, noted["share"]):
+            kind, share = self._best(pools, plan["steps"])
+            noted = {"kind": kind, "share": share, "digests": digests, "cut": self.cut}
+            self.run.write_json(PLAN, {**plan, "chosen": noted})
+        self.cut = noted["cut"]
+        return noted["kind"], noted["share"]
+
+    def _best(self, pools: Mapping[str, Assessed], steps: int) -> tuple[str, float]:
+        """What does best on validation rows; the test is not looked at."""
+        kinds = [kind for kind, pool in pools.items() if len(pool.rows) >= LEAST_TRIED]
         if not kinds:
             return SYNTHETIC, USUAL_SHARE
         shares = SHARES if self.wishes.share is None else (self.wishes.share,)
@@ -361,30 +399,34 @@ class Synthesis:
         """Mixtures of two rows of a class, and real rows once more, in the place of samples: equal compute without a generator."""
         blends = [assessing.sample_row(mixtures.folder, one) for one in mixtures.read()]
         again = [replace(row, id=f"synthetic:again/{row.id}", origin="synthetic") for row in table.rows]
-        rows = (*blends, *again[: len(blends)])
+        order = np.random.Generator(np.random.PCG64(0)).permutation(len(again))[: len(blends)]
+        rows = (*blends, *(again[place] for place in order.tolist()))
         told = f"{100 * share:.0f} % of each batch are mixtures of two rows of a class, or rows once more."
         return Arm(MIXED, told, lambda way: way.learning_from(rows, share=share))
 
-    def _without_samples(self) -> Proof:
-        sentence = "All samples were refused, so none could be tried."
-        self.run.write_json(OUTCOME, {"verdict": "refused", "kind": None, "share": 0.0, "said": [sentence]})
-        self.at.progress.say(sentence)
-        raise UsageError(
-            f"{sentence} {self.run.path / GENERATOR} says why in {generating.FOLDER}/{assessing.REFUSED}. A generator that is "
-            "trained longer, or on more data, makes better ones."
+    def _without_samples(self, kind: str, pool: Assessed) -> Untried:
+        """What is said when too few samples are left to try; an earlier trial of others says nothing of these."""
+        trials.forget(self.run, SYNTHETIC)
+        sentence = f"{len(pool.rows)} of {len(pool.samples)} samples were kept, which is too few to try."
+        self.run.write_json(OUTCOME, {"verdict": "untried", "kind": kind, "share": 0.0, "said": [sentence]})
+        return Untried(
+            f"{sentence} {pool.folder / assessing.REFUSED} says why the others were refused. A generator that is trained longer, "
+            "or on more data, makes better ones."
         )
 
     def _keep(self, kind: str, share: float, rows: tuple[Row, ...], found: Mapping[str, Any]) -> None:
         verdict = found["arms"][kind]["verdict"]
-        said = (
-            f"{len(rows)} samples were admitted, as {100 * share:.0f} % of each batch."
-            if verdict == "admitted"
-            else "No samples were admitted: what is trained learns from real data alone."
-        )
-        self.run.write_json(
-            OUTCOME, {"verdict": verdict, "kind": kind, "share": share, "n_rows": len(rows), "said": [said]}
-        )
-        self.at.progress.say(said)
+        if verdict == "admitted":
+            said = [
+                f"{len(rows)} samples were admitted, as {100 * share:.0f} % of each batch.",
+                "The test items decided on this, so what they say of a model that learned from samples flatters it a little.",
+            ]
+        else:
+            said = ["No samples were admitted: what is trained learns from real data alone."]
+        digest = trials.rows_digest(rows)
+        self.run.write_json(OUTCOME, {"verdict": verdict, "kind": kind, "share": share, "rows": digest, "said": said})
+        for sentence in said:
+            self.at.progress.say(sentence)
 
 
 def _varies(generator: Run) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,7 +23,7 @@ import numpy as np
 
 from ouvroir import trying, workflow
 from ouvroir.arms import AGAIN, ORDINARY, Arm, Contrast, Design, Way
-from ouvroir.errors import DataError, RunError, UsageError
+from ouvroir.errors import RunError, Untried, UsageError
 from ouvroir.evaluation import trial
 from ouvroir.files import readable_duration
 from ouvroir.media import TASKS, TRUSTED_VARIABLE
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ouvroir.options import Workplace
     from ouvroir.progress import Bar
     from ouvroir.recipe import Recipe
-    from ouvroir.task import Answers
+    from ouvroir.task import Answers, Row
 
 FOLDER = "trial"
 RESULT = "trial.json"
@@ -44,8 +45,9 @@ OTHER_SEEDS = 500
 """Added to the seeds of the ordinary way for those of its repetition."""
 LEAST_ITEMS = 50
 WORTH_SEEING = 0.02
-_SPEED, _LOG = "speed", "crew.log"
+_SPEED, _MEASURED, _LOG = "speed", "measured", "crew.log"
 _MEASURED_STEPS = 8, 40  # fewest and most, of the short trainings that the speed is measured by
+_LEAST_LENGTH = 0.1  # of a training: a shorter one says nothing of the whole, so then the trial takes longer than asked
 _USUAL_DISAGREEMENT = (
     0.08  # two trainings of one way differ on about so many items where a tenth of them is answered wrongly
 )
@@ -101,6 +103,8 @@ class Ground:
     @classmethod
     def of(cls, run: Run, *, split: Literal["validation", "test"] = "test") -> Ground:
         """From a run: the base model of a job, else the run itself. Raises ManifestError, RunError."""
+        if run.branch is not None:
+            raise RunError(f"{run.path} is a part of a job: `ouvroir prove {shlex.quote(str(run.whole.path))}`.")
         base = Run(run.path / "base") if (run.path / "refine.json").is_file() else run
         if not (base.path / "recipe.json").is_file() or not base.metrics() or not base.recipe().loop.steps:
             raise RunError(
@@ -113,6 +117,12 @@ class Ground:
         """The recipe of the ordinary way, as it was settled."""
         return self.base.recipe()
 
+    @cached_property
+    def real(self) -> Manifest:
+        """The rows without synthetic ones: what a generator learns from, whatever the model has."""
+        rows = tuple(row for row in self.manifest.rows if row.origin == "real")
+        return self.manifest if len(rows) == len(self.manifest.rows) else replace(self.manifest, rows=rows)
+
     @property
     def steps(self) -> int:
         """Optimiser steps of the ordinary way."""
@@ -124,10 +134,10 @@ class Ground:
         return len(self.manifest.judged(self.split))
 
     def require_items(self) -> None:
-        """Raise DataError, with how many would be needed, when no verdict can come of so few."""
+        """Raise Untried, with how many would be needed, when no verdict can come of so few."""
         if self.n_items < LEAST_ITEMS:
             needed = trial.least_items(WORTH_SEEING, _USUAL_DISAGREEMENT)
-            raise DataError(
+            raise Untried(
                 f"The {self.split} split has {self.n_items} items, and on fewer than {LEAST_ITEMS} no difference that matters "
                 f"can be told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. Add data, or "
                 f"train again with more of them set aside, e.g. --set data.{self.split}=0.4."
@@ -149,7 +159,7 @@ class Ground:
         return Way(recipe)
 
     def rows_of(self, way: Way) -> Manifest:
-        """The manifest of one arm: real train rows, what is added to them, and as test what is judged by."""
+        """The manifest of one arm: the train rows, what is added to them, and as test what is judged by."""
         judged = set(self.manifest.judged(self.split).tolist())
         rows = [
             replace(row, split="test") if row.split == self.split else row
@@ -159,6 +169,11 @@ class Ground:
         return replace(
             self.manifest, rows=tuple(sorted((*rows, *way.extra), key=lambda row: row.id)), refused=(), notes=()
         )
+
+
+def forget(run: Run, name: str) -> None:
+    """Delete a trial."""
+    shutil.rmtree(run.path / FOLDER / name, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -182,16 +197,16 @@ def measure(ground: Ground, at: Workplace) -> Speed:
     least, most = _MEASURED_STEPS
     steps = int(np.clip(ground.steps // 20, least, most))
     way = ground.way(steps)
-    made = {_SPEED: arm_of(ground, Arm(_SPEED, "", lambda same: same), way)}
+    made = {_MEASURED: arm_of(ground, Arm(_MEASURED, "", lambda same: same), way)}
     n = usable_cores()
-    plan = Plan({_SPEED: ""}, {}, {}, None, 2 * n, steps)
+    plan = Plan({_MEASURED: ""}, {}, {}, None, 2 * n, steps)
     _write(folder, plan, made, ground)
-    trying.load_arm(folder, _SPEED, workers=at.workers)
+    trying.load_arm(folder, _MEASURED, workers=at.workers)
     at.progress.say("Measuring how long trainings take on one thread.")
-    taken = train_all(ground, folder, [(_SPEED, seed) for seed in plan.seeds(_SPEED)])[
+    taken = train_all(ground, folder, [(_MEASURED, seed) for seed in plan.seeds(_MEASURED)])[
         n:
     ]  # the first of each process has loaded the data
-    training = [Run(trying.place_of(folder, _SPEED, one["seed"])).metrics()[-1].seconds for one in taken]
+    training = [Run(trying.place_of(folder, _MEASURED, one["seed"])).metrics()[-1].seconds for one in taken]
     step_s = float(np.mean(training)) / steps
     speed = Speed(step_s, max(0.0, float(np.mean([one["seconds"] for one in taken])) - steps * step_s))
     Run(folder).write_json("speed.json", asdict(speed))
@@ -206,21 +221,26 @@ def hold_trial(
     name: str,
     seeds: int | None = None,
     minutes: float | None = None,
-    usual_seeds: int = USUAL_SEEDS,
+    steps: int | None = None,
     said: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Try the arms of `design` and write what came of it to `trial/NAME/trial.json` of the run. Returns it.
 
     A trial of that name which was begun on the same arms goes on. `minutes`: how long it may take, by fewer seeds and then
-    by shorter trainings; `said`: what was cut already. Raises DataError, TrainingError, UsageError.
+    by shorter trainings; `steps`: of each, where that is settled; `said`: what was cut already. Raises TrainingError, Untried,
+    UsageError.
     """
+    from ouvroir.training.distributed import resolve_device
+
     ground.require_items()
     if not design.arms:
         raise UsageError("A trial needs an arm beside the ordinary way.")
     folder = ground.run.path / FOLDER / name
-    plan = _planned(folder, ground, design, at, seeds=seeds, minutes=minutes, usual_seeds=usual_seeds, said=said)
+    plan = _planned(folder, ground, design, at, seeds=seeds, minutes=minutes, steps=steps, said=said)
     for sentence in plan.cut:
         at.progress.say(sentence)
+    if resolve_device(at.device) != "cpu":
+        at.progress.say("Trials train on the processor, side by side, whatever the device.")
     _train(folder, plan, ground, at)
     found = _result(folder, plan, name)
     Run(folder).write_json(RESULT, found)
@@ -235,13 +255,13 @@ def _planned(
     *,
     seeds: int | None,
     minutes: float | None,
-    usual_seeds: int,
+    steps: int | None,
     said: tuple[str, ...],
 ) -> Plan:
     """The plan in the folder, where it is for the same arms, with more seeds if more are asked for; else a new one."""
     noted = Plan.read(folder)
     if noted is not None:
-        digests = {arm: _digest(*made) for arm, made in _made(ground, design, noted.steps).items()}
+        digests = {arm: digest_of(*made) for arm, made in _made(ground, design, noted.steps).items()}
         if digests == dict(noted.digests) and noted.contrasts == design.contrasts:
             plan = replace(noted, chief=design.chief)
             if seeds is not None and seeds > noted.n_seeds:
@@ -253,19 +273,19 @@ def _planned(
             return plan
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
         shutil.rmtree(folder)
-    n_seeds, steps, cut = afforded(ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, usual=usual_seeds)
-    made = _made(ground, design, steps)
+    n_seeds, n_steps, cut = afforded(ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, steps=steps)
+    made = _made(ground, design, n_steps)
     plan = Plan(
         arms={
             ORDINARY: "As the model was trained.",
             AGAIN: "The same with other seeds.",
             **{arm.name: arm.sentence for arm in design.arms},
         },
-        digests={arm: _digest(*one) for arm, one in made.items()},
+        digests={arm: digest_of(*one) for arm, one in made.items()},
         contrasts=design.contrasts,
         chief=design.chief,
         n_seeds=n_seeds,
-        steps=steps,
+        steps=n_steps,
         cut=(*said, *cut),
     )
     _write(folder, plan, made, ground)
@@ -295,7 +315,7 @@ def try_out(
     made = {arm.name: arm_of(ground, arm, ordinary) for arm in arms}
     plan = Plan(
         arms={arm.name: arm.sentence for arm in arms},
-        digests={arm: _digest(*one) for arm, one in made.items()},
+        digests={arm: digest_of(*one) for arm, one in made.items()},
         contrasts={},
         chief=None,
         n_seeds=seeds,
@@ -304,31 +324,34 @@ def try_out(
     if Plan.read(folder) != plan:
         _write(folder, plan, made, ground)
     _train(folder, plan, ground, at)
-    tables = _Tables(folder, plan)
+    tables = Tables(folder, plan)
     return {arm: float(tables.right(arm).mean()) for arm in plan.arms}
 
 
 def afforded(
-    ground: Ground, at: Workplace, n_arms: int, *, seeds: int | None, minutes: float | None, usual: int
+    ground: Ground, at: Workplace, n_arms: int, *, seeds: int | None, minutes: float | None, steps: int | None = None
 ) -> tuple[int, int, list[str]]:
-    """Seeds, steps and what was cut: first seeds, down to the fewest that can admit anything, then steps."""
-    n_seeds, steps = seeds or usual, ground.steps
+    """Seeds, steps and what was cut: first seeds, down to the fewest that can admit anything, then steps, down to a tenth.
+
+    `steps`: where they are settled already, and only seeds can be cut.
+    """
+    n_seeds, n_steps = seeds or USUAL_SEEDS, steps or ground.steps
     cut: list[str] = []
-    if minutes is None:
-        return n_seeds, steps, cut
-    least = min(usual, trial.LEAST_SEEDS)
-    speed = measure(ground, at)
-    affordable = 60 * minutes * usable_cores() / max(speed.seconds(steps) * n_arms, 1e-9)
-    if affordable < n_seeds and seeds is None:
-        n_seeds = max(least, math.floor(affordable))
-        if n_seeds < usual:
-            cut.append(f"{n_seeds} seeds instead of {usual}, to stay near {minutes:.1f} minutes.")
-    if affordable < n_seeds:
-        one_s = 60 * minutes * usable_cores() / (n_seeds * n_arms)
-        steps = int(np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), max(1, steps // 50), steps))
-    if steps < ground.steps:
-        cut.append(f"Trainings of {steps} steps instead of {ground.steps}, to stay near {minutes:.1f} minutes.")
-    return n_seeds, steps, cut
+    if minutes is not None:
+        speed = measure(ground, at)
+        affordable = 60 * minutes * usable_cores() / max(speed.seconds(n_steps) * n_arms, 1e-9)
+        if affordable < n_seeds and seeds is None:
+            n_seeds = max(min(USUAL_SEEDS, trial.LEAST_SEEDS), math.floor(affordable))
+            if n_seeds < USUAL_SEEDS:
+                cut.append(f"{n_seeds} seeds instead of {USUAL_SEEDS}, for lack of time.")
+        if affordable < n_seeds and steps is None:
+            one_s = 60 * minutes * usable_cores() / (n_seeds * n_arms)
+            n_steps = int(
+                np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), math.ceil(n_steps * _LEAST_LENGTH), n_steps)
+            )
+    if n_steps < ground.steps:
+        cut.append(f"Trainings of {n_steps} steps instead of {ground.steps}, for lack of time.")
+    return n_seeds, n_steps, cut
 
 
 def _made(ground: Ground, design: Design, steps: int) -> dict[str, tuple[Recipe, Manifest]]:
@@ -352,12 +375,31 @@ def arm_of(ground: Ground, arm: Arm, ordinary: Way) -> tuple[Recipe, Manifest]:
         raise UsageError(
             f"The arm `{arm.name}` changes the data or the task, and all must be judged on the same items."
         )
+    if way.recipe.model.init_from != ordinary.recipe.model.init_from:
+        raise UsageError(
+            f"The arm `{arm.name}` starts from another model, which may have learned from the items that are judged by."
+        )
+    held_out = {row.sha256 for row in ground.manifest.rows if row.split != "train"}
+    if wrong := [
+        row for row in way.extra if row.split != "train" or row.origin != "synthetic" or row.sha256 in held_out
+    ]:
+        raise UsageError(
+            f"The arm `{arm.name}` learns from `{wrong[0].id}`, which is no synthetic train row, or is a row that is judged by."
+        )
     manifest = ground.rows_of(way)
     return replace(way.recipe, data=replace(way.recipe.data, manifest=manifest.fingerprint)), manifest
 
 
-def _digest(recipe: Recipe, manifest: Manifest) -> str:
-    return hashlib.sha256(f"{recipe.to_json()}\n{manifest.fingerprint}".encode()).hexdigest()
+def digest_of(recipe: Recipe, manifest: Manifest) -> str:
+    """Of all that decides a training, but for where files lie."""
+    settings = replace(recipe, data=replace(recipe.data, source="", manifest="")).to_json()
+    return hashlib.sha256(f"{settings}\n{rows_digest(manifest.rows)}".encode()).hexdigest()
+
+
+def rows_digest(rows: Sequence[Row]) -> str:
+    """SHA-256 of what rows hold, as hex; where their files lie does not enter."""
+    parts = [f"{row.id}\n{row.sha256}\n{row.label}\n{row.split}\n{row.origin}\n{row.weight!r}" for row in rows]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _crew_for(task: str) -> Crew:
@@ -407,7 +449,7 @@ def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
                     at.progress.say(
                         f"{arm}: no gain worth having is in reach after {part.stop} seeds; it is tried no further."
                     )
-                if plan.chief in futile or futile >= set(plan.contrasts):
+                if plan.chief in futile or (plan.contrasts and futile >= set(plan.contrasts)):
                     return
 
 
@@ -421,7 +463,7 @@ def _parts(plan: Plan) -> Iterator[range]:
 
 def _futile(folder: Path, plan: Plan) -> set[str]:
     """Arms that stand for themselves and are beyond hope after the first seeds."""
-    table = _Tables(folder, plan)
+    table = Tables(folder, plan)
     found = set()
     for name, contrast in plan.contrasts.items():
         if contrast == Contrast((name,)) and trial.is_futile(table.differences(contrast)[: trial.FUTILE_SEEDS]):
@@ -429,7 +471,7 @@ def _futile(folder: Path, plan: Plan) -> set[str]:
     return found
 
 
-class _Tables:
+class Tables:
     """Who got which item right, from the answers in a folder."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
@@ -473,7 +515,7 @@ def _result(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
     """What the answers in the folder say, as plain JSON values: a function of these and the plan alone."""
     from ouvroir.evaluation.metrics import is_classified
 
-    tables = _Tables(folder, plan)
+    tables = Tables(folder, plan)
     example = tables.answers(ORDINARY)[0]
     targets = example.targets if example.targets is not None and example.targets.ndim == 1 else None
     same = tables.differences(Contrast((AGAIN,)))

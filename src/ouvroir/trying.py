@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouvroir import workflow
-from ouvroir.errors import OuvroirError
+from ouvroir.errors import CheckpointError, OuvroirError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
 from ouvroir.run import Run
@@ -61,11 +61,12 @@ def load_arm(folder: Path, arm: str, *, workers: int | None = 1) -> tuple[Recipe
     return recipe, workflow.prepare(task, manifest, recipe, processor=processor, workers=workers, progress=QUIET)
 
 
-def try_one(folder: Path, arm: str, seed: int, known: dict[str, _Loaded], *, keep: bool = False) -> float:
+def try_one(
+    folder: Path, arm: str, seed: int, known: dict[str, _Loaded], *, keep: bool = False, is_again: bool = False
+) -> float:
     """Train and judge one way with one seed, or go on with it. Returns the seconds that it took."""
     from ouvroir.evaluation.evaluate import evaluate, save_answers
     from ouvroir.training.checkpoint import load_model
-    from ouvroir.training.loop import fit
 
     start = time.perf_counter()
     if is_done(folder, arm, seed):
@@ -76,14 +77,20 @@ def try_one(folder: Path, arm: str, seed: int, known: dict[str, _Loaded], *, kee
     task = find_task(recipe.task)
     place = place_of(folder, arm, seed)
     run = Run(folder / arm).child(place.name, recipe.replace("loop", seed=seed))
-    with run.hold():
-        fit(task, run, data, device="cpu", progress=QUIET, resume=True)
-        model, processor, settled = load_model(task, run.checkpoint("best"))
-        answers = evaluate(task, model, processor, settled, data.tables["test"])
-        if not keep:
-            for name in ("checkpoints", "tensorboard"):
-                shutil.rmtree(place / name, ignore_errors=True)
-        save_answers(place / ANSWERS, answers)
+    try:
+        with run.hold():
+            workflow.loop_of(task)(task, run, data, device="cpu", progress=QUIET, resume=True)
+            model, processor, settled = load_model(task, run.checkpoint("best"))
+            answers = evaluate(task, model, processor, settled, data.tables["test"])
+            save_answers(place / ANSWERS, answers)
+            if not keep:
+                for name in ("checkpoints", "tensorboard"):
+                    shutil.rmtree(place / name, ignore_errors=True)
+    except CheckpointError:  # what an earlier process left is damaged; it costs one training
+        if is_again:
+            raise
+        shutil.rmtree(place / "checkpoints", ignore_errors=True)
+        try_one(folder, arm, seed, known, keep=keep, is_again=True)
     return time.perf_counter() - start
 
 

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import stored_answers
 from scipy import stats
 
 from ouvroir.errors import DataError
@@ -54,6 +55,30 @@ def test_the_interval_covers_the_truth(k, n, seeds, items, rest):
         found = trial.two_way(drawn(rng, k, n, gain=0.01, seeds=seeds, items=items, rest=rest))
         hits += found.low <= 0.01 <= found.high
     assert 0.92 <= hits / 600 <= 0.99
+
+
+def many_trials(one, other, *, k, n_items, n_trials, seed):
+    """Trials drawn from stored answers: seeds and items with replacement, as if from all that there are."""
+    rng = np.random.default_rng(seed)
+    for _ in range(n_trials):
+        items = rng.integers(0, one.shape[1], n_items)
+        mine, theirs = (table[rng.integers(0, len(table), k)][:, items] for table in (one, other))
+        yield mine - theirs
+
+
+@pytest.mark.parametrize(("k", "n_items"), [(6, 400), (10, 941)])
+def test_on_stored_answers_intervals_cover_the_true_difference_and_no_effect_is_hardly_ever_admitted(k, n_items):
+    """2,000 trials each; the true difference is that of all stored seeds and items."""
+    tables = stored_answers.load()
+    truth = tables["plain"].mean() - tables["ordinary"].mean()
+    drawn_trials = many_trials(tables["plain"], tables["ordinary"], k=k, n_items=n_items, n_trials=2000, seed=1)
+    found = [trial.two_way(one) for one in drawn_trials]
+    assert 0.93 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.97
+    nothing = many_trials(tables["ordinary"], tables["ordinary"], k=k, n_items=n_items, n_trials=2000, seed=2)
+    again = many_trials(tables["ordinary"], tables["ordinary"], k=k, n_items=n_items, n_trials=2000, seed=3)
+    judged = [trial.judge(one, same=same) for one, same in zip(nothing, again, strict=True)]
+    assert 0.93 <= np.mean([one.gain.low <= 0 <= one.gain.high for one in judged]) <= 0.97
+    assert np.mean([one.verdict == "admitted" for one in judged]) <= 0.025
 
 
 def test_equal_differences_have_no_width():

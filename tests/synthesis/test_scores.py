@@ -68,7 +68,7 @@ def test_copies_and_moved_copies_are_caught_and_new_samples_pass():
     rng = np.random.default_rng(2)
     order = rng.permutation(len(pictures))
     learned, new = pictures[order[:400]], pictures[order[400:1200]]
-    novelty = scores.Novelty.of(views(learned))
+    novelty = scores.Novelty.of(views(learned)[:, 0], views(learned))
     noisy = np.clip(learned + 0.01 * rng.standard_normal(learned.shape), 0, 1)
     moved = np.roll(learned, 1, axis=2)
     moved[:, :, 0] = learned[:, :, 0]
@@ -162,3 +162,18 @@ def test_realism_is_a_half_where_made_and_real_are_alike():
     assert abs(scores.realism(real, made).mean() - 0.5) < 0.06
     assert scores.realism(real, made + 3).mean() < 0.1
     assert scores.realism(real[:1], made[:3]).tolist() == [0.5] * 3
+
+
+def test_a_class_that_is_mostly_copied_or_wrong_is_refused_as_a_whole():
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
+    told = scores.with_whole_classes(["copy", "copy", "", "label", "", "", "label", "label"], labels)
+    assert told == ["copy", "copy", "copy", "label", "", "", "label", "label"]
+
+
+def test_copies_are_found_where_train_rows_are_in_it_twice():
+    rng = np.random.default_rng(9)
+    one = rng.random((40, 1, 6))
+    twice = np.concatenate([one, one])
+    novelty = scores.Novelty.of(twice[:, 0], twice)
+    assert novelty.is_copy(one).all()
+    assert novelty.is_copy(rng.random((40, 1, 6))).mean() < 0.1

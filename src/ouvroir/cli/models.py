@@ -196,6 +196,8 @@ def prove(
     Example: ouvroir prove last --minutes 10
     """
     settings = {f"options.{name}": value for name, value in read_settings(augmentation).items()} | read_settings(pairs)
+    if arm:
+        sys.path.append(str(Path.cwd()))  # where a person's own module most likely is
     arms = [arm_at(place) for place in arm or []]
     with work.progress() as progress:
         found = api.prove(

@@ -13,17 +13,13 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     ),
     "With {a}.": "Avec {a}.",
     # what was cut
-    "{n} seeds instead of {m}, to stay near {k} minutes.": (
-        "{n} graines au lieu de {m}, pour rester aux environs de {k} minutes."
+    "{n} seeds instead of {m}, for lack of time.": "{n} graines au lieu de {m}, faute de temps.",
+    "Trainings of {n} steps instead of {m}, for lack of time.": "Entraînements de {n} pas au lieu de {m}, faute de temps.",
+    "Only one share and kind tried on validation data, for lack of time.": (
+        "Une seule part et une seule sorte essayées sur les données de validation, faute de temps."
     ),
-    "Trainings of {n} steps instead of {m}, to stay near {k} minutes.": (
-        "Entraînements de {n} pas au lieu de {m}, pour rester aux environs de {k} minutes."
-    ),
-    "Only one share and kind tried on validation data, to stay near {k} minutes.": (
-        "Une seule part et une seule sorte essayées sur les données de validation, pour rester aux environs de {k} minutes."
-    ),
-    "Only {n} of the shares and kinds tried on validation data, to stay near {k} minutes.": (
-        "Seules {n} des parts et sortes essayées sur les données de validation, pour rester aux environs de {k} minutes."
+    "Only {n} of the shares and kinds tried on validation data, for lack of time.": (
+        "Seules {n} des parts et sortes essayées sur les données de validation, faute de temps."
     ),
     "No choice of share and kind: {n} validation items are too few for it.": (
         "Pas de choix de la part ni de la sorte : {n} éléments de validation n’y suffisent pas."
@@ -44,8 +40,11 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "No samples were admitted: what is trained learns from real data alone.": (
         "Aucun élément n’a été admis : ce qui est entraîné n’apprend que des données réelles."
     ),
-    "All samples were refused, so none could be tried.": (
-        "Tous les éléments ont été refusés : aucun n’a pu être mis à l’essai."
+    "{n} of {m} samples were kept, which is too few to try.": (
+        "{n} éléments sur {m} ont été gardés : c’est trop peu pour un essai."
+    ),
+    "The test items decided on this, so what they say of a model that learned from samples flatters it a little.": (
+        "Les éléments de test en ont décidé : ce qu’ils disent d’un modèle qui a appris des éléments synthétiques le flatte un peu."
     ),
     "Synthetic data were not tried: the model starts from pretrained weights.": (
         "Les données synthétiques n’ont pas été mises à l’essai : le modèle part de poids préentraînés."

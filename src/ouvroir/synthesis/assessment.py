@@ -78,7 +78,8 @@ def assess(
 
     margins = {name: mean([view.margins[name] for view in views]) for name in views[0].margins}
     within = mean([view.within for view in views]) >= 0.5
-    reason = scores.reasons(margins, held_out=held_out, copied=looked.is_copy, within=within)
+    alone = scores.reasons(margins, held_out=held_out, copied=looked.is_copy, within=within)
+    reason = scores.with_whole_classes(alone, labels)
     right, alike = mean([fold.made_right for fold in folds]), _mean_where_known([view.alike for view in views], judging)
     realism = mean([view.realism for view in views])
     kept = np.array([not one for one in reason])

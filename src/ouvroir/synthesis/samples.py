@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from ouvroir.errors import DataError
 from ouvroir.files import disk_errors, each_line, make_folder, write_text
 from ouvroir.hashes import hash_file
 
-ROWS = "rows.jsonl"
+ROWS, MAKING = "rows.jsonl", "making.json"
 NO_LABEL = "of_no_class"
 
 
@@ -53,6 +54,31 @@ class Samples:
                 name = f"{name}_{labels.index(label)}"
         return f"{name}/{seed}_{number:05d}{suffix}"
 
+    @contextmanager
+    def under_way(self, places: Iterable[str]) -> Iterator[None]:
+        """While samples at these places, without suffix, are made or dropped, which is noted first.
+
+        Where that was broken off, their files are neither missed nor strange, and the next time they are made or dropped what
+        is left of them without a line goes.
+        """
+        mine = self._under_way() | set(places)
+        make_folder(self.folder)
+        write_text(self.folder / MAKING, json.dumps(sorted(mine), ensure_ascii=False))
+        yield
+        known = {sample.id for sample in self._noted()}
+        for path in self._files():
+            name = path.relative_to(self.folder).as_posix()
+            if _stem(name) in mine and name not in known:
+                path.unlink()
+        (self.folder / MAKING).unlink()
+
+    def _under_way(self) -> set[str]:
+        path = self.folder / MAKING
+        return set(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else set()
+
+    def _files(self) -> list[Path]:
+        return [path for path in self.folder.glob("*/*") if path.is_file() and not path.name.startswith(".")]
+
     def write(self, place: str, content: bytes) -> str:
         """Write one file, whole or not at all. Returns its SHA-256. Raises DiskFull, NotWritable."""
         path = self.folder / place
@@ -76,7 +102,8 @@ class Samples:
 
     def read(self) -> list[Sample]:
         """The samples, in the order of their ids. Raises DataError when a file was changed, or is gone, or one was added."""
-        noted = self._noted()
+        broken_off = self._under_way()
+        noted = [one for one in self._noted() if _stem(one.id) not in broken_off or (self.folder / one.id).is_file()]
         amiss: dict[str, list[str]] = {"gone": [], "changed": []}
         for sample in noted:
             path = self.folder / sample.id
@@ -85,8 +112,8 @@ class Samples:
             elif hash_file(path) != sample.sha256:
                 amiss["changed"].append(sample.id)
         known = {sample.id for sample in noted}
-        files = (path for path in self.folder.glob("*/*") if path.is_file() and not path.name.startswith("."))
-        amiss["not ours"] = [name for path in files if (name := path.relative_to(self.folder).as_posix()) not in known]
+        names = (path.relative_to(self.folder).as_posix() for path in self._files())
+        amiss["not ours"] = [name for name in names if name not in known and _stem(name) not in broken_off]
         if any(amiss.values()):
             raise DataError(self._told(amiss))
         return noted
@@ -94,10 +121,11 @@ class Samples:
     def forget(self, ids: Iterable[str]) -> None:
         """Drop the lines and files of some samples."""
         gone = set(ids)
-        kept = [sample for sample in self._noted() if sample.id not in gone]
-        write_text(self.folder / ROWS, "".join(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in kept))
-        for name in gone:
-            (self.folder / name).unlink(missing_ok=True)
+        with self.under_way(_stem(name) for name in gone):
+            for name in gone:
+                (self.folder / name).unlink(missing_ok=True)
+            kept = [sample for sample in self._noted() if sample.id not in gone]
+            write_text(self.folder / ROWS, "".join(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in kept))
 
     def _noted(self) -> list[Sample]:
         path = self.folder / ROWS
@@ -122,3 +150,7 @@ class Samples:
             f"The samples in {self.folder} are not as they were made: {'; '.join(found)}. Delete that folder and make them "
             "again with `ouvroir generate`: the same seed gives the same files."
         )
+
+
+def _stem(place: str) -> str:
+    return place.rpartition(".")[0]

@@ -8,7 +8,7 @@ Axes: N real samples, M made ones, D width of the features, K classes, V views o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,8 @@ CLASS_LEAST = 20
 """Classes with fewer real samples are measured by those of all classes together."""
 LABEL_LOW, BAND_LOW, BAND_HIGH, MANIFOLD_HIGH, COPY_LOW = 5.0, 5.0, 95.0, 95.0, 1.0  # percentiles
 COPY_RATIO = 1 / 3
+MOST_COMPARED = 2000  # real samples, where each is compared with each
+SAME = 1e-3  # so near is the same: distances are worked out to about that
 LEAST_WEIGHT, MOST_WEIGHT = 1 / 3, 2.0
 REASONS = ("held_out", "copy", "label", "too_strange", "too_typical", "off_manifold")
 
@@ -100,13 +102,23 @@ def view_distances(asked: np.ndarray, known: np.ndarray, k: int) -> tuple[np.nda
     m, views, width = asked.shape
     found = np.full((m, k), np.inf)
     places = np.full((m, k), -1, dtype=np.int64)
-    step = max(1, 2_000_000 // max(1, views * len(known)))
-    squares = (known.astype(np.float64) ** 2).sum(axis=1)
+    if not len(known):
+        return found, places
+    step = max(1, 20_000_000 // (views * len(known)))
+    across = np.ascontiguousarray(known.T, dtype=np.float64)
+    squares = (across**2).sum(axis=0)
     for start in range(0, m, step):
         piece = asked[start : start + step].astype(np.float64).reshape(-1, width)
-        distances = (piece**2).sum(axis=1)[:, None] + squares[None, :] - 2 * piece @ known.T.astype(np.float64)
-        distances = np.sqrt(np.maximum(distances, 0.0)).reshape(-1, views, len(known)).min(axis=1)
-        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        distances = piece @ across
+        distances *= -2
+        distances += (piece**2).sum(axis=1)[:, None]
+        distances += squares[None, :]
+        distances = np.sqrt(np.maximum(distances, 0.0).reshape(-1, views, len(known)).min(axis=1))
+        few = min(k, len(known))
+        order = (
+            np.argpartition(distances, few - 1, axis=1)[:, :few] if few < len(known) else np.argsort(distances, axis=1)
+        )
+        order = np.take_along_axis(order, np.argsort(np.take_along_axis(distances, order, axis=1), axis=1), axis=1)
         rows = slice(start, start + len(distances))
         found[rows, : order.shape[1]] = np.take_along_axis(distances, order, axis=1)
         places[rows, : order.shape[1]] = order
@@ -125,18 +137,22 @@ class Novelty:
     ratio: float
 
     @classmethod
-    def of(cls, views: np.ndarray) -> Novelty:
-        """From the views (N, V, D) of the real samples that were learned from, the first of each being the sample itself."""
-        known = views[:, 0]
-        others = view_distances(views, known, 3)[0][:, 1:]  # each is nearest to itself
-        least = float(np.percentile(others[:, 0], COPY_LOW)) if len(known) > 1 else 0.0
-        return cls(known, least, float(np.median(copy_ratio(others))) if len(known) else 1.0)
+    def of(cls, known: np.ndarray, views: np.ndarray) -> Novelty:
+        """From the real samples that were learned from, (N, D), and the views (n, V, D) of some of them, themselves first.
+
+        What is among them twice counts once where distances are measured: it says nothing of how near real samples come.
+        """
+        distances, _ = view_distances(views, np.unique(known, axis=0), 3)  # each is nearest to itself
+        others = distances[:, 1:]
+        least = float(np.percentile(others[:, 0], COPY_LOW)) if np.isfinite(others[:, 0]).all() else 0.0
+        return cls(known, least, float(np.median(copy_ratio(others))) if len(others) else 1.0)
 
     def look(self, views: np.ndarray) -> Looked:
         """How near samples come to what was learned from."""
         distances, places = view_distances(views, self.known, 2)
         ratio = copy_ratio(distances)
-        return Looked(distances[:, 0], ratio, places[:, 0], (distances[:, 0] < self.least) | (ratio < COPY_RATIO))
+        near = distances[:, 0] <= max(self.least, SAME)  # 0 where train rows are in it twice
+        return Looked(distances[:, 0], ratio, places[:, 0], near | (ratio < COPY_RATIO))
 
     def is_copy(self, views: np.ndarray) -> np.ndarray:
         """(M,) bool: nearer than real samples are to each other, or three times nearer to one of them than to any other."""
@@ -193,6 +209,7 @@ def is_on_manifold(made: np.ndarray, real: np.ndarray) -> np.ndarray:
 
     The limit is the 95th percentile of what real samples score, each left out in turn.
     """
+    real = real[np.unique(np.linspace(0, len(real) - 1, min(len(real), MOST_COMPARED)).astype(np.int64))]
     k = min(NEIGHBOURS, len(real) - 2)
     if k < 1:
         return np.ones(len(made), dtype=bool)
@@ -227,6 +244,21 @@ def reasons(
         "off_manifold": ~within,
     }
     return [next((name for name in REASONS if against[name][place]), "") for place in range(len(copied))]
+
+
+def with_whole_classes(reason: Sequence[str], labels: np.ndarray) -> list[str]:
+    """The reasons, where a class of which most samples are copies, or bear the wrong label, is refused as a whole.
+
+    A few of them always pass by chance, and where most are wrong nothing speaks for these.
+    """
+    found = list(reason)
+    for label in np.unique(labels):
+        mine = np.flatnonzero(labels == label)
+        for name in ("copy", "label"):
+            if sum(reason[place] == name for place in mine.tolist()) > len(mine) / 2:
+                for place in mine.tolist():
+                    found[place] = found[place] or name
+    return found
 
 
 def weights(right: np.ndarray, realism: np.ndarray, *, slope: float = 1.0, shift: float = 0.0) -> np.ndarray:

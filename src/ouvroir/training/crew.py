@@ -41,6 +41,7 @@ class Crew:
             **(environment or {}),
         }
         self._hands: list[subprocess.Popen[str]] = []
+        self._log: Path | None = None
 
     def run(self, jobs: Sequence[Mapping[str, Any]], log: Path) -> Iterator[dict[str, Any]]:
         """The answers, in the order in which they come. `log`: a file that what the processes say is added to.
@@ -48,6 +49,7 @@ class Crew:
         Raises TrainingError with what a process said when it ended; then, and when the caller leaves, all end.
         """
         waiting = deque(jobs)
+        log = self._log = self._log if self._hands and self._log else log  # where those that run write
         while len(self._hands) < min(self.size, len(jobs)):
             self._hands.append(self._start(log))
         is_done = False
