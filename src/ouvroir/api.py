@@ -425,7 +425,9 @@ def generate(
     from ouvroir.generating import generate as make
 
     at = Workplace(Path(runs), device, progress=progress)
-    return make(at.run_of(run), [labels] if isinstance(labels, str) else labels, count, seed, at)
+    of = at.run_of(run)
+    with of.hold():
+        return make(of, [labels] if isinstance(labels, str) else labels, count, seed, at)
 
 
 def prove(

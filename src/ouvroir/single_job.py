@@ -37,12 +37,13 @@ def begin_refit(earlier: Run, at: Workplace) -> Run:
     manifest = workflow.manifest_of(earlier, progress=at.progress)
     if recipe.loop.steps is None or not (earlier.bundle / "model.safetensors").is_file():
         raise RunError(f"{earlier.path} is not finished: `{earlier.way_on}` goes on with it.")
-    n_train = len(manifest.positions("train"))
+    real = [row for row in manifest.rows if row.origin == "real"]  # samples add no steps
+    n_train = sum(row.split == "train" for row in real)
     everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
     everything.save()
 
     def scaled(steps: int) -> int:
-        return max(1, round(steps * len(manifest.rows) / n_train))
+        return max(1, round(steps * len(real) / n_train))
 
     def on_everything(run: Run) -> Recipe:
         before = run.recipe()
@@ -60,6 +61,8 @@ def begin_refit(earlier: Run, at: Workplace) -> Run:
     made.write_json("refit.json", {**_judged(earlier), "rows": len(manifest.rows), "before": n_train})
     if branch is not None and first is not None:  # what it branched from learns from everything too
         step, total = scaled(branch.step), scaled(branch.step + (kept.steps_taken or 1))
+        if branch.run.recipe().data.manifest != kept.recipe().data.manifest:
+            first = first.replace("loop", synthetic_share=0.0)  # it learned before samples were admitted
         first = first.replace("loop", branch_at=step / (first.loop.steps or 1))
         trunk = workflow.keep_manifest(made.child("base", first), everything)
         made.branch_from(trunk, step)

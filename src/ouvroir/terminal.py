@@ -28,12 +28,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ouvroir.files import readable_duration, readable_names, readable_size
+from ouvroir.media import find_task
 from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar, LineBar
 from ouvroir.progress import Progress as ProgressProtocol
 from ouvroir.recipe import Data, data_settings
 from ouvroir.run import no_runs
-from ouvroir.task import Note, Refusal, options_of
+from ouvroir.task import Note, Refusal, Synthesiser, options_of
 
 if TYPE_CHECKING:
     from ouvroir.cache import CacheEntry, RunEntry
@@ -60,6 +61,9 @@ CLOSING: dict[Language, dict[str, Any]] = {
                 "evaluate {model} DATA": "judges it on other labelled files",
                 "export {model} --to onnx": "writes it for other programs",
             },
+            "generator": {
+                "generate {model} --count 100": "has it make samples of each class",
+            },
             "evaluate": {
                 "compare {model} OTHER {judged}": "sets another model against it on the same files",
                 "finetune {model} {data}": "goes on learning from them",
@@ -77,6 +81,9 @@ CLOSING: dict[Language, dict[str, Any]] = {
                 "predict {model} FICHIERS": "donne ses réponses pour de nouveaux fichiers",
                 "evaluate {model} DONNÉES": "l’évalue sur d’autres fichiers étiquetés",
                 "export {model} --to onnx": "l’exporte vers d’autres programmes",
+            },
+            "generator": {
+                "generate {model} --count 100": "lui fait produire des éléments de chaque classe",
             },
         },
     },
@@ -275,11 +282,12 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
     places = [[words[name], summary[name]] for name in ("report", "model", "run") if summary[name]]
     out.print(_columns(places, before="\n"))
     if summary["model"]:
-        show_next("training", language, model=[_from_here(summary["run"])])
+        is_maker = isinstance(find_task(summary["task"]), Synthesiser)
+        show_next("generator" if is_maker else "training", language, model=[_from_here(summary["run"])])
 
 
 def show_next(
-    verb: Literal["check", "training", "evaluate"], language: Language = "en", **named: Sequence[str]
+    verb: Literal["check", "training", "generator", "evaluate"], language: Language = "en", **named: Sequence[str]
 ) -> None:
     """What to type after `verb`; `named` are the words for the model and the data in it."""
     out, words = _out(), CLOSING[language]

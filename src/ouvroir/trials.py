@@ -466,7 +466,9 @@ def _futile(folder: Path, plan: Plan) -> set[str]:
     table = Tables(folder, plan)
     found = set()
     for name, contrast in plan.contrasts.items():
-        if contrast == Contrast((name,)) and trial.is_futile(table.differences(contrast)[: trial.FUTILE_SEEDS]):
+        if contrast == Contrast((name,)) and trial.is_futile(
+            table.differences(contrast)[: trial.FUTILE_SEEDS], table.groups
+        ):
             found.add(name)
     return found
 
@@ -502,6 +504,17 @@ class Tables:
             )
         return self._known[arm]
 
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """(N,) int64, which items belong together; None where none do."""
+        arm = Run(self.folder / ORDINARY)
+        manifest = workflow.kept_manifest(arm.recipe(), near=arm.path)
+        rows = [manifest.rows[place] for place in manifest.judged("test").tolist()]
+        index = self.answers(ORDINARY)[0].index
+        names = [rows[place].group or f"\n{place}" for place in index.tolist()]
+        found = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return found if len(np.unique(found)) < len(found) else None
+
     def differences(self, contrast: Contrast) -> np.ndarray:
         """(K, N): the mean of some arms minus that of others, over the seeds that all of them have."""
         sides = [[self.right(arm) for arm in arms] for arms in (contrast.plus, contrast.minus)]
@@ -529,6 +542,7 @@ def _result(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
             same=same,
             targets=targets,
             labels=example.labels,
+            groups=tables.groups,
             n_tried=1 if one == plan.chief else max(1, n_others),
         )
         judged[one] = {
@@ -550,7 +564,10 @@ def _result(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
         "steps": plan.steps,
         "cut": list(plan.cut),
         "ordinary": {"means": [float(value) for value in ordinary.mean(axis=1)]},
-        "same": {**trial.two_way(same).as_dict(), "differences": [float(value) for value in same.mean(axis=1)]},
+        "same": {
+            **trial.two_way(same, groups=tables.groups).as_dict(),
+            "differences": [float(value) for value in same.mean(axis=1)],
+        },
         "arms": {one: found for one, found in judged.items() if one in simple},
         "effects": {
             one: {**found["gain"], **{name: found[name] for name in ("verdict", "flip_p", "differences")}}

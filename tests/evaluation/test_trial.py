@@ -81,6 +81,20 @@ def test_on_stored_answers_intervals_cover_the_true_difference_and_no_effect_is_
     assert np.mean([one.verdict == "admitted" for one in judged]) <= 0.025
 
 
+def test_items_of_a_group_count_as_one():
+    rng = np.random.default_rng(11)
+    of_groups = drawn(rng, 6, 50)
+    groups = np.repeat(np.arange(50), 4)
+    table = np.repeat(of_groups, 4, axis=1)
+    found, alone = trial.two_way(table, groups=groups), trial.two_way(of_groups)
+    assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high))
+    assert found.n_items == 200
+    assert trial.two_way(table).high < found.high
+    uneven = np.array([0, 0, 0, 1, 2])
+    five = drawn(rng, 6, 5)
+    assert trial.two_way(five, groups=uneven).value == pytest.approx(five.mean())
+
+
 def test_equal_differences_have_no_width():
     found = trial.two_way(np.full((6, 20), 0.25))
     assert (found.low, found.value, found.high, found.p_value) == (0.25, 0.25, 0.25, 0.0)

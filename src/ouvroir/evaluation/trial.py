@@ -83,17 +83,23 @@ class Finding:
     by_class: Mapping[str, Estimate] | None = None
 
 
-def two_way(differences: np.ndarray, *, level: float = LEVEL) -> Estimate:
+def two_way(differences: np.ndarray, *, groups: np.ndarray | None = None, level: float = LEVEL) -> Estimate:
     """The mean of a (K, N) table with an interval that holds for other seeds and other items. Raises DataError under 2 of each.
 
     A difference is taken as the sum of a mean, a part of its seed, a part of its item and a rest. The variance of the mean
     is then (MS_seeds + MS_items - MS_rest) / (K N), where MS are the mean squares of a two-way analysis of variance
     without repetition; its degrees of freedom are Satterthwaite's (1946). It is never taken to be less than what seeds or
     items alone give: the subtraction may overshoot by chance.
+
+    groups: (N,) int64, items that belong together, such as takes of one person. What is drawn by chance is then a group, and
+    its items count as one, each group by its size.
     """
     from scipy.special import stdtr, stdtrit
 
     table = np.asarray(differences, dtype=np.float64)
+    n_items = table.shape[1]
+    if groups is not None:
+        table = _by_group(table, groups)
     k, n = table.shape
     if k < 2 or n < 2:
         raise DataError(f"A trial needs two seeds and two items at least; it has {k} and {n}.")
@@ -115,10 +121,20 @@ def two_way(differences: np.ndarray, *, level: float = LEVEL) -> Estimate:
     error = math.sqrt(whole / (k * n))
     if error < _ROUNDING:  # all differences are equal
         p_value = 1.0 if abs(mean) < _ROUNDING else 0.0
-        return Estimate(mean, mean, mean, p_value, 0.0, degrees, k, n)
+        return Estimate(mean, mean, mean, p_value, 0.0, degrees, k, n_items)
     half = float(stdtrit(degrees, (1 + level) / 2)) * error
     p_value = 2 * float(stdtr(degrees, -abs(mean) / error))
-    return Estimate(mean, mean - half, mean + half, p_value, error, degrees, k, n)
+    return Estimate(mean, mean - half, mean + half, p_value, error, degrees, k, n_items)
+
+
+def _by_group(table: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(K, G): the sum over each group, so scaled that the mean over the groups is the mean over the items."""
+    _, places = np.unique(groups, return_inverse=True)
+    n_groups = int(places.max()) + 1
+    sums = np.zeros((len(table), n_groups))
+    np.add.at(sums.T, places, table.T)
+    found: np.ndarray = sums * (n_groups / table.shape[1])
+    return found
 
 
 def sign_flip(means: np.ndarray, *, seed: int = 0) -> float:
@@ -148,7 +164,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def class_losers(
-    differences: np.ndarray, targets: np.ndarray, labels: Sequence[str]
+    differences: np.ndarray, targets: np.ndarray, labels: Sequence[str], groups: np.ndarray | None = None
 ) -> tuple[list[str], dict[str, Estimate]]:
     """Classes shown to lose, and by over 2 points; and the estimate of each class with 50 items or more.
 
@@ -158,7 +174,7 @@ def class_losers(
     for number, label in enumerate(labels):
         mine = targets == number
         if mine.sum() >= CLASS_ITEMS:
-            judged[label] = two_way(differences[:, mine])
+            judged[label] = two_way(differences[:, mine], groups=None if groups is None else groups[mine])
     p_values = holm([one.p_value for one in judged.values()])
     losers = [
         label
@@ -168,9 +184,11 @@ def class_losers(
     return losers, judged
 
 
-def is_futile(differences: np.ndarray) -> bool:
+def is_futile(differences: np.ndarray, groups: np.ndarray | None = None) -> bool:
     """Whether, with 4 seeds or more, a gain worth having is out of reach: the 99 % upper bound is below 0.3 points."""
-    return len(differences) >= FUTILE_SEEDS and two_way(differences, level=FUTILE_LEVEL).high < LEAST_GAIN
+    return (
+        len(differences) >= FUTILE_SEEDS and two_way(differences, groups=groups, level=FUTILE_LEVEL).high < LEAST_GAIN
+    )
 
 
 def judge(
@@ -179,6 +197,7 @@ def judge(
     same: np.ndarray | None = None,
     targets: np.ndarray | None = None,
     labels: Sequence[str] = (),
+    groups: np.ndarray | None = None,
     n_tried: int = 1,
 ) -> Finding:
     """The verdict on a (K, N) table of differences between a new way and the ordinary one.
@@ -190,10 +209,10 @@ def judge(
     class is shown to lose over 2 points, and there were 6 seeds. unreliable: it would be admitted, or found harmful, but the
     ordinary way seems to differ from itself, and by as much. rejected: everything else.
     """
-    gain = two_way(differences, level=1 - (1 - LEVEL) / n_tried)
+    gain = two_way(differences, groups=groups, level=1 - (1 - LEVEL) / n_tried)
     flip_p = min(1.0, sign_flip(differences.mean(axis=1)) * n_tried)
-    repeated = None if same is None else two_way(same)
-    losers, by_class = ([], {}) if targets is None else class_losers(differences, targets, labels)
+    repeated = None if same is None else two_way(same, groups=groups)
+    losers, by_class = ([], {}) if targets is None else class_losers(differences, targets, labels, groups)
     verdict: Verdict = "rejected"
     if gain.high < 0:
         verdict = "harmful"
