@@ -47,7 +47,7 @@ def measure(result: Result, cases: Sequence[Case], options: Options) -> Result:
 def one(result: Result, case: Case, kind: str, task: str, *, split: int, is_quick: bool) -> str:
     """One trial. Returns the verdict, `refused` when every sample was."""
     import ouvroir
-    from ouvroir.errors import UsageError
+    from ouvroir.errors import Untried
 
     settings = {**case.settings, "data.seed": split} | ({"loop.steps": 20} if is_quick else {})
     with harness.workplace() as place:
@@ -55,8 +55,8 @@ def one(result: Result, case: Case, kind: str, task: str, *, split: int, is_quic
         what = f"{case.name}, {kind}" + (f", split {split}" if split else "")
         try:
             proof = ouvroir.prove(run.path, generator=task, seeds=case.seeds, minutes=0.5 if is_quick else case.minutes)
-        except UsageError:
-            result.add(f"{what}: all samples refused", None, "")
+        except Untried:
+            result.add(f"{what}: too few samples kept", None, "")
             return "refused"
     found = proof.found
     for name, arm in found["arms"].items():

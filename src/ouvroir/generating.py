@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ouvroir.options import Workplace
     from ouvroir.task import Example, Label, Made
 
+GENERATOR = "generator"
+"""The run of the generator, in that of the job or the model that it belongs to."""
 FOLDER, VARIED, MIXED = "synthetic", "varied", "mixed"
 _LARGEST_B = 100_000  # of one sample: what is asked of the disk
 _ALIKE = 8  # so many samples and more that are all the same show that a generator has collapsed
@@ -47,7 +49,7 @@ class Generated:
 
 def generator_of(run: Run) -> Run:
     """The run of the generator: the run itself, or that of the job which it belongs to. Raises UsageError."""
-    for found in (run, Run(run.path / "generator")):
+    for found in (run, Run(run.path / GENERATOR)):
         is_run = (found.path / "recipe.json").is_file()
         if is_run and isinstance(find_task(found.recipe().task), Synthesiser):
             return found

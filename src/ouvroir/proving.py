@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from ouvroir.options import Workplace
     from ouvroir.recipe import Recipe
 
-GENERATOR = "generator"
-SYNTHETIC, VARIED, MIXED = "synthetic", "varied", "interpolation"
+GENERATOR = generating.GENERATOR
+SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
 OUTCOME = "synthesis.json"
 PLAN = "trial/synthetic_plan.json"

@@ -72,10 +72,10 @@ def test_copies_and_moved_copies_are_caught_and_new_samples_pass():
     noisy = np.clip(learned + 0.01 * rng.standard_normal(learned.shape), 0, 1)
     moved = np.roll(learned, 1, axis=2)
     moved[:, :, 0] = learned[:, :, 0]
-    assert novelty.is_copy(views(learned)).mean() == 1
-    assert novelty.is_copy(views(noisy)).mean() >= 0.95
-    assert novelty.is_copy(views(moved)).mean() >= 0.95
-    assert novelty.is_copy(views(new)).mean() <= 0.05
+    assert novelty.look(views(learned)).is_copy.mean() == 1
+    assert novelty.look(views(noisy)).is_copy.mean() >= 0.95
+    assert novelty.look(views(moved)).is_copy.mean() >= 0.95
+    assert novelty.look(views(new)).is_copy.mean() <= 0.05
 
 
 def test_view_distances_are_the_least_over_the_views():
@@ -175,5 +175,5 @@ def test_copies_are_found_where_train_rows_are_in_it_twice():
     one = rng.random((40, 1, 6))
     twice = np.concatenate([one, one])
     novelty = scores.Novelty.of(twice[:, 0], twice)
-    assert novelty.is_copy(one).all()
-    assert novelty.is_copy(rng.random((40, 1, 6))).mean() < 0.1
+    assert novelty.look(one).is_copy.all()
+    assert novelty.look(rng.random((40, 1, 6))).is_copy.mean() < 0.1

@@ -103,14 +103,13 @@ def _trial(trial: Mapping[str, Any], t: Language) -> dict[str, Any]:
 
 
 def _size(trial: Mapping[str, Any], t: Language) -> str:
-    if trial.get("seconds") is None or not trial.get("steps"):
+    if not trial.get("steps"):
         return ""
     return t(
         "trial_size",
         items=t.count(trial["n_items"]),
         seeds=t.count(trial["n_seeds"]),
         steps=t.count(trial["steps"]),
-        time=t.seconds(trial["seconds"]),
     )
 
 

@@ -154,8 +154,8 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "L’entraînement ordinaire atteint {mean} en moyenne sur les graines, de {low} à {high}.",
     ),
     "trial_size": (
-        "{items} unseen real items, {seeds} seeds, {steps} steps each; {time} in all.",
-        "{items} éléments réels jamais vus, {seeds} graines, {steps} pas chacune ; {time} en tout.",
+        "{items} unseen real items, {seeds} seeds, {steps} steps each.",
+        "{items} éléments réels jamais vus, {seeds} graines, {steps} pas chacune.",
     ),
     "trial_axis_points": ("points of accuracy against the ordinary way", "points d’exactitude par rapport à l’ordinaire"),
     "trial_axis_loss": ("fall of the loss against the ordinary way", "baisse de la perte par rapport à l’ordinaire"),

@@ -154,14 +154,13 @@ class Novelty:
         near = distances[:, 0] <= max(self.least, SAME)  # 0 where train rows are in it twice
         return Looked(distances[:, 0], ratio, places[:, 0], near | (ratio < COPY_RATIO))
 
-    def is_copy(self, views: np.ndarray) -> np.ndarray:
-        """(M,) bool: nearer than real samples are to each other, or three times nearer to one of them than to any other."""
-        return self.look(views).is_copy
-
 
 @dataclass(frozen=True)
 class Looked:
-    """(M,) each: distance to the nearest known sample, copy ratio, place of that sample, whether it is a copy."""
+    """(M,) each: distance to the nearest known sample, copy ratio, place of that sample, whether it is a copy.
+
+    A copy is nearer than real samples are to each other, or three times nearer to one of them than to any other.
+    """
 
     distance: np.ndarray
     ratio: np.ndarray
