@@ -11,7 +11,7 @@ import pytest
 import ouvroir
 import pictures
 from ouvroir import assessing, generating, main_job, proving, trials, workflow
-from ouvroir.errors import DataError, RunError, UsageError
+from ouvroir.errors import DataError, RunError, Untried, UsageError
 from ouvroir.options import Workplace
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Samples
@@ -48,6 +48,7 @@ def room(tmp_path_factory):
         patch.setattr(proving, "CHOICE_SEEDS", 1)
         patch.setattr(proving, "SHARES", (0.25, 0.5))
         patch.setattr(proving, "LEAST_MADE", 30)
+        patch.setattr(proving, "LEAST_LEARNED", 0.0)
         patch.setattr(trials, "USUAL_SEEDS", 2)
         patch.setattr(trials.trial, "LEAST_SEEDS", 2)
         patch.setattr(proving.Synthesis, "_recipe", _short(proving.Synthesis._recipe))
@@ -206,6 +207,14 @@ def test_a_class_of_three_samples_and_too_few_rows_are_said_and_the_job_goes_on(
     assert report["synthesis"]["verdict"]["verdict"] == "untried"
     assert "takes about" in done.stderr.replace("\n", " ")
     assert "NOT TRIED" in done.stdout
+
+
+def test_a_generator_that_hardly_learned_is_said(told, tmp_path, monkeypatch):
+    monkeypatch.setattr(proving, "LEAST_LEARNED", 0.25)
+    shutil.copytree(told["run"], tmp_path / "job")
+    (tmp_path / "job" / proving.OUTCOME).unlink()
+    with pytest.raises(Untried, match=r"the generator had 3 of the 600 steps.*--minutes \d+"):
+        ouvroir.prove(tmp_path / "job", minutes=0.5)
 
 
 def test_without_synthetic_data_nothing_is_said_of_them(tmp_path, monkeypatch):

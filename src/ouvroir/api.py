@@ -462,10 +462,14 @@ def prove(
     wishes = proving.Wishes(seeds=seeds, minutes=minutes, share=share, generator=generator)
     proving.check(wishes)
     with of.hold():
-        if arms or settings or constants:
-            proof = proving.try_arms(of, arms, settings or {}, at, wishes, constants=constants)
-        else:
-            proof = proving.prove_synthetic(of, at, wishes)
+        try:
+            if arms or settings or constants:
+                proof = proving.try_arms(of, arms, settings or {}, at, wishes, constants=constants)
+            else:
+                proof = proving.prove_synthetic(of, at, wishes)
+        except KeyboardInterrupt:
+            progress.say("What is done is kept: the same call goes on with it.")
+            raise
         tell_of_trials(of, language=language, progress=progress)
     return proof
 

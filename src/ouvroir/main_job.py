@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 TRUNK = 0.7  # share of the steps before the tuned model leaves the base
 TRUNK_COST = 2 - TRUNK  # steps of the whole job over steps of the base
-MODELS_SHARE = 0.4  # of the minutes, where synthetic data are tried too
+MODELS_SHARE = 0.35  # of the minutes, where synthetic data are tried too
 LEAST_TRIAL_MINUTES = 4.0
-TRIAL_COST = 3.0
+TRIAL_COST = 10.0
 """A trial may take so many times what the base model took, where no minutes are given."""
 
 

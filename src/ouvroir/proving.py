@@ -40,15 +40,16 @@ SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 OUTCOME = "synthesis.json"
 PLAN = "trial/synthetic_plan.json"
 LEAST_TRIED = 20  # samples
+LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 SHARES = (0.1, 0.25, 0.5)
 USUAL_SHARE = 0.25
 CHOICE = "choice"
 SLOW_SHARE = 0.35
 """Of the train rows, those that are varied: the ones which models learn last."""
 BEGINS = (0.3, 0.5, 0.7)
-LEAST_MADE, MOST_MADE = 400, 2000
+LEAST_MADE, MOST_MADE = 200, 2000
 CHOICE_SEEDS = 2
-_OF_GENERATOR, _OF_CHOICE = 0.25, 0.25  # of the time
+_OF_GENERATOR, _OF_CHOICE = 0.25, 0.15  # of the time
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,23 @@ class Synthesis:
                     self.at.progress.say(f"`ouvroir prove {shlex.quote(str(self.run.path))}` goes on with it.")
                 raise KeyboardInterrupt
             generator.set_status("finished", f"Finished after {fitted.steps} steps.")
+        self._require_trained(generator, task)
         return generator
+
+    def _require_trained(self, generator: Run, task: Synthesiser) -> None:
+        """Raise Untried when the generator had far fewer steps than its task proposes: what it makes then is noise."""
+        usual, _ = task.recipe(replace(self.ground.real, task=task.name), generator.recipe().model.preset)
+        n_train = sum(row.split == "train" for row in self.ground.real.rows)
+        wanted = usual.loop.epochs * n_train / usual.loop.batch_size
+        steps = generator.recipe().loop.steps or 1
+        if self.wishes.minutes is not None and steps < LEAST_LEARNED * wanted:
+            minutes = self.wishes.minutes * LEAST_LEARNED * wanted / steps
+            raise Untried(
+                f"In {self.wishes.minutes:.1f} minutes the generator had {steps} of the {wanted:.0f} steps that it needs, and what "
+                f"it makes is hardly more than noise. About {minutes:.0f} minutes give it enough: delete "
+                f"{shlex.quote(str(generator.path))}, then `ouvroir prove {shlex.quote(str(self.run.path))} --minutes "
+                f"{minutes:.0f}`."
+            )
 
     def _recipe(self, task: Synthesiser) -> Recipe:
         minutes = self.wishes.minutes

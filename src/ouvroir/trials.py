@@ -63,6 +63,7 @@ class Plan:
     chief: str | None
     n_seeds: int
     steps: int
+    full_steps: int
     cut: tuple[str, ...] = ()
 
     @classmethod
@@ -199,7 +200,7 @@ def measure(ground: Ground, at: Workplace) -> Speed:
     way = ground.way(steps)
     made = {_MEASURED: arm_of(ground, Arm(_MEASURED, "", lambda same: same), way)}
     n = usable_cores()
-    plan = Plan({_MEASURED: ""}, {}, {}, None, 2 * n, steps)
+    plan = Plan({_MEASURED: ""}, {}, {}, None, 2 * n, steps, ground.steps)
     _write(folder, plan, made, ground)
     trying.load_arm(folder, _MEASURED, workers=at.workers)
     at.progress.say("Measuring how long trainings take on one thread.")
@@ -286,6 +287,7 @@ def _planned(
         chief=design.chief,
         n_seeds=n_seeds,
         steps=n_steps,
+        full_steps=ground.steps,
         cut=(*said, *cut),
     )
     _write(folder, plan, made, ground)
@@ -320,6 +322,7 @@ def try_out(
         chief=None,
         n_seeds=seeds,
         steps=steps,
+        full_steps=ground.steps,
     )
     if Plan.read(folder) != plan:
         _write(folder, plan, made, ground)
@@ -428,7 +431,10 @@ def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
     n_jobs = plan.n_seeds * len(plan.arms)
     jobs_left = [(arm, seed) for arm in plan.arms for seed in plan.seeds(arm) if not trying.is_done(folder, arm, seed)]
     if not jobs_left:
+        at.progress.say(f"All {n_jobs} trainings of this trial are done already.")
         return
+    if len(jobs_left) < n_jobs:
+        at.progress.say(f"{n_jobs - len(jobs_left)} of {n_jobs} trainings of this trial are done already.")
     for arm in plan.arms:  # packed once, before the crew opens it
         trying.load_arm(folder, arm, workers=at.workers)
     seconds = measure(ground, at).seconds(plan.steps) * len(jobs_left) / usable_cores()
@@ -524,6 +530,15 @@ class Tables:
         return found
 
 
+def _left(judged: Mapping[str, Mapping[str, Any]], plan: Plan) -> list[str]:
+    """Sentences on the ways that were left before the last seed."""
+    return [
+        f"{name} was left after {one['gain']['n_seeds']} seeds: no gain worth having was in reach."
+        for name, one in judged.items()
+        if one["gain"]["n_seeds"] < plan.n_seeds
+    ]
+
+
 def _result(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
     """What the answers in the folder say, as plain JSON values: a function of these and the plan alone."""
     from ouvroir.evaluation.metrics import is_classified
@@ -562,7 +577,8 @@ def _result(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
         "n_items": ordinary.shape[1],
         "n_seeds": len(same),
         "steps": plan.steps,
-        "cut": list(plan.cut),
+        "full_steps": plan.full_steps,
+        "cut": [*plan.cut, *_left(judged, plan)],
         "ordinary": {"means": [float(value) for value in ordinary.mean(axis=1)]},
         "same": {
             **trial.two_way(same, groups=tables.groups).as_dict(),

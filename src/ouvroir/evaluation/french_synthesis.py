@@ -27,6 +27,9 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "{n} seeds after a look at {m}: whoever looks again and again finds a gain by chance.": (
         "{n} graines après un premier regard sur {m} : à force de regarder, on trouve un gain par hasard."
     ),
+    "{a} was left after {n} seeds: no gain worth having was in reach.": (
+        "{a} : abandon après {n} graines, aucun gain appréciable n’étant à portée."
+    ),
     # what scores look at
     "Classifiers of the same kind as the model, each trained on the other half of the train rows.": (
         "Des classifieurs de même genre que le modèle, chacun entraîné sur l’autre moitié des éléments d’entraînement."

@@ -54,6 +54,16 @@ def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name:
     ]
     if verdict == "rejected" and because == "none" and gain.get("smallest") is not None:
         numbers.append(t("proof_smallest", smallest=size_told(metric, gain["smallest"], t)))
+    full, means = trial.get("full_steps"), (trial.get("ordinary") or {}).get("means") or ()
+    if full and trial["steps"] < full / 2 and means and is_percent(metric):
+        numbers.append(
+            t(
+                "proof_short_trainings",
+                steps=t.count(trial["steps"]),
+                full=t.count(full),
+                mean=t.percent(sum(means) / len(means)),
+            )
+        )
     if found.get("losers"):
         numbers.append(t("proof_losers", names=", ".join(found["losers"])))
     meaning = []
@@ -80,7 +90,8 @@ def told(trial: Mapping[str, Any] | None, arm: str | None, language: Language | 
     found = _arm(trial, arm)
     name = SYNTHETIC if trial is None or trial.get("name") == SYNTHETIC else str(trial.get("name"))
     full = tell(trial, arm, t, name=name)
-    what = t("proof_data") if name == SYNTHETIC else arm_name(arm or name, t)
+    is_chief = trial is None or arm is None or arm == trial.get("chief")
+    what = t("proof_data") if name == SYNTHETIC and is_chief else arm_name(arm or name, t)
     head = t("proof_short", what=what, verdict=full.word)
     if trial is None or found is None:
         return head + "."

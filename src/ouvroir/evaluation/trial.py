@@ -65,7 +65,8 @@ class Estimate:
             "low": self.low,
             "high": self.high,
             "p_value": self.p_value,
-            "smallest": self.smallest,
+            "smallest": self.smallest
+            or None,  # no width says that all answered alike, and nothing of what would have been seen
             "n_seeds": self.n_seeds,
             "n_items": self.n_items,
         }

@@ -153,6 +153,12 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "The ordinary way reaches {mean} on average over the seeds, from {low} to {high}.",
         "L’entraînement ordinaire atteint {mean} en moyenne sur les graines, de {low} à {high}.",
     ),
+    "proof_short_trainings": (
+        "Tried on short trainings, {steps} steps instead of {full}, which reach {mean}: what holds for these may not hold for a "
+        "model that is trained in full.",
+        "Essai sur de courts entraînements, {steps} pas au lieu de {full}, qui atteignent {mean} : ce qui vaut pour eux ne vaut "
+        "peut-être pas pour un modèle entièrement entraîné.",
+    ),
     "trial_size": (
         "{items} unseen real items, {seeds} seeds, {steps} steps each.",
         "{items} éléments réels jamais vus, {seeds} graines, {steps} pas chacune.",

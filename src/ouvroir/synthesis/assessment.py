@@ -19,6 +19,7 @@ from ouvroir.evaluation import sets
 from ouvroir.synthesis import scores
 from ouvroir.synthesis.scores import REASONS, Looked, Standards, Whitening
 
+LEAST_RECALL = 0.05  # of that of real samples
 MOST_COMPARED = 1000  # samples a side, in the scores of sets
 
 
@@ -80,6 +81,9 @@ def assess(
     within = mean([view.within for view in views]) >= 0.5
     alone = scores.reasons(margins, held_out=held_out, copied=looked.is_copy, within=within)
     reason = scores.with_whole_classes(alone, labels)
+    whole = _set_scores(views[0])
+    if _is_elsewhere(whole):
+        reason = [one or "too_strange" for one in reason]
     right, alike = mean([fold.made_right for fold in folds]), _mean_where_known([view.alike for view in views], judging)
     realism = mean([view.realism for view in views])
     kept = np.array([not one for one in reason])
@@ -96,7 +100,7 @@ def assess(
             "made": _number(np.nanmean(alike)),
         },
         "set": {
-            **_set_scores(views[0]),
+            **whole,
             "copy_ratio": _number(np.median(looked.ratio)),
             "copy_ratio_real": _number(real_ratio),
         },
@@ -176,6 +180,12 @@ def _set_scores(view: _View) -> dict[str, Any]:
         "told_apart": {"value": apart.value, "low": apart.low, "high": apart.high, "p_value": apart.p_value},
         "real": sets.shape_of(real, others).as_dict(),
     }
+
+
+def _is_elsewhere(whole: dict[str, Any]) -> bool:
+    """Whether hardly any real sample has a made one about it: the set lies elsewhere, as pure noise does, or in one point."""
+    real = whole["real"]["recall"]
+    return real is not None and whole["recall"] < LEAST_RECALL * real
 
 
 def _made_for_real(
