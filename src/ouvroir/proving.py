@@ -393,9 +393,7 @@ class Synthesis:
             if n < len(candidates):
                 candidates = [usual, *(other for other in candidates if other != usual)][: max(1, n)]
                 tried = "one share and kind" if n < 2 else f"{n} of the shares and kinds"
-                self.cut.append(
-                    f"Only {tried} tried on validation data, to stay near {self.wishes.minutes:.1f} minutes."
-                )
+                self.cut.append(f"Only {tried} tried on validation data, for lack of time.")
             if len(candidates) == 1:
                 return usual
         arms = {self._arm(kind, pools[kind].rows, share, named=True): (kind, share) for kind, share in candidates}
