@@ -175,9 +175,8 @@ class Synthesis:
     def prove(self) -> Proof:
         """All of it."""
         self.require_possible()
-        (self.run.path / OUTCOME).unlink(
-            missing_ok=True
-        )  # what it was no longer holds, and what it will be is not known
+        # what it was no longer holds, and what it will be is not known
+        (self.run.path / OUTCOME).unlink(missing_ok=True)
         ground = self.ground
         generator = self._generator()
         table = self._table(generator)

@@ -102,7 +102,7 @@ class Ground:
     split: Literal["validation", "test"] = "test"
 
     @classmethod
-    def of(cls, run: Run, *, split: Literal["validation", "test"] = "test") -> Ground:
+    def of(cls, run: Run) -> Ground:
         """From a run: the base model of a job, else the run itself. Raises ManifestError, RunError."""
         if run.branch is not None:
             raise RunError(f"{run.path} is a part of a job: `ouvroir prove {shlex.quote(str(run.whole.path))}`.")
@@ -111,7 +111,7 @@ class Ground:
             raise RunError(
                 f"{run.path} has no trained model whose recipe could be tried. `{run.way_on}` goes on with it."
             )
-        return cls(run, base, workflow.manifest_of(base), _crew_for(base.recipe().task), split)
+        return cls(run, base, workflow.manifest_of(base), _crew_for(base.recipe().task))
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -204,9 +204,8 @@ def measure(ground: Ground, at: Workplace) -> Speed:
     _write(folder, plan, made, ground)
     trying.load_arm(folder, _MEASURED, workers=at.workers)
     at.progress.say("Measuring how long trainings take on one thread.")
-    taken = train_all(ground, folder, [(_MEASURED, seed) for seed in plan.seeds(_MEASURED)])[
-        n:
-    ]  # the first of each process has loaded the data
+    answers = train_all(ground, folder, [(_MEASURED, seed) for seed in plan.seeds(_MEASURED)])
+    taken = answers[n:]  # the first of each process has loaded the data
     training = [Run(trying.place_of(folder, _MEASURED, one["seed"])).metrics()[-1].seconds for one in taken]
     step_s = float(np.mean(training)) / steps
     speed = Speed(step_s, max(0.0, float(np.mean([one["seconds"] for one in taken])) - steps * step_s))
