@@ -198,3 +198,14 @@ def test_the_hardest_rows_are_those_that_others_get_wrong(room):
     assert len(slow) == pytest.approx(0.35 * len(train), abs=2)
     assert set(slow) <= {row.id for row in train}
     assert workflow.manifest_of(ground.run).fingerprint == ground.manifest.fingerprint
+
+
+def test_a_row_whose_label_is_probably_wrong_is_told_from_a_hard_one() -> None:
+    scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.1, 0.9], [0.2, 0.8], [0.95, 0.05]])
+    targets = np.array([0, 0, 0, 1, 1, 1])  # the third is hard, the last is a 0
+    assert assessing.is_mislabelled(scores, targets).tolist() == [False] * 5 + [True]
+
+
+def test_where_a_class_has_no_rows_nothing_is_taken_for_it() -> None:
+    scores = np.array([[0.1, 0.1, 0.8], [0.3, 0.6, 0.1]])
+    assert not assessing.is_mislabelled(scores, np.array([0, 1])).any()

@@ -282,17 +282,40 @@ def assess_samples(door: Door, samples: Samples, found: Sequence[Sample], at: Wo
 
 
 def slow_rows(folds: Path, share: float) -> list[str]:
-    """Ids of the train rows that classifiers which did not learn from them find hardest: `share` of those of each fold."""
+    """Ids of the train rows that classifiers which did not learn from them find hardest: `share` of those of each fold.
+
+    Rows whose label is probably wrong are hard too, and are left out: variations of them would teach the mistake.
+    """
     found = []
     for number in range(N_FOLDS):
-        right, _, ids = _own_probabilities(folds, number)
-        order = np.argsort(right, kind="stable")[: max(1, round(share * len(right)))]
+        scores, targets, ids = _left_out(folds, number)
+        right = scores[np.arange(len(targets)), targets]
+        n = max(1, round(share * len(right)))
+        order = np.argsort(right, kind="stable")
+        order = order[~is_mislabelled(scores, targets)[order]][:n]
         found += [ids[place] for place in order.tolist()]
     return sorted(found)
 
 
-def _own_probabilities(folds: Path, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """(N,) probability of the own class of the rows left out of a fold, their classes, and their ids."""
+def is_mislabelled(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether another class is as probable as it is on average for rows of that class, by probabilities (N, K) of
+    classifiers that did not learn from these rows.
+
+    Confident learning (Northcutt, Jiang, Chuang 2021, doi:10.1613/jair.1.12125).
+    """
+    k = scores.shape[1]
+    usual = np.array(
+        [scores[targets == label, label].mean() if (targets == label).any() else np.inf for label in range(k)]
+    )
+    places = np.arange(len(targets))
+    likely = np.where(scores >= usual, scores, -np.inf)
+    best = likely.argmax(axis=1)
+    found: np.ndarray = np.isfinite(likely[places, best]) & (best != targets)
+    return found
+
+
+def _left_out(folds: Path, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """(N, K) probabilities of the rows left out of a fold, their classes, and their ids."""
     from ouvroir.data.manifest import Manifest
     from ouvroir.evaluation.evaluate import load_answers
 
@@ -303,8 +326,7 @@ def _own_probabilities(folds: Path, number: int) -> tuple[np.ndarray, np.ndarray
     rows = [manifest.rows[place] for place in manifest.judged("test").tolist()]
     assert answers.scores is not None
     assert answers.targets is not None
-    right = answers.scores[np.arange(len(answers.targets)), answers.targets]
-    return right, answers.targets, [rows[place].id for place in answers.index.tolist()]
+    return answers.scores, answers.targets, [rows[place].id for place in answers.index.tolist()]
 
 
 def _fold(
@@ -323,7 +345,8 @@ def _fold(
     model, processor, recipe = load_model(task, checkpoint, device=device)
     _, data = trying.load_arm(folds, name)
     real = data.tables["test"]
-    right, targets, ids = _own_probabilities(folds, number)
+    scores, targets, ids = _left_out(folds, number)
+    right = scores[np.arange(len(targets)), targets]
     places = np.arange(len(real))
     made = _table_of(task, samples, found, ground.manifest, Run(folds / name), processor, at)
     answers = evaluate(task, model, processor, recipe, made, device=device)
