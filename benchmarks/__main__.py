@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import tables
 from benchmarks.harness import RESULTS, Line, say, sentence
 
-ALL = ("loop", "peers", "packing", "mnist", "clothing", "optimisers", "trials", "constants")
+ALL = ("loop", "peers", "packing", "mnist", "clothing", "optimisers", "generator", "kinds", "trials", "constants")
 ALL += ("verdicts_digits", "verdicts_mnist", "verdicts_clothing")
 ROOT = Path(__file__).parent.parent
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.recipe import Recipe
     from ouvroir.task import Answers
-    from ouvroir.training.loop import Prepared
+    from ouvroir.training.course import Prepared
 
 NAMES = ("adamw", "muon")
 TITLES = {"adamw": "AdamW", "muon": "Muon"}

@@ -62,12 +62,13 @@ def trial_s(path: Path, seeds: int) -> float:
     """Seconds of a whole trial."""
     from ouvroir import trials
     from ouvroir.arms import Design
+    from ouvroir.ground import Ground
     from ouvroir.options import Workplace
     from ouvroir.run import Run
 
     run = Run(path)
     trials.forget(run, "bench")
-    ground = trials.Ground.of(run)
+    ground = Ground.of(run)
     start = time.perf_counter()
     try:
         trials.hold_trial(ground, Design.of(_arms()), Workplace(), name="bench", seeds=seeds)

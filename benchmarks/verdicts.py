@@ -55,8 +55,8 @@ def one(result: Result, case: Case, kind: str, task: str, *, split: int, is_quic
         what = f"{case.name}, {kind}" + (f", split {split}" if split else "")
         try:
             proof = ouvroir.prove(run.path, generator=task, seeds=case.seeds, minutes=0.5 if is_quick else case.minutes)
-        except Untried:
-            result.add(f"{what}: too few samples kept", None, "")
+        except Untried as error:
+            result.add(f"{what}: not tried. {error}".replace(str(place), ""), None, "")
             return "refused"
     found = proof.found
     for name, arm in found["arms"].items():

@@ -15,11 +15,11 @@ import ouvroir
 import pictures
 from ouvroir import assessing, workflow
 from ouvroir.errors import DataError
+from ouvroir.ground import Ground
 from ouvroir.options import Workplace
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.task import Row
-from ouvroir.trials import Ground
 
 AT = Workplace()
 QUICK = {

@@ -60,6 +60,8 @@ LAYERS = [
         "forecast",
         "generating",
         "arms",
+        "ground",
+        "verdicts",
         "trials",
         "trying",
         "assessing",

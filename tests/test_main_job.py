@@ -328,7 +328,7 @@ def test_a_damaged_best_checkpoint_is_told_and_another_one_kept(room, monkeypatc
         return place.best_value is None and judging.take_if_better(place, values)
 
     monkeypatch.chdir(room)
-    monkeypatch.setattr("ouvroir.training.loop.take_if_better", first_is_best)
+    monkeypatch.setattr("ouvroir.training.course.take_if_better", first_is_best)
     made = call_json("train", "digits", *JOB[1:], "--set", "loop.evaluate_every=8", "--runs", room / "best")["run"]
     assert "step_000008" in (Path(made) / "checkpoints" / "best.txt").read_text()
     damage(made, "best")

@@ -15,6 +15,7 @@ from ouvroir.errors import DataError, RunError, Untried, UsageError
 from ouvroir.options import Workplace
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Samples
+from ouvroir.verdicts import Plan
 
 QUICK = (
     "--preset",
@@ -108,6 +109,10 @@ def test_a_standalone_trial_of_a_run_that_was_trained(room, monkeypatch):
     rows = workflow.manifest_of(Run(trial / found.found["chief"])).rows
     assert {row.split for row in rows if row.origin == "synthetic"} == {"train"}
     assert sum(row.split == "train" and row.origin == "real" for row in rows) == 72
+    other = ouvroir.prove(made.path, seeds=2, share=0.25).found
+    assert "Samples used in 1 other way were judged" in " ".join(other["cut"])
+    assert Plan.read(trial).n_before == 1
+    assert ouvroir.prove(made.path, seeds=2, share=0.25).found == other
 
 
 def test_the_tuned_model_learns_from_what_was_admitted_and_is_judged_on_real_rows(room, told, tmp_path):
@@ -212,9 +217,14 @@ def test_a_class_of_three_samples_and_too_few_rows_are_said_and_the_job_goes_on(
 def test_a_generator_that_hardly_learned_is_said(told, tmp_path, monkeypatch):
     monkeypatch.setattr(proving, "LEAST_LEARNED", 0.25)
     shutil.copytree(told["run"], tmp_path / "job")
-    (tmp_path / "job" / proving.OUTCOME).unlink()
+    run = Run(tmp_path / "job")
+    (run.path / proving.OUTCOME).unlink()
     with pytest.raises(Untried, match=r"the generator had 3 of the 600 steps.*--minutes \d+"):
-        ouvroir.prove(tmp_path / "job", minutes=0.5)
+        ouvroir.prove(run.path, minutes=0.5)
+    noted = run.read_json(proving.OUTCOME)
+    assert noted["verdict"] == "untried"
+    assert "the generator had 3" in noted["said"][0]
+    assert not (run.path / "trial" / "synthetic").exists()  # it was of samples of another generator
 
 
 def test_without_synthetic_data_nothing_is_said_of_them(tmp_path, monkeypatch):
@@ -236,3 +246,4 @@ def test_a_trial_on_data_that_changed_and_a_wrong_generator_are_said(told, tmp_p
         ouvroir.prove(tmp_path / "job", generator="image-classification")
     with pytest.raises(UsageError, match="two seeds"):
         ouvroir.prove(tmp_path / "job", seeds=1)
+    assert Run(tmp_path / "job").read_json(proving.OUTCOME) == Run(Path(told["run"])).read_json(proving.OUTCOME)

@@ -14,8 +14,9 @@ import pytest
 import ouvroir
 import pictures
 from ouvroir.arms import Arm, Design
+from ouvroir.ground import Ground
 from ouvroir.options import Workplace
-from ouvroir.trials import Ground, hold_trial
+from ouvroir.trials import hold_trial
 
 N_TRIALS = 10
 PER_CLASS = 10

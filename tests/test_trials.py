@@ -16,14 +16,16 @@ import pytest
 
 import ouvroir
 import pictures
-from ouvroir import trials, trying
+from ouvroir import trials, trying, verdicts
 from ouvroir.arms import Arm, Contrast, Design, Way, arm_at, constants_design, settings_arm
 from ouvroir.errors import DataError, RunError, TrainingError, Untried, UsageError
+from ouvroir.ground import Ground
 from ouvroir.options import Workplace
 from ouvroir.run import Run
 from ouvroir.task import Row
 from ouvroir.training.crew import Crew
-from ouvroir.trials import Ground, Plan, hold_trial
+from ouvroir.trials import hold_trial
+from ouvroir.verdicts import Plan
 
 QUICK = {
     "loop.steps": 6,
@@ -76,7 +78,7 @@ def test_a_trial_and_what_is_left_of_it(run):
     assert arm["gain"]["value"] == pytest.approx(sum(arm["differences"]) / 3)
     assert sorted(answers_of(folder)) == sorted(
         f"{name}/seed_{seed:03d}/answers.safetensors"
-        for name, first in (("ordinary", 0), ("again", trials.OTHER_SEEDS), (SOFTER.name, 0))
+        for name, first in (("ordinary", 0), ("again", verdicts.OTHER_SEEDS), (SOFTER.name, 0))
         for seed in range(first, first + 3)
     )
     assert not list(folder.rglob("*.safetensors.tmp"))
@@ -188,7 +190,7 @@ def test_names_of_arms():
         Design.of([SOFTER, SOFTER])
     with pytest.raises(UsageError, match="called alike"):
         Design.of([Arm("ordinary", "", lambda way: way)])
-    assert settings_arm({"options.mixup": 0.2}).name == "options-mixup-0-2"
+    assert settings_arm({"options.mixup": 0.2}).name == "options.mixup=0.2"
     with pytest.raises(UsageError, match="could not be loaded"):
         arm_at("ouvroir.nothing:ARM")
     with pytest.raises(UsageError, match="is no arm"):
@@ -262,6 +264,10 @@ def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
     n_seeds, steps, cut = afforded(6, seeds=10)
     assert (n_seeds, steps) == (10, 1)
     assert cut == ["Trainings of 1 steps instead of 6, for lack of time."]
+    with pytest.raises(Untried, match=r"In 1 minutes each training .* 10 % .* It takes 2 minutes here: --minutes 2\."):
+        afforded(1)
+    with pytest.raises(Untried, match=r"In 2 minutes .* --minutes 4\."):
+        trials.afforded(ground, AT, 4, seeds=None, minutes=1, share=0.5)
 
 
 def test_the_speed_is_measured_once(run):
@@ -327,9 +333,9 @@ def test_prove_from_the_command_line(run):
     told = pictures.call_json("prove", str(run.path), "--augmentation", "label_smoothing=0.2", "--seeds", "2")
     assert told["verdict"] in ("rejected", "harmful", "unreliable")
     assert len(told["told"]) == 1
-    assert told["trial"]["name"] == "options-label-smoothing-0-2"
+    assert told["trial"]["name"] == "options.label_smoothing=0.2"
     report = json.loads((run.path / "report.json").read_text())
-    assert report["synthesis"]["trials"].keys() == {"options-label-smoothing-0-2"}
+    assert report["synthesis"]["trials"].keys() == {"options.label_smoothing=0.2"}
     shown = pictures.call("prove", str(run.path), "--augmentation", "label_smoothing=0.2", "--seeds", "2").stdout
     assert told["told"][0] in shown.replace("\n", " ")
     for words, said in (

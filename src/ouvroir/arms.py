@@ -27,7 +27,7 @@ from ouvroir.task import Row
 
 ORDINARY, AGAIN = "ordinary", "again"
 _TAKEN = ("processor", "speed")  # folders beside those of arms
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.=-]{0,59}(?<!\.)")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Arm:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
             raise UsageError(
-                f"`{self.name}` cannot be the name of an arm: it names a folder; use small letters, digits, - and _, and none of "
+                f"`{self.name}` cannot be the name of an arm: it names a folder; use small letters, digits and -_.=, and none of "
                 f"{', '.join(_TAKEN)}."
             )
 
@@ -98,7 +98,7 @@ class Design:
 def settings_arm(settings: Mapping[str, Value]) -> Arm:
     """An arm that changes settings of the recipe and nothing else. Its name is made of them."""
     told = ", ".join(f"{name}={value}" for name, value in settings.items())
-    name = re.sub(r"[^a-z0-9]+", "-", told.lower()).strip("-")[:60].rstrip("-")
+    name = re.sub(r"[^a-z0-9_.=]+", "-", told.lower()).strip("-_.=")[:60].rstrip("-_.=")
     return Arm(name, f"With {told}.", lambda way: way.having(settings))
 
 

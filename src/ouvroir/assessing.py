@@ -21,12 +21,13 @@ import numpy as np
 from ouvroir import trials, trying, workflow
 from ouvroir.errors import DataError, Untried, UsageError
 from ouvroir.files import write_text
+from ouvroir.ground import Ground
 from ouvroir.media import find_task
 from ouvroir.rng import key
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.task import Row, Synthesiser
-from ouvroir.trials import Ground, train_all
+from ouvroir.trials import train_all
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest

@@ -85,7 +85,7 @@ def forecast_refine(training: Training, at: Workplace) -> Forecast:
             recipe = find_task(plan.base.task).tuning(plan.base).replace("loop", branch_at=0.0, minutes=None)
             tuned = replace(base, name="tuned", recipe=recipe, steps=steps, train_s=base.train_s * steps / base.steps)
         found = _forecast(plan.manifest, packing, [base, tuned])
-        is_tried = training.synthetic and plan.tuned is None and proving.is_possible(plan.base.task, plan.manifest)
+        is_tried = training.synthetic and plan.tuned is None and not proving.obstacle(plan.base.task, plan.manifest)
         minutes = plan.trial_minutes or usual_trial_minutes(base.train_s)
         return replace(found, synthetic_s=60 * minutes) if is_tried else found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +22,12 @@ from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.task import Synthesiser
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ouvroir.data.table import Table
     from ouvroir.options import Workplace
-    from ouvroir.task import Example, Label, Made
+    from ouvroir.recipe import Recipe
+    from ouvroir.task import Example, Label, Made, Processor
 
 GENERATOR = "generator"
 """The run of the generator, in that of the job or the model that it belongs to."""
@@ -97,7 +100,7 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
         for label in asked:
             mine: list[Sample] = []
             for number, one in enumerate(
-                task.make(model, processor, recipe, [label] * count, seed=seed, device=device)
+                made_by(task, model, processor, recipe, [label] * count, seed=seed, device=device)
             ):
                 mine.append(_keep(samples, one, label, processor.labels, seed, number, weights))
                 bar.advance()
@@ -111,6 +114,26 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
             samples.note(mine)
             made += mine
     return Generated(samples.folder, tuple(made), time.perf_counter() - start)
+
+
+def made_by(
+    task: Synthesiser,
+    model: nn.Module,
+    processor: Processor,
+    recipe: Recipe,
+    labels: Sequence[str | None],
+    *,
+    seed: int,
+    device: str,
+    parents: Sequence[Example] | None = None,
+    begin: float = 0.0,
+) -> Iterator[Made]:
+    """What `Synthesiser.make` gives, in the arithmetic and layout that the model was trained in."""
+    from ouvroir.training.device import arithmetic, place
+
+    place(model, recipe.loop, device)
+    with arithmetic(recipe.loop, device):
+        yield from task.make(model, processor, recipe, labels, seed=seed, device=device, parents=parents, begin=begin)
 
 
 def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], seed: int, at: Workplace) -> Samples:
@@ -143,8 +166,8 @@ def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], see
         at.progress.bar("Making variations", len(ids) * len(begins)) as bar,
     ):
         for turn, begin in enumerate(begins):
-            found = task.make(
-                model, processor, recipe, labels, seed=seed + turn, device=device, parents=parents, begin=begin
+            found = made_by(
+                task, model, processor, recipe, labels, seed=seed + turn, device=device, parents=parents, begin=begin
             )
             for number, one in enumerate(found):
                 kept = _keep(samples, one, labels[number], processor.labels, seed + turn, number, weights)

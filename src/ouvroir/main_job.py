@@ -88,7 +88,7 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
         planning.say_all([note for note in notes if note not in manifest.notes], at.progress)
         manifest = planning.with_notes(manifest, notes)
     left = None
-    if training.synthetic and not is_pretrained and proving.is_possible(base.task, manifest) and training.minutes:
+    if training.synthetic and not is_pretrained and not proving.obstacle(base.task, manifest) and training.minutes:
         base = base.replace("loop", minutes=(base.loop.minutes or 0) * MODELS_SHARE or None)
         left = training.minutes * (1 - MODELS_SHARE)
     return Plan(manifest, base, tuned, init_from, of_base.overrides, left)
@@ -155,20 +155,26 @@ def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
         return True
     later = f"`ouvroir prove {shlex.quote(str(run.path))}`"
     if plan["init_from"] != "scratch":
-        return proving.leave_out(run, "Synthetic data were not tried: the model starts from pretrained weights.", at)
+        return _left_out(run, "Synthetic data were not tried: the model starts from pretrained weights.", at)
     if not is_alone:
-        return proving.leave_out(run, f"Synthetic data were not tried by several processes; {later} does.", at)
+        return _left_out(run, f"Synthetic data were not tried by several processes; {later} does.", at)
     run.set_status("running", "Trying synthetic data.")
     seconds = max((one.seconds for one in Run(run.path / "base").metrics()), default=0.0)
     minutes = plan["trial_minutes"] or usual_trial_minutes(seconds)
     try:
         proving.prove_synthetic(run, at, proving.Wishes(minutes=minutes))
     except Untried as error:
-        if run.read_json(proving.OUTCOME) is not None:  # it says so itself
-            return True
-        return proving.leave_out(run, f"Synthetic data were not tried. {error}", at)
+        return _left_out(run, f"Synthetic data were not tried. {error}", at)
     except KeyboardInterrupt:
         return False
+    return True
+
+
+def _left_out(run: Run, sentence: str, at: Workplace) -> bool:
+    """Say that synthetic data were not tried, and note it where that is not done yet. Returns True."""
+    if run.read_json(proving.OUTCOME) is None:
+        proving.leave_out(run, sentence)
+    at.progress.say(sentence)
     return True
 
 

@@ -18,6 +18,7 @@ from ouvroir import assessing, generating, planning, trials, workflow
 from ouvroir.arms import Arm, Design, constants_design, settings_arm
 from ouvroir.assessing import Assessed, Door
 from ouvroir.errors import DataError, NonFiniteLoss, Untried, UsageError
+from ouvroir.ground import LEAST_ITEMS, Ground, too_few
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
@@ -26,7 +27,6 @@ from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.system import usable_cores
 from ouvroir.task import Row, Synthesiser
-from ouvroir.trials import Ground
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -38,7 +38,7 @@ GENERATOR = generating.GENERATOR
 SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
 OUTCOME = "synthesis.json"
-PLAN = "trial/synthetic_plan.json"
+PLAN, TRIED = "trial/synthetic_plan.json", "trial/tried.json"
 LEAST_TRIED = 20  # samples
 LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 SHARES = (0.1, 0.25, 0.5)
@@ -98,17 +98,24 @@ def check(wishes: Wishes) -> None:
         raise UsageError(f"The share of samples in a batch is between 0 and 1, and not {wishes.share}.")
 
 
-def is_possible(task: str, manifest: Manifest) -> bool:
-    """Whether synthetic data can be tried for a task on such rows: something makes them, and enough rows judge them."""
-    can_make = find_task(task).synthesiser is not None and not manifest.is_multi_label
-    return can_make and len(manifest.judged("test")) >= trials.LEAST_ITEMS
+def obstacle(task: str, manifest: Manifest, *, generator: str | None = None) -> str:
+    """Why synthetic data cannot be tried for a task on such rows, as a sentence; '' where they can.
+
+    Something must make them, and enough test rows judge them.
+    """
+    if (generator or find_task(task).synthesiser) is None:
+        return f"Nothing can make samples for {task} yet. Other arms can be tried: --set, --arm."
+    if manifest.is_multi_label:
+        return "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm."
+    return too_few(len(manifest.judged("test")))
 
 
-def leave_out(run: Run, sentence: str, at: Workplace) -> bool:
-    """Note that synthetic data were not tried, and why; what is trained then learns from real data alone. Returns True."""
-    run.write_json(OUTCOME, {"verdict": "untried", "kind": None, "share": 0.0, "said": [sentence]})
-    at.progress.say(sentence)
-    return True
+def leave_out(run: Run, sentence: str, kind: str | None = None) -> None:
+    """Note that synthetic data were not tried, and why; what is trained then learns from real data alone.
+
+    `kind`: the samples that there are all the same.
+    """
+    run.write_json(OUTCOME, {"verdict": "untried", "kind": kind, "share": 0.0, "said": [sentence]})
 
 
 def admitted(run: Run) -> Admitted:
@@ -171,12 +178,21 @@ class Synthesis:
         self.run, self.at, self.wishes = run, at, wishes
         self.ground = Ground.of(run)
         self.cut: list[str] = []
+        self.kind: str | None = None
 
     def prove(self) -> Proof:
         """All of it."""
         self.require_possible()
         # what it was no longer holds, and what it will be is not known
         (self.run.path / OUTCOME).unlink(missing_ok=True)
+        try:
+            return self._proved()
+        except Untried as error:
+            trials.forget(self.run, SYNTHETIC)  # an earlier trial was of other samples, and says nothing of these
+            leave_out(self.run, f"Synthetic data were not tried. {error}", self.kind)
+            raise
+
+    def _proved(self) -> Proof:
         ground = self.ground
         generator = self._generator()
         table = self._table(generator)
@@ -188,12 +204,18 @@ class Synthesis:
             pools[VARIED] = self._assessed(*self._varied(generator, table, folds, plan["total"]), door, folds)
         self._say(pools)
         kind, share = self._chosen(pools, plan)
+        self.kind = kind
         rows = pools[kind].rows
         if len(rows) < LEAST_TRIED:
-            raise self._without_samples(kind, pools[kind])
+            raise self._without_samples(pools[kind])
         mixtures = generating.mixed(generator, table, min(plan["total"], len(rows)), seed=0)
         design = Design.of([self._arm(kind, rows, share), self._plain(mixtures, table, share)], chief=kind)
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
+        n_before = len(self._tried_before(rows, share))
+        others = "1 other way" if n_before == 1 else f"{n_before} other ways"
+        looked = [f"Samples used in {others} were judged by these test items before, so the interval is widened."] * (
+            n_before > 0
+        )
         found = trials.hold_trial(
             ground,
             design,
@@ -202,7 +224,8 @@ class Synthesis:
             seeds=self.wishes.seeds,
             minutes=minutes,
             steps=plan["steps"],
-            said=tuple(self.cut),
+            said=(*self.cut, *looked),
+            n_before=n_before,
         )
         self._keep(kind, share, rows, found)
         return Proof(self.run, SYNTHETIC, found)
@@ -214,18 +237,25 @@ class Synthesis:
                 f"The tuned model of {self.run.path} learned from samples that were admitted, and another trial would change them. "
                 "Start anew with `ouvroir refine`, or try other arms: --set, --constants, --arm."
             )
-        if self._task_name() is None:
-            raise Untried(
-                f"Nothing can make samples for {self.ground.recipe.task} yet. Other arms can be tried: --set, --arm."
-            )
-        if self.ground.manifest.is_multi_label:
-            raise Untried(
-                "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm."
-            )
-        self.ground.require_items()
+        ground = self.ground
+        if sentence := obstacle(ground.recipe.task, ground.manifest, generator=self.wishes.generator):
+            raise Untried(sentence)
+        self._synthesiser()
 
-    def _task_name(self) -> str | None:
-        return self.wishes.generator or find_task(self.ground.recipe.task).synthesiser
+    def _synthesiser(self) -> Synthesiser:
+        """The task that makes samples. Raises UsageError when it makes none, or the generator that is there is another's."""
+        name = self.wishes.generator or find_task(self.ground.recipe.task).synthesiser
+        assert name is not None
+        task = find_task(name)
+        if not isinstance(task, Synthesiser):
+            raise UsageError(f"`{name}` makes no samples.")
+        here = Run(self.run.path / GENERATOR)
+        made_by = here.recipe().task if (here.path / "recipe.json").is_file() else name
+        if self.wishes.generator and made_by != name:
+            raise UsageError(
+                f"{here.path} is a generator of another kind, {made_by}. Delete that folder to train one of {name}."
+            )
+        return task
 
     def _left(self) -> float:
         """The share of the time that is left for the trial itself."""
@@ -240,28 +270,19 @@ class Synthesis:
         if noted is not None:
             return noted
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
-        _, steps, _ = trials.afforded(self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes)
+        _, steps, _ = trials.afforded(
+            self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes, share=self._left()
+        )
         plan = {"steps": steps, "total": int(np.clip(n_train, LEAST_MADE, MOST_MADE)), "chosen": None}
         self.run.write_json(PLAN, plan)
         return plan
 
     def _generator(self) -> Run:
         """The generator of the run, trained if it is not yet."""
-        name = self._task_name()
-        assert name is not None
-        task = find_task(name)
-        if not isinstance(task, Synthesiser):
-            raise UsageError(f"`{name}` makes no samples.")
+        task = self._synthesiser()
         here = Run(self.run.path / GENERATOR)
-        if (here.path / "recipe.json").is_file():
-            made_by = here.recipe().task
-            if self.wishes.generator and made_by != name:
-                raise UsageError(
-                    f"{here.path} is a generator of another kind, {made_by}. Delete that folder to train one of {name}."
-                )
-            generator = here
-        else:
-            generator = self.run.child(GENERATOR, self._recipe(task))
+        is_there = (here.path / "recipe.json").is_file()
+        generator = here if is_there else self.run.child(GENERATOR, self._recipe(task))
         if not (generator.path / workflow.MANIFEST).is_file():
             workflow.keep_manifest(generator, self.ground.real)
         if generator.state != "finished":
@@ -383,7 +404,7 @@ class Synthesis:
         if len(candidates) == 1:
             return usual
         ground = replace(self.ground, split="validation")
-        if ground.n_items < trials.LEAST_ITEMS:
+        if ground.n_items < LEAST_ITEMS:
             self.cut.append(f"No choice of share and kind: {ground.n_items} validation items are too few for it.")
             return usual
         if self.wishes.minutes is not None:
@@ -402,6 +423,11 @@ class Synthesis:
         self.at.progress.say(f"Of {len(arms)} ways to use samples, this does best on validation data: {best.sentence}")
         return kind, share
 
+    def _tried_before(self, rows: tuple[Row, ...], share: float) -> list[str]:
+        """Digests of the other samples and shares that the same test items judged before."""
+        noted: list[str] = self.run.read_json(TRIED) or []
+        return [digest for digest in noted if digest != _digest(rows, share)]
+
     def _arm(self, kind: str, rows: tuple[Row, ...], share: float, *, named: bool = False) -> Arm:
         what = "new samples" if kind == SYNTHETIC else "variations of rows that are learned last"
         name = f"{kind}-{round(100 * share)}" if named else kind
@@ -418,13 +444,11 @@ class Synthesis:
         told = f"{100 * share:.0f} % of each batch are mixtures of two rows of a class, or rows once more."
         return Arm(MIXED, told, lambda way: way.learning_from(rows, share=share))
 
-    def _without_samples(self, kind: str, pool: Assessed) -> Untried:
-        """What is said when too few samples are left to try; an earlier trial of others says nothing of these."""
-        trials.forget(self.run, SYNTHETIC)
-        sentence = f"{len(pool.rows)} of {len(pool.samples)} samples were kept, which is too few to try."
-        self.run.write_json(OUTCOME, {"verdict": "untried", "kind": kind, "share": 0.0, "said": [sentence]})
+    def _without_samples(self, pool: Assessed) -> Untried:
+        """What is said when too few samples are left to try."""
         return Untried(
-            f"{sentence} {pool.folder / assessing.REFUSED} says why the others were refused. A generator that is trained longer, "
+            f"{len(pool.rows)} of {len(pool.samples)} samples were kept, which is too few to try. "
+            f"{pool.folder / assessing.REFUSED} says why the others were refused. A generator that is trained longer, "
             "or on more data, makes better ones."
         )
 
@@ -437,10 +461,15 @@ class Synthesis:
             ]
         else:
             said = ["No samples were admitted: what is trained learns from real data alone."]
+        self.run.write_json(TRIED, [*self._tried_before(rows, share), _digest(rows, share)])
         digest = trials.rows_digest(rows)
         self.run.write_json(OUTCOME, {"verdict": verdict, "kind": kind, "share": share, "rows": digest, "said": said})
         for sentence in said:
             self.at.progress.say(sentence)
+
+
+def _digest(rows: tuple[Row, ...], share: float) -> str:
+    return f"{trials.rows_digest(rows)} {share}"
 
 
 def _varies(generator: Run) -> bool:

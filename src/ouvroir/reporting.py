@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ouvroir.options import Language
     from ouvroir.recipe import Recipe
     from ouvroir.task import Row, Task
-    from ouvroir.training.loop import Prepared
+    from ouvroir.training.course import Prepared
 
 SHOWN_EDGE_PX = 96
 MOST_OF_A_CLASS = 8  # samples, of those that were kept and of those that were refused

@@ -10,166 +10,38 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ouvroir import trying, workflow
 from ouvroir.arms import AGAIN, ORDINARY, Arm, Contrast, Design, Way
-from ouvroir.errors import RunError, Untried, UsageError
+from ouvroir.errors import Untried, UsageError
 from ouvroir.evaluation import trial
 from ouvroir.files import readable_duration
-from ouvroir.media import TASKS, TRUSTED_VARIABLE
+from ouvroir.ground import Ground
 from ouvroir.run import Run
 from ouvroir.system import usable_cores
-from ouvroir.training.crew import Crew
+from ouvroir.verdicts import Plan, Tables, result_of
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.options import Workplace
     from ouvroir.progress import Bar
     from ouvroir.recipe import Recipe
-    from ouvroir.task import Answers, Row
+    from ouvroir.task import Row
 
 FOLDER = "trial"
 RESULT = "trial.json"
 USUAL_SEEDS = 10
-OTHER_SEEDS = 500
-"""Added to the seeds of the ordinary way for those of its repetition."""
-LEAST_ITEMS = 50
-WORTH_SEEING = 0.02
 _SPEED, _MEASURED, _LOG = "speed", "measured", "crew.log"
 _MEASURED_STEPS = 8, 40  # fewest and most, of the short trainings that the speed is measured by
-_LEAST_LENGTH = 0.1  # of a training: a shorter one says nothing of the whole, so then the trial takes longer than asked
-_USUAL_DISAGREEMENT = (
-    0.08  # two trainings of one way differ on about so many items where a tenth of them is answered wrongly
-)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a trial does. `arms`: sentences by name; `digests`: of the recipe and rows of each; `cut`: what was left out."""
-
-    arms: Mapping[str, str]
-    digests: Mapping[str, str]
-    contrasts: Mapping[str, Contrast]
-    chief: str | None
-    n_seeds: int
-    steps: int
-    full_steps: int
-    cut: tuple[str, ...] = ()
-
-    @classmethod
-    def read(cls, folder: Path) -> Plan | None:
-        """The plan in a folder, if there is one."""
-        noted = Run(folder).read_json("plan.json")
-        if noted is None:
-            return None
-        contrasts = {
-            name: Contrast(tuple(one["plus"]), tuple(one["minus"])) for name, one in noted.pop("contrasts").items()
-        }
-        return cls(**{**noted, "contrasts": contrasts, "cut": tuple(noted["cut"])})
-
-    def write(self, folder: Path) -> None:
-        """Write plan.json."""
-        Run(folder).write_json("plan.json", asdict(self))
-
-    def seeds(self, arm: str) -> list[int]:
-        """The seeds of an arm: the same for all but the repetition."""
-        first = OTHER_SEEDS if arm == AGAIN else 0
-        return list(range(first, first + self.n_seeds))
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a trial stands on: the trained model whose recipe is the ordinary way, and the data it was trained on.
-
-    crew: the processes that train, to be closed. split: what is judged by; `validation` for a choice that comes before the
-    trial, which never looks at the test.
-    """
-
-    run: Run
-    base: Run
-    manifest: Manifest
-    crew: Crew = field(repr=False, compare=False)
-    split: Literal["validation", "test"] = "test"
-
-    @classmethod
-    def of(cls, run: Run) -> Ground:
-        """From a run: the base model of a job, else the run itself. Raises ManifestError, RunError."""
-        if run.branch is not None:
-            raise RunError(f"{run.path} is a part of a job: `ouvroir prove {shlex.quote(str(run.whole.path))}`.")
-        base = Run(run.path / "base") if (run.path / "refine.json").is_file() else run
-        if not (base.path / "recipe.json").is_file() or not base.metrics() or not base.recipe().loop.steps:
-            raise RunError(
-                f"{run.path} has no trained model whose recipe could be tried. `{run.way_on}` goes on with it."
-            )
-        return cls(run, base, workflow.manifest_of(base), _crew_for(base.recipe().task))
-
-    @cached_property
-    def recipe(self) -> Recipe:
-        """The recipe of the ordinary way, as it was settled."""
-        return self.base.recipe()
-
-    @cached_property
-    def real(self) -> Manifest:
-        """The rows without synthetic ones: what a generator learns from, whatever the model has."""
-        rows = tuple(row for row in self.manifest.rows if row.origin == "real")
-        return self.manifest if len(rows) == len(self.manifest.rows) else replace(self.manifest, rows=rows)
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the ordinary way."""
-        return self.recipe.loop.steps or 1
-
-    @property
-    def n_items(self) -> int:
-        """Items that are judged by."""
-        return len(self.manifest.judged(self.split))
-
-    def require_items(self) -> None:
-        """Raise Untried, with how many would be needed, when no verdict can come of so few."""
-        if self.n_items < LEAST_ITEMS:
-            needed = trial.least_items(WORTH_SEEING, _USUAL_DISAGREEMENT)
-            raise Untried(
-                f"The {self.split} split has {self.n_items} items, and on fewer than {LEAST_ITEMS} no difference that matters "
-                f"can be told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. Add data, or "
-                f"train again with more of them set aside, e.g. --set data.{self.split}=0.4."
-            )
-
-    def way(self, steps: int) -> Way:
-        """The ordinary way: on one thread, with one validation at the end, so that the last weights are judged in all arms."""
-        recipe = self.recipe.replace(
-            "loop",
-            steps=steps,
-            minutes=None,
-            threads=1,
-            branch_at=0.0,
-            patience=0,
-            evaluate_every=steps,
-            save_every=steps,
-            cache_features=False,
-        )
-        return Way(recipe)
-
-    def rows_of(self, way: Way) -> Manifest:
-        """The manifest of one arm: the train rows, what is added to them, and as test what is judged by."""
-        judged = set(self.manifest.judged(self.split).tolist())
-        rows = [
-            replace(row, split="test") if row.split == self.split else row
-            for place, row in enumerate(self.manifest.rows)
-            if row.split == "train" or place in judged
-        ]
-        return replace(
-            self.manifest, rows=tuple(sorted((*rows, *way.extra), key=lambda row: row.id)), refused=(), notes=()
-        )
+_LEAST_LENGTH = 0.1  # of a training: a shorter one says nothing of the whole
+_MOST_OVERRUN = 1.5  # times the minutes that were asked for
 
 
 def forget(run: Run, name: str) -> None:
@@ -223,12 +95,13 @@ def hold_trial(
     minutes: float | None = None,
     steps: int | None = None,
     said: tuple[str, ...] = (),
+    n_before: int = 0,
 ) -> dict[str, Any]:
     """Try the arms of `design` and write what came of it to `trial/NAME/trial.json` of the run. Returns it.
 
     A trial of that name which was begun on the same arms goes on. `minutes`: how long it may take, by fewer seeds and then
-    by shorter trainings; `steps`: of each, where that is settled; `said`: what was cut already. Raises TrainingError, Untried,
-    UsageError.
+    by shorter trainings; `steps`: of each, where that is settled; `said`: what was cut already; `n_before` as Plan has it.
+    Raises TrainingError, Untried, UsageError.
     """
     from ouvroir.training.distributed import resolve_device
 
@@ -236,13 +109,13 @@ def hold_trial(
     if not design.arms:
         raise UsageError("A trial needs an arm beside the ordinary way.")
     folder = ground.run.path / FOLDER / name
-    plan = _planned(folder, ground, design, at, seeds=seeds, minutes=minutes, steps=steps, said=said)
+    plan = _planned(folder, ground, design, at, seeds=seeds, minutes=minutes, steps=steps, said=said, n_before=n_before)
     for sentence in plan.cut:
         at.progress.say(sentence)
     if resolve_device(at.device) != "cpu":
         at.progress.say("Trials train on the processor, side by side, whatever the device.")
     _train(folder, plan, ground, at)
-    found = _result(folder, plan, name)
+    found = result_of(folder, plan, name)
     Run(folder).write_json(RESULT, found)
     return found
 
@@ -257,6 +130,7 @@ def _planned(
     minutes: float | None,
     steps: int | None,
     said: tuple[str, ...],
+    n_before: int,
 ) -> Plan:
     """The plan in the folder, where it is for the same arms, with more seeds if more are asked for; else a new one."""
     noted = Plan.read(folder)
@@ -288,6 +162,7 @@ def _planned(
         steps=n_steps,
         full_steps=ground.steps,
         cut=(*said, *cut),
+        n_before=n_before,
     )
     _write(folder, plan, made, ground)
     return plan
@@ -331,11 +206,19 @@ def try_out(
 
 
 def afforded(
-    ground: Ground, at: Workplace, n_arms: int, *, seeds: int | None, minutes: float | None, steps: int | None = None
+    ground: Ground,
+    at: Workplace,
+    n_arms: int,
+    *,
+    seeds: int | None,
+    minutes: float | None,
+    steps: int | None = None,
+    share: float = 1.0,
 ) -> tuple[int, int, list[str]]:
     """Seeds, steps and what was cut: first seeds, down to the fewest that can admit anything, then steps, down to a tenth.
 
-    `steps`: where they are settled already, and only seeds can be cut.
+    `steps`: where they are settled already, and only seeds can be cut. `share`: `minutes` are so much of those that a person
+    asked for. Raises Untried when a tenth of the steps takes much longer than `minutes`.
     """
     n_seeds, n_steps = seeds or USUAL_SEEDS, steps or ground.steps
     cut: list[str] = []
@@ -348,9 +231,15 @@ def afforded(
                 cut.append(f"{n_seeds} seeds instead of {USUAL_SEEDS}, for lack of time.")
         if affordable < n_seeds and steps is None:
             one_s = 60 * minutes * usable_cores() / (n_seeds * n_arms)
-            n_steps = int(
-                np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), math.ceil(n_steps * _LEAST_LENGTH), n_steps)
-            )
+            least = math.ceil(n_steps * _LEAST_LENGTH)
+            n_steps = int(np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), least, n_steps))
+            needed = speed.seconds(n_steps) * n_seeds * n_arms / usable_cores() / 60
+            if needed > _MOST_OVERRUN * minutes:
+                asked, enough = minutes / share, math.ceil(needed / share)
+                raise Untried(
+                    f"In {asked:g} minutes each training of the trial would have less than {100 * _LEAST_LENGTH:.0f} % of its "
+                    f"steps, which says nothing of whole ones. It takes {enough} minutes here: --minutes {enough}."
+                )
     if n_steps < ground.steps:
         cut.append(f"Trainings of {n_steps} steps instead of {ground.steps}, for lack of time.")
     return n_seeds, n_steps, cut
@@ -402,14 +291,6 @@ def rows_digest(rows: Sequence[Row]) -> str:
     """SHA-256 of what rows hold, as hex; where their files lie does not enter."""
     parts = [f"{row.id}\n{row.sha256}\n{row.label}\n{row.split}\n{row.origin}\n{row.weight!r}" for row in rows]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _crew_for(task: str) -> Crew:
-    """Processes that do the jobs of `trying`, and may load the task."""
-    trusted = [name for name in os.environ.get(TRUSTED_VARIABLE, "").split(",") if name]
-    if task not in TASKS and task not in trusted:  # its code runs here already
-        trusted.append(task)
-    return Crew(trying.MODULE, environment={TRUSTED_VARIABLE: ",".join(trusted)})
 
 
 def train_all(
@@ -476,118 +357,3 @@ def _futile(folder: Path, plan: Plan) -> set[str]:
         ):
             found.add(name)
     return found
-
-
-class Tables:
-    """Who got which item right, from the answers in a folder."""
-
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self.folder, self.plan = folder, plan
-        self._known: dict[str, np.ndarray] = {}
-
-    def answers(self, arm: str) -> list[Answers]:
-        """Of the seeds that are done, without a gap."""
-        from ouvroir.evaluation.evaluate import load_answers
-
-        found = []
-        for seed in self.plan.seeds(arm):
-            if not trying.is_done(self.folder, arm, seed):
-                break
-            found.append(load_answers(trying.place_of(self.folder, arm, seed) / trying.ANSWERS))
-        return found
-
-    def right(self, arm: str) -> np.ndarray:
-        """(K, N) float64: 1 where the training with a seed got an item right; minus the loss where there is no right or wrong."""
-        from ouvroir.evaluation.metrics import is_classified, is_right
-
-        if arm not in self._known:
-            self._known[arm] = np.stack(
-                [
-                    is_right(one).astype(np.float64) if is_classified(one) else -one.loss / np.maximum(one.n_items, 1)
-                    for one in self.answers(arm)
-                ]
-            )
-        return self._known[arm]
-
-    @cached_property
-    def groups(self) -> np.ndarray | None:
-        """(N,) int64, which items belong together; None where none do."""
-        arm = Run(self.folder / ORDINARY)
-        manifest = workflow.kept_manifest(arm.recipe(), near=arm.path)
-        rows = [manifest.rows[place] for place in manifest.judged("test").tolist()]
-        index = self.answers(ORDINARY)[0].index
-        names = [rows[place].group or f"\n{place}" for place in index.tolist()]
-        found = np.unique(names, return_inverse=True)[1].astype(np.int64)
-        return found if len(np.unique(found)) < len(found) else None
-
-    def differences(self, contrast: Contrast) -> np.ndarray:
-        """(K, N): the mean of some arms minus that of others, over the seeds that all of them have."""
-        sides = [[self.right(arm) for arm in arms] for arms in (contrast.plus, contrast.minus)]
-        k = min(len(one) for side in sides for one in side)
-        plus, minus = (np.mean([one[:k] for one in side], axis=0) for side in sides)
-        found: np.ndarray = plus - minus
-        return found
-
-
-def _left(judged: Mapping[str, Mapping[str, Any]], plan: Plan) -> list[str]:
-    """Sentences on the ways that were left before the last seed."""
-    return [
-        f"{name} was left after {one['gain']['n_seeds']} seeds: no gain worth having was in reach."
-        for name, one in judged.items()
-        if one["gain"]["n_seeds"] < plan.n_seeds
-    ]
-
-
-def _result(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
-    """What the answers in the folder say, as plain JSON values: a function of these and the plan alone."""
-    from ouvroir.evaluation.metrics import is_classified
-
-    tables = Tables(folder, plan)
-    example = tables.answers(ORDINARY)[0]
-    targets = example.targets if example.targets is not None and example.targets.ndim == 1 else None
-    same = tables.differences(Contrast((AGAIN,)))
-    simple = {one: plan.arms[one] for one, contrast in plan.contrasts.items() if contrast == Contrast((one,))}
-    n_others = len(plan.contrasts) - (plan.chief is not None)
-    judged: dict[str, dict[str, Any]] = {}
-    for one, contrast in plan.contrasts.items():
-        differences = tables.differences(contrast)
-        finding = trial.judge(
-            differences,
-            same=same,
-            targets=targets,
-            labels=example.labels,
-            groups=tables.groups,
-            n_tried=1 if one == plan.chief else max(1, n_others),
-        )
-        judged[one] = {
-            "sentence": simple.get(one, ""),
-            "verdict": finding.verdict,
-            "gain": finding.gain.as_dict(),
-            "flip_p": finding.flip_p,
-            "losers": list(finding.losers),
-            "by_class": {label: estimate.as_dict() for label, estimate in (finding.by_class or {}).items()},
-            "differences": [float(value) for value in differences.mean(axis=1)],
-        }
-    ordinary = tables.right(ORDINARY)
-    return {
-        "format": 1,
-        "name": name,
-        "metric": "accuracy" if is_classified(example) else "loss",
-        "n_items": ordinary.shape[1],
-        "n_seeds": len(same),
-        "steps": plan.steps,
-        "full_steps": plan.full_steps,
-        "cut": [*plan.cut, *_left(judged, plan)],
-        "ordinary": {"means": [float(value) for value in ordinary.mean(axis=1)]},
-        "same": {
-            **trial.two_way(same, groups=tables.groups).as_dict(),
-            "differences": [float(value) for value in same.mean(axis=1)],
-        },
-        "arms": {one: found for one, found in judged.items() if one in simple},
-        "effects": {
-            one: {**found["gain"], **{name: found[name] for name in ("verdict", "flip_p", "differences")}}
-            for one, found in judged.items()
-            if one not in simple
-        },
-        "chief": plan.chief,
-    }

@@ -25,7 +25,7 @@ from ouvroir.run import Run
 
 if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
-    from ouvroir.training.loop import Prepared
+    from ouvroir.training.course import Prepared
 
 MODULE = "ouvroir.trying"
 ANSWERS = "answers.safetensors"

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.options import Workplace
     from ouvroir.task import Answers, Processor
+    from ouvroir.training.course import Fitted, Prepared
     from ouvroir.training.distributed import World
-    from ouvroir.training.loop import Fitted, Prepared
 
 T = TypeVar("T")
 MANIFEST = "manifest.jsonl"
@@ -221,7 +221,7 @@ def prepare(
     """
     from ouvroir.data.pack import build_pack, plan_pack
     from ouvroir.data.table import make_tables
-    from ouvroir.training.loop import Prepared
+    from ouvroir.training.course import Prepared
 
     processor = processor or fit_processor(task, manifest, recipe)
     plan = plan_pack(manifest, processor, packs=packs)

@@ -30,7 +30,9 @@ def main():
     import pictures
     from ouvroir import trials
     from ouvroir.arms import Arm, settings_arm
+    from ouvroir.ground import Ground
     from ouvroir.options import Workplace
+    from ouvroir.verdicts import Plan, Tables
 
     with tempfile.TemporaryDirectory() as place:
         os.environ["OUVROIR_HOME"] = f"{place}/home"
@@ -46,11 +48,11 @@ def main():
         }
         run = ouvroir.train(folder, preset="tiny", settings=settings, runs=Path(place) / "runs")
         arms = [Arm("usual", "", lambda way: way), replace(settings_arm({"options.augment": "never"}), name="plain")]
-        ground = trials.Ground.of(run)
+        ground = Ground.of(run)
         trials.try_out(ground, arms, Workplace(), name="stored", seeds=N_SEEDS, steps=200)
         ground.crew.close()
         folder = run.path / "trial" / "stored"
-        tables = trials.Tables(folder, trials.Plan.read(folder))
+        tables = Tables(folder, Plan.read(folder))
         found = {"ordinary": tables.right("usual"), "plain": tables.right("plain")}
     n_items = found["ordinary"].shape[1]
     np.savez_compressed(

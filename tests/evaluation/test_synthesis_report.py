@@ -277,6 +277,14 @@ def test_parts_may_be_absent(found, language):
     assert "verdict" in page.sections
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_where_noise_is_as_much_like_real_samples_as_they_are_it_is_said(language):
+    said = Language(language)("made_likeness_little")
+    for noise, is_said in ((0.2, False), (0.7, True)):
+        found = {"n_made": 9, "n_kept": 9, "likeness": {"noise": noise, "made": 0.5, "real": 0.6}}
+        assert (said in page_of(Synthesis(assessment=found), language).text) == is_said
+
+
 # Names, languages, sizes
 
 

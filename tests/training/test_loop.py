@@ -10,7 +10,8 @@ import toy
 from ouvroir.errors import DataError, NonFiniteLoss, RecipeError, TrainingError
 from ouvroir.run import Run
 from ouvroir.training.checkpoint import load_model, read_weights
-from ouvroir.training.loop import Prepared, fit
+from ouvroir.training.course import Prepared
+from ouvroir.training.loop import fit
 
 
 def trained(folder, data=None, told=None, task=None, **settings):

@@ -248,7 +248,7 @@ def blobs(n: int, *, n_classes: int = 3, seed: int = 0, spread: float = 0.5) -> 
 
 
 def prepared(n: int = 96, *, n_classes: int = 3, validation: int = 48) -> Any:
-    from ouvroir.training.loop import Prepared
+    from ouvroir.training.course import Prepared
 
     tables = {"train": blobs(n, n_classes=n_classes)}
     if validation:

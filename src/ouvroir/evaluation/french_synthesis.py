@@ -43,8 +43,24 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "No samples were admitted: what is trained learns from real data alone.": (
         "Aucun élément n’a été admis : ce qui est entraîné n’apprend que des données réelles."
     ),
-    "{n} of {m} samples were kept, which is too few to try.": (
-        "{n} éléments sur {m} ont été gardés : c’est trop peu pour un essai."
+    "Samples used in {a} were judged by these test items before, so the interval is widened.": (
+        "Ces éléments de test ont déjà jugé d’autres emplois d’éléments synthétiques : l’intervalle est élargi d’autant."
+    ),
+    "Synthetic data were not tried. {n} of {m} samples were kept, which is too few to try. {a} says why the others were "
+    "refused. A generator that is trained longer, or on more data, makes better ones.": (
+        "Les données synthétiques n’ont pas été mises à l’essai. {n} éléments sur {m} ont été gardés : c’est trop peu pour un "
+        "essai. {a} dit pourquoi les autres ont été écartés. Un générateur entraîné plus longtemps, ou sur plus de données, en "
+        "fait de meilleurs."
+    ),
+    "Synthetic data were not tried. In {a} minutes each training of the trial would have less than {n} % of its steps, which "
+    "says nothing of whole ones. It takes {m} minutes here: --minutes {k}.": (
+        "Les données synthétiques n’ont pas été mises à l’essai. En {a} minutes, chaque entraînement de l’essai aurait moins de "
+        "{n} % de ses pas, ce qui ne dit rien d’un entraînement entier. Il faut ici {m} minutes : --minutes {k}."
+    ),
+    "Synthetic data were not tried. In {a} minutes the generator had {n} of the {m} steps that it needs, and what it makes is "
+    "hardly more than noise. About {k} minutes give it enough: {b}": (
+        "Les données synthétiques n’ont pas été mises à l’essai. En {a} minutes, le générateur a fait {n} des {m} pas qu’il lui "
+        "faut, et ce qu’il produit n’est guère que du bruit. Environ {k} minutes lui suffiraient : {b}"
     ),
     "The test items decided on this, so what they say of a model that learned from samples flatters it a little.": (
         "Les éléments de test en ont décidé : ce qu’ils disent d’un modèle qui a appris des éléments synthétiques le flatte un peu."

@@ -278,6 +278,7 @@ def _assessment(found: Mapping[str, Any], t: Language) -> dict[str, Any]:
         "features": t("made_features", features=features[0]) if features else "",
         "refused": [(_reason(code, t), t.count(n), _why(code, t)) for code, n in _by_count(refused)],
         "likeness": _likeness(found.get("likeness") or {}, t),
+        "likeness_says_little": _says_little(found.get("likeness") or {}),
         **_set(found.get("set") or {}, t),
         "classes": _classes(found.get("made_for_real") or {}, found.get("real_for_real") or {}, t),
     }
@@ -306,6 +307,12 @@ def _generator(found: Mapping[str, Any] | None, t: Language) -> str:
         train=t.number(found["loss_train"]),
         held_out=t.number(found["loss_held_out"]),
     )
+
+
+def _says_little(likeness: Mapping[str, Any]) -> bool:
+    """Whether pure noise is as much like real samples as these are like each other."""
+    noise, real = likeness.get("noise"), likeness.get("real")
+    return noise is not None and real is not None and noise >= real
 
 
 def _likeness(found: Mapping[str, Any], t: Language) -> list[dict[str, Any]]:

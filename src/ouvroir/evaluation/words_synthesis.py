@@ -268,6 +268,11 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "entre eux donnent le niveau à atteindre ; le bruit pur montre ce que vaut la note. Plus haut n’est pas mieux : la "
         "moyenne de tous ressemble plus que n’importe quel élément réel.",
     ),
+    "made_likeness_little": (
+        "Pure noise scores as high here as real samples do: on these data likeness tells little, so trust the other scores.",
+        "Ici, le bruit pur obtient autant que les éléments réels : sur ces données la ressemblance dit peu, fiez-vous aux "
+        "autres notes.",
+    ),
     "made_likeness_noise": ("pure noise (control)", "bruit pur (témoin)"),
     "made_likeness_made": ("synthetic samples", "éléments synthétiques"),
     "made_likeness_real": ("real samples (ceiling)", "éléments réels (plafond)"),

@@ -1,70 +1,32 @@
 """The training loop: from a recipe and prepared tables to checkpoints of a trained model.
 
-One loop for every task that has one optimiser. It knows a Task, a Recipe and a Run and nothing of the medium. What a
-step does is in step.py, how long training lasts in plan.py; here is the course of events: begin or go on, step, log,
-validate, save, stop.
+One loop for every task that has one optimiser. It knows a Task, a Recipe and a Run and nothing of the medium. The course of
+events is in course.py, what a step does in step.py, how long training lasts in plan.py; here it is settled what is trained on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ouvroir.data.loader import Sampler
-from ouvroir.errors import DataError, OuvroirError, RecipeError, TrainingError
+from ouvroir.errors import RecipeError, TrainingError
 from ouvroir.files import readable_duration
-from ouvroir.progress import QUIET, Bar, Progress
-from ouvroir.rng import key
+from ouvroir.progress import QUIET, Progress
 from ouvroir.training import plan
-from ouvroir.training.adapters import adopt_weights, freeze, set_training, start_of
-from ouvroir.training.checkpoint import Checkpoints, Place, Saved, copy_state, empty_model, load_weights
-from ouvroir.training.device import require_precision, threads
-from ouvroir.training.distributed import Share, World, join, resolve_device, share
+from ouvroir.training.course import Course, Fitted, Prepared, failures_noted
+from ouvroir.training.device import threads
+from ouvroir.training.distributed import Share, join, resolve_device, share
 from ouvroir.training.features import cache_features, can_cache
-from ouvroir.training.interrupt import Interrupt
-from ouvroir.training.judging import Judge, take_if_better
-from ouvroir.training.optim import rate
-from ouvroir.training.resident import item_sizes, make_resident
-from ouvroir.training.step import Engine, Feed, Taken
-from ouvroir.training.tracking import Tracker
-from ouvroir.training.watch import Watch
+from ouvroir.training.resident import item_sizes
+from ouvroir.training.step import Engine, Feed
 
 if TYPE_CHECKING:
-    from ouvroir.data.table import Table
-    from ouvroir.recipe import Recipe
     from ouvroir.run import Run
-    from ouvroir.task import Processor, Split, Task
-
-LOGS_PER_RUN = 100
-MOST_STEPS_PER_LOG = 50
-BAR_S = 0.5
-"""Seconds after which the progress bar moves at the latest."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Data ready to train on: the processor fitted on the train rows, and a table for each split that has rows."""
-
-    processor: Processor
-    tables: Mapping[Split, Table]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """How training ended. `seconds` of training over all resumptions; `best_step` is that of the checkpoint to keep."""
-
-    recipe: Recipe
-    steps: int
-    seconds: float
-    best_step: int
-    stopped: Literal["finished", "early", "interrupted"]
+    from ouvroir.task import Task
 
 
 def fit(
@@ -96,108 +58,24 @@ def fit(
         return job.train(resume=resume, to_branch=to_branch)
 
 
-@contextmanager
-def failures_noted(run: Run, world: World) -> Iterator[None]:
-    """Leave a true status behind when training fails."""
-    try:
-        yield
-    except OuvroirError as error:
-        if world.is_first:
-            _note_quietly(run, str(error))
-        raise
+class _Job(Course):
+    """One call of `fit`."""
 
+    @cached_property
+    def share(self) -> Share:
+        """What this process has of each batch."""
+        return share(self.recipe.loop, self.world)
 
-def _note_quietly(run: Run, sentence: str) -> None:
-    """The status cannot be written when the disk is full; the error itself matters more."""
-    try:
-        run.set_status("failed", sentence)
-    except (OuvroirError, OSError):
-        return
+    def _engine(self, model: nn.Module, feed: Feed) -> Engine:
+        return Engine(self.task, model, self.recipe, feed, device=self.device, world=self.world, share=self.share)
 
-
-class _Job:
-    """One call of `fit`: what its steps share."""
-
-    def __init__(
-        self, task: Task, run: Run, data: Prepared, device: str, world: World, progress: Progress, began: float
-    ) -> None:
-        self.task, self.run, self.data = task, run, data
-        self.device, self.world, self.progress, self.began = device, world, progress, began
-        self.recipe = world.tell(run.recipe())
-        require_precision(self.recipe.loop, device)
-        self.share: Share = share(self.recipe.loop, world)
-        if "train" not in data.tables:
-            raise DataError("There are no train rows, so nothing can be learned. Look at the splits of the data.")
-        self.table = data.tables["train"]
-        table = data.tables.get("validation")
-        self.judge = None if table is None else Judge(task, data.processor, table, device)
-        self.processor = data.processor
-        self.checkpoints = Checkpoints(run.path)
-        self.tracker = Tracker(run, is_writer=world.is_first)
-        self.place = Place()
-        self.last_saved = 0
-
-    def train(self, *, resume: bool, to_branch: bool) -> Fitted:
-        saved = self.world.tell(self.checkpoints.newest(self.progress) if resume and self.world.is_first else None)
-        if saved is not None and saved.place.is_complete:
-            self.place = saved.place
-            return self._fitted("finished" if saved.place.step == self.recipe.loop.steps else "early")
-        if saved is None and not resume and self.world.is_first:
-            self._require_unused()
-        if self.world.is_first:
-            self.run.set_status("running", "Training.")
-        with Interrupt() as interrupt:
-            try:
-                model = self._model(saved)
-                feed = self._settle(model, self._feed())
-            except KeyboardInterrupt:
-                if self.world.size > 1:  # the others wait for this one
-                    raise
-                return self._left_early(saved)
-            interrupt.waits = True
-            with threads(self.recipe.loop.threads):
-                self.engine = Engine(
-                    self.task, model, self.recipe, feed, device=self.device, world=self.world, share=self.share
-                )
-                self._begin(feed, saved)
-                try:
-                    return self._steps(interrupt, to_branch=to_branch)
-                finally:
-                    self.tracker.close()
-
-    def _require_unused(self) -> None:
-        if any(self.checkpoints.folder.glob("step_*")):
-            raise TrainingError(f"{self.run.path} has been trained already. `{self.run.way_on}` goes on with it.")
-
-    # --- before the first step ----------------------------------------------------------------------------------------
-
-    def _model(self, saved: Saved | None) -> nn.Module:
-        """The model on the CPU: the saved one, or a new one, started from an earlier one where the recipe says so."""
-        if saved is not None:
-            model = empty_model(self.task, self.processor, self.recipe)
-            load_weights(model, saved.weights, saved.folder)
-            freeze(self.task.parts(model), self.recipe.model.scope)
-            return model
-        earlier = start_of(self.task, self.recipe.model.init_from)
-        torch.manual_seed(key(self.recipe.loop.seed, "model") >> 1)
-        model = self.task.build_model(self.recipe, self.processor)
-        self.task.prepare_model(model, self.table, self.recipe)
-        if earlier is not None:  # after preparing: earlier layers go with the normalisation they learned under
-            for sentence in adopt_weights(self.task, model, self.processor, earlier):
-                self.progress.say(sentence)
-        sentence = freeze(self.task.parts(model), self.recipe.model.scope)
-        if sentence:
-            self.progress.say(sentence)
-        return model
-
-    def _feed(self) -> Feed:
-        """The train items; their rows on the GPU where there is one and they fit."""
-        items = self.task.items(self.table, training=True)
-        is_on_cpu = self.device == "cpu"
-        return Feed(self.task, self.table if is_on_cpu else make_resident(self.table, items, self.device), items)
+    def _told(self, values: dict[str, float]) -> str:
+        first = next(iter(values.values()))
+        if len(values) > 1:
+            values["loss"] = sum(values.values())
+        return f"loss {first:.4f}"
 
     def _settle(self, model: nn.Module, feed: Feed) -> Feed:
-        """Resolve the recipe where it is not, write it, and cache what frozen parts give. Returns the feed to train on."""
         is_resolved = plan.is_resolved(self.recipe.loop)
         sizes = None if is_resolved else item_sizes(self.table, feed.items)
         ground = plan.Ground(self.run, model, feed, self.share, self.world, self.device, self.progress, sizes)
@@ -297,166 +175,3 @@ class _Job:
         loop = self.recipe.loop
         about = f", {readable_duration(loop.steps * step_s)}" if loop.steps and step_s and is_of_now else ""
         self.progress.say(f"Training for {loop.steps} steps of {loop.batch_size} rows{about}.")
-
-    def _begin(self, feed: Feed, saved: Saved | None) -> None:
-        """Everything that changes from step to step, new or as it was saved."""
-        loop = self.recipe.loop
-        self.sampler = Sampler(
-            feed.items,
-            seed=loop.seed,
-            batch_size=loop.batch_size,
-            sampling=loop.sampling,
-            synthetic=np.array([row.origin == "synthetic" for row in feed.table.rows])[feed.items.row],
-            share=loop.synthetic_share,
-            steps=loop.steps or 1,
-        )
-        self.watch = Watch(feed, device=self.device, world=self.world, lr=self.recipe.optim.lr)
-        self.steps = loop.steps or 1
-        self.log_every = max(1, min(MOST_STEPS_PER_LOG, self.steps // LOGS_PER_RUN))
-        self.sums: Tensor | None = None
-        self.norm = torch.zeros((), device=self.device)
-        if saved is not None:
-            self.place = saved.place
-            self.last_saved = saved.place.step
-            if self.engine.average is not None and saved.average is not None:
-                load_weights(self.engine.average.model, saved.average, saved.folder)
-            copy_state(self._optimizer_state(), saved.state, saved.folder)
-            self.sums = saved.state["running/sums"].to(self.device) if "running/sums" in saved.state else None
-            self.norm.copy_(saved.state["running/norm"])
-            self.progress.say(f"Going on from step {self.place.step} of {self.steps}.")
-        self.seconds_before = self.place.seconds
-        self.tracker.begin(self.place.step)
-
-    # --- the steps ----------------------------------------------------------------------------------------------------
-
-    def _steps(self, interrupt: Interrupt, *, to_branch: bool) -> Fitted:
-        self.started = time.monotonic()
-        engine, draw, watch, steps = self.engine, self.sampler.draw, self.watch, self.steps
-        loop = self.recipe.loop
-        evaluate_every, save_every = loop.evaluate_every or steps, loop.save_every or steps
-        branch = round(loop.branch_at * steps)
-        end = branch if to_branch and branch else steps
-        with self.progress.bar("Training", end, start=self.place.step) as bar:
-            self._drawn, self._drawn_at = self.place.step, self.started
-            for step in range(self.place.step, end):
-                taken = engine.advance(step, draw(step))
-                watch.look(step, taken, last_saved=self.last_saved)
-                self._add(taken)
-                done = self.place.step = step + 1
-                is_last = done == end
-                if done % self.log_every == 0 or is_last:
-                    self._log(taken.names, bar)
-                is_better = (done % evaluate_every == 0 or is_last) and self._validate()
-                is_early = bool(loop.patience) and self.place.stale >= loop.patience
-                is_asked = self._is_asked(interrupt, done)
-                if is_better or is_last or is_early or is_asked or done == branch or done % save_every == 0:
-                    self.place.is_complete = is_last or is_early
-                    self._save(is_best=is_better or self.judge is None, is_branch=done == branch)
-                if is_last or is_early or is_asked:
-                    return self._end(is_last=is_last, is_early=is_early)
-        raise AssertionError("the last step returns")
-
-    def _is_asked(self, interrupt: Interrupt, done: int) -> bool:
-        """Whether to stop; several processes agree on it only now and then, since each agreement costs a message."""
-        if self.world.size == 1:
-            return interrupt.is_asked
-        return done % self.log_every == 0 and self.world.any(interrupt.is_asked)
-
-    def _add(self, taken: Taken) -> None:
-        self.sums = taken.sums.clone() if self.sums is None else self.sums.add_(taken.sums)
-        self.norm.add_(taken.norm)
-
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
-
-    def _log(self, names: list[str], bar: Bar) -> None:
-        """Mean losses and norm since the last time; the only place in the loop that waits for the device."""
-        assert self.sums is not None
-        n = len(names)
-        sums = self.sums.tolist()
-        values = {name: sums[k] / max(sums[n + k], 1e-12) for k, name in enumerate(names)}
-        if n > 1:
-            values["loss"] = sum(values.values())
-        since = self.place.step - (self.place.step - 1) // self.log_every * self.log_every
-        values["grad_norm"] = self.norm.item() / since
-        values["lr"] = rate(self.recipe.optim, self.place.step - 1, self.steps)
-        self.tracker.add(self.place.step, "train", values, self._seconds())
-        self.tracker.flush_now_and_then()
-        self.sums = None
-        self.norm.zero_()
-        now = time.monotonic()
-        moved = self.place.step - self._drawn
-        rows_s = moved * self.recipe.loop.batch_size / max(now - self._drawn_at, 1e-9)
-        self._drawn, self._drawn_at = self.place.step, now
-        bar.advance(moved, f"loss {next(iter(values.values())):.4f}, {rows_s:,.0f} rows/s")
-
-    def _validate(self) -> bool:
-        """Judge the model on the validation table. Returns whether it is the best so far; processes agree."""
-        if self.judge is None:
-            return False
-        values = self.world.tell(self._judged() if self.world.is_first else None)
-        assert values is not None
-        self.tracker.add(self.place.step, "validation", values, self._seconds())
-        return take_if_better(self.place, values)
-
-    def _judged(self) -> dict[str, float]:
-        assert self.judge is not None
-        values = self.judge.measure(self.engine.judged(), self.recipe)
-        set_training(self.engine.model, self.engine.parts)
-        return values
-
-    # --- saving and ending --------------------------------------------------------------------------------------------
-
-    def _optimizer_state(self) -> dict[str, Tensor]:
-        return {f"optimizer/{name}": tensor for name, tensor in self.engine.optimizer.state().items()}
-
-    def _save(self, *, is_best: bool, is_branch: bool) -> None:
-        """Write a checkpoint, the measurements so far before it: what is resumed is never ahead of what is told."""
-        self.watch.require_finite([param.detach() for param in self.engine.params], last_saved=self.last_saved)
-        self.place.seconds = self._seconds()
-        if self.judge is None:
-            self.place.best_step = self.place.step
-        self.last_saved = self.place.step
-        if not self.world.is_first:
-            return
-        self.tracker.flush(sync=True)
-        running = {"running/norm": self.norm} | ({} if self.sums is None else {"running/sums": self.sums})
-        average = self.engine.average
-        self.checkpoints.save(
-            self.place,
-            recipe=self.recipe,
-            processor=self.processor,
-            weights=self.engine.model.state_dict(),
-            average=None if average is None else self.engine.judged().state_dict(),
-            state={**self._optimizer_state(), **running},
-            is_best=is_best,
-            is_branch=is_branch,
-        )
-
-    def _end(self, *, is_last: bool, is_early: bool) -> Fitted:
-        done = self.place.step
-        if not (is_last or is_early):
-            sentence = f"Stopped after step {done} of {self.steps}. `{self.run.way_on}` goes on to the same result."
-            self.progress.say(sentence)
-            if self.world.is_first:
-                self.run.set_status("stopped", sentence)
-            return self._fitted("interrupted")
-        if not is_last:
-            self.progress.say(f"Stopped early at step {done}: no gain on validation since step {self.place.best_step}.")
-        if self.world.is_first:
-            self.run.set_status("running", f"Trained for {done} steps.")
-        return self._fitted("finished" if is_last else "early")
-
-    def _left_early(self, saved: Saved | None) -> Fitted:
-        """Interrupted before the first step of this call: nothing is lost, since nothing was learned."""
-        if saved is not None:
-            self.place = saved.place
-        goes_on = "begins" if saved is None else f"goes on from step {saved.place.step}"
-        sentence = f"Stopped before training began. `{self.run.way_on}` {goes_on}."
-        self.progress.say(sentence)
-        self.run.set_status("stopped", sentence)
-        return self._fitted("interrupted")
-
-    def _fitted(self, stopped: Literal["finished", "early", "interrupted"]) -> Fitted:
-        place = self.place
-        return Fitted(self.recipe, place.step, place.seconds, place.best_step, stopped)

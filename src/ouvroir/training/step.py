@@ -106,6 +106,10 @@ class Engine:
         self.average.copy_counters()
         return self.average.model
 
+    def state(self) -> dict[str, Tensor]:
+        """What the optimiser remembers, live."""
+        return {f"optimizer/{name}": tensor for name, tensor in self.optimizer.state().items()}
+
     def _batch(self, step: int, places: np.ndarray, first: int, last: int) -> tuple[Batch, Rng]:
         here = self._places.get((first, last))
         if here is None:

@@ -193,7 +193,7 @@ class AdversarialImageGeneration(PictureMaker):
         def paint(rng: Rng, weights: Tensor, first: int) -> Tensor:
             del first
             with torch.no_grad():
-                found: Tensor = network(rng.normal("latents", (N_LATENTS,)), weights)
+                found: Tensor = network(rng.normal("latents", (N_LATENTS,)), weights).float()
             return found
 
         return pieces(labels, processor, paint, seed=seed, device=device)

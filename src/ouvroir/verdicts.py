@@ -1,0 +1,176 @@
+"""What the folder of a trial says: its plan, who got which item right, and the verdicts, a function of these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ouvroir import trying, workflow
+from ouvroir.arms import AGAIN, ORDINARY, Contrast
+from ouvroir.evaluation import trial
+from ouvroir.run import Run
+
+if TYPE_CHECKING:
+    from ouvroir.task import Answers
+
+OTHER_SEEDS = 500
+"""Added to the seeds of the ordinary way for those of its repetition."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a trial does. `arms`: sentences by name; `digests`: of the recipe and rows of each; `cut`: what was left out.
+
+    `n_before`: how often something else in the place of `chief` was judged by the same items before: each look is a chance to
+    be admitted by luck, so the interval of `chief` is widened by it.
+    """
+
+    arms: Mapping[str, str]
+    digests: Mapping[str, str]
+    contrasts: Mapping[str, Contrast]
+    chief: str | None
+    n_seeds: int
+    steps: int
+    full_steps: int
+    cut: tuple[str, ...] = ()
+    n_before: int = 0
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan | None:
+        """The plan in a folder, if there is one."""
+        noted = Run(folder).read_json("plan.json")
+        if noted is None:
+            return None
+        contrasts = {
+            name: Contrast(tuple(one["plus"]), tuple(one["minus"])) for name, one in noted.pop("contrasts").items()
+        }
+        return cls(**{**noted, "contrasts": contrasts, "cut": tuple(noted["cut"])})
+
+    def write(self, folder: Path) -> None:
+        """Write plan.json."""
+        Run(folder).write_json("plan.json", asdict(self))
+
+    def seeds(self, arm: str) -> list[int]:
+        """The seeds of an arm: the same for all but the repetition."""
+        first = OTHER_SEEDS if arm == AGAIN else 0
+        return list(range(first, first + self.n_seeds))
+
+
+class Tables:
+    """Who got which item right, from the answers in a folder."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+        self._known: dict[str, np.ndarray] = {}
+
+    def answers(self, arm: str) -> list[Answers]:
+        """Of the seeds that are done, without a gap."""
+        from ouvroir.evaluation.evaluate import load_answers
+
+        found = []
+        for seed in self.plan.seeds(arm):
+            if not trying.is_done(self.folder, arm, seed):
+                break
+            found.append(load_answers(trying.place_of(self.folder, arm, seed) / trying.ANSWERS))
+        return found
+
+    def right(self, arm: str) -> np.ndarray:
+        """(K, N) float64: 1 where the training with a seed got an item right; minus the loss where there is no right or wrong."""
+        from ouvroir.evaluation.metrics import is_classified, is_right
+
+        if arm not in self._known:
+            self._known[arm] = np.stack(
+                [
+                    is_right(one).astype(np.float64) if is_classified(one) else -one.loss / np.maximum(one.n_items, 1)
+                    for one in self.answers(arm)
+                ]
+            )
+        return self._known[arm]
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """(N,) int64, which items belong together; None where none do."""
+        arm = Run(self.folder / ORDINARY)
+        manifest = workflow.kept_manifest(arm.recipe(), near=arm.path)
+        rows = [manifest.rows[place] for place in manifest.judged("test").tolist()]
+        index = self.answers(ORDINARY)[0].index
+        names = [rows[place].group or f"\n{place}" for place in index.tolist()]
+        found = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return found if len(np.unique(found)) < len(found) else None
+
+    def differences(self, contrast: Contrast) -> np.ndarray:
+        """(K, N): the mean of some arms minus that of others, over the seeds that all of them have."""
+        sides = [[self.right(arm) for arm in arms] for arms in (contrast.plus, contrast.minus)]
+        k = min(len(one) for side in sides for one in side)
+        plus, minus = (np.mean([one[:k] for one in side], axis=0) for side in sides)
+        found: np.ndarray = plus - minus
+        return found
+
+
+def _left(judged: Mapping[str, Mapping[str, Any]], plan: Plan) -> list[str]:
+    """Sentences on the ways that were left before the last seed."""
+    return [
+        f"{name} was left after {one['gain']['n_seeds']} seeds: no gain worth having was in reach."
+        for name, one in judged.items()
+        if one["gain"]["n_seeds"] < plan.n_seeds
+    ]
+
+
+def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
+    """What the answers in the folder say, as plain JSON values: a function of these and the plan alone."""
+    from ouvroir.evaluation.metrics import is_classified
+
+    tables = Tables(folder, plan)
+    example = tables.answers(ORDINARY)[0]
+    targets = example.targets if example.targets is not None and example.targets.ndim == 1 else None
+    same = tables.differences(Contrast((AGAIN,)))
+    simple = {one: plan.arms[one] for one, contrast in plan.contrasts.items() if contrast == Contrast((one,))}
+    n_others = len(plan.contrasts) - (plan.chief is not None)
+    judged: dict[str, dict[str, Any]] = {}
+    for one, contrast in plan.contrasts.items():
+        differences = tables.differences(contrast)
+        finding = trial.judge(
+            differences,
+            same=same,
+            targets=targets,
+            labels=example.labels,
+            groups=tables.groups,
+            n_tried=1 + plan.n_before if one == plan.chief else max(1, n_others),
+        )
+        judged[one] = {
+            "sentence": simple.get(one, ""),
+            "verdict": finding.verdict,
+            "gain": finding.gain.as_dict(),
+            "flip_p": finding.flip_p,
+            "losers": list(finding.losers),
+            "by_class": {label: estimate.as_dict() for label, estimate in (finding.by_class or {}).items()},
+            "differences": [float(value) for value in differences.mean(axis=1)],
+        }
+    ordinary = tables.right(ORDINARY)
+    return {
+        "format": 1,
+        "name": name,
+        "metric": "accuracy" if is_classified(example) else "loss",
+        "n_items": ordinary.shape[1],
+        "n_seeds": len(same),
+        "steps": plan.steps,
+        "full_steps": plan.full_steps,
+        "cut": [*plan.cut, *_left(judged, plan)],
+        "ordinary": {"means": [float(value) for value in ordinary.mean(axis=1)]},
+        "same": {
+            **trial.two_way(same, groups=tables.groups).as_dict(),
+            "differences": [float(value) for value in same.mean(axis=1)],
+        },
+        "arms": {one: found for one, found in judged.items() if one in simple},
+        "effects": {
+            one: {**found["gain"], **{name: found[name] for name in ("verdict", "flip_p", "differences")}}
+            for one, found in judged.items()
+            if one not in simple
+        },
+        "chief": plan.chief,
+    }
