@@ -23,6 +23,8 @@ figure. Speeds depend on the machine, so compare within a table; `make bench` me
 | `python -m benchmarks.mnist` | accuracy in 3 minutes, and time to 99 %, with PyTorch's MNIST example | 20 min |
 | `python -m benchmarks.clothing` | photographs in 10 minutes from nothing with a plain loop and cheap baselines | 25 min a seed |
 | `python -m benchmarks.optimisers` | Muon with AdamW: equal steps, equal time, time of a step | 1 to 2 h |
+| `python -m benchmarks.generator` | training and sampling of the flow with a plain script around the same network | 6 min |
+| `python -m benchmarks.kinds` | quality of the flow and the adversarial generator after equal time | 6 min |
 | `python -m benchmarks.trials` | a whole trial with the same trainings in a plain script | 15 min |
 | `python -m benchmarks.constants` | each constant with its ordinary value, on two data sets | 40 min |
 | `python -m benchmarks.verdicts_digits` | what the trial says of synthetic digits, by generator and size | 1 h |
