@@ -19,12 +19,12 @@ def measure(options: Options) -> Result:
         name="constants",
         title="The constants",
         about=(
-            "`ouvroir prove --constants`: eight combinations, half of all sixteen, 6 seeds each, equal steps. The effect of a "
+            "`ouvroir prove --constants`: eight combinations, half of all sixteen, 8 seeds each, equal steps. The effect of a "
             "constant is the mean of the four ways that have it minus the mean of the four that do not; intervals over seeds "
             "and test items, 95 % for all four together."
         ),
         spread="95 % interval, corrected for four",
-        seeds=list(range(6)),
+        seeds=list(range(8)),
         settings={"minutes": MINUTES},
     )
     with harness.workplace() as place:
@@ -42,8 +42,8 @@ def one(result: Result, name: str, source: Path, settings: dict[str, Any], place
 
     quick = {"loop.steps": 20} if options.is_quick else {}
     run = ouvroir.train(source, settings={**settings, **quick}, runs=place / "runs")
-    seeds = 2 if options.is_quick else 6
-    proof = ouvroir.prove(run.path, constants=True, seeds=seeds, minutes=0.5 if options.is_quick else MINUTES)
+    seeds = 2 if options.is_quick else 8
+    proof = ouvroir.prove(run.path, constants=True, seeds=seeds, minutes=None if options.is_quick else MINUTES)
     for constant, effect in proof.found["effects"].items():
         told = f"{name}, {constant}, {proof.found['steps']} steps: {effect['verdict']}"
         result.add(

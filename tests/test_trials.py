@@ -18,6 +18,7 @@ import ouvroir
 import pictures
 from ouvroir import trials, trying, verdicts
 from ouvroir.arms import Arm, Contrast, Design, Way, arm_at, constants_design, settings_arm
+from ouvroir.data.loader import Sampler
 from ouvroir.errors import DataError, RunError, TrainingError, Untried, UsageError
 from ouvroir.ground import Ground
 from ouvroir.options import Workplace
@@ -153,7 +154,7 @@ def test_arms_may_not_learn_from_what_is_judged_by(run):
     cheat = Arm("cheat", "", lambda way: way.learning_from(made, share=0.5))
     hidden = Arm("hidden", "", lambda way: replace(way, extra=tuple(replace(row, split="test") for row in made)))
     for arm in (cheat, hidden):
-        with pytest.raises(UsageError, match="is a row that is judged by"):
+        with pytest.raises(UsageError, match="is a validation or test row"):
             hold_trial(ground, Design.of([arm]), AT, name="x", seeds=2)
     other = settings_arm({"model.init_from": str(run.path)})
     with pytest.raises(UsageError, match="starts from another model"):
@@ -191,6 +192,14 @@ def test_names_of_arms():
     with pytest.raises(UsageError, match="called alike"):
         Design.of([Arm("ordinary", "", lambda way: way)])
     assert settings_arm({"options.mixup": 0.2}).name == "options.mixup=0.2"
+    long = [
+        settings_arm({"options.mixup": 0.2, "options.label_smoothing": 0.1, "optim.lr": rate})
+        for rate in (0.001, 0.0015)
+    ]
+    assert len({arm.name for arm in long}) == 2
+    assert all(len(arm.name) <= 60 for arm in long)
+    with pytest.raises(UsageError, match=r"no ending \.json"):
+        Arm("trial.json", "", lambda way: way)
     with pytest.raises(UsageError, match="could not be loaded"):
         arm_at("ouvroir.nothing:ARM")
     with pytest.raises(UsageError, match="is no arm"):
@@ -234,7 +243,7 @@ def test_samples_are_learned_from_and_never_judged_by(run):
 def test_too_few_items_are_said_before_anything_is_trained(room, tmp_path):
     few = pictures.write_digits(tmp_path / "few", per_class=10, classes="012")
     made = ouvroir.train(few, preset="tiny", settings=QUICK, runs=tmp_path / "runs")
-    with pytest.raises(Untried, match=r"has 6 items.*takes about \d+"):
+    with pytest.raises(Untried, match=r"has 6 independent items.*takes about \d+"):
         hold_trial(Ground.of(made), Design.of([SOFTER]), AT, name="x")
     assert not (made.path / "trial").exists()
 
@@ -243,6 +252,26 @@ def test_a_run_without_a_model_is_said(run):
     (run.path / "metrics.jsonl").unlink()
     with pytest.raises(RunError, match="no trained model"):
         Ground.of(run)
+
+
+def test_a_training_that_a_signal_stops_leaves_no_answers(run, monkeypatch):
+    ground = Ground.of(run)
+    hold_trial(ground, Design.of([SOFTER]), AT, name="stopped", seeds=2)
+    folder = run.path / "trial" / "stopped"
+    draw = Sampler.draw
+
+    def stopped(self, step):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return draw(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sampler, "draw", stopped)
+        with pytest.raises(TrainingError, match=r"with seed 7 was stopped by a signal.*goes on"):
+            trying.try_one(folder, "ordinary", 7, {})
+    assert not trying.is_done(folder, "ordinary", 7)
+    trying.try_one(folder, "ordinary", 7, {})
+    assert trying.is_done(folder, "ordinary", 7)
 
 
 def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
@@ -264,9 +293,9 @@ def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
     n_seeds, steps, cut = afforded(6, seeds=10)
     assert (n_seeds, steps) == (10, 1)
     assert cut == ["Trainings of 1 steps instead of 6, for lack of time."]
-    with pytest.raises(Untried, match=r"In 1 minutes each training .* 10 % .* It takes 2 minutes here: --minutes 2\."):
+    with pytest.raises(Untried, match=r"In 1 minutes .* less than 10 % .* takes 2 minutes here: .* --minutes 2`"):
         afforded(1)
-    with pytest.raises(Untried, match=r"In 2 minutes .* --minutes 4\."):
+    with pytest.raises(Untried, match=r"In 2 minutes .* --minutes 4`"):
         trials.afforded(ground, AT, 4, seeds=None, minutes=1, share=0.5)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import planning, single_job, unseen, workflow
 from ouvroir.arms import Arm
-from ouvroir.errors import DataError, OuvroirError, UsageError
+from ouvroir.errors import DataError, OuvroirError, Untried, UsageError
 from ouvroir.files import disk_errors, make_folder, readable_names
 from ouvroir.media import find_task
 from ouvroir.options import Language, Training, Workplace
@@ -77,6 +77,7 @@ def train(
     `language`: of the report; English when None. The run remembers it.
     `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting.
     """
+    from ouvroir.proving import with_admitted
     from ouvroir.training.distributed import join, resolve_device
 
     training = Training(source, task, preset, init_from, minutes, recipe, settings or {})
@@ -86,6 +87,8 @@ def train(
 
     def begin() -> Run:
         made, manifest = planning.plan_training(training, at)
+        if made.model.init_from != "scratch":
+            made, manifest = with_admitted(made, manifest, at)
         in_use.append(manifest)
         run = Run.create(made, at.runs, name=Path(manifest.source).stem)
         run.keep_language(at.language)
@@ -426,7 +429,7 @@ def generate(
 
     at = Workplace(Path(runs), device, progress=progress)
     of = at.run_of(run)
-    with of.hold():
+    with of.whole.hold():
         return make(of, [labels] if isinstance(labels, str) else labels, count, seed, at)
 
 
@@ -467,6 +470,9 @@ def prove(
                 proof = proving.try_arms(of, arms, settings or {}, at, wishes, constants=constants)
             else:
                 proof = proving.prove_synthetic(of, at, wishes)
+        except Untried:
+            tell_of_trials(of, language=language, progress=progress)
+            raise
         except KeyboardInterrupt:
             progress.say("What is done is kept: the same call goes on with it.")
             raise

@@ -12,6 +12,7 @@ An arm changes the ordinary way; everything that it leaves alone (steps, batch, 
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import itertools
 import re
@@ -27,6 +28,7 @@ from ouvroir.task import Row
 
 ORDINARY, AGAIN = "ordinary", "again"
 _TAKEN = ("processor", "speed")  # folders beside those of arms
+_LONGEST = 60
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.=-]{0,59}(?<!\.)")
 
 
@@ -61,10 +63,11 @@ class Arm:
     change: Callable[[Way], Way]
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or self.name in _TAKEN:
+        is_file = self.name.endswith((".json", ".log"))  # such as lie beside the folders of arms
+        if not _NAME.fullmatch(self.name) or self.name in _TAKEN or is_file:
             raise UsageError(
-                f"`{self.name}` cannot be the name of an arm: it names a folder; use small letters, digits and -_.=, and none of "
-                f"{', '.join(_TAKEN)}."
+                f"`{self.name}` cannot be the name of an arm: it names a folder; use small letters, digits and -_.=, no ending "
+                f".json or .log, and none of {', '.join(_TAKEN)}."
             )
 
 
@@ -95,11 +98,19 @@ class Design:
         return cls(tuple(arms), {name: Contrast((name,)) for name in names}, chief)
 
 
+def short_name(name: str) -> str:
+    """A name that is too long for a folder, cut, and told from others that begin alike by a digest."""
+    if len(name) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST - len(digest) - 1].rstrip('-_.=')}-{digest}"
+
+
 def settings_arm(settings: Mapping[str, Value]) -> Arm:
     """An arm that changes settings of the recipe and nothing else. Its name is made of them."""
     told = ", ".join(f"{name}={value}" for name, value in settings.items())
-    name = re.sub(r"[^a-z0-9_.=]+", "-", told.lower()).strip("-_.=")[:60].rstrip("-_.=")
-    return Arm(name, f"With {told}.", lambda way: way.having(settings))
+    name = re.sub(r"[^a-z0-9_.=]+", "-", told.lower()).strip("-_.=")
+    return Arm(short_name(name), f"With {told}.", lambda way: way.having(settings))
 
 
 def arm_at(place: str) -> Arm:

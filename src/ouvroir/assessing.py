@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir import trials, trying, workflow
-from ouvroir.errors import DataError, Untried, UsageError
+from ouvroir.errors import Untried, UsageError
 from ouvroir.files import write_text
 from ouvroir.ground import Ground
 from ouvroir.media import find_task
@@ -263,7 +263,7 @@ def assess_samples(door: Door, samples: Samples, found: Sequence[Sample], at: Wo
             "Samples of rows with several labels at once cannot be judged yet; other arms can be tried on them."
         )
     if not found:
-        raise DataError(f"There are no samples in {samples.folder}. `ouvroir generate` makes some.")
+        raise Untried(f"There are no samples in {samples.folder}. `ouvroir generate` makes some.")
     digest = _digest(found, folds)
     if (kept := _kept(samples.folder, found, digest)) is not None:
         return kept
@@ -282,37 +282,23 @@ def assess_samples(door: Door, samples: Samples, found: Sequence[Sample], at: Wo
         return _write(samples.folder, found, judged, looked, nearest, summary, digest)
 
 
-def slow_rows(folds: Path, share: float) -> list[str]:
-    """Ids of the train rows that classifiers which did not learn from them find hardest: `share` of those of each fold.
+def slow_rows(folds: Path, share: float, most: int) -> list[str]:
+    """Ids of the train rows that classifiers which did not learn from them find hardest: `share` of those of each fold, and
+    `most` of both folds.
 
     Rows whose label is probably wrong are hard too, and are left out: variations of them would teach the mistake.
     """
+    from ouvroir.baselines import mislabels
+
     found = []
     for number in range(N_FOLDS):
         scores, targets, ids = _left_out(folds, number)
         right = scores[np.arange(len(targets)), targets]
-        n = max(1, round(share * len(right)))
         order = np.argsort(right, kind="stable")
-        order = order[~is_mislabelled(scores, targets)[order]][:n]
-        found += [ids[place] for place in order.tolist()]
+        order = order[~mislabels(scores, targets)[order]]
+        n = min(max(1, round(share * len(right))), -(-most // N_FOLDS))
+        found += [ids[place] for place in order[:n].tolist()]
     return sorted(found)
-
-
-def is_mislabelled(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(N,) bool: whether another class is as probable as it is on average for rows of that class, by probabilities (N, K) of
-    classifiers that did not learn from these rows.
-
-    Confident learning (Northcutt, Jiang, Chuang 2021, doi:10.1613/jair.1.12125).
-    """
-    k = scores.shape[1]
-    usual = np.array(
-        [scores[targets == label, label].mean() if (targets == label).any() else np.inf for label in range(k)]
-    )
-    places = np.arange(len(targets))
-    likely = np.where(scores >= usual, scores, -np.inf)
-    best = likely.argmax(axis=1)
-    found: np.ndarray = np.isfinite(likely[places, best]) & (best != targets)
-    return found
 
 
 def _left_out(folds: Path, number: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -364,6 +350,7 @@ def _fold(
             made_right=answers.scores[np.arange(len(made)), answers.targets],
             noise=features_of(task, model, recipe, noise, np.arange(min(_NOISE_ROWS, len(real))), device=device),
             may_judge=np.array([set(sample.parents) <= left_out for sample in found]),
+            of_real=np.array([bool(left_out.intersection(sample.parents)) for sample in found]),
         ),
         answers.targets,
         processor.labels,

@@ -212,22 +212,28 @@ def out_of_fold_scores(
     return scores
 
 
-def suspected_mislabels(
-    scores: np.ndarray, targets: np.ndarray, labels: tuple[str, ...], *, most: int = 100
-) -> list[Suspect]:
-    """Rows that others' labels contradict, most doubtful first (confident learning; Northcutt 2021, arXiv 1911.00068, 3.1).
+def mislabels(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(N,) bool: rows that others' labels contradict (confident learning; Northcutt 2021, arXiv 1911.00068, 3.1).
 
     scores: (N, C) probabilities by models that did NOT learn from the row (`out_of_fold_scores`, or held-out answers);
     targets: (N,) int64. A row is suspect when it reaches, for another class, the mean confidence of that class's own
     rows, and that class is also its most probable one.
     """
-    n_classes = len(labels)
+    n_classes = scores.shape[1]
     own = scores[np.arange(len(targets)), targets]
     usual = np.array([own[targets == c].mean() if (targets == c).any() else np.inf for c in range(n_classes)])
-    confident = scores >= usual[None]
-    candidate = np.where(confident, scores, -1).argmax(axis=1)
     best = scores.argmax(axis=1)
-    is_suspect = confident.any(axis=1) & (candidate != targets) & (best == candidate)
+    found: np.ndarray = (scores[np.arange(len(targets)), best] >= usual[best]) & (best != targets)
+    return found
+
+
+def suspected_mislabels(
+    scores: np.ndarray, targets: np.ndarray, labels: tuple[str, ...], *, most: int = 100
+) -> list[Suspect]:
+    """The rows that `mislabels` finds, most doubtful first."""
+    own = scores[np.arange(len(targets)), targets]
+    candidate = scores.argmax(axis=1)
+    is_suspect = mislabels(scores, targets)
     margin = scores[np.arange(len(targets)), candidate] - own
     places = np.flatnonzero(is_suspect)
     places = places[np.argsort(-margin[places], kind="stable")][:most]

@@ -44,8 +44,8 @@ class ModelForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a job would do. `pack_bytes` and `pack_s` count what is not packed yet; `synthetic_s` is for making and trying
-    synthetic data; `total_s` is all but the report.
+    """What a job would do. `pack_bytes` and `pack_s` count what is not packed yet; `synthetic_s` is for all that trains
+    in trying synthetic data, making and judging samples not counted; `total_s` is all but these and the report.
     """
 
     manifest: Manifest
@@ -56,7 +56,7 @@ class Forecast:
 
     @property
     def total_s(self) -> float:
-        """Seconds to pack, train and judge, and to make and try synthetic data."""
+        """Seconds to pack, train and judge, and for the trainings that try synthetic data."""
         return self.pack_s + self.synthetic_s + sum(model.train_s + model.judge_s for model in self.models)
 
 
@@ -85,7 +85,8 @@ def forecast_refine(training: Training, at: Workplace) -> Forecast:
             recipe = find_task(plan.base.task).tuning(plan.base).replace("loop", branch_at=0.0, minutes=None)
             tuned = replace(base, name="tuned", recipe=recipe, steps=steps, train_s=base.train_s * steps / base.steps)
         found = _forecast(plan.manifest, packing, [base, tuned])
-        is_tried = training.synthetic and plan.tuned is None and not proving.obstacle(plan.base.task, plan.manifest)
+        may_try = training.synthetic and plan.tuned is None and world.size == 1
+        is_tried = may_try and not proving.obstacle(plan.base.task, plan.manifest)
         minutes = plan.trial_minutes or usual_trial_minutes(base.train_s)
         return replace(found, synthetic_s=60 * minutes) if is_tried else found
 

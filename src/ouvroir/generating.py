@@ -108,12 +108,19 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
                 samples.forget(sample.id for sample in mine)
                 of_class = f" of `{label}`" if label is not None else ""
                 raise Untried(
-                    f"All {count} samples{of_class} are the same: the generator of {of.path} has collapsed. Train it anew, longer "
-                    "or with a lower rate, e.g. --set optim.lr=5e-4."
+                    f"All {count} samples{of_class} are the same: the generator of {of.path} has collapsed. {_anew(of)}"
                 )
             samples.note(mine)
             made += mine
     return Generated(samples.folder, tuple(made), time.perf_counter() - start)
+
+
+def _anew(generator: Run) -> str:
+    """How a generator that came to nothing is trained again."""
+    if generator.whole.path == generator.path:
+        return "Train it anew, longer or with a lower rate, e.g. --set optim.lr=5e-4."
+    here, whole = shlex.quote(str(generator.path)), shlex.quote(str(generator.whole.path))
+    return f"Delete {here}, and `ouvroir prove {whole} --minutes N` trains another one, longer with more minutes."
 
 
 def made_by(
@@ -132,8 +139,13 @@ def made_by(
     from ouvroir.training.device import arithmetic, place
 
     place(model, recipe.loop, device)
-    with arithmetic(recipe.loop, device):
-        yield from task.make(model, processor, recipe, labels, seed=seed, device=device, parents=parents, begin=begin)
+    found = task.make(model, processor, recipe, labels, seed=seed, device=device, parents=parents, begin=begin)
+    while True:
+        with arithmetic(recipe.loop, device):  # not while the caller works on what it got
+            one = next(found, None)
+        if one is None:
+            return
+        yield one
 
 
 def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], seed: int, at: Workplace) -> Samples:

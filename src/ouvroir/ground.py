@@ -71,8 +71,8 @@ class Ground:
 
     @property
     def n_items(self) -> int:
-        """Items that are judged by."""
-        return len(self.manifest.judged(self.split))
+        """Items that are judged by; those of a group count as one."""
+        return n_independent(self.manifest, self.split)
 
     def require_items(self) -> None:
         """Raise Untried, with how many would be needed, when no verdict can come of so few."""
@@ -107,15 +107,21 @@ class Ground:
         )
 
 
+def n_independent(manifest: Manifest, split: Literal["validation", "test"]) -> int:
+    """The items of a split that are judged; those of one group, such as takes of one person, count as one."""
+    rows = [manifest.rows[place] for place in manifest.judged(split).tolist()]
+    return len({row.group or f"\n{row.id}" for row in rows})
+
+
 def too_few(n_items: int, split: str = "test") -> str:
     """A sentence where no verdict can come of so few items, with how many it takes; '' where it can."""
     if n_items >= LEAST_ITEMS:
         return ""
     needed = trial.least_items(WORTH_SEEING, _USUAL_DISAGREEMENT)
     return (
-        f"The {split} split has {n_items} items, and on fewer than {LEAST_ITEMS} no difference that matters can be told from "
-        f"chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. Add data, or train again with more of "
-        f"them set aside, e.g. --set data.{split}=0.4."
+        f"The {split} split has {n_items} independent items, and on fewer than {LEAST_ITEMS} no difference that matters can be "
+        f"told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. Add data, or train again "
+        f"with more of them set aside, e.g. --set data.{split}=0.4."
     )
 
 

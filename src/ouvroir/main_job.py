@@ -23,6 +23,7 @@ from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Value
 from ouvroir.run import Run
+from ouvroir.trials import rows_digest
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -215,7 +216,9 @@ def _tuned(run: Run, progress: Progress) -> Run:
 
 
 def _can_begin(run: Run, tuned: Run) -> bool:
-    """Whether the checkpoint of the base that the tuned model is to start from is noted, intact and in its place."""
+    """Whether the checkpoint of the base that the tuned model is to start from is noted, intact and in its place,
+    and what was admitted is what the plan learns from.
+    """
     from ouvroir.training.checkpoint import check_hashes
 
     if run.read_json("refine.json")["init_from"] != "scratch":
@@ -228,7 +231,11 @@ def _can_begin(run: Run, tuned: Run) -> bool:
         check_hashes(checkpoint)
     except CheckpointError:
         return False
-    return str(checkpoint) == tuned.recipe().model.init_from
+    recipe, found = tuned.recipe(), proving.admitted(run)
+    manifest = workflow.manifest_of(tuned)
+    made = tuple(row for row in manifest.rows if row.origin == "synthetic")
+    is_share = not found.rows or recipe.loop.synthetic_share == found.share
+    return is_share and rows_digest(made) == rows_digest(found.rows) and str(checkpoint) == recipe.model.init_from
 
 
 def _stage(child: Run, world: World, at: Workplace) -> bool:

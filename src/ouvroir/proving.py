@@ -6,6 +6,7 @@ are tried in the same way; the trial itself is in trials.py.
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir import assessing, generating, planning, trials, workflow
-from ouvroir.arms import Arm, Design, constants_design, settings_arm
+from ouvroir.arms import Arm, Design, constants_design, settings_arm, short_name
 from ouvroir.assessing import Assessed, Door
 from ouvroir.errors import DataError, NonFiniteLoss, Untried, UsageError
-from ouvroir.ground import LEAST_ITEMS, Ground, too_few
+from ouvroir.ground import LEAST_ITEMS, Ground, n_independent, too_few
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
@@ -38,7 +39,9 @@ GENERATOR = generating.GENERATOR
 SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
 OUTCOME = "synthesis.json"
-PLAN, TRIED = "trial/synthetic_plan.json", "trial/tried.json"
+PLAN = "trial/synthetic_plan.json"
+TRIED = "tried.json"
+"""Digests of the samples that the test items were asked about, of the whole run: it outlives the folder `trial`."""
 LEAST_TRIED = 20  # samples
 LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 SHARES = (0.1, 0.25, 0.5)
@@ -107,7 +110,7 @@ def obstacle(task: str, manifest: Manifest, *, generator: str | None = None) -> 
         return f"Nothing can make samples for {task} yet. Other arms can be tried: --set, --arm."
     if manifest.is_multi_label:
         return "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm."
-    return too_few(len(manifest.judged("test")))
+    return too_few(n_independent(manifest, "test"))
 
 
 def leave_out(run: Run, sentence: str, kind: str | None = None) -> None:
@@ -133,6 +136,26 @@ def admitted(run: Run) -> Admitted:
     return Admitted(rows, noted["share"])
 
 
+def with_admitted(recipe: Recipe, manifest: Manifest, at: Workplace) -> tuple[Recipe, Manifest]:
+    """A planned fine-tuning, with the samples that were admitted in the run whose model it starts from, on the same data.
+
+    Raises DataError when the samples are not as they were tried.
+    """
+    run = Run(Path(recipe.model.init_from)).whole
+    if not (run.path / OUTCOME).is_file():
+        return recipe, manifest
+    found = admitted(run)
+    if not found.rows:
+        return recipe, manifest
+    if Ground.of(run).real.fingerprint != manifest.fingerprint:
+        at.progress.say(f"Samples were admitted in {run.path} for other data than these, so they are not learned from.")
+        return recipe, manifest
+    at.progress.say(f"{len(found.rows)} samples that were admitted make up {100 * found.share:.0f} % of each batch.")
+    both = with_rows(manifest, found.rows)
+    recipe = replace(recipe, data=replace(recipe.data, manifest=both.fingerprint))
+    return recipe.replace("loop", synthetic_share=found.share), both
+
+
 def with_rows(manifest: Manifest, rows: Sequence[Row]) -> Manifest:
     """The manifest with samples among its train rows."""
     return replace(manifest, rows=tuple(sorted((*manifest.rows, *rows), key=lambda row: row.id)))
@@ -149,7 +172,7 @@ def try_arms(
         name, design = "constants", constants_design(ground.recipe)
     else:
         chosen = [*arms, *([settings_arm(settings)] if settings else [])]
-        name, design = "-".join(arm.name for arm in chosen)[:60].strip("-"), Design.of(chosen)
+        name, design = short_name("-".join(arm.name for arm in chosen)), Design.of(chosen)
     if name in (SYNTHETIC, CHOICE, "constants", "speed") and not constants:
         raise UsageError(f"An arm of yours cannot be called `{name}`: that is the name of a trial of Ouvroir's own.")
     try:
@@ -194,9 +217,9 @@ class Synthesis:
 
     def _proved(self) -> Proof:
         ground = self.ground
+        plan = self._plan()  # before anything is trained: it says when the minutes are too few
         generator = self._generator()
         table = self._table(generator)
-        plan = self._plan(len(table))
         folds = assessing.train_folds(ground, self.at, plan["steps"])
         door = Door(ground, generator, self.at)
         pools = {SYNTHETIC: self._assessed(*self._made(generator, plan["total"]), door, folds)}
@@ -216,6 +239,7 @@ class Synthesis:
         looked = [f"Samples used in {others} were judged by these test items before, so the interval is widened."] * (
             n_before > 0
         )
+        self.run.write_json(TRIED, [*self._tried_before(rows, share), _digest(rows, share)])
         found = trials.hold_trial(
             ground,
             design,
@@ -232,7 +256,10 @@ class Synthesis:
 
     def require_possible(self) -> None:
         """Raise Untried when no verdict can come of a trial here, UsageError when it would change what was learned from."""
-        if admitted(self.run).rows and (self.run.path / "tuned" / "metrics.jsonl").is_file():
+        tuned = Run(self.run.path / "tuned")
+        has_begun = (tuned.path / "checkpoints" / "last.txt").is_file()
+        learned = has_begun and tuned.recipe().data.manifest != self.ground.manifest.fingerprint
+        if learned and admitted(self.run).rows:
             raise UsageError(
                 f"The tuned model of {self.run.path} learned from samples that were admitted, and another trial would change them. "
                 "Start anew with `ouvroir refine`, or try other arms: --set, --constants, --arm."
@@ -250,18 +277,21 @@ class Synthesis:
         if not isinstance(task, Synthesiser):
             raise UsageError(f"`{name}` makes no samples.")
         here = Run(self.run.path / GENERATOR)
-        made_by = here.recipe().task if (here.path / "recipe.json").is_file() else name
-        if self.wishes.generator and made_by != name:
+        if not (here.path / "recipe.json").is_file():
+            return task
+        made_by = find_task(here.recipe().task)
+        if self.wishes.generator and made_by.name != name:
             raise UsageError(
-                f"{here.path} is a generator of another kind, {made_by}. Delete that folder to train one of {name}."
+                f"{here.path} is a generator of another kind, {made_by.name}. Delete that folder to train one of {name}."
             )
-        return task
+        assert isinstance(made_by, Synthesiser)
+        return made_by
 
     def _left(self) -> float:
         """The share of the time that is left for the trial itself."""
         return 1 - _OF_GENERATOR - _OF_CHOICE
 
-    def _plan(self, n_train: int) -> dict[str, Any]:
+    def _plan(self) -> dict[str, Any]:
         """How many steps each training has and how many samples are made: settled once, by the time there was then.
 
         So another wish for seeds or minutes keeps what is done; deleting the folder `trial` of the run starts anew.
@@ -270,9 +300,11 @@ class Synthesis:
         if noted is not None:
             return noted
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
+        n_tried = 1 + len(self.run.read_json(TRIED) or ())
         _, steps, _ = trials.afforded(
-            self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes, share=self._left()
+            self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes, share=self._left(), n_tried=n_tried
         )
+        n_train = sum(row.split == "train" for row in self.ground.real.rows)
         plan = {"steps": steps, "total": int(np.clip(n_train, LEAST_MADE, MOST_MADE)), "chosen": None}
         self.run.write_json(PLAN, plan)
         return plan
@@ -301,17 +333,18 @@ class Synthesis:
 
     def _require_trained(self, generator: Run, task: Synthesiser) -> None:
         """Raise Untried when the generator had far fewer steps than its task proposes: what it makes then is noise."""
-        usual, _ = task.recipe(replace(self.ground.real, task=task.name), generator.recipe().model.preset)
+        recipe = generator.recipe()
+        usual, _ = task.recipe(replace(self.ground.real, task=task.name), recipe.model.preset)
         n_train = sum(row.split == "train" for row in self.ground.real.rows)
         wanted = usual.loop.epochs * n_train / usual.loop.batch_size
-        steps = generator.recipe().loop.steps or 1
-        if self.wishes.minutes is not None and steps < LEAST_LEARNED * wanted:
-            minutes = self.wishes.minutes * LEAST_LEARNED * wanted / steps
+        steps = recipe.loop.steps or 1
+        if steps < LEAST_LEARNED * wanted:
+            minutes = (recipe.loop.minutes or 0.0) * LEAST_LEARNED * wanted / steps / _OF_GENERATOR
+            enough = f" --minutes {math.ceil(minutes)}" if minutes else ""
             raise Untried(
-                f"In {self.wishes.minutes:.1f} minutes the generator had {steps} of the {wanted:.0f} steps that it needs, and what "
-                f"it makes is hardly more than noise. About {minutes:.0f} minutes give it enough: delete "
-                f"{shlex.quote(str(generator.path))}, then `ouvroir prove {shlex.quote(str(self.run.path))} --minutes "
-                f"{minutes:.0f}`."
+                f"The generator had {steps} of the {wanted:.0f} steps that it needs, and what it makes is hardly more than noise. "
+                f"Delete {shlex.quote(str(generator.path))}; `ouvroir prove {shlex.quote(str(self.run.path))}{enough}` trains one "
+                "that has enough."
             )
 
     def _recipe(self, task: Synthesiser) -> Recipe:
@@ -363,7 +396,7 @@ class Synthesis:
 
     def _varied(self, generator: Run, table: Table, folds: Path, total: int) -> tuple[Samples, list[Sample]]:
         """Variations of the rows that are learned last, from all of BEGINS on."""
-        slow = assessing.slow_rows(folds, SLOW_SHARE)[: -(-total // len(BEGINS))]
+        slow = assessing.slow_rows(folds, SLOW_SHARE, -(-total // len(BEGINS)))
         samples = Samples(generator.path / generating.VARIED)
         weights = hash_file(generator.checkpoint("best") / "model.safetensors")
         known = samples.read()
@@ -461,11 +494,13 @@ class Synthesis:
             ]
         else:
             said = ["No samples were admitted: what is trained learns from real data alone."]
-        self.run.write_json(TRIED, [*self._tried_before(rows, share), _digest(rows, share)])
         digest = trials.rows_digest(rows)
         self.run.write_json(OUTCOME, {"verdict": verdict, "kind": kind, "share": share, "rows": digest, "said": said})
         for sentence in said:
             self.at.progress.say(sentence)
+        if verdict == "admitted" and self.run.state == "finished":
+            model, data = shlex.quote(str(self.run.path)), shlex.quote(self.ground.recipe.data.source)
+            self.at.progress.say(f"`ouvroir finetune {model} {data}` learns from them.")
 
 
 def _digest(rows: tuple[Row, ...], share: float) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -139,15 +140,21 @@ def _planned(
         if digests == dict(noted.digests) and noted.contrasts == design.contrasts:
             plan = replace(noted, chief=design.chief)
             if seeds is not None and seeds > noted.n_seeds:
+                kept = tuple(one for one in noted.cut if "seeds instead of" not in one)
                 looked = (
                     f"{seeds} seeds after a look at {noted.n_seeds}: whoever looks again and again finds a gain by chance.",
                 )
-                plan = replace(plan, n_seeds=seeds, cut=(*noted.cut, *(looked if _is_judged(folder) else ())))
+                plan = replace(plan, n_seeds=seeds, cut=(*kept, *(looked if _is_judged(folder) else ())))
             plan.write(folder)
             return plan
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
         shutil.rmtree(folder)
-    n_seeds, n_steps, cut = afforded(ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, steps=steps)
+    n_tried = 1 + n_before if design.chief else max(1, len(design.contrasts))
+    n_seeds, n_steps, cut = afforded(
+        ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, steps=steps, n_tried=n_tried
+    )
+    if n_seeds < (least := trial.least_seeds(n_tried)):
+        cut.append(f"{n_seeds} seeds can admit nothing here: it takes {least}.")
     made = _made(ground, design, n_steps)
     plan = Plan(
         arms={
@@ -214,31 +221,35 @@ def afforded(
     minutes: float | None,
     steps: int | None = None,
     share: float = 1.0,
+    n_tried: int = 1,
 ) -> tuple[int, int, list[str]]:
     """Seeds, steps and what was cut: first seeds, down to the fewest that can admit anything, then steps, down to a tenth.
 
-    `steps`: where they are settled already, and only seeds can be cut. `share`: `minutes` are so much of those that a person
-    asked for. Raises Untried when a tenth of the steps takes much longer than `minutes`.
+    `steps`: where they are settled already, and only seeds can be cut. `share`: `minutes` are so much of those
+    that a person asked for. `n_tried`: the ways that are judged beside each other. Raises Untried when a tenth of the steps
+    takes much longer than `minutes`.
     """
-    n_seeds, n_steps = seeds or USUAL_SEEDS, steps or ground.steps
+    n_seeds = seeds or max(USUAL_SEEDS, trial.least_seeds(n_tried))
+    n_steps = steps or ground.steps
     cut: list[str] = []
     if minutes is not None:
         speed = measure(ground, at)
         affordable = 60 * minutes * usable_cores() / max(speed.seconds(n_steps) * n_arms, 1e-9)
         if affordable < n_seeds and seeds is None:
-            n_seeds = max(min(USUAL_SEEDS, trial.LEAST_SEEDS), math.floor(affordable))
-            if n_seeds < USUAL_SEEDS:
-                cut.append(f"{n_seeds} seeds instead of {USUAL_SEEDS}, for lack of time.")
+            usual, n_seeds = n_seeds, max(min(n_seeds, trial.least_seeds(n_tried)), math.floor(affordable))
+            if n_seeds < usual:
+                cut.append(f"{n_seeds} seeds instead of {usual}, for lack of time.")
         if affordable < n_seeds and steps is None:
             one_s = 60 * minutes * usable_cores() / (n_seeds * n_arms)
             least = math.ceil(n_steps * _LEAST_LENGTH)
             n_steps = int(np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), least, n_steps))
             needed = speed.seconds(n_steps) * n_seeds * n_arms / usable_cores() / 60
             if needed > _MOST_OVERRUN * minutes:
-                asked, enough = minutes / share, math.ceil(needed / share)
+                enough = math.ceil(needed / share)
                 raise Untried(
-                    f"In {asked:g} minutes each training of the trial would have less than {100 * _LEAST_LENGTH:.0f} % of its "
-                    f"steps, which says nothing of whole ones. It takes {enough} minutes here: --minutes {enough}."
+                    f"In {minutes / share:.2g} minutes each training of the trial would have less than {100 * _LEAST_LENGTH:.0f} % "
+                    "of its steps, which says nothing of whole ones. It takes "
+                    f"{enough} minutes here: `ouvroir prove {shlex.quote(str(ground.run.path))} --minutes {enough}`."
                 )
     if n_steps < ground.steps:
         cut.append(f"Trainings of {n_steps} steps instead of {ground.steps}, for lack of time.")
@@ -275,7 +286,7 @@ def arm_of(ground: Ground, arm: Arm, ordinary: Way) -> tuple[Recipe, Manifest]:
         row for row in way.extra if row.split != "train" or row.origin != "synthetic" or row.sha256 in held_out
     ]:
         raise UsageError(
-            f"The arm `{arm.name}` learns from `{wrong[0].id}`, which is no synthetic train row, or is a row that is judged by."
+            f"The arm `{arm.name}` learns from `{wrong[0].id}`, which is no synthetic train row, or is a validation or test row."
         )
     manifest = ground.rows_of(way)
     return replace(way.recipe, data=replace(way.recipe.data, manifest=manifest.fingerprint)), manifest

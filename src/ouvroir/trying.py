@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouvroir import workflow
-from ouvroir.errors import CheckpointError, OuvroirError
+from ouvroir.errors import CheckpointError, OuvroirError, TrainingError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
 from ouvroir.run import Run
+from ouvroir.training.crew import GOES_ON
 
 if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
@@ -79,7 +80,9 @@ def try_one(
     run = Run(folder / arm).child(place.name, recipe.replace("loop", seed=seed))
     try:
         with run.hold():
-            workflow.loop_of(task)(task, run, data, device="cpu", progress=QUIET, resume=True)
+            fitted = workflow.loop_of(task)(task, run, data, device="cpu", progress=QUIET, resume=True)
+            if fitted.stopped == "interrupted":  # by a signal to this process: half a training is judged by nobody
+                raise TrainingError(f"The training of `{arm}` with seed {seed} was stopped by a signal. {GOES_ON}")
             model, processor, settled = load_model(task, run.checkpoint("best"))
             answers = evaluate(task, model, processor, settled, data.tables["test"])
             save_answers(place / ANSWERS, answers)

@@ -113,11 +113,11 @@ class Tables:
 
 
 def _left(judged: Mapping[str, Mapping[str, Any]], plan: Plan) -> list[str]:
-    """Sentences on the ways that were left before the last seed."""
+    """Sentences on the ways that were left before the last seed for want of hope; others ended with the chief one."""
     return [
         f"{name} was left after {one['gain']['n_seeds']} seeds: no gain worth having was in reach."
         for name, one in judged.items()
-        if one["gain"]["n_seeds"] < plan.n_seeds
+        if one["is_futile"] and one["gain"]["n_seeds"] < plan.n_seeds
     ]
 
 
@@ -148,6 +148,9 @@ def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
             "gain": finding.gain.as_dict(),
             "flip_p": finding.flip_p,
             "losers": list(finding.losers),
+            "level": finding.level,
+            "least_seeds": finding.least_seeds,
+            "is_futile": trial.is_futile(differences[: trial.FUTILE_SEEDS], tables.groups),
             "by_class": {label: estimate.as_dict() for label, estimate in (finding.by_class or {}).items()},
             "differences": [float(value) for value in differences.mean(axis=1)],
         }
@@ -168,7 +171,7 @@ def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
         },
         "arms": {one: found for one, found in judged.items() if one in simple},
         "effects": {
-            one: {**found["gain"], **{name: found[name] for name in ("verdict", "flip_p", "differences")}}
+            one: {**found["gain"], **{name: found[name] for name in ("verdict", "flip_p", "differences", "level")}}
             for one, found in judged.items()
             if one not in simple
         },

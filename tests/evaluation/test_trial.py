@@ -148,12 +148,41 @@ def test_a_class_that_loses_stands_in_the_way():
     table = drawn(rng, 8, 620, gain=0.05, seeds=0.001, items=0.02, rest=0.05)
     table[:, targets == 1] -= 0.09
     table[:, targets == 2] -= 0.9  # too few to be judged each on its own
-    found = trial.judge(table + 0.04, targets=targets, labels=("a", "b", "c"))
-    assert found.losers == ("b",) or found.by_class["b"].value > -trial.CLASS_LOSS
+    found = trial.judge(table + 0.08, targets=targets, labels=("a", "b", "c"))
+    assert found.by_class["b"].value > -trial.CLASS_LOSS
+    assert found.losers == ()
     found = trial.judge(table, targets=targets, labels=("a", "b", "c"))
     assert found.losers == ("b",)
     assert set(found.by_class) == {"a", "b"}
     assert found.verdict != "admitted"
+
+
+def test_a_class_that_lies_in_one_group_is_not_judged_on_its_own():
+    rng = np.random.default_rng(4)
+    targets = np.repeat([0, 1], [60, 240])
+    groups = np.concatenate([np.zeros(60), 1 + np.arange(240) // 4]).astype(np.int64)
+    table = drawn(rng, 8, 300, gain=0.05, seeds=0.001, items=0.02, rest=0.05)
+    found = trial.judge(table, targets=targets, labels=("one", "many"), groups=groups)
+    assert set(found.by_class) == {"many"}
+
+
+def test_several_looks_take_more_seeds():
+    assert [trial.least_seeds(n) for n in (1, 2, 4, 20)] == [6, 7, 8, 10]
+    rng = np.random.default_rng(5)
+    table = drawn(rng, 8, 900, gain=0.05, seeds=0.001, items=0.05, rest=0.1)
+    assert [trial.judge(table[:k], n_tried=2).verdict for k in (6, 7)] == ["rejected", "admitted"]
+    found = trial.judge(table[:6], n_tried=2)
+    assert (found.level, found.least_seeds) == (0.975, 7)
+    assert found.gain.low > 0
+
+
+def test_harm_of_the_size_of_what_showed_itself_to_be_chance_is_not_believed():
+    rng = np.random.default_rng(6)
+    noise = drawn(rng, 8, 900, gain=0.0, seeds=0.001, items=0.05, rest=0.1)
+    noise -= noise.mean()
+    for side in (1, -1):
+        assert trial.judge(noise - 0.03, same=noise + side * 0.05).verdict == "unreliable"
+        assert trial.judge(noise - 0.2, same=noise + side * 0.05).verdict == "harmful"
 
 
 def test_when_the_ordinary_way_differs_from_itself_nothing_is_believed():

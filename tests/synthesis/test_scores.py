@@ -93,7 +93,7 @@ def test_view_distances_are_the_least_over_the_views():
 def standards(rng, n=400):
     right = rng.uniform(0.5, 1, n)
     alike = rng.normal(0.6, 0.05, n)
-    return scores.Standards.of(right, alike, np.repeat([0, 1], n // 2), 3, noise=0.1)
+    return scores.Standards.of(right, alike, np.repeat([0, 1], n // 2), 3)
 
 
 def test_a_tenth_of_real_samples_lies_outside_the_band_and_each_reason_is_given():
@@ -134,7 +134,7 @@ def test_whitened_likeness_does_not_reward_the_mean_of_a_class_and_noise_is_too_
     real = white(features)
     alike = scores.by_class(real, labels, real, labels, is_itself=True)
     assert scores.by_class(white(means), digits, real, labels).mean() <= alike.mean()
-    found = scores.Standards.of(np.ones(len(real)), alike, labels, 10, noise=0.0)
+    found = scores.Standards.of(np.ones(len(real)), alike, labels, 10)
     strange = scores.by_class(white(noise), digits, real, labels)
     assert (found.margins(np.ones(10), strange, digits)["too_strange"] < 0).all()
 

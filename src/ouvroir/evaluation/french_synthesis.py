@@ -53,15 +53,16 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
         "fait de meilleurs."
     ),
     "Synthetic data were not tried. In {a} minutes each training of the trial would have less than {n} % of its steps, which "
-    "says nothing of whole ones. It takes {m} minutes here: --minutes {k}.": (
+    "says nothing of whole ones. It takes {m} minutes here: {b}": (
         "Les données synthétiques n’ont pas été mises à l’essai. En {a} minutes, chaque entraînement de l’essai aurait moins de "
-        "{n} % de ses pas, ce qui ne dit rien d’un entraînement entier. Il faut ici {m} minutes : --minutes {k}."
+        "{n} % de ses pas, ce qui ne dit rien d’un entraînement entier. Il faut ici {m} minutes : {b}"
     ),
-    "Synthetic data were not tried. In {a} minutes the generator had {n} of the {m} steps that it needs, and what it makes is "
-    "hardly more than noise. About {k} minutes give it enough: {b}": (
-        "Les données synthétiques n’ont pas été mises à l’essai. En {a} minutes, le générateur a fait {n} des {m} pas qu’il lui "
-        "faut, et ce qu’il produit n’est guère que du bruit. Environ {k} minutes lui suffiraient : {b}"
+    "Synthetic data were not tried. The generator had {n} of the {m} steps that it needs, and what it makes is hardly more than "
+    "noise. Delete {a}; {b} trains one that has enough.": (
+        "Les données synthétiques n’ont pas été mises à l’essai. Le générateur a fait {n} des {m} pas qu’il lui faut, et ce qu’il "
+        "produit n’est guère que du bruit. Supprimez {a} ; {b} en entraîne un qui en fait assez."
     ),
+    "{n} seeds can admit nothing here: it takes {m}.": "{n} graines ne peuvent rien faire admettre ici : il en faut {m}.",
     "The test items decided on this, so what they say of a model that learned from samples flatters it a little.": (
         "Les éléments de test en ont décidé : ce qu’ils disent d’un modèle qui a appris des éléments synthétiques le flatte un peu."
     ),
@@ -71,12 +72,12 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "Synthetic data were not tried by several processes; {a} does.": (
         "Plusieurs processus ne mettent pas de données synthétiques à l’essai ; {a} le fait."
     ),
-    "Synthetic data were not tried. The test split has {n} items, and on fewer than {m} no difference that matters can be told "
-    "from chance; to see a gain of {k} points takes about {l}. Add data, or train again with more of them set aside, e.g. "
-    "--set data.test=0.4.": (
-        "Les données synthétiques n’ont pas été mises à l’essai. Le jeu de test a {n} éléments, et sur moins de {m} aucune "
-        "différence qui compte ne se distingue du hasard ; il en faut environ {l} pour voir un gain de {k} points. Ajoutez des "
-        "données, ou entraînez à nouveau en en réservant davantage, par exemple avec --set data.test=0.4."
+    "Synthetic data were not tried. The test split has {n} independent items, and on fewer than {m} no difference that matters "
+    "can be told from chance; to see a gain of {k} points takes about {l}. Add data, or train again with more of them set aside, "
+    "e.g. --set data.test=0.4.": (
+        "Les données synthétiques n’ont pas été mises à l’essai. Le jeu de test a {n} éléments indépendants, et sur moins de {m} "
+        "aucune différence qui compte ne se distingue du hasard ; il en faut environ {l} pour voir un gain de {k} points. Ajoutez "
+        "des données, ou entraînez à nouveau en en réservant davantage, par exemple avec --set data.test=0.4."
     ),
     "Synthetic data were not tried. {a}": (
         "Les données synthétiques n’ont pas été mises à l’essai. Le rapport anglais dit pourquoi."

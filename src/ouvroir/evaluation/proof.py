@@ -70,7 +70,7 @@ def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name:
     if trial.get("steps"):
         meaning.append(t("proof_how", seeds=t.count(gain["n_seeds"]), steps=t.count(trial["steps"])))
     if name == SYNTHETIC:
-        meaning.append(_meaning(verdict, because, metric, gain, t))
+        meaning.append(_meaning(verdict, because, metric, found, t))
     return Told(
         verdict,
         t(f"{kind}_{verdict}"),
@@ -131,12 +131,17 @@ def why(arm: Mapping[str, Any]) -> Because:
         return "none"
     if arm.get("losers"):
         return "losers"
-    if gain["n_seeds"] < LEAST_SEEDS:
+    if gain["n_seeds"] < least_seeds(arm):
         return "few"
     if gain["value"] < LEAST_GAIN:
         return "small"
     p_value = arm.get("flip_p")
     return "none" if p_value is None or p_value < SIGNIFICANT else "flip"
+
+
+def least_seeds(arm: Mapping[str, Any]) -> int:
+    """The fewest seeds with which it could have been admitted."""
+    return int(arm.get("least_seeds") or LEAST_SEEDS)
 
 
 def arm_name(name: str, t: Language) -> str:
@@ -197,11 +202,11 @@ def _because(verdict: str, because: Because, t: Language) -> str:
     return t(f"proof_because_{key}") if key else ""
 
 
-def _meaning(verdict: str, because: Because, metric: str, gain: Mapping[str, Any], t: Language) -> str:
+def _meaning(verdict: str, because: Because, metric: str, arm: Mapping[str, Any], t: Language) -> str:
     if verdict != "rejected" or because == "none":
         return t(f"proof_means_{verdict}")
     if because == "small":
         return t("proof_means_small", least=size_told(metric, LEAST_GAIN, t))
     if because == "few":
-        return t("proof_means_few", seeds=t.count(gain["n_seeds"]), least=t.count(LEAST_SEEDS))
+        return t("proof_means_few", seeds=t.count(arm["gain"]["n_seeds"]), least=t.count(least_seeds(arm)))
     return t(f"proof_means_{because}")

@@ -20,17 +20,8 @@ LEAST_SAMPLES = 20
 _CHUNK = 4_000_000  # distances held at once
 
 
-def nearest(asked: np.ndarray, known: np.ndarray, k: int) -> np.ndarray:
-    """(len(asked), k) distances to the `k` nearest of `known`, ascending; inf where there are fewer."""
-    found = np.full((len(asked), k), np.inf)
-    for start, distances in _distances(asked, known):
-        best = np.sort(np.partition(distances, min(k, distances.shape[1]) - 1, axis=1)[:, :k], axis=1)
-        found[start : start + len(best), : best.shape[1]] = best
-    return found
-
-
 def nearest_others(samples: np.ndarray, k: int) -> np.ndarray:
-    """As `nearest` among the samples themselves, each leaving itself out."""
+    """(N, k) distances of each sample to its `k` nearest others, ascending; inf where there are fewer."""
     found = np.full((len(samples), k), np.inf)
     for start, distances in _distances(samples, samples):
         rows = np.arange(len(distances))

@@ -14,7 +14,7 @@ from ouvroir import constants
 from ouvroir.evaluation import plots, proof, trial_plot
 from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.metrics import is_percent
-from ouvroir.evaluation.trial import LEAST_GAIN
+from ouvroir.evaluation.trial import LEAST_GAIN, LEVEL
 
 _CONSTANTS = "constants"
 _SCORES = ("precision", "recall", "density", "coverage", "kernel_distance", "told_apart", "copy_ratio")
@@ -95,6 +95,7 @@ def _trial(trial: Mapping[str, Any], t: Language) -> dict[str, Any]:
         "band": t("trial_band", least=proof.size_told(metric, LEAST_GAIN, t)),
         "has_same": trial.get("same") is not None,
         "is_same_off": _is_off(trial.get("same")),
+        "is_of_many": any((one.get("level") or LEVEL) > LEVEL for one in (*arms.values(), *effects.values())),
         "has_seeds": any(one.get("differences") for one in arms.values()),
         "effects": [_effect(constant, one, metric, t) for constant, one in effects.items()],
         "no_effect": _no_effect(effects, metric, t),

@@ -74,7 +74,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a trial came to. `flip_p`: of the sign-flip test; `losers`: classes shown to lose over 2 points."""
+    """What a trial came to. `flip_p`: of the sign-flip test; `losers`: classes shown to lose over 2 points; `level`: of the
+    interval of `gain`; `least_seeds`: fewer can admit nothing.
+    """
 
     verdict: Verdict
     gain: Estimate
@@ -82,6 +84,8 @@ class Finding:
     same: Estimate | None = None
     losers: tuple[str, ...] = ()
     by_class: Mapping[str, Estimate] | None = None
+    level: float = LEVEL
+    least_seeds: int = LEAST_SEEDS
 
 
 def two_way(differences: np.ndarray, *, groups: np.ndarray | None = None, level: float = LEVEL) -> Estimate:
@@ -169,12 +173,14 @@ def class_losers(
 ) -> tuple[list[str], dict[str, Estimate]]:
     """Classes shown to lose, and by over 2 points; and the estimate of each class with 50 items or more.
 
-    `targets`: (N,) int64. The p values are Holm's over the classes judged.
+    `targets`: (N,) int64. The p values are Holm's over the classes judged. A class whose items are all of one group cannot be
+    judged: it is one item.
     """
     judged: dict[str, Estimate] = {}
     for number, label in enumerate(labels):
         mine = targets == number
-        if mine.sum() >= CLASS_ITEMS:
+        is_one = groups is not None and len(np.unique(groups[mine])) < 2
+        if mine.sum() >= CLASS_ITEMS and not is_one:
             judged[label] = two_way(differences[:, mine], groups=None if groups is None else groups[mine])
     p_values = holm([one.p_value for one in judged.values()])
     losers = [
@@ -192,6 +198,14 @@ def is_futile(differences: np.ndarray, groups: np.ndarray | None = None) -> bool
     )
 
 
+def least_seeds(n_tried: int = 1) -> int:
+    """The fewest seeds with which the sign-flip test can agree: 6 for one way, more where several were tried."""
+    k = LEAST_SEEDS
+    while 2 * n_tried / 2**k >= SIGNIFICANT:
+        k += 1
+    return k
+
+
 def judge(
     differences: np.ndarray,
     *,
@@ -207,10 +221,11 @@ def judge(
     ways were tried side by side, for Holm's correction in its first and strictest step.
 
     harmful: the interval is below 0. admitted: it is above 0, the sign-flip test agrees, the gain is 0.3 points or more, no
-    class is shown to lose over 2 points, and there were 6 seeds. unreliable: it would be admitted, or found harmful, but the
+    class is shown to lose over 2 points, and there were `least_seeds`. unreliable: it would be admitted, or found harmful, but the
     ordinary way seems to differ from itself, and by as much. rejected: everything else.
     """
-    gain = two_way(differences, groups=groups, level=1 - (1 - LEVEL) / n_tried)
+    level = 1 - (1 - LEVEL) / n_tried
+    gain = two_way(differences, groups=groups, level=level)
     flip_p = min(1.0, sign_flip(differences.mean(axis=1)) * n_tried)
     repeated = None if same is None else two_way(same, groups=groups)
     losers, by_class = ([], {}) if targets is None else class_losers(differences, targets, labels, groups)
@@ -218,14 +233,13 @@ def judge(
     if gain.high < 0:
         verdict = "harmful"
     elif gain.low > 0 and flip_p < SIGNIFICANT and gain.value >= LEAST_GAIN and not losers:
-        verdict = "admitted" if len(differences) >= LEAST_SEEDS else "rejected"
+        verdict = "admitted" if len(differences) >= least_seeds(n_tried) else "rejected"
     if repeated is not None and not repeated.low <= 0 <= repeated.high:
-        is_beyond = (
-            verdict == "harmful" and gain.high < repeated.low
-        )  # worse than whatever made the ordinary way differ
+        as_much = max(abs(repeated.low), abs(repeated.high))  # that chance showed itself to be
+        is_beyond = verdict == "harmful" and gain.high < -as_much
         if verdict != "rejected" and not is_beyond:
             verdict = "unreliable"
-    return Finding(verdict, gain, flip_p, repeated, tuple(losers), by_class)
+    return Finding(verdict, gain, flip_p, repeated, tuple(losers), by_class, level, least_seeds(n_tried))
 
 
 def least_items(effect: float, disagreement: float) -> int:

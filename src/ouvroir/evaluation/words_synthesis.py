@@ -135,6 +135,10 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "Un petit point est une graine, le grand la moyenne de toutes ; le trait est son intervalle à 95 %, sur les graines "
         "et les éléments.",
     ),
+    "trial_marks_many": (
+        "Several ways were tried, and the 95 % hold for all of them together, so each line is longer than it would be alone.",
+        "Plusieurs manières ont été essayées ; les 95 % valent pour toutes ensemble, chaque trait est donc plus long que seul.",
+    ),
     "trial_band": (
         "The shaded strip holds gains under {least}, too small to count.",
         "La bande teintée contient les gains de moins de {least}, trop faibles pour compter.",
@@ -195,9 +199,6 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "arm_synthetic": ("synthetic data", "données synthétiques"),
     "arm_varied": ("variations of rows learned last", "variantes d’éléments appris en dernier"),
     "arm_interpolation": ("real samples interpolated", "éléments réels interpolés"),
-    "arm_repeats": ("real samples repeated", "éléments réels répétés"),
-    "arm_augmentation": ("augmentation", "variations aléatoires"),
-    "arm_constants": ("all constants", "toutes les constantes"),
     "arm_hidden_real": ("real samples held back", "éléments réels mis de côté"),
     "arm_shuffled_labels": ("labels shuffled", "étiquettes mélangées"),
     "tried_augmentation": ("Augmentation", "Variations aléatoires"),

@@ -28,7 +28,8 @@ class Fold:
     """What one classifier sees: real train rows that it did not learn from, all made samples, and noise.
 
     real and made: features (N, D) and (M, D); right: probability of the own class, (N,) and (M,); labels (N,) int64;
-    noise: features of (B, D) rows whose content is shuffled; may_judge: (M,) bool, those whose parents it has not seen.
+    noise: features of (B, D) rows whose content is shuffled; may_judge: (M,) bool, those whose parents it has not seen;
+    of_real: (M,) bool, those that have a parent in `real`.
     """
 
     real: np.ndarray
@@ -38,6 +39,7 @@ class Fold:
     made_right: np.ndarray
     noise: np.ndarray
     may_judge: np.ndarray
+    of_real: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,6 @@ class Assessment:
     weight: np.ndarray
     reason: tuple[str, ...]
     summary: dict[str, Any]
-
-    @property
-    def kept(self) -> np.ndarray:
-        """(n,) int64 places of the samples that nothing speaks against."""
-        return np.array([place for place, reason in enumerate(self.reason) if not reason], dtype=np.int64)
 
 
 def assess(
@@ -81,7 +78,7 @@ def assess(
     within = mean([view.within for view in views]) >= 0.5
     alone = scores.reasons(margins, held_out=held_out, copied=looked.is_copy, within=within)
     reason = scores.with_whole_classes(alone, labels)
-    whole = _set_scores(views[0])
+    whole = _set_scores(views[0], folds[0])
     if _is_elsewhere(whole):
         reason = [one or "too_strange" for one in reason]
     right, alike = mean([fold.made_right for fold in folds]), _mean_where_known([view.alike for view in views], judging)
@@ -129,7 +126,7 @@ def _seen(fold: Fold, labels: np.ndarray, n_classes: int) -> _View:
     real_alike = scores.by_class(real, fold.real_labels, real, fold.real_labels, is_itself=True)
     noise = float(np.mean(scores.likeness(whiten(fold.noise), real))) if len(fold.noise) else math.nan
     alike = scores.by_class(made, labels, real, fold.real_labels)
-    standards = Standards.of(fold.real_right, real_alike, fold.real_labels, n_classes, noise=noise)
+    standards = Standards.of(fold.real_right, real_alike, fold.real_labels, n_classes)
     return _View(
         real=real,
         made=made,
@@ -152,13 +149,18 @@ def _mean_where_known(columns: Sequence[np.ndarray], weights: np.ndarray) -> np.
     return found
 
 
-def _set_scores(view: _View) -> dict[str, Any]:
-    """Equally many real and made samples beside each other, and two halves of the real ones as what can be reached."""
+def _set_scores(view: _View, fold: Fold) -> dict[str, Any]:
+    """Equally many real and made samples beside each other, and two halves of the real ones as what can be reached.
+
+    Variations of the real samples that they stand beside would be near these whatever they are worth: those of the other half of
+    the train rows are taken, where there are any.
+    """
     rng = np.random.default_rng(0)
     half = min(len(view.real) // 2, MOST_COMPARED)
     order = rng.permutation(len(view.real))
     real, others = view.real[order[:half]], view.real[order[half : 2 * half]]
-    made = view.made[rng.permutation(len(view.made))[:half]]
+    free = _free(view, fold)
+    made = view.made[free[rng.permutation(len(free))[:half]]]
     n = min(half, len(made))
     nothing = {"precision": None, "recall": None, "density": None, "coverage": None}
     if n < sets.LEAST_SAMPLES:
@@ -182,6 +184,12 @@ def _set_scores(view: _View) -> dict[str, Any]:
     }
 
 
+def _free(view: _View, fold: Fold) -> np.ndarray:
+    """(n,) places of the made samples that are no variations of the fold's real ones; all, where these are too few."""
+    free = np.flatnonzero(~fold.of_real)
+    return free if len(free) >= sets.LEAST_SAMPLES else np.arange(len(view.made))
+
+
 def _is_elsewhere(whole: dict[str, Any]) -> bool:
     """Whether hardly any real sample has a made one about it: the set lies elsewhere, as pure noise does, or in one point."""
     real = whole["real"]["recall"]
@@ -196,7 +204,8 @@ def _made_for_real(
     is_asked = rng.permutation(len(view.real)) % 2 == 0
     asked, asked_labels = view.real[is_asked], fold.real_labels[is_asked]
     learned, learned_labels = view.real[~is_asked], fold.real_labels[~is_asked]
-    some = rng.permutation(len(view.made))[: max(len(learned), 2 * len(classes))]
+    free = _free(view, fold)
+    some = free[rng.permutation(len(free))[: max(len(learned), 2 * len(classes))]]
     found: dict[str, dict[str, float | None]] = {}
     for name, features, known in (
         ("made_for_real", view.made[some], labels[some]),

@@ -152,17 +152,16 @@ class Novelty:
         distances, places = view_distances(views, self.known, 2)
         ratio = copy_ratio(distances)
         near = distances[:, 0] <= max(self.least, SAME)  # 0 where train rows are in it twice
-        return Looked(distances[:, 0], ratio, places[:, 0], near | (ratio < COPY_RATIO))
+        return Looked(ratio, places[:, 0], near | (ratio < COPY_RATIO))
 
 
 @dataclass(frozen=True)
 class Looked:
-    """(M,) each: distance to the nearest known sample, copy ratio, place of that sample, whether it is a copy.
+    """(M,) each: copy ratio, place of the nearest known sample, whether it is a copy of that one.
 
     A copy is nearer than real samples are to each other, or three times nearer to one of them than to any other.
     """
 
-    distance: np.ndarray
     ratio: np.ndarray
     place: np.ndarray
     is_copy: np.ndarray
@@ -175,11 +174,9 @@ class Standards:
     label: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    noise: float
-    """Likeness of pure noise, in the same features: what a score means nothing below."""
 
     @classmethod
-    def of(cls, right: np.ndarray, alike: np.ndarray, labels: np.ndarray, n_classes: int, *, noise: float) -> Standards:
+    def of(cls, right: np.ndarray, alike: np.ndarray, labels: np.ndarray, n_classes: int) -> Standards:
         """From real samples: (N,) probability of the own label, (N,) likeness, (N,) classes."""
 
         def each(values: np.ndarray, percentile: float) -> np.ndarray:
@@ -191,7 +188,7 @@ class Standards:
                     found[label] = np.percentile(mine, percentile)
             return found
 
-        return cls(each(right, LABEL_LOW), each(alike, BAND_LOW), each(alike, BAND_HIGH), noise)
+        return cls(each(right, LABEL_LOW), each(alike, BAND_LOW), each(alike, BAND_HIGH))
 
     def margins(self, right: np.ndarray, alike: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         """By how much (M,) made samples keep each standard; below 0 where they do not. NaN, which says nothing, keeps it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -154,8 +155,8 @@ class _Job(Course):
     def _engine(self, model: nn.Module, feed: Feed) -> Contest:
         return Contest(self.task, model, self.recipe, feed, device=self.device)
 
-    def _told(self, values: dict[str, float]) -> str:
-        return ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+    def _told(self, losses: Mapping[str, float]) -> str:
+        return ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
 
     def _settle(self, model: nn.Module, feed: Feed) -> Feed:
         if plan.is_resolved(self.recipe.loop):

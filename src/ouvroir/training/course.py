@@ -175,8 +175,12 @@ class Course(ABC):
         """What takes the steps of the settled recipe."""
 
     @abstractmethod
-    def _told(self, values: dict[str, float]) -> str:
-        """The mean losses by name, for the progress bar; what is to be logged beside them may be added."""
+    def _told(self, losses: Mapping[str, float]) -> str:
+        """The mean losses by name, for the progress bar."""
+
+    def _logged(self, losses: Mapping[str, float]) -> dict[str, float]:
+        """What is noted of the mean losses."""
+        return dict(losses)
 
     def _model(self, saved: Saved | None) -> nn.Module:
         """The model on the CPU: the saved one, or a new one, started from an earlier one where the recipe says so."""
@@ -279,8 +283,8 @@ class Course(ABC):
         assert self.sums is not None
         n = len(names)
         sums = self.sums.tolist()
-        values = {name: sums[k] / max(sums[n + k], 1e-12) for k, name in enumerate(names)}
-        told = self._told(values)
+        losses = {name: sums[k] / max(sums[n + k], 1e-12) for k, name in enumerate(names)}
+        values = self._logged(losses)
         since = self.place.step - (self.place.step - 1) // self.log_every * self.log_every
         values["grad_norm"] = self.norm.item() / since
         values["lr"] = rate(self.recipe.optim, self.place.step - 1, self.steps)
@@ -292,7 +296,7 @@ class Course(ABC):
         moved = self.place.step - self._drawn
         rows_s = moved * self.recipe.loop.batch_size / max(now - self._drawn_at, 1e-9)
         self._drawn, self._drawn_at = self.place.step, now
-        bar.advance(moved, f"{told}, {rows_s:,.0f} rows/s")
+        bar.advance(moved, f"{self._told(losses)}, {rows_s:,.0f} rows/s")
 
     def _validate(self) -> bool:
         """Judge the model on the validation table. Returns whether it is the best so far; processes agree."""

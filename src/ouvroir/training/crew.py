@@ -23,6 +23,8 @@ from ouvroir.system import usable_cores
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
+GOES_ON = "The same command goes on from what is done."
+
 
 class Crew:
     """Processes that run `module` and read jobs, one JSON line each; they answer each with a JSON line.
@@ -125,4 +127,4 @@ class Crew:
 def _last_words(hand: subprocess.Popen[str], log: Path) -> str:
     code = hand.wait()
     how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-    return f"A process that trains {how}; what it said is in {log}. The same command goes on from what is done."
+    return f"A process that trains {how}; what it said is in {log}. {GOES_ON}"

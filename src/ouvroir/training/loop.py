@@ -7,8 +7,8 @@ events is in course.py, what a step does in step.py, how long training lasts in 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -19,7 +19,7 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.training import plan
 from ouvroir.training.course import Course, Fitted, Prepared, failures_noted
 from ouvroir.training.device import threads
-from ouvroir.training.distributed import Share, join, resolve_device, share
+from ouvroir.training.distributed import Share, World, join, resolve_device, share
 from ouvroir.training.features import cache_features, can_cache
 from ouvroir.training.resident import item_sizes
 from ouvroir.training.step import Engine, Feed
@@ -61,19 +61,20 @@ def fit(
 class _Job(Course):
     """One call of `fit`."""
 
-    @cached_property
-    def share(self) -> Share:
-        """What this process has of each batch."""
-        return share(self.recipe.loop, self.world)
+    def __init__(
+        self, task: Task, run: Run, data: Prepared, device: str, world: World, progress: Progress, began: float
+    ) -> None:
+        super().__init__(task, run, data, device, world, progress, began)
+        self.share: Share = share(self.recipe.loop, world)
 
     def _engine(self, model: nn.Module, feed: Feed) -> Engine:
         return Engine(self.task, model, self.recipe, feed, device=self.device, world=self.world, share=self.share)
 
-    def _told(self, values: dict[str, float]) -> str:
-        first = next(iter(values.values()))
-        if len(values) > 1:
-            values["loss"] = sum(values.values())
-        return f"loss {first:.4f}"
+    def _told(self, losses: Mapping[str, float]) -> str:
+        return f"loss {next(iter(losses.values())):.4f}"
+
+    def _logged(self, losses: Mapping[str, float]) -> dict[str, float]:
+        return {**losses, "loss": sum(losses.values())} if len(losses) > 1 else dict(losses)
 
     def _settle(self, model: nn.Module, feed: Feed) -> Feed:
         is_resolved = plan.is_resolved(self.recipe.loop)
