@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import datasets, harness
 from benchmarks.harness import Options, Result
 
-MINUTES = 15.0
+MINUTES = 10.0
 
 
 def measure(options: Options) -> Result:

@@ -20,6 +20,7 @@ from ouvroir.trials import hold_trial
 
 N_TRIALS = 10
 PER_CLASS = 10
+N_HIDDEN = 60
 SETTINGS = {
     "loop.steps": 300,
     "loop.precision": "fp32",
@@ -28,7 +29,7 @@ SETTINGS = {
     "loop.micro_batch": 32,
     "loop.batch_size": 32,
     "data.per_class": PER_CLASS,
-    "data.validation": 0.25,
+    "data.validation": 0.05,
 }
 AT = Workplace()
 
@@ -53,15 +54,26 @@ def verdicts(tmp_path_factory):
     found = {"shuffled": [], "copies": [], "hidden": []}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OUVROIR_HOME", str(place / "home"))
-        folder = pictures.write_digits(place / "digits", per_class=130, classes="0123456789")
-        others = ouvroir.check(pictures.write_digits(place / "others", per_class=40, classes="0123456789", skip=130))
-        hidden = [replace(row, locator=str(place / "others" / row.locator)) for row in others.rows]
         for number in range(N_TRIALS):
+            folder, hidden = hide_some(place / str(number), number)
             settings = {**SETTINGS, "data.seed": number, "loop.seed": 1000 + number}
             run = ouvroir.train(folder, preset="tiny", settings=settings, runs=place / "runs")
             for name, verdict in one_trial(run, number, hidden).items():
                 found[name].append(verdict)
     return found
+
+
+def hide_some(place, number):
+    """The digits in a folder, and as rows 60 of each class, drawn at random, that were taken out of it."""
+    folder = pictures.write_digits(place / "digits", per_class=170, classes="0123456789")
+    rng = np.random.default_rng(number)
+    for label in "0123456789":
+        (place / "others" / label).mkdir(parents=True)
+        names = sorted(path.name for path in (folder / label).iterdir())
+        for name in rng.choice(names, N_HIDDEN, replace=False).tolist():
+            (folder / label / name).rename(place / "others" / label / name)
+    rows = ouvroir.check(place / "others").rows
+    return folder, [replace(row, locator=str(place / "others" / row.locator)) for row in rows]
 
 
 def one_trial(run, number, hidden):

@@ -62,12 +62,18 @@ class Speed:
         return self.rest_s + steps * self.step_s
 
 
+def _known_speed(ground: Ground) -> Speed | None:
+    """The speed, if it was measured already."""
+    noted = Run(ground.run.path / FOLDER / _SPEED).read_json("speed.json")
+    return None if noted is None else Speed(**noted)
+
+
 def measure(ground: Ground, at: Workplace) -> Speed:
     """The speed of the ordinary way here, by two short trainings on each core; kept in the run."""
     folder = ground.run.path / FOLDER / _SPEED
-    noted = Run(folder).read_json("speed.json")
-    if noted is not None:
-        return Speed(**noted)
+    known = _known_speed(ground)
+    if known is not None:
+        return known
     least, most = _MEASURED_STEPS
     steps = int(np.clip(ground.steps // 20, least, most))
     way = ground.way(steps)
@@ -328,11 +334,11 @@ def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
         at.progress.say(f"{n_jobs - len(jobs_left)} of {n_jobs} trainings of this trial are done already.")
     for arm in plan.arms:  # packed once, before the crew opens it
         trying.load_arm(folder, arm, workers=at.workers)
-    seconds = measure(ground, at).seconds(plan.steps) * len(jobs_left) / usable_cores()
-    at.progress.say(
-        f"{len(plan.arms)} ways, {plan.n_seeds} seeds: {n_jobs} trainings of {plan.steps} steps, at most "
-        f"{readable_duration(seconds)}."
-    )
+    speed = _known_speed(ground)  # where time is of no concern, the bar says soon enough how long it takes
+    about = ""
+    if speed is not None:
+        about = f", at most {readable_duration(speed.seconds(plan.steps) * len(jobs_left) / usable_cores())}"
+    at.progress.say(f"{len(plan.arms)} ways, {plan.n_seeds} seeds: {n_jobs} trainings of {plan.steps} steps{about}.")
     futile: set[str] = set()
     with workflow.timed(ground.run, "trial_s"), at.progress.bar("Trainings", n_jobs) as bar:
         for part in _parts(plan):
