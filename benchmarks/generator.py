@@ -25,7 +25,7 @@ from ouvroir.progress import QUIET
 from ouvroir.training.device import arithmetic, place, threads
 from ouvroir.training.optim import rate
 
-ROUNDS = 5
+ROUNDS = 7
 SECONDS = 8.0  # of one measurement of training
 WARMUP = 5
 LEAST = 0.97
@@ -120,7 +120,8 @@ def plain_rate(ours: Ours, n_steps: int) -> float:
             torch.nn.utils.clip_grad_norm_(params, recipe.optim.max_grad_norm)
             optimizer.param_groups[0]["lr"] = rate(recipe.optim, step, n_steps)
             optimizer.step()
-            torch._foreach_lerp_(averaged, params, 1 - recipe.optim.ema)
+            with torch.no_grad():
+                torch._foreach_lerp_(averaged, params, 1 - recipe.optim.ema)
             steps.tick()
     return steps.rate(size)
 

@@ -14,6 +14,7 @@ from benchmarks import harness
 from benchmarks.harness import Options, Result, Spread
 from benchmarks.verdicts import GENERATORS
 from ouvroir.evaluation import sets
+from ouvroir.training.device import threads
 
 PER_CLASS = 40
 MINUTES = 1.0
@@ -70,7 +71,8 @@ def one(place: Path, task: str, seed: int, *, is_quick: bool) -> dict[str, float
         **({"loop.steps": 20} if is_quick else {"loop.minutes": MINUTES}),
     }
     run = Run(ouvroir.train(place / "digits", task=task, settings=settings, runs=place / "runs").path)
-    made = ouvroir.generate(run.path, count=PER_CLASS, seed=seed)
+    with threads(1):
+        made = ouvroir.generate(run.path, count=PER_CLASS, seed=seed)
     manifest = workflow.manifest_of(run)
     of = {split: [row for row in manifest.rows if row.split == split] for split in ("train", "test")}
     some = np.random.default_rng(seed).permutation(len(of["test"]))[: len(of["train"])]

@@ -88,7 +88,6 @@ def test_the_main_job_ends_in_a_verdict_on_synthetic_data(told):
     noted = run.read_json(proving.OUTCOME)
     assert told["synthetic"]["verdict"] == noted["verdict"]
     assert told["synthetic"]["lines"]["fr"] != told["synthetic"]["lines"]["en"]
-    assert (noted["verdict"] == "untried") == (told["synthetic"]["verdict"] == "untried")
     assert (run.path / "generator" / "synthetic" / "scores.jsonl").is_file()
     assert {"generator", "assess", "train"} <= told["timings"].keys()
     report = json.loads((run.path / "report.json").read_text())
@@ -262,7 +261,10 @@ def test_broken_off_after_each_stage_it_comes_to_the_same_verdict(tmp_path, monk
     wanted = ouvroir.prove(made.path, **asked)
     assert wanted.verdict is not None
     n_broken = 0
-    for module, name in STAGES:
+    stages = [
+        stage for stage in STAGES if stage[1] != "vary" or kind == "image-generation"
+    ]  # the other kind varies nothing
+    for module, name in stages:
         with monkeypatch.context() as patch:
             real = getattr(importlib.import_module(module), name)
 
@@ -275,9 +277,7 @@ def test_broken_off_after_each_stage_it_comes_to_the_same_verdict(tmp_path, monk
                 ouvroir.prove(tmp_path / "broken", **asked)
             except KeyboardInterrupt:
                 n_broken += 1
-    assert n_broken == len(STAGES) - (
-        2 if kind.endswith("adversarial") else 0
-    )  # it varies nothing, and has less to choose from
+    assert n_broken == len(stages)
     found = ouvroir.prove(tmp_path / "broken", **asked)
     assert found.found == wanted.found
     noted = [Run(path).read_json(proving.OUTCOME) for path in (made.path, tmp_path / "broken")]

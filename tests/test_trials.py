@@ -20,6 +20,7 @@ from ouvroir import trials, trying, verdicts
 from ouvroir.arms import Arm, Contrast, Design, Way, arm_at, constants_design, settings_arm
 from ouvroir.data.loader import Sampler
 from ouvroir.errors import DataError, RunError, TrainingError, Untried, UsageError
+from ouvroir.evaluation.french import in_french
 from ouvroir.ground import Ground
 from ouvroir.options import Workplace
 from ouvroir.run import Run
@@ -293,10 +294,24 @@ def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
     n_seeds, steps, cut = afforded(6, seeds=10)
     assert (n_seeds, steps) == (10, 1)
     assert cut == ["Trainings of 1 steps instead of 6, for lack of time."]
-    with pytest.raises(Untried, match=r"In 1 minutes .* less than 10 % .* takes 2 minutes here: .* --minutes 2`"):
+    with pytest.raises(
+        Untried, match=r"In 1 minutes .* less than 10 % .* takes 2 minutes here: .* --minutes 2`"
+    ) as few:
         afforded(1)
     with pytest.raises(Untried, match=r"In 2 minutes .* --minutes 4`"):
         trials.afforded(ground, AT, 4, seeds=None, minutes=1, share=0.5)
+    french = in_french(f"Synthetic data were not tried. {few.value}")
+    assert "En 1 minutes, chaque entraînement" in french
+    assert french.endswith("--minutes 2`.")
+
+
+def test_more_seeds_take_back_what_fewer_could_not(run):
+    ground, design = Ground.of(run), Design.of([SOFTER])
+    few = hold_trial(ground, design, AT, name="grown", seeds=2)
+    assert few["cut"] == ["2 seeds can admit nothing here: it takes 6."]
+    assert in_french(few["cut"][0]) == "2 graines ne peuvent rien faire admettre ici\u202f: il en faut 6."
+    more = hold_trial(ground, design, AT, name="grown", seeds=6)
+    assert [one.split(":")[0] for one in more["cut"]] == ["6 seeds after a look at 2"]
 
 
 def test_the_speed_is_measured_once(run):

@@ -75,7 +75,8 @@ def train(
 
     `settings`: dotted names, e.g. {"loop.steps": 200, "constants.phi": "off"}; values as on the command line or in Python.
     `language`: of the report; English when None. The run remembers it.
-    `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting.
+    `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting. From a run
+    on whose data samples were admitted, on the same data, these are learned from too, unless loop.synthetic_share is 0.
     """
     from ouvroir.proving import with_admitted
     from ouvroir.training.distributed import join, resolve_device
@@ -88,7 +89,7 @@ def train(
     def begin() -> Run:
         made, manifest = planning.plan_training(training, at)
         if made.model.init_from != "scratch":
-            made, manifest = with_admitted(made, manifest, at)
+            made, manifest = with_admitted(made, manifest, at, share=training.overrides.get("loop.synthetic_share"))
         in_use.append(manifest)
         run = Run.create(made, at.runs, name=Path(manifest.source).stem)
         run.keep_language(at.language)
@@ -454,8 +455,8 @@ def prove(
     By default synthetic data: a generator is trained unless the run has one, its samples are judged, and those that nothing
     speaks against are tried. Else what is asked for: `settings` of the recipe, `constants` each against its ordinary value,
     or `arms` of your own. `seeds`: trainings of each way, 10 when there is time. `minutes`: for all of it. `share`: of each
-    batch that samples make up, else chosen on validation rows. A trial that was stopped goes on. Raises DataError when no
-    verdict can come of so few rows.
+    batch that samples make up, else chosen on validation rows. A trial that was stopped goes on. Raises Untried when no
+    verdict can come of it.
     """
     from ouvroir import proving
     from ouvroir.reporting import tell_of_trials

@@ -135,9 +135,11 @@ def made_by(
     parents: Sequence[Example] | None = None,
     begin: float = 0.0,
 ) -> Iterator[Made]:
-    """What `Synthesiser.make` gives, in the arithmetic and layout that the model was trained in."""
-    from ouvroir.training.device import arithmetic, place
+    """What `Synthesiser.make` gives, in the layout that the model was trained in, and in its arithmetic where the device has it."""
+    from ouvroir.training.device import arithmetic, has_bf16, place
 
+    if not has_bf16(device):
+        recipe = recipe.replace("loop", precision="fp32")
     place(model, recipe.loop, device)
     found = task.make(model, processor, recipe, labels, seed=seed, device=device, parents=parents, begin=begin)
     while True:

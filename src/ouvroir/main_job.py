@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouvroir import planning, proving, workflow
-from ouvroir.errors import CheckpointError, Untried, UsageError
+from ouvroir.errors import CheckpointError, ManifestError, Untried, UsageError
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Value
@@ -232,7 +232,10 @@ def _can_begin(run: Run, tuned: Run) -> bool:
     except CheckpointError:
         return False
     recipe, found = tuned.recipe(), proving.admitted(run)
-    manifest = workflow.manifest_of(tuned)
+    try:
+        manifest = workflow.manifest_of(tuned)
+    except ManifestError:  # planned anew by a process that was killed between the two files
+        return False
     made = tuple(row for row in manifest.rows if row.origin == "synthetic")
     is_share = not found.rows or recipe.loop.synthetic_share == found.share
     return is_share and rows_digest(made) == rows_digest(found.rows) and str(checkpoint) == recipe.model.init_from

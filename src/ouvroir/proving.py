@@ -23,7 +23,7 @@ from ouvroir.ground import LEAST_ITEMS, Ground, n_independent, too_few
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
-from ouvroir.recipe import Value
+from ouvroir.recipe import Data, Value, data_settings
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.system import usable_cores
@@ -136,24 +136,33 @@ def admitted(run: Run) -> Admitted:
     return Admitted(rows, noted["share"])
 
 
-def with_admitted(recipe: Recipe, manifest: Manifest, at: Workplace) -> tuple[Recipe, Manifest]:
+def with_admitted(
+    recipe: Recipe, manifest: Manifest, at: Workplace, *, share: Value | None = None
+) -> tuple[Recipe, Manifest]:
     """A planned fine-tuning, with the samples that were admitted in the run whose model it starts from, on the same data.
 
-    Raises DataError when the samples are not as they were tried.
+    `share`: of each batch, where a person asked for another one; 0 leaves them out. Raises DataError when the samples are not as
+    they were tried.
     """
     run = Run(Path(recipe.model.init_from)).whole
-    if not (run.path / OUTCOME).is_file():
+    if (run.read_json(OUTCOME) or {}).get("verdict") != "admitted" or (
+        share is not None and not recipe.loop.synthetic_share
+    ):
+        return recipe, manifest
+    if (Run(run.path / "base") if run.verb == "refine" else run).recipe().data.manifest != manifest.fingerprint:
+        at.progress.say(
+            f"Samples were admitted in {run.path} for other rows than these, or another split of them, so they are not learned "
+            "from."
+        )
         return recipe, manifest
     found = admitted(run)
-    if not found.rows:
-        return recipe, manifest
-    if Ground.of(run).real.fingerprint != manifest.fingerprint:
-        at.progress.say(f"Samples were admitted in {run.path} for other data than these, so they are not learned from.")
-        return recipe, manifest
-    at.progress.say(f"{len(found.rows)} samples that were admitted make up {100 * found.share:.0f} % of each batch.")
     both = with_rows(manifest, found.rows)
     recipe = replace(recipe, data=replace(recipe.data, manifest=both.fingerprint))
-    return recipe.replace("loop", synthetic_share=found.share), both
+    if share is None:
+        recipe = recipe.replace("loop", synthetic_share=found.share)
+    of_batch = f"{100 * recipe.loop.synthetic_share:.0f} % of each batch"
+    at.progress.say(f"{len(found.rows)} samples that were admitted make up {of_batch}.")
+    return recipe, both
 
 
 def with_rows(manifest: Manifest, rows: Sequence[Row]) -> Manifest:
@@ -206,18 +215,19 @@ class Synthesis:
     def prove(self) -> Proof:
         """All of it."""
         self.require_possible()
+        plan = self._plan()  # before anything is changed: it says when the minutes are too few
         # what it was no longer holds, and what it will be is not known
         (self.run.path / OUTCOME).unlink(missing_ok=True)
         try:
-            return self._proved()
+            return self._proved(plan)
         except Untried as error:
             trials.forget(self.run, SYNTHETIC)  # an earlier trial was of other samples, and says nothing of these
+            (self.run.path / PLAN).unlink(missing_ok=True)  # it was settled by the time there was for these
             leave_out(self.run, f"Synthetic data were not tried. {error}", self.kind)
             raise
 
-    def _proved(self) -> Proof:
+    def _proved(self, plan: dict[str, Any]) -> Proof:
         ground = self.ground
-        plan = self._plan()  # before anything is trained: it says when the minutes are too few
         generator = self._generator()
         table = self._table(generator)
         folds = assessing.train_folds(ground, self.at, plan["steps"])
@@ -234,12 +244,13 @@ class Synthesis:
         mixtures = generating.mixed(generator, table, min(plan["total"], len(rows)), seed=0)
         design = Design.of([self._arm(kind, rows, share), self._plain(mixtures, table, share)], chief=kind)
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
-        n_before = len(self._tried_before(rows, share))
+        digest = f"{trials.rows_digest(rows)} {share} {plan['steps']}"
+        n_before = len(self._tried_before(digest))
         others = "1 other way" if n_before == 1 else f"{n_before} other ways"
         looked = [f"Samples used in {others} were judged by these test items before, so the interval is widened."] * (
             n_before > 0
         )
-        self.run.write_json(TRIED, [*self._tried_before(rows, share), _digest(rows, share)])
+        self.run.write_json(TRIED, [*self._tried_before(digest), digest])
         found = trials.hold_trial(
             ground,
             design,
@@ -300,7 +311,7 @@ class Synthesis:
         if noted is not None:
             return noted
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
-        n_tried = 1 + len(self.run.read_json(TRIED) or ())
+        n_tried = 2 ** len(self.run.read_json(TRIED) or ())
         _, steps, _ = trials.afforded(
             self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes, share=self._left(), n_tried=n_tried
         )
@@ -456,10 +467,10 @@ class Synthesis:
         self.at.progress.say(f"Of {len(arms)} ways to use samples, this does best on validation data: {best.sentence}")
         return kind, share
 
-    def _tried_before(self, rows: tuple[Row, ...], share: float) -> list[str]:
-        """Digests of the other samples and shares that the same test items judged before."""
+    def _tried_before(self, digest: str) -> list[str]:
+        """Digests of the other samples, shares and lengths that the same test items judged before."""
         noted: list[str] = self.run.read_json(TRIED) or []
-        return [digest for digest in noted if digest != _digest(rows, share)]
+        return [one for one in noted if one != digest]
 
     def _arm(self, kind: str, rows: tuple[Row, ...], share: float, *, named: bool = False) -> Arm:
         what = "new samples" if kind == SYNTHETIC else "variations of rows that are learned last"
@@ -476,6 +487,19 @@ class Synthesis:
         rows = (*blends, *(again[place] for place in order.tolist()))
         told = f"{100 * share:.0f} % of each batch are mixtures of two rows of a class, or rows once more."
         return Arm(MIXED, told, lambda way: way.learning_from(rows, share=share))
+
+    def _finetune(self) -> str:
+        """The command that fine-tunes on the same rows, split as they are."""
+        data = self.ground.recipe.data
+        settings = [f"{name}={value}" for name, value in data_settings(data, Data()).items()]
+        words = [
+            "ouvroir",
+            "finetune",
+            str(self.run.path),
+            data.source,
+            *(one for pair in settings for one in ("--set", pair)),
+        ]
+        return shlex.join(words)
 
     def _without_samples(self, pool: Assessed) -> Untried:
         """What is said when too few samples are left to try."""
@@ -499,12 +523,7 @@ class Synthesis:
         for sentence in said:
             self.at.progress.say(sentence)
         if verdict == "admitted" and self.run.state == "finished":
-            model, data = shlex.quote(str(self.run.path)), shlex.quote(self.ground.recipe.data.source)
-            self.at.progress.say(f"`ouvroir finetune {model} {data}` learns from them.")
-
-
-def _digest(rows: tuple[Row, ...], share: float) -> str:
-    return f"{trials.rows_digest(rows)} {share}"
+            self.at.progress.say(f"`{self._finetune()}` learns from them.")
 
 
 def _varies(generator: Run) -> bool:

@@ -92,7 +92,9 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
     recipe = run.recipe()
     task = find_task(recipe.task)
     models, kept = stages(run), kept_model(run)
-    manifest = workflow.manifest_of(models[0], progress=progress)  # real rows: samples are shown on their own
+    whole = workflow.manifest_of(models[0], progress=progress)
+    real = tuple(row for row in whole.rows if row.origin == "real")  # samples are shown on their own
+    manifest = whole if len(real) == len(whole.rows) else replace(whole, rows=real)
     checkpoint = kept.checkpoint("best")
     processor = task.load_processor(checkpoint / "processor")
     prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=progress)

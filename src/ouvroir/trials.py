@@ -27,7 +27,7 @@ from ouvroir.files import readable_duration
 from ouvroir.ground import Ground
 from ouvroir.run import Run
 from ouvroir.system import usable_cores
-from ouvroir.verdicts import Plan, Tables, result_of
+from ouvroir.verdicts import Plan, Tables, n_tried_of, result_of
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -146,21 +146,22 @@ def _planned(
         if digests == dict(noted.digests) and noted.contrasts == design.contrasts:
             plan = replace(noted, chief=design.chief)
             if seeds is not None and seeds > noted.n_seeds:
-                kept = tuple(one for one in noted.cut if "seeds instead of" not in one)
-                looked = (
-                    f"{seeds} seeds after a look at {noted.n_seeds}: whoever looks again and again finds a gain by chance.",
-                )
-                plan = replace(plan, n_seeds=seeds, cut=(*kept, *(looked if _is_judged(folder) else ())))
+                kept = [one for one in noted.cut if "seeds instead of" not in one and _TOO_FEW not in one]
+                if _is_judged(folder):
+                    kept.append(
+                        f"{seeds} seeds after a look at {noted.n_seeds}: whoever looks again and again finds a gain by chance."
+                    )
+                kept += _too_few_seeds(seeds, n_tried_of(noted.contrasts, design.chief, noted.n_before))
+                plan = replace(plan, n_seeds=seeds, cut=tuple(kept))
             plan.write(folder)
             return plan
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
         shutil.rmtree(folder)
-    n_tried = 1 + n_before if design.chief else max(1, len(design.contrasts))
+    n_tried = n_tried_of(design.contrasts, design.chief, n_before)
     n_seeds, n_steps, cut = afforded(
         ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, steps=steps, n_tried=n_tried
     )
-    if n_seeds < (least := trial.least_seeds(n_tried)):
-        cut.append(f"{n_seeds} seeds can admit nothing here: it takes {least}.")
+    cut += _too_few_seeds(n_seeds, n_tried)
     made = _made(ground, design, n_steps)
     plan = Plan(
         arms={
@@ -179,6 +180,14 @@ def _planned(
     )
     _write(folder, plan, made, ground)
     return plan
+
+
+_TOO_FEW = "seeds can admit nothing here"
+
+
+def _too_few_seeds(n_seeds: int, n_tried: int) -> list[str]:
+    least = trial.least_seeds(n_tried)
+    return [] if n_seeds >= least else [f"{n_seeds} {_TOO_FEW}: it takes {least}."]
 
 
 def _is_judged(folder: Path) -> bool:
@@ -253,9 +262,9 @@ def afforded(
             if needed > _MOST_OVERRUN * minutes:
                 enough = math.ceil(needed / share)
                 raise Untried(
-                    f"In {minutes / share:.2g} minutes each training of the trial would have less than {100 * _LEAST_LENGTH:.0f} % "
-                    "of its steps, which says nothing of whole ones. It takes "
-                    f"{enough} minutes here: `ouvroir prove {shlex.quote(str(ground.run.path))} --minutes {enough}`."
+                    f"In {round(minutes / share, 1):g} minutes each training of the trial would have less than "
+                    f"{100 * _LEAST_LENGTH:.0f} % of its steps, which says nothing of whole ones. It takes {enough} minutes here: "
+                    f"`ouvroir prove {shlex.quote(str(ground.run.path))} --minutes {enough}`."
                 )
     if n_steps < ground.steps:
         cut.append(f"Trainings of {n_steps} steps instead of {ground.steps}, for lack of time.")

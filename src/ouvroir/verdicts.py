@@ -27,7 +27,7 @@ class Plan:
     """What a trial does. `arms`: sentences by name; `digests`: of the recipe and rows of each; `cut`: what was left out.
 
     `n_before`: how often something else in the place of `chief` was judged by the same items before: each look is a chance to
-    be admitted by luck, so the interval of `chief` is widened by it.
+    be admitted by luck, so the interval of `chief` is widened by it (`n_tried_of`).
     """
 
     arms: Mapping[str, str]
@@ -112,6 +112,15 @@ class Tables:
         return found
 
 
+def n_tried_of(contrasts: Mapping[str, Contrast], chief: str | None, n_before: int) -> int:
+    """What a verdict is corrected for: 2 to the number of looks before for the chief one, for others their number.
+
+    The chance that is left to be wrong is halved at each look, so that all looks together, however many, are wrong at most
+    twice as often as the first alone.
+    """
+    return 2**n_before if chief else max(1, len(contrasts))
+
+
 def _left(judged: Mapping[str, Mapping[str, Any]], plan: Plan) -> list[str]:
     """Sentences on the ways that were left before the last seed for want of hope; others ended with the chief one."""
     return [
@@ -130,7 +139,7 @@ def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
     targets = example.targets if example.targets is not None and example.targets.ndim == 1 else None
     same = tables.differences(Contrast((AGAIN,)))
     simple = {one: plan.arms[one] for one, contrast in plan.contrasts.items() if contrast == Contrast((one,))}
-    n_others = len(plan.contrasts) - (plan.chief is not None)
+    others = {one: contrast for one, contrast in plan.contrasts.items() if one != plan.chief}
     judged: dict[str, dict[str, Any]] = {}
     for one, contrast in plan.contrasts.items():
         differences = tables.differences(contrast)
@@ -140,7 +149,7 @@ def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
             targets=targets,
             labels=example.labels,
             groups=tables.groups,
-            n_tried=1 + plan.n_before if one == plan.chief else max(1, n_others),
+            n_tried=n_tried_of(others, one if one == plan.chief else None, plan.n_before),
         )
         judged[one] = {
             "sentence": simple.get(one, ""),

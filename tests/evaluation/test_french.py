@@ -14,6 +14,7 @@ from ouvroir.evaluation.french import SENTENCES, in_french
 from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.words import WORDS
+from ouvroir.ground import too_few
 from ouvroir.media import TASKS, find_task
 from ouvroir.recipe import Recipe
 
@@ -232,3 +233,15 @@ def test_what_has_no_french_is_told_by_its_code():
     assert "Endommagé." in french
     assert "Autre raison." in french
     assert Language("fr")("notes_elsewhere").replace("`", "")[:20] in french
+
+
+def test_why_nothing_was_tried_has_french_whatever_the_reason():
+    known = in_french("Synthetic data were not tried. The generator diverged. The loss is not a number at step 3.")
+    assert known.endswith("Le rapport anglais dit pourquoi.")
+    told = in_french(
+        "Synthetic data were not tried. 3 of 72 samples were kept, which is too few to try. /a b/refused.jsonl says why the "
+        "others were refused. A generator that is trained longer, or on more data, makes better ones."
+    )
+    assert "3 éléments sur 72" in told
+    told = in_french(f"Synthetic data were not tried. {too_few(6)}")
+    assert "6 éléments indépendants" in told

@@ -380,14 +380,15 @@ def in_french(text: str, own: Mapping[str, str] | None = None) -> str | None:
 
 @cache
 def _pattern(english: str) -> re.Pattern[str]:
-    """The sentence with its names as groups (`n`, `m` and `k` are numbers), then perhaps more text."""
+    """The sentence with its names as groups (`n`, `m` and `k` are numbers, `all` is what is left), then perhaps more text."""
     parts, seen = [], set()
     for literal, name, _, _ in string.Formatter().parse(english):
         parts.append(re.escape(literal))
         if name:
             assert name not in seen, english
             seen.add(name)
-            parts.append(rf"(?P<{name}>\d+)" if name in ("n", "m", "k") else f"(?P<{name}>.+?)")
+            form = r"\d+" if name in ("n", "m", "k") else ".+" if name == "all" else ".+?"
+            parts.append(f"(?P<{name}>{form})")
     return re.compile("".join(parts) + r"(?: (?P<_after>.+))?", re.DOTALL)
 
 

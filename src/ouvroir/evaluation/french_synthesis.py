@@ -53,9 +53,9 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
         "fait de meilleurs."
     ),
     "Synthetic data were not tried. In {a} minutes each training of the trial would have less than {n} % of its steps, which "
-    "says nothing of whole ones. It takes {m} minutes here: {b}": (
+    "says nothing of whole ones. It takes {m} minutes here: `{b}`.": (
         "Les données synthétiques n’ont pas été mises à l’essai. En {a} minutes, chaque entraînement de l’essai aurait moins de "
-        "{n} % de ses pas, ce qui ne dit rien d’un entraînement entier. Il faut ici {m} minutes : {b}"
+        "{n} % de ses pas, ce qui ne dit rien d’un entraînement entier. Il faut ici {m} minutes : `{b}`."
     ),
     "Synthetic data were not tried. The generator had {n} of the {m} steps that it needs, and what it makes is hardly more than "
     "noise. Delete {a}; {b} trains one that has enough.": (
@@ -79,7 +79,7 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
         "aucune différence qui compte ne se distingue du hasard ; il en faut environ {l} pour voir un gain de {k} points. Ajoutez "
         "des données, ou entraînez à nouveau en en réservant davantage, par exemple avec --set data.test=0.4."
     ),
-    "Synthetic data were not tried. {a}": (
+    "Synthetic data were not tried. {all}": (
         "Les données synthétiques n’ont pas été mises à l’essai. Le rapport anglais dit pourquoi."
     ),
 }

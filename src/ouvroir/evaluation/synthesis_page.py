@@ -95,7 +95,7 @@ def _trial(trial: Mapping[str, Any], t: Language) -> dict[str, Any]:
         "band": t("trial_band", least=proof.size_told(metric, LEAST_GAIN, t)),
         "has_same": trial.get("same") is not None,
         "is_same_off": _is_off(trial.get("same")),
-        "is_of_many": any((one.get("level") or LEVEL) > LEVEL for one in (*arms.values(), *effects.values())),
+        "marks_more": _marks_more(arms, effects, str(chief)),
         "has_seeds": any(one.get("differences") for one in arms.values()),
         "effects": [_effect(constant, one, metric, t) for constant, one in effects.items()],
         "no_effect": _no_effect(effects, metric, t),
@@ -122,6 +122,14 @@ def _ordinary(trial: Mapping[str, Any], t: Language) -> str:
         t.value(proof.unit(trial["metric"]), one) for one in (sum(means) / len(means), min(means), max(means))
     )
     return t("trial_ordinary", mean=mean, low=low, high=high)
+
+
+def _marks_more(arms: Mapping[str, Mapping[str, Any]], effects: Mapping[str, Mapping[str, Any]], chief: str) -> str:
+    """The key of the sentence on intervals that are wider than 95 %."""
+    if ((arms.get(chief) or {}).get("level") or LEVEL) > LEVEL:
+        return "trial_marks_looks"
+    others = (*arms.values(), *effects.values())
+    return "trial_marks_many" if any((one.get("level") or LEVEL) > LEVEL for one in others) else ""
 
 
 def _is_off(same: Mapping[str, Any] | None) -> bool:

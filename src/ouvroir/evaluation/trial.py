@@ -173,14 +173,14 @@ def class_losers(
 ) -> tuple[list[str], dict[str, Estimate]]:
     """Classes shown to lose, and by over 2 points; and the estimate of each class with 50 items or more.
 
-    `targets`: (N,) int64. The p values are Holm's over the classes judged. A class whose items are all of one group cannot be
-    judged: it is one item.
+    `targets`: (N,) int64. The p values are Holm's over the classes judged. Items of a group
+    count as one.
     """
     judged: dict[str, Estimate] = {}
     for number, label in enumerate(labels):
         mine = targets == number
-        is_one = groups is not None and len(np.unique(groups[mine])) < 2
-        if mine.sum() >= CLASS_ITEMS and not is_one:
+        n = mine.sum() if groups is None else len(np.unique(groups[mine]))
+        if n >= CLASS_ITEMS:
             judged[label] = two_way(differences[:, mine], groups=None if groups is None else groups[mine])
     p_values = holm([one.p_value for one in judged.values()])
     losers = [
@@ -233,7 +233,7 @@ def judge(
     if gain.high < 0:
         verdict = "harmful"
     elif gain.low > 0 and flip_p < SIGNIFICANT and gain.value >= LEAST_GAIN and not losers:
-        verdict = "admitted" if len(differences) >= least_seeds(n_tried) else "rejected"
+        verdict = "admitted"  # the sign-flip test cannot agree with fewer than `least_seeds`
     if repeated is not None and not repeated.low <= 0 <= repeated.high:
         as_much = max(abs(repeated.low), abs(repeated.high))  # that chance showed itself to be
         is_beyond = verdict == "harmful" and gain.high < -as_much

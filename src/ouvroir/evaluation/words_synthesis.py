@@ -139,6 +139,11 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "Several ways were tried, and the 95 % hold for all of them together, so each line is longer than it would be alone.",
         "Plusieurs manières ont été essayées ; les 95 % valent pour toutes ensemble, chaque trait est donc plus long que seul.",
     ),
+    "trial_marks_looks": (
+        "Other samples were judged by these test items before, so the line of these is longer: 95 % would be too sure.",
+        "Ces éléments de test ont déjà jugé d’autres éléments synthétiques ; le trait de ceux-ci est donc plus long : 95 % serait "
+        "trop sûr.",
+    ),
     "trial_band": (
         "The shaded strip holds gains under {least}, too small to count.",
         "La bande teintée contient les gains de moins de {least}, trop faibles pour compter.",
@@ -201,7 +206,6 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "arm_interpolation": ("real samples interpolated", "éléments réels interpolés"),
     "arm_hidden_real": ("real samples held back", "éléments réels mis de côté"),
     "arm_shuffled_labels": ("labels shuffled", "étiquettes mélangées"),
-    "tried_augmentation": ("Augmentation", "Variations aléatoires"),
     # the constants
     "effects_lead": (
         "Each constant was tried against its ordinary value, all in one trial: half of the models had the one, half the "

@@ -169,7 +169,7 @@ class _Job(Course):
         step_s, judge_s = self._measured(ground)
         settled = plan.settle_length(
             self.recipe,
-            n_items=len(feed.items.row),
+            n_items=self._n_real(feed),
             n_validation=round(
                 3 * judge_s / step_s * loop.batch_size
             ),  # there a row is taken to cost a third of a step's

@@ -236,6 +236,11 @@ class Course(ABC):
         self.seconds_before = self.place.seconds
         self.tracker.begin(self.place.step)
 
+    def _n_real(self, feed: Feed) -> int:
+        """Items of real rows: synthetic ones make up a share of each batch, and add no steps."""
+        is_real = np.array([row.origin == "real" for row in feed.table.rows])
+        return max(1, int(is_real[feed.items.row].sum()))
+
     # --- the steps ----------------------------------------------------------------------------------------------------
 
     def _steps(self, interrupt: Interrupt, *, to_branch: bool) -> Fitted:

@@ -164,7 +164,7 @@ class _Job(Course):
     def _settle_length(self, ground: plan.Ground, step_s: float, *, is_of_now: bool) -> None:
         resolved = plan.settle_length(
             self.recipe,
-            n_items=len(ground.feed.items.row),
+            n_items=self._n_real(ground.feed),
             n_validation=0 if self.judge is None else len(self.judge.table),
             step_s=step_s,
             spent_s=time.monotonic() - self.began,
