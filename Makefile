@@ -13,7 +13,7 @@ help:
 	@echo "make test      set up, then style, types and tests (under 15 minutes on 2 cores)"
 	@echo "make test-all  the same with the long proofs"
 	@echo "make check     style and types only"
-	@echo "make bench     the measurements in benchmarks/ (about three hours)"
+	@echo "make bench     the measurements in benchmarks/ (several hours)"
 
 setup: $(READY)
 
