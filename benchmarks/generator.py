@@ -67,15 +67,14 @@ class Ours:
 
     def made_rate(self) -> float:
         """Pictures per second, as PNG in memory."""
-        from ouvroir.generating import made_by
+        from ouvroir.generating import as_trained
 
         labels = self.labels()
         model = self.network().eval()
         with threads(1):
             start = time.perf_counter()
-            n = sum(
-                1 for _ in made_by(self.task, model, self.prepared.processor, self.recipe, labels, seed=0, device="cpu")
-            )
+            found = self.task.make(model, self.prepared.processor, self.recipe, labels, seed=0, device="cpu")
+            n = sum(1 for _ in as_trained(found, model, self.recipe, "cpu"))
             return n / (time.perf_counter() - start)
 
     def labels(self) -> list[str]:

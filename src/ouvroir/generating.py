@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ouvroir.data.table import Table
     from ouvroir.options import Workplace
     from ouvroir.recipe import Recipe
-    from ouvroir.task import Example, Label, Made, Processor
+    from ouvroir.task import Example, Label, Made
 
 GENERATOR = "generator"
 """The run of the generator, in that of the job or the model that it belongs to."""
@@ -99,9 +99,8 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
     ):
         for label in asked:
             mine: list[Sample] = []
-            for number, one in enumerate(
-                made_by(task, model, processor, recipe, [label] * count, seed=seed, device=device)
-            ):
+            found = task.make(model, processor, recipe, [label] * count, seed=seed, device=device)
+            for number, one in enumerate(as_trained(found, model, recipe, device)):
                 mine.append(_keep(samples, one, label, processor.labels, seed, number, weights))
                 bar.advance()
             if len(mine) >= _ALIKE and len({sample.sha256 for sample in mine}) == 1:
@@ -123,25 +122,16 @@ def _anew(generator: Run) -> str:
     return f"Delete {here}, and `ouvroir prove {whole} --minutes N` trains another one, longer with more minutes."
 
 
-def made_by(
-    task: Synthesiser,
-    model: nn.Module,
-    processor: Processor,
-    recipe: Recipe,
-    labels: Sequence[str | None],
-    *,
-    seed: int,
-    device: str,
-    parents: Sequence[Example] | None = None,
-    begin: float = 0.0,
-) -> Iterator[Made]:
-    """What `Synthesiser.make` gives, in the layout that the model was trained in, and in its arithmetic where the device has it."""
+def as_trained(found: Iterator[Made], model: nn.Module, recipe: Recipe, device: str) -> Iterator[Made]:
+    """What `model` makes, in the layout that it was trained in, and in its arithmetic where the device has it.
+
+    `found`: what `Synthesiser.make` gave, not begun yet.
+    """
     from ouvroir.training.device import arithmetic, has_bf16, place
 
     if not has_bf16(device):
         recipe = recipe.replace("loop", precision="fp32")
     place(model, recipe.loop, device)
-    found = task.make(model, processor, recipe, labels, seed=seed, device=device, parents=parents, begin=begin)
     while True:
         with arithmetic(recipe.loop, device):  # not while the caller works on what it got
             one = next(found, None)
@@ -180,10 +170,10 @@ def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], see
         at.progress.bar("Making variations", len(ids) * len(begins)) as bar,
     ):
         for turn, begin in enumerate(begins):
-            found = made_by(
-                task, model, processor, recipe, labels, seed=seed + turn, device=device, parents=parents, begin=begin
+            found = task.make(
+                model, processor, recipe, labels, seed=seed + turn, device=device, parents=parents, begin=begin
             )
-            for number, one in enumerate(found):
+            for number, one in enumerate(as_trained(found, model, recipe, device)):
                 kept = _keep(samples, one, labels[number], processor.labels, seed + turn, number, weights)
                 made.append(replace(kept, parents=(ids[number],), begin=begin))
                 bar.advance()
