@@ -33,8 +33,8 @@ def measure(options: Options) -> Result:
             f"Each learns from 400 of scikit-learn's digits for {MINUTES:g} minute on one thread, with the recipe that Ouvroir "
             "proposes, and makes 400, which are compared by their pixels with 400 digits that neither learned from (5 "
             "neighbours; Kynkäänniemi 2019, Naeem 2020). Real: the 400 that were learned from in the place of samples, the "
-            "most that can be expected. The defaults of the adversarial generator were chosen on these digits, so that its figures may "
-            "flatter."
+            "most that can be expected. The defaults of the adversarial generator were chosen on these digits, so that its "
+            "figures may flatter."
         ),
         seeds=list(range(options.seeds or SEEDS)),
         settings={"minutes": MINUTES, "threads": 1},
