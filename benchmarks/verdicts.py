@@ -5,6 +5,7 @@ Nothing is tuned to the outcome: base recipe, generator, samples, share and tria
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,10 @@ def one(result: Result, case: Case, kind: str, task: str, *, split: int, is_quic
         try:
             proof = ouvroir.prove(run.path, generator=task, seeds=case.seeds, minutes=0.5 if is_quick else case.minutes)
         except Untried as error:
-            result.add(f"{what}: not tried. {error}".replace(str(place), ""), None, "")
+            print(error)
+            summaries = [json.loads(path.read_text()) for path in run.path.glob("generator/*/assessment.json")]
+            made, kept = (sum(one[name] for one in summaries) for name in ("n_made", "n_kept"))
+            result.add(f"{what}: not tried; samples that nothing spoke against, of {made:,}", kept, "")
             return "refused"
     found = proof.found
     for name, arm in found["arms"].items():

@@ -15,7 +15,7 @@ def measure(options: Options) -> Result:
     )
     with harness.workplace() as place:
         source = datasets.write_mnist(place / "mnist", n_train=4000)
-        cases = [verdicts.Case(f"{n} per class", source, {"data.per_class": n}, minutes=8.0) for n in (10, 30, 100)]
+        cases = [verdicts.Case(f"{n} per class", source, {"data.per_class": n}, minutes=5.0) for n in (10, 30, 100)]
         return verdicts.measure(result, cases, options)
 
 

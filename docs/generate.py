@@ -64,7 +64,11 @@ def _command(name: str, command: Any) -> list[str]:
     if shown:
         lines += ["| argument or option | default | what it is |", "|---|---|---|"]
     for param in shown:
-        spelled = ", ".join(param.opts) if param.param_type_name == "option" else (param.metavar or param.name.upper())
+        spelled = (
+            ", ".join([*param.opts, *param.secondary_opts])
+            if param.param_type_name == "option"
+            else (param.metavar or param.name.upper())
+        )
         default = "" if param.required or param.default is None else f"`{param.default}`"
         text = " ".join(filter(None, [getattr(param, "help", ""), _choices(command, param.name)]))
         lines.append(f"| `{spelled}` | {default} | {text.replace('|', chr(92) + '|')} |")

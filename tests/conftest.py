@@ -1,6 +1,11 @@
-"""What every test relies on: Ctrl-C means what it means to a program that a person started."""
+"""What every test relies on: Ctrl-C means what it means to a program that a person started, and nothing fails for being slow."""
 
 import signal
+
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # `nohup make test-all &` starts with SIGINT ignored, which this process and its children would inherit: tests that
 # interrupt a training would wait for ever. A handler of Python's is not inherited, so children have the default again.

@@ -13,7 +13,7 @@ from PIL import Image
 
 import ouvroir
 import pictures
-from ouvroir import assessing, workflow
+from ouvroir import assessing, trying, workflow
 from ouvroir.baselines import mislabels
 from ouvroir.errors import DataError, Untried
 from ouvroir.ground import Ground
@@ -62,9 +62,8 @@ def test_groups_stay_in_one_half_whatever_the_order(pairs, random):
     again = dict(zip((row.id for row in shuffled), assessing.folds_of(shuffled).tolist(), strict=True))
     for group in "ghi":
         assert len({folds[row.id] for row in found if row.group == group}) <= 1
-    alone = [row for row in found if not row.group]
-    if len(alone) == len(found):
-        assert again == folds
+    assert again == folds
+    if not any(row.group for row in found):
         for label in "abc":
             mine = [folds[row.id] for row in found if row.label == label]
             assert abs(mine.count(0) - mine.count(1)) <= 1
@@ -208,3 +207,35 @@ def test_the_hardest_rows_are_those_that_others_get_wrong(room):
             others = ~mine & ~mislabels(scores, targets)
             assert mine.any()
             assert right[mine].max() <= right[others].min()
+
+
+def test_a_classifier_whose_weights_are_lost_or_damaged_is_trained_again(room):
+    ground, _, folds = room
+    place = Run(trying.place_of(folds, "fold_0", 0))
+    weights = place.checkpoint("best") / "model.safetensors"
+    before = weights.read_bytes()
+    for spoil in (Path.unlink, lambda path: path.write_bytes(before[:-8] + b"\1" * 8)):
+        spoil(weights)
+        assert assessing.train_folds(ground, AT, ground.steps) == folds
+        assert weights.read_bytes() == before
+
+
+def test_classifiers_start_from_nothing_where_the_model_began_with_what_it_learned_again(room):
+    ground = room[0]
+    tuned = ground.way(3).recipe.replace("model", init_from=str(ground.run.path), scope="head")
+    rows = {row.sha256 for row in ground.manifest.rows if row.split == "train"}
+    anew = assessing._from_before(ground, rows, AT, tuned)
+    assert (anew.model.init_from, anew.model.scope) == ("scratch", "all")
+    assert assessing._from_before(ground, {"of other rows"}, AT, tuned) == tuned
+    assert assessing._from_before(ground, rows, AT, ground.way(3).recipe) == ground.way(3).recipe
+
+
+def test_noise_is_compared_with_rows_of_one_class_as_samples_are(room, tmp_path):
+    ground, _, folds = room
+    planted = pixels_of(ground, "test", 40)
+    _, found = reasons(room, tmp_path, planted)
+    samples = plant(tmp_path / "again", planted)
+    fold, _, _ = assessing._fold(ground, folds, 0, samples, samples.read(), AT)
+    assert fold.noise_labels.shape == fold.noise.shape[:1]
+    assert set(fold.noise_labels.tolist()) <= set(fold.real_labels.tolist())
+    assert found.summary["likeness"]["noise"] < found.summary["likeness"]["real"]

@@ -107,6 +107,7 @@ def test_wrong_spelling_suggests_the_right_one(arguments, hint):
         (["train", "digits", "--set", "options.droput=0.1"], "Did you mean `options.dropout`?"),
         (["train", "digits", "--set", "loop.steps=-1"], "`loop.steps` cannot be -1"),
         (["train", "digits", "--set", "loop.steps=many"], "`loop.steps` cannot be"),
+        (["train", "digits", "--set", "loop.steps=yes"], "`loop.steps` cannot be `yes`: input should be a number"),
         (["train", "digits", "--set", "steps"], "equals sign"),
         (["train", "digits", "--set", "lr=0.1"], "Did you mean `optim.lr`?"),
         (["train", "digits", "--set", "options.flip=yes"], "`options.flip` cannot be `yes`"),

@@ -92,7 +92,7 @@ def find_command(words):
 
 
 def options_of(command):
-    return {spelled for param in command.params for spelled in param.opts} | {"--help", "-h"}
+    return {spelled for param in command.params for spelled in (*param.opts, *param.secondary_opts)} | {"--help", "-h"}
 
 
 # --- reference pages --------------------------------------------------------------------------------------------------

@@ -103,10 +103,10 @@ def test_samples_that_were_changed_deleted_or_added_are_named(tmp_path):
     assert samples.read() == made
     (samples.folder / made[0].id).write_bytes(b"other")
     (samples.folder / made[1].id).unlink()
-    (samples.folder / "a_b_0" / "mine.png").write_bytes(b"x")
+    (samples.folder / "a_b.0" / "mine.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"no longer there.*changed since.*not made by the generator") as error:
         samples.read()
-    for name in (made[0].id, made[1].id, "a_b_0/mine.png"):
+    for name in (made[0].id, made[1].id, "a_b.0/mine.png"):
         assert name in str(error.value)
 
 

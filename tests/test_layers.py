@@ -14,7 +14,7 @@ from ouvroir.media import TASKS
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast "
-    "generating arms trials trying assessing proving "
+    "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
     "baselines".split()
 )
@@ -65,6 +65,7 @@ LAYERS = [
         "trials",
         "trying",
         "assessing",
+        "admitting",
         "proving",
         "reporting",
         "predictor",

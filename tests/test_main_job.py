@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from ouvroir import main_job
+from ouvroir.errors import TrainingError
 from pictures import QUICK, call, call_json, environment, read_object, run, start, unchanged, write_digits
 
 STEPS = 40
@@ -161,6 +163,32 @@ def test_a_run_that_goes_on_while_its_files_are_away_says_what_that_costs_and_me
     for part in ("mistakes", "changes", "mislabels", "samples"):
         assert again[part] == first[part]
     assert "data:image" in (job / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_job_goes_on_without_its_trial_when_that_is_asked_for(room, done, monkeypatch):
+    job = shutil.copytree(done["run"], room / "no_trial" / "job")
+    plan = json.loads((job / "refine.json").read_text())
+    (job / "refine.json").write_text(json.dumps({**plan, "synthetic": True}))
+    shutil.rmtree(job / "tuned")
+
+    def breaks(*given):
+        raise TrainingError("A process that trains was killed by signal 9.")
+
+    monkeypatch.setattr(main_job.proving, "prove_synthetic", breaks)
+    told = call("refine", "--resume", job, status=1).stderr
+    assert f"`ouvroir refine --resume {job} --no-synthetic` goes on" in " ".join(told.split())
+    assert call_json("refine", "--resume", job, "--no-synthetic")["state"] == "finished"
+    assert not (job / "synthesis.json").exists()
+    (job / "synthesis.json").write_text(json.dumps({"verdict": "rejected", "said": []}))
+    assert "were tried" in call("refine", "--resume", job, "--no-synthetic", status=2).stderr
+
+
+def test_the_model_in_a_run_stands_for_its_run_and_one_that_was_carried_away_does_not(room, done):
+    model = Path(done["run"]) / "final_model"
+    assert call_json("report", model)["report"] == str(Path(done["run"]) / "report.html")
+    away = shutil.copytree(model, room / "away" / "final_model")
+    for command in (("report", away), ("generate", away), ("prove", away), ("refit", away)):
+        assert "is a model without its run" in call(*command, status=1).stderr
 
 
 @pytest.mark.parametrize("is_planned", [False, True])

@@ -11,7 +11,7 @@ import pytest
 
 import ouvroir
 import pictures
-from ouvroir import assessing, generating, main_job, proving, trials, workflow
+from ouvroir import admitting, assessing, generating, main_job, proving, trials, workflow
 from ouvroir.errors import DataError, RunError, Untried, UsageError
 from ouvroir.options import Workplace
 from ouvroir.progress import QUIET
@@ -85,7 +85,7 @@ def told(room):
 def test_the_main_job_ends_in_a_verdict_on_synthetic_data(told):
     run = Run(Path(told["run"]))
     assert told["state"] == "finished"
-    noted = run.read_json(proving.OUTCOME)
+    noted = run.read_json(admitting.OUTCOME)
     assert told["synthetic"]["verdict"] == noted["verdict"]
     assert told["synthetic"]["lines"]["fr"] != told["synthetic"]["lines"]["en"]
     assert (run.path / "generator" / "synthetic" / "scores.jsonl").is_file()
@@ -120,7 +120,7 @@ def test_the_tuned_model_learns_from_what_was_admitted_and_is_judged_on_real_row
     shutil.copytree(told["run"], tmp_path / "job")
     run = Run(tmp_path / "job")
     shutil.rmtree(run.path / "tuned")
-    run.write_json(proving.OUTCOME, {"verdict": "rejected", "kind": "synthetic", "share": 0.25, "said": []})
+    run.write_json(admitting.OUTCOME, {"verdict": "rejected", "kind": "synthetic", "share": 0.25, "said": []})
     planned = main_job._plan_tuned(run, QUIET)  # on real rows alone, before anything was admitted
     assert {row.origin for row in workflow.manifest_of(planned).rows} == {"real"}
     folder = run.path / "generator" / "synthetic"
@@ -164,7 +164,7 @@ def _admit_some(run, folder):
     rows = assessing.kept_rows(folder)
     digest = trials.rows_digest(rows)
     noted = {"verdict": "admitted", "kind": "synthetic", "share": 0.25, "rows": digest, "said": []}
-    run.write_json(proving.OUTCOME, noted)
+    run.write_json(admitting.OUTCOME, noted)
     run.set_status("stopped", "Stopped.")
     return rows
 
@@ -182,7 +182,7 @@ def test_samples_that_were_edited_or_deleted_after_the_verdict_are_said(told, tm
     assert run.state == "failed"
     shutil.rmtree(folder)
     with pytest.raises(DataError, match="not those that were admitted"):
-        proving.admitted(run)
+        admitting.admitted(run)
     assert rows
 
 
@@ -280,7 +280,7 @@ def test_broken_off_after_each_stage_it_comes_to_the_same_verdict(tmp_path, monk
     assert n_broken == len(stages)
     found = ouvroir.prove(tmp_path / "broken", **asked)
     assert found.found == wanted.found
-    noted = [Run(path).read_json(proving.OUTCOME) for path in (made.path, tmp_path / "broken")]
+    noted = [Run(path).read_json(admitting.OUTCOME) for path in (made.path, tmp_path / "broken")]
     assert noted[0]["verdict"] == noted[1]["verdict"]
 
 
@@ -288,12 +288,12 @@ def test_a_generator_that_hardly_learned_is_said(told, tmp_path, monkeypatch):
     monkeypatch.setattr(proving, "LEAST_LEARNED", 0.25)
     shutil.copytree(told["run"], tmp_path / "job")
     run = Run(tmp_path / "job")
-    (run.path / proving.OUTCOME).unlink()
+    (run.path / admitting.OUTCOME).unlink()
     with pytest.raises(
         Untried, match=r"The generator had 3 of the 600 steps.*Delete .*generator; `ouvroir prove .*job` trains"
     ):
         ouvroir.prove(run.path)
-    noted = run.read_json(proving.OUTCOME)
+    noted = run.read_json(admitting.OUTCOME)
     assert noted["verdict"] == "untried"
     assert "The generator had 3" in noted["said"][0]
     assert not (run.path / "trial" / "synthetic").exists()  # it was of samples of another generator
@@ -306,10 +306,10 @@ def test_without_synthetic_data_nothing_is_said_of_them(tmp_path, monkeypatch):
     pictures.write_digits("digits", per_class=12, classes="01")
     told = pictures.call_json("refine", "digits", *QUICK[:-2], "--no-synthetic")
     assert told["synthetic"] is None
-    assert not (Run(Path(told["run"])).path / proving.OUTCOME).exists()
+    assert not (Run(Path(told["run"])).path / admitting.OUTCOME).exists()
 
 
-def test_a_trial_on_data_that_changed_and_a_wrong_generator_are_said(told, tmp_path):
+def test_a_part_of_a_job_and_a_wrong_generator_are_said(told, tmp_path):
     shutil.copytree(told["run"], tmp_path / "job")
     with pytest.raises(RunError, match="is a part of a job"):
         ouvroir.prove(tmp_path / "job" / "tuned")
@@ -319,4 +319,25 @@ def test_a_trial_on_data_that_changed_and_a_wrong_generator_are_said(told, tmp_p
         ouvroir.prove(tmp_path / "job", generator="image-classification")
     with pytest.raises(UsageError, match="two seeds"):
         ouvroir.prove(tmp_path / "job", seeds=1)
-    assert Run(tmp_path / "job").read_json(proving.OUTCOME) == Run(Path(told["run"])).read_json(proving.OUTCOME)
+    assert Run(tmp_path / "job").read_json(admitting.OUTCOME) == Run(Path(told["run"])).read_json(admitting.OUTCOME)
+
+
+def test_a_trial_on_data_that_changed_is_refused_and_nothing_is_lost(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    folder = pictures.write_digits(tmp_path / "digits", per_class=100, classes="01")
+    settings = {**dict(pair.split("=") for pair in QUICK[3::2]), "data.per_class": "20"}
+    made = ouvroir.train(folder, preset="tiny", settings=settings, runs="runs")
+    tried = {"settings": {"options.label_smoothing": 0.2}, "seeds": 2}
+    row = next(row for row in workflow.manifest_of(made).rows if row.split == "train")
+    kept = (folder / row.locator).read_bytes()
+    other = next(path for path in sorted(folder.rglob("*.png")) if path.read_bytes() != kept)
+    (folder / row.locator).write_bytes(other.read_bytes())
+    found = ouvroir.prove(made.path, **tried).found  # what was packed is as it was
+    shutil.rmtree(tmp_path / "home")
+    shutil.rmtree(made.path / "trial")
+    with pytest.raises(DataError, match="changed") as error:
+        ouvroir.prove(made.path, **tried)
+    assert row.id in str(error.value)
+    (folder / row.locator).write_bytes(kept)
+    assert ouvroir.prove(made.path, **tried).found == found

@@ -20,11 +20,14 @@ from ouvroir import trials, trying, verdicts
 from ouvroir.arms import Arm, Contrast, Design, Way, arm_at, constants_design, settings_arm
 from ouvroir.data.loader import Sampler
 from ouvroir.errors import DataError, RunError, TrainingError, Untried, UsageError
+from ouvroir.evaluation import proof, trial
 from ouvroir.evaluation.french import in_french
+from ouvroir.evaluation.language import Language
 from ouvroir.ground import Ground
 from ouvroir.options import Workplace
 from ouvroir.run import Run
 from ouvroir.task import Row
+from ouvroir.training import device
 from ouvroir.training.crew import Crew
 from ouvroir.trials import hold_trial
 from ouvroir.verdicts import Plan
@@ -109,8 +112,9 @@ def test_another_trial_of_the_same_name_is_begun_anew(run):
     hold_trial(ground, Design.of([SOFTER]), AT, name="one", seeds=2)
     other = Arm(SOFTER.name, SOFTER.sentence, lambda way: way.having({"options.label_smoothing": 0.1}))
     hold_trial(ground, Design.of([other]), AT, name="one", seeds=2)
-    recipe = Run(run.path / "trial" / "one" / SOFTER.name).recipe()
-    assert recipe.options.label_smoothing == 0.1
+    place = run.path / "trial" / "one" / SOFTER.name
+    for folder in (place, place / "seed_000"):  # and the process that trained the first one, which is still there
+        assert Run(folder).recipe().options.label_smoothing == 0.1
 
 
 def test_a_process_of_the_crew_answers_as_this_one_does(run):
@@ -139,9 +143,17 @@ def test_arms_that_train_longer_or_on_other_data_are_refused(run):
     def tried(settings):
         return hold_trial(ground, Design.of([settings_arm(settings)]), AT, name="x", seeds=2)
 
-    for settings in ({"loop.steps": 12}, {"loop.batch_size": 32}):
+    for settings in ({"loop.steps": 12}, {"loop.batch_size": 32}, {"loop.epochs": 50}):
         with pytest.raises(UsageError, match="more training would pass for a gain"):
             tried(settings)
+    for settings in ({"loop.seed": 7}, {"loop.patience": 3}):
+        with pytest.raises(UsageError, match="nothing would come of it"):
+            tried(settings)
+    for settings in ({"options.storage_px": 16}, {"options.colour": "rgb"}):
+        with pytest.raises(UsageError, match="how items are stored"):
+            tried(settings)
+    with pytest.raises(UsageError, match="must return one"):
+        hold_trial(ground, Design.of([Arm("none", "", lambda way: None)]), AT, name="x", seeds=2)
     with pytest.raises(UsageError, match="same items"):
         tried({"data.seed": 4})
     with pytest.raises(UsageError, match="an arm beside"):
@@ -160,6 +172,46 @@ def test_arms_may_not_learn_from_what_is_judged_by(run):
     other = settings_arm({"model.init_from": str(run.path)})
     with pytest.raises(UsageError, match="starts from another model"):
         hold_trial(ground, Design.of([other]), AT, name="x", seeds=2)
+
+
+def test_a_share_that_no_batch_can_hold_is_refused(run):
+    ground = Ground.of(run)
+    rows = [
+        replace(row, id=f"synthetic:{row.id}", origin="synthetic")
+        for row in ground.manifest.rows
+        if row.split == "train"
+    ]
+    for share in (0.001, 0.999):
+        arm = Arm("odd", "", lambda way, share=share: way.learning_from(rows, share=share))
+        with pytest.raises(UsageError, match="leaves room for both"):
+            hold_trial(ground, Design.of([arm]), AT, name="x", seeds=2)
+
+
+def test_a_way_that_diverges_is_not_tried(run):
+    wild = settings_arm({"optim.lr": "1e30"})
+    with pytest.raises(Untried, match=r"The training of `optim.lr=1e30` with seed 0 diverged") as found:
+        hold_trial(Ground.of(run), Design.of([wild]), AT, name="wild", seeds=2)
+    assert "a divergé" in in_french(str(found.value))
+
+
+def test_a_trial_is_in_single_precision_where_the_processor_has_no_other(run, monkeypatch):
+    recipe = run.recipe()
+    run.write_recipe(recipe.replace("loop", precision="bf16"))
+    monkeypatch.setattr(device, "has_bf16", lambda _: False)
+    assert Ground.of(run).way(6).recipe.loop.precision == "fp32"
+    monkeypatch.setattr(device, "has_bf16", lambda _: True)
+    assert Ground.of(run).way(6).recipe.loop.precision == "bf16"
+
+
+def test_a_trial_that_was_left_is_not_grown(run, monkeypatch):
+    ground, design = Ground.of(run), Design.of([SOFTER], chief=SOFTER.name)
+    monkeypatch.setattr(trial, "is_futile", lambda table, groups=None: True)
+    left = hold_trial(ground, design, AT, name="left", seeds=6)
+    assert (left["n_seeds"], left["planned_seeds"]) == (4, 6)
+    assert proof.left_told(left, Language("en")) == [
+        f"{SOFTER.name}: left after 4 seeds, since no gain worth having was in reach."
+    ]
+    assert hold_trial(ground, design, AT, name="left", seeds=9) == left
 
 
 def test_a_trial_goes_on_after_its_run_was_moved(run, tmp_path):
@@ -311,7 +363,13 @@ def test_more_seeds_take_back_what_fewer_could_not(run):
     assert few["cut"] == ["2 seeds can admit nothing here: it takes 6."]
     assert in_french(few["cut"][0]) == "2 graines ne peuvent rien faire admettre ici\u202f: il en faut 6."
     more = hold_trial(ground, design, AT, name="grown", seeds=6)
-    assert [one.split(":")[0] for one in more["cut"]] == ["6 seeds after a look at 2"]
+    assert more["cut"] == [
+        "6 seeds after a look at 2, so the interval is widened.",
+        "6 seeds can admit nothing here: it takes 7.",
+    ]
+    assert more["arms"][SOFTER.name]["level"] == pytest.approx(0.975)
+    assert all(in_french(sentence) for sentence in more["cut"])
+    assert hold_trial(ground, design, AT, name="grown", seeds=6) == more
 
 
 def test_the_speed_is_measured_once(run):
@@ -376,7 +434,7 @@ def test_a_process_that_is_killed_is_told(run):
 def test_prove_from_the_command_line(run):
     told = pictures.call_json("prove", str(run.path), "--augmentation", "label_smoothing=0.2", "--seeds", "2")
     assert told["verdict"] in ("rejected", "harmful", "unreliable")
-    assert len(told["told"]) == 1
+    assert told["told"][1:] == told["trial"]["cut"]
     assert told["trial"]["name"] == "options.label_smoothing=0.2"
     report = json.loads((run.path / "report.json").read_text())
     assert report["synthesis"]["trials"].keys() == {"options.label_smoothing=0.2"}

@@ -1,4 +1,4 @@
-"""The verbs of Ouvroir in Python. The command line and the HTTP API call these and nothing below.
+"""The verbs of Ouvroir in Python. The command line calls these and nothing below.
 
 Long work takes `progress`, where it tells of itself: silent by default, `ouvroir.SHOWN` prints lines. All raise
 OuvroirError with a sentence. Heavy libraries load inside the functions that need them.
@@ -78,7 +78,7 @@ def train(
     `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting. From a run
     on whose data samples were admitted, on the same data, these are learned from too, unless loop.synthetic_share is 0.
     """
-    from ouvroir.proving import with_admitted
+    from ouvroir.admitting import with_admitted
     from ouvroir.training.distributed import join, resolve_device
 
     training = Training(source, task, preset, init_from, minutes, recipe, settings or {})
@@ -152,20 +152,24 @@ def resume(
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",
     workers: int | None = None,
+    synthetic: bool = True,
     language: Language | None = None,
     progress: Progress = QUIET,
 ) -> Run:
     """Go on with a run that was stopped, to the same result. A run of `refine` goes on with the whole job.
 
-    `last` is the newest run that was stopped or failed. A model that is part of a job goes on with the whole job.
+    `last` is the newest run that was stopped or failed. A model that is part of a job goes on with the whole job; not `synthetic`,
+    without trying synthetic data where that is not done yet.
     """
-    from ouvroir.main_job import refine_run
+    from ouvroir.main_job import leave_trial_out, refine_run
     from ouvroir.training.distributed import join, resolve_device
 
     at = Workplace(Path(runs), device, workers, language, progress)
     with join(resolve_device(device)) as world:
         opened = workflow.once(world, lambda: single_job.to_resume(run, at))
         workflow.once(world, lambda: workflow.say_files_away(opened, progress))
+        if opened.verb == "refine" and not synthetic:
+            workflow.once(world, lambda: leave_trial_out(opened))
         return refine_run(opened, at) if opened.verb == "refine" else single_job.to_the_end(opened, at, resume=True)
 
 
@@ -409,7 +413,7 @@ def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Langua
     """Render the report of a run again, in the language it has, or in another, which is remembered. Returns its path."""
     from ouvroir.reporting import render_again
 
-    return render_again(Run.open(run, Path(runs)), language=language)
+    return render_again(Workplace(Path(runs)).run_of(run), language=language)
 
 
 def generate(

@@ -118,8 +118,9 @@ def arm_at(place: str) -> Arm:
     module, _, attribute = place.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"The arm `{place}` could not be loaded: {error}. Name it as module:NAME.") from error
+    except Exception as error:  # of a person's own code, which may raise anything
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise UsageError(f"The arm `{place}` could not be loaded: {said}. Name it as module:NAME.") from error
     if not isinstance(found, Arm):
         raise UsageError(f"`{place}` is no arm: it must be an ouvroir.Arm.")
     return found

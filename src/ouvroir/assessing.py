@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir import trials, trying, workflow
-from ouvroir.errors import Untried, UsageError
+from ouvroir.errors import CheckpointError, RunError, Untried, UsageError
 from ouvroir.files import write_text
 from ouvroir.ground import Ground
 from ouvroir.media import find_task
+from ouvroir.recipe import Recipe
 from ouvroir.rng import key
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
@@ -107,14 +108,14 @@ def scores_in(folder: Path) -> tuple[Scored, ...]:
 def folds_of(rows: Sequence[Row]) -> np.ndarray:
     """(len(rows),) int64 in {0, 1}: halves of the rows in which each class is spread evenly and groups stay together.
 
-    A function of the ids of groups and rows, not of their order.
+    A function of the ids of groups and rows, not of their order. A group of several classes counts as one of the first of these.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         members[f"group {row.group}" if row.group else f"row {row.id}"].append(place)
     by_label: dict[str, list[str]] = defaultdict(list)
     for name in sorted(members, key=lambda name: key(name, "fold")):
-        by_label[str(rows[members[name][0]].label)].append(name)
+        by_label[min(str(rows[place].label) for place in members[name])].append(name)
     folds = np.zeros(len(rows), dtype=np.int64)
     turn = 0  # goes on from class to class, so that classes of odd size do not all give more to the same half
     for label in sorted(by_label):
@@ -139,7 +140,7 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
         raise Untried(
             f"{len(rows)} train rows are too few to judge samples by: halves of them must both hold two classes. Add data."
         )
-    recipe = ground.way(steps).recipe
+    recipe = _from_before(ground, {row.sha256 for row in rows}, at, ground.way(steps).recipe)
     made = {}
     for out in range(N_FOLDS):
         mine = tuple(
@@ -155,6 +156,9 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
             Run(folder / name).write_recipe(one)
         shutil.copytree(ground.base.checkpoint("best") / "processor", folder / trying.PROCESSOR)
         Run(folder).write_json("folds.json", {"digest": digest})
+    for name in made:
+        if trying.is_done(folder, name, 0) and not _is_whole(Run(trying.place_of(folder, name, 0))):
+            shutil.rmtree(trying.place_of(folder, name, 0))  # it costs one training
     left = [(name, 0) for name in made if not trying.is_done(folder, name, 0)]
     if left:
         for name in made:
@@ -165,6 +169,35 @@ def train_folds(ground: Ground, at: Workplace, steps: int) -> Path:
         ):
             train_all(ground, folder, left, bar, keep=True)
     return folder
+
+
+def _is_whole(run: Run) -> bool:
+    """Whether the weights of a classifier are there and undamaged."""
+    from ouvroir.training.checkpoint import check_hashes
+
+    try:
+        check_hashes(run.checkpoint("best"))
+    except (CheckpointError, RunError):
+        return False
+    return True
+
+
+def _from_before(ground: Ground, rows: set[str], at: Workplace, recipe: Recipe) -> Recipe:
+    """The recipe, from nothing where the model that it starts from learned any of these rows, or may have.
+
+    A classifier that starts from what has seen all rows does not judge those that it was not given as one that never saw them.
+    """
+    from ouvroir.training.adapters import own_weights
+
+    own = own_weights(recipe.model.init_from)
+    if own is None:
+        return recipe
+    earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
+    learned = workflow.learned_from(earlier, own, progress=at.progress)
+    if learned.is_complete and not rows & learned.contents:
+        return recipe
+    usual, _ = find_task(recipe.task).recipe(ground.real, recipe.model.preset)
+    return replace(recipe.replace("model", init_from="scratch", scope="all"), optim=usual.optim)
 
 
 class Door:
@@ -278,7 +311,7 @@ def assess_samples(door: Door, samples: Samples, found: Sequence[Sample], at: Wo
             real_ratio=door.novelty.ratio,
             held_out=held_out,
         )
-        summary = {**judged.summary, "generator": _told(door.generator), "features": _features_told(ground)}
+        summary = {**judged.summary, "generator": _told(door.generator), "features": _features_told(folds)}
         return _write(samples.folder, found, judged, looked, nearest, summary, digest)
 
 
@@ -349,6 +382,7 @@ def _fold(
             made=features_of(task, model, recipe, made, np.arange(len(made)), device=device),
             made_right=answers.scores[np.arange(len(made)), answers.targets],
             noise=features_of(task, model, recipe, noise, np.arange(min(_NOISE_ROWS, len(real))), device=device),
+            noise_labels=targets[: min(_NOISE_ROWS, len(real))],
             may_judge=np.array([set(sample.parents) <= left_out for sample in found]),
             of_real=np.array([bool(left_out.intersection(sample.parents)) for sample in found]),
         ),
@@ -431,8 +465,8 @@ def _told(generator: Run) -> dict[str, Any]:
     }
 
 
-def _features_told(ground: Ground) -> str:
-    start = ground.recipe.model.init_from
+def _features_told(folds: Path) -> str:
+    start = Run(folds / "fold_0").recipe().model.init_from
     if start == "scratch":
         return "Classifiers of the same kind as the model, each trained on the other half of the train rows."
     return (

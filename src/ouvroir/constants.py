@@ -1,8 +1,7 @@
-"""φ, π, 1/137 and −1/12: value, the one documented use of each, and the ordinary value beside it.
+"""φ, π, 1/137 and −1/12: value, the documented use of each in classifiers, and the ordinary value beside it.
 
 They are part of the models by the wish of the people Ouvroir is made for. Each is a switch of the recipe
-(`--set constants.phi=ordinary`), and what each brings is measured, never claimed: a pilot on scikit-learn's digits
-found no measurable effect for any of them (docs/concepts/constants.md).
+(`--set constants.phi=ordinary`), and what each brings is measured, never claimed (docs/concepts/constants.md).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from ouvroir.files import home, readable_size
 from ouvroir.run import DEFAULT_ROOT
-from ouvroir.system import usable_cores
+from ouvroir.system import memory_bytes, usable_cores
 
 Level = Literal["ok", "warn", "fail"]
 OLDEST_PYTHON = (3, 11)
@@ -223,7 +223,7 @@ def _accelerators() -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    total, free = _memory_bytes()
+    total, free = memory_bytes()
     if total is None or free is None:
         return
     text = f"{readable_size(free)} of {readable_size(total)} memory is free."
@@ -231,27 +231,6 @@ def _memory() -> Iterator[Finding]:
         yield Finding("memory", "warn", text, "Close other programs, or use --set model.preset=tiny.")
     else:
         yield Finding("memory", "ok", text)
-
-
-def _memory_bytes() -> tuple[int | None, int | None]:
-    """Total and available bytes, within a container's limit where there is one."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        values = {key: int(number) * 1024 for key, number in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
-        total, free = values["MemTotal"], values["MemAvailable"]
-    except (OSError, KeyError):
-        try:
-            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError):
-            return None, None
-        return total, total
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        total, free = min(total, limit), min(free, max(0, limit - used))
-    except (OSError, ValueError):  # "max", or not in such a container
-        pass
-    return total, free
 
 
 def _threads() -> Iterator[Finding]:

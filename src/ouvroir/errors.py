@@ -10,7 +10,8 @@ OuvroirError
 │   ├── RunBusy           another process is working on the run
 │   └── CheckpointError   no undamaged checkpoint could be read
 ├── TrainingError         training cannot go on
-│   └── NonFiniteLoss     the loss became NaN or infinite; carries the rows of the batch
+│   ├── NonFiniteLoss     the loss became NaN or infinite; carries the rows of the batch
+│   └── Untried           a trial cannot come to a verdict here
 ├── ExportError           the exported file does not answer like the model
 ├── DiskFull              no room left; what was being written is not left half done
 ├── NotWritable           a place that may not be written to

@@ -101,7 +101,7 @@ def require_space(folder: Path, n_bytes: int, purpose: str) -> None:
     if free < n_bytes:
         raise DiskFull(
             f"{purpose} needs {readable_size(n_bytes)} in {folder}, and only {readable_size(free)} is free. "
-            "Free some space, or set OUVROIR_HOME to a folder on a larger disk."
+            "Free some space, or use a larger disk: OUVROIR_HOME for packs, --runs for runs."
         )
 
 

@@ -107,17 +107,17 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
                 samples.forget(sample.id for sample in mine)
                 of_class = f" of `{label}`" if label is not None else ""
                 raise Untried(
-                    f"All {count} samples{of_class} are the same: the generator of {of.path} has collapsed. {_anew(of)}"
+                    f"All {count} samples{of_class} are the same: the generator of {of.path} has collapsed. {anew(of)}"
                 )
             samples.note(mine)
             made += mine
     return Generated(samples.folder, tuple(made), time.perf_counter() - start)
 
 
-def _anew(generator: Run) -> str:
+def anew(generator: Run) -> str:
     """How a generator that came to nothing is trained again."""
     if generator.whole.path == generator.path:
-        return "Train it anew, longer or with a lower rate, e.g. --set optim.lr=5e-4."
+        return "Train it anew, longer, on more data or with a lower rate, e.g. --set optim.lr=5e-4."
     here, whole = shlex.quote(str(generator.path)), shlex.quote(str(generator.whole.path))
     return f"Delete {here}, and `ouvroir prove {whole} --minutes N` trains another one, longer with more minutes."
 

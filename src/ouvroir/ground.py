@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LEAST_ITEMS = 50
 WORTH_SEEING = 0.02
+_MOST_SET_ASIDE = 0.4  # of the rows, for the test: with more, too little is left to learn from
 _USUAL_DISAGREEMENT = (
     0.08  # two trainings of one way differ on about so many items where a tenth of them is answered wrongly
 )
@@ -44,7 +45,7 @@ class Ground:
     @classmethod
     def of(cls, run: Run) -> Ground:
         """From a run: the base model of a job, else the run itself. Raises ManifestError, RunError."""
-        if run.branch is not None:
+        if run.whole.path != run.path:
             raise RunError(f"{run.path} is a part of a job: `ouvroir prove {shlex.quote(str(run.whole.path))}`.")
         base = Run(run.path / "base") if (run.path / "refine.json").is_file() else run
         if not (base.path / "recipe.json").is_file() or not base.metrics() or not base.recipe().loop.steps:
@@ -76,16 +77,23 @@ class Ground:
 
     def require_items(self) -> None:
         """Raise Untried, with how many would be needed, when no verdict can come of so few."""
-        if sentence := too_few(self.n_items, self.split):
+        if sentence := too_few(self.manifest, self.split):
             raise Untried(sentence)
 
     def way(self, steps: int) -> Way:
-        """The ordinary way: on one thread, with one validation at the end, so that the last weights are judged in all arms."""
+        """The ordinary way: on one thread, with one validation at the end, so that the last weights are judged in all arms.
+
+        In single precision where the model was trained in another one that this processor lacks.
+        """
+        from ouvroir.training.device import has_bf16
+
+        precision = self.recipe.loop.precision if has_bf16("cpu") else "fp32"
         recipe = self.recipe.replace(
             "loop",
             steps=steps,
             minutes=None,
             threads=1,
+            precision=precision,
             branch_at=0.0,
             patience=0,
             evaluate_every=steps,
@@ -113,15 +121,19 @@ def n_independent(manifest: Manifest, split: Literal["validation", "test"]) -> i
     return len({row.group or f"\n{row.id}" for row in rows})
 
 
-def too_few(n_items: int, split: str = "test") -> str:
+def too_few(manifest: Manifest, split: Literal["validation", "test"] = "test") -> str:
     """A sentence where no verdict can come of so few items, with how many it takes; '' where it can."""
+    n_items = n_independent(manifest, split)
     if n_items >= LEAST_ITEMS:
         return ""
     needed = trial.least_items(WORTH_SEEING, _USUAL_DISAGREEMENT)
+    n_all = len({row.group or f"\n{row.id}" for row in manifest.rows if row.origin == "real"})
+    way_on = "Add data."
+    if _MOST_SET_ASIDE * n_all >= LEAST_ITEMS:
+        way_on = f"Add data, or train again with more of them set aside: --set data.{split}={_MOST_SET_ASIDE:g}."
     return (
         f"The {split} split has {n_items} independent items, and on fewer than {LEAST_ITEMS} no difference that matters can be "
-        f"told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. Add data, or train again "
-        f"with more of them set aside, e.g. --set data.{split}=0.4."
+        f"told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. {way_on}"
     )
 
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouvroir import planning, proving, workflow
-from ouvroir.errors import CheckpointError, ManifestError, Untried, UsageError
+from ouvroir import admitting, planning, proving, workflow
+from ouvroir.errors import CheckpointError, ManifestError, TrainingError, Untried, UsageError
+from ouvroir.evaluation.proof import UNTRIED
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Value
@@ -142,6 +143,13 @@ def _all_stages(run: Run, world: World, at: Workplace) -> bool:
     return _stage(workflow.once(world, lambda: _tuned(run, at.progress)), world, at)
 
 
+def leave_trial_out(run: Run) -> None:
+    """Have the rest of a job do without trying synthetic data. Raises UsageError when they were tried already."""
+    if run.read_json(admitting.OUTCOME) is not None:
+        raise UsageError(f"Synthetic data were tried in {run.path} already. Leave out --no-synthetic to go on with it.")
+    run.write_json("refine.json", {**run.read_json("refine.json"), "synthetic": False})
+
+
 def usual_trial_minutes(base_s: float) -> float:
     """How long synthetic data are tried where no minutes were given, after a base model that took `base_s` seconds."""
     return max(LEAST_TRIAL_MINUTES, TRIAL_COST * base_s / 60)
@@ -150,32 +158,37 @@ def usual_trial_minutes(base_s: float) -> float:
 def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
     """Try synthetic data unless that is done, or not to be done; what came of it is in the run. False when interrupted."""
     plan = run.read_json("refine.json")
-    if not plan.get("synthetic") or run.read_json(proving.OUTCOME) is not None or _has_begun(run.path / "tuned"):
+    if not plan.get("synthetic") or run.read_json(admitting.OUTCOME) is not None or _has_begun(run.path / "tuned"):
         return True
     if find_task(run.recipe().task).synthesiser is None:
         return True
     later = f"`ouvroir prove {shlex.quote(str(run.path))}`"
     if plan["init_from"] != "scratch":
-        return _left_out(run, "Synthetic data were not tried: the model starts from pretrained weights.", at)
+        return _left_out(
+            run, f"The tuned model starts from pretrained weights; {later} tries them with the base model.", at
+        )
     if not is_alone:
-        return _left_out(run, f"Synthetic data were not tried by several processes; {later} does.", at)
+        return _left_out(run, f"Several processes trained here; {later} tries them in one.", at)
     run.set_status("running", "Trying synthetic data.")
     seconds = max((one.seconds for one in Run(run.path / "base").metrics()), default=0.0)
     minutes = plan["trial_minutes"] or usual_trial_minutes(seconds)
     try:
         proving.prove_synthetic(run, at, proving.Wishes(minutes=minutes))
     except Untried as error:
-        return _left_out(run, f"Synthetic data were not tried. {error}", at)
+        return _left_out(run, str(error), at)
+    except TrainingError as error:
+        way_round = f"ouvroir refine --resume {shlex.quote(str(run.path))} --no-synthetic"
+        raise TrainingError(f"{error} `{way_round}` goes on without trying synthetic data.") from error
     except KeyboardInterrupt:
         return False
     return True
 
 
-def _left_out(run: Run, sentence: str, at: Workplace) -> bool:
+def _left_out(run: Run, reason: str, at: Workplace) -> bool:
     """Say that synthetic data were not tried, and note it where that is not done yet. Returns True."""
-    if run.read_json(proving.OUTCOME) is None:
-        proving.leave_out(run, sentence)
-    at.progress.say(sentence)
+    if run.read_json(admitting.OUTCOME) is None:
+        admitting.leave_out(run, reason)
+    at.progress.say(f"{UNTRIED} {reason}")
     return True
 
 
@@ -231,7 +244,7 @@ def _can_begin(run: Run, tuned: Run) -> bool:
         check_hashes(checkpoint)
     except CheckpointError:
         return False
-    recipe, found = tuned.recipe(), proving.admitted(run)
+    recipe, found = tuned.recipe(), admitting.admitted(run)
     try:
         manifest = workflow.manifest_of(tuned)
     except ManifestError:  # planned anew by a process that was killed between the two files
@@ -326,12 +339,12 @@ def _plan_tuned(run: Run, progress: Progress) -> Run:
         tuned = task.tuning(recipe).replace("model", init_from=str(branch))
         left = max(1, (recipe.loop.steps or 1) - step)
         tuned = tuned.replace("loop", steps=left, branch_at=0.0, minutes=None, cache_features="auto")
-        admitted = proving.admitted(run)
+        found = admitting.admitted(run)
         manifest = None
-        if admitted.rows:
-            manifest = proving.with_rows(workflow.manifest_of(base, progress=progress), admitted.rows)
+        if found.rows:
+            manifest = admitting.with_rows(workflow.manifest_of(base, progress=progress), found.rows)
             tuned = replace(tuned, data=replace(tuned.data, manifest=manifest.fingerprint))
-            tuned = tuned.replace("loop", synthetic_share=admitted.share)
+            tuned = tuned.replace("loop", synthetic_share=found.share)
         child = run.child("tuned", tuned)
         if manifest is not None:
             workflow.keep_manifest(child, manifest)

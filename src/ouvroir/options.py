@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ouvroir.errors import UsageError
+from ouvroir.errors import RunError, UsageError
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe, Value
 from ouvroir.run import DEFAULT_ROOT, Run
@@ -94,8 +94,18 @@ class Workplace:
             )
 
     def run_of(self, source: str | Path) -> Run:
-        """A run by its path, its name in `runs` or `last`; which run that is, is said. Raises RunError."""
+        """A run by its path, its name in `runs` or `last`; which run that is, is said. Its final_model stands for it.
+
+        Raises RunError; also for a model that was carried away from its run.
+        """
         run = Run.open(source, self.runs)
+        if (run.path / "config.json").is_file() and not (run.path / "status.json").is_file():
+            whole = Run(run.path.parent)
+            if whole.bundle != run.path or not (whole.path / "recipe.json").is_file():
+                raise RunError(
+                    f"{run.path} is a model without its run, and this takes a run. `ouvroir runs` lists the runs."
+                )
+            run = whole
         if str(source) == "last":
             self.progress.say(f"`last` is the run {run.name}.")
         return run

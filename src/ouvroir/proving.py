@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ouvroir import assessing, generating, planning, trials, workflow
+from ouvroir import admitting, assessing, generating, planning, trials, workflow
 from ouvroir.arms import Arm, Design, constants_design, settings_arm, short_name
 from ouvroir.assessing import Assessed, Door
-from ouvroir.errors import DataError, NonFiniteLoss, Untried, UsageError
-from ouvroir.ground import LEAST_ITEMS, Ground, n_independent, too_few
+from ouvroir.data.loader import made_in_batch
+from ouvroir.errors import NonFiniteLoss, Untried, UsageError
+from ouvroir.evaluation.language import Language
+from ouvroir.ground import LEAST_ITEMS, Ground, too_few
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 GENERATOR = generating.GENERATOR
 SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
-OUTCOME = "synthesis.json"
 PLAN = "trial/synthetic_plan.json"
 TRIED = "tried.json"
 """Digests of the samples that the test items were asked about, of the whole run: it outlives the folder `trial`."""
@@ -83,14 +84,6 @@ class Proof:
         return None if chief is None else str(judged[chief]["verdict"])
 
 
-@dataclass(frozen=True)
-class Admitted:
-    """Samples to learn from, none unless a trial admitted them, and the share of each batch that they make up."""
-
-    rows: tuple[Row, ...]
-    share: float
-
-
 def check(wishes: Wishes) -> None:
     """Raise UsageError for numbers that mean nothing."""
     if wishes.seeds is not None and wishes.seeds < 2:
@@ -110,64 +103,7 @@ def obstacle(task: str, manifest: Manifest, *, generator: str | None = None) -> 
         return f"Nothing can make samples for {task} yet. Other arms can be tried: --set, --arm."
     if manifest.is_multi_label:
         return "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm."
-    return too_few(n_independent(manifest, "test"))
-
-
-def leave_out(run: Run, sentence: str, kind: str | None = None) -> None:
-    """Note that synthetic data were not tried, and why; what is trained then learns from real data alone.
-
-    `kind`: the samples that there are all the same.
-    """
-    run.write_json(OUTCOME, {"verdict": "untried", "kind": kind, "share": 0.0, "said": [sentence]})
-
-
-def admitted(run: Run) -> Admitted:
-    """What the trial of synthetic data in a run admitted. Raises DataError when the samples are not as they were tried."""
-    noted = run.read_json(OUTCOME)
-    if noted is None or noted["verdict"] != "admitted":
-        return Admitted((), 0.0)
-    folder = run.path / GENERATOR / noted["kind"]
-    rows = assessing.kept_rows(folder)
-    if trials.rows_digest(rows) != noted["rows"]:
-        raise DataError(
-            f"The samples in {folder} are not those that were admitted. Delete {run.path / OUTCOME} and "
-            f"`ouvroir prove {shlex.quote(str(run.path))}` tries them again."
-        )
-    return Admitted(rows, noted["share"])
-
-
-def with_admitted(
-    recipe: Recipe, manifest: Manifest, at: Workplace, *, share: Value | None = None
-) -> tuple[Recipe, Manifest]:
-    """A planned fine-tuning, with the samples that were admitted in the run whose model it starts from, on the same data.
-
-    `share`: of each batch, where a person asked for another one; 0 leaves them out. Raises DataError when the samples are not as
-    they were tried.
-    """
-    run = Run(Path(recipe.model.init_from)).whole
-    if (run.read_json(OUTCOME) or {}).get("verdict") != "admitted" or (
-        share is not None and not recipe.loop.synthetic_share
-    ):
-        return recipe, manifest
-    if (Run(run.path / "base") if run.verb == "refine" else run).recipe().data.manifest != manifest.fingerprint:
-        at.progress.say(
-            f"Samples were admitted in {run.path} for other rows than these, or another split of them, so they are not learned "
-            "from."
-        )
-        return recipe, manifest
-    found = admitted(run)
-    both = with_rows(manifest, found.rows)
-    recipe = replace(recipe, data=replace(recipe.data, manifest=both.fingerprint))
-    if share is None:
-        recipe = recipe.replace("loop", synthetic_share=found.share)
-    of_batch = f"{100 * recipe.loop.synthetic_share:.0f} % of each batch"
-    at.progress.say(f"{len(found.rows)} samples that were admitted make up {of_batch}.")
-    return recipe, both
-
-
-def with_rows(manifest: Manifest, rows: Sequence[Row]) -> Manifest:
-    """The manifest with samples among its train rows."""
-    return replace(manifest, rows=tuple(sorted((*manifest.rows, *rows), key=lambda row: row.id)))
+    return too_few(manifest)
 
 
 def try_arms(
@@ -217,13 +153,13 @@ class Synthesis:
         self.require_possible()
         plan = self._plan()  # before anything is changed: it says when the minutes are too few
         # what it was no longer holds, and what it will be is not known
-        (self.run.path / OUTCOME).unlink(missing_ok=True)
+        (self.run.path / admitting.OUTCOME).unlink(missing_ok=True)
         try:
             return self._proved(plan)
         except Untried as error:
             trials.forget(self.run, SYNTHETIC)  # an earlier trial was of other samples, and says nothing of these
             (self.run.path / PLAN).unlink(missing_ok=True)  # it was settled by the time there was for these
-            leave_out(self.run, f"Synthetic data were not tried. {error}", self.kind)
+            admitting.leave_out(self.run, str(error), self.kind)
             raise
 
     def _proved(self, plan: dict[str, Any]) -> Proof:
@@ -240,11 +176,11 @@ class Synthesis:
         self.kind = kind
         rows = pools[kind].rows
         if len(rows) < LEAST_TRIED:
-            raise self._without_samples(pools[kind])
+            raise self._without_samples(generator, pools[kind])
         mixtures = generating.mixed(generator, table, min(plan["total"], len(rows)), seed=0)
         design = Design.of([self._arm(kind, rows, share), self._plain(mixtures, table, share)], chief=kind)
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
-        digest = f"{trials.rows_digest(rows)} {share} {plan['steps']}"
+        digest = self._digest(rows, share, plan["steps"])
         n_before = len(self._tried_before(digest))
         others = "1 other way" if n_before == 1 else f"{n_before} other ways"
         looked = [f"Samples used in {others} were judged by these test items before, so the interval is widened."] * (
@@ -270,7 +206,7 @@ class Synthesis:
         tuned = Run(self.run.path / "tuned")
         has_begun = (tuned.path / "checkpoints" / "last.txt").is_file()
         learned = has_begun and tuned.recipe().data.manifest != self.ground.manifest.fingerprint
-        if learned and admitted(self.run).rows:
+        if learned and admitting.admitted(self.run).rows:
             raise UsageError(
                 f"The tuned model of {self.run.path} learned from samples that were admitted, and another trial would change them. "
                 "Start anew with `ouvroir refine`, or try other arms: --set, --constants, --arm."
@@ -278,7 +214,25 @@ class Synthesis:
         ground = self.ground
         if sentence := obstacle(ground.recipe.task, ground.manifest, generator=self.wishes.generator):
             raise Untried(sentence)
+        self._shares()
         self._synthesiser()
+
+    def _shares(self) -> tuple[float, ...]:
+        """The shares of a batch that are tried: those that leave room for both kinds of rows in it. Raises Untried, UsageError."""
+        size, wished = self.ground.recipe.loop.batch_size, self.wishes.share
+        found = tuple(
+            share for share in (SHARES if wished is None else (wished,)) if 0 < made_in_batch(share, size) < size
+        )
+        if not found and wished is not None:
+            raise UsageError(
+                f"{100 * wished:g} % of a batch of {size} is {made_in_batch(wished, size) or 'no'} rows. Choose another share, so "
+                "that each batch holds both real and synthetic ones."
+            )
+        if not found:
+            raise Untried(
+                f"A batch of {size} has no room for synthetic rows beside real ones. Train with a larger loop.batch_size."
+            )
+        return found
 
     def _synthesiser(self) -> Synthesiser:
         """The task that makes samples. Raises UsageError when it makes none, or the generator that is there is another's."""
@@ -286,7 +240,8 @@ class Synthesis:
         assert name is not None
         task = find_task(name)
         if not isinstance(task, Synthesiser):
-            raise UsageError(f"`{name}` makes no samples.")
+            usual = find_task(self.ground.recipe.task).synthesiser
+            raise UsageError(f"`{name}` makes no samples." + (f" `{usual}` does." if usual else ""))
         here = Run(self.run.path / GENERATOR)
         if not (here.path / "recipe.json").is_file():
             return task
@@ -333,7 +288,9 @@ class Synthesis:
             try:
                 fitted = workflow.train_run(generator, self.at, resume=True)
             except NonFiniteLoss as error:
-                raise Untried(f"The generator diverged. {error}") from error
+                self.at.progress.say(str(error))
+                way_on = generating.anew(generator)
+                raise Untried(f"The generator diverged: its loss became NaN or infinite. {way_on}") from error
             if fitted.stopped == "interrupted":
                 if self.run.verb != "refine":
                     self.at.progress.say(f"`ouvroir prove {shlex.quote(str(self.run.path))}` goes on with it.")
@@ -351,12 +308,15 @@ class Synthesis:
         steps = recipe.loop.steps or 1
         if steps < LEAST_LEARNED * wanted:
             minutes = (recipe.loop.minutes or 0.0) * LEAST_LEARNED * wanted / steps / _OF_GENERATOR
-            enough = f" --minutes {math.ceil(minutes)}" if minutes else ""
             raise Untried(
-                f"The generator had {steps} of the {wanted:.0f} steps that it needs, and what it makes is hardly more than noise. "
-                f"Delete {shlex.quote(str(generator.path))}; `ouvroir prove {shlex.quote(str(self.run.path))}{enough}` trains one "
-                "that has enough."
+                f"The generator had {steps} of the {math.ceil(wanted)} steps that it needs, and what it makes is hardly more than "
+                f"noise. Delete {shlex.quote(str(generator.path))}; {self._command(minutes)} trains one that has enough."
             )
+
+    def _command(self, minutes: float) -> str:
+        """The call that tries again, with so many minutes if any."""
+        enough = f" --minutes {math.ceil(minutes)}" if minutes else ""
+        return f"`ouvroir prove {shlex.quote(str(self.run.path))}{enough}`"
 
     def _recipe(self, task: Synthesiser) -> Recipe:
         minutes = self.wishes.minutes
@@ -423,7 +383,8 @@ class Synthesis:
         for kind, pool in pools.items():
             what = "new samples" if kind == SYNTHETIC else "variations"
             refused = {name: n for name, n in pool.summary["refused"].items() if n}
-            why = f" (refused: {', '.join(f'{n} {name}' for name, n in refused.items())})" if refused else ""
+            called = {name: Language("en").known("made_code", name) for name in refused}
+            why = f" (refused: {', '.join(f'{n} {called[name]}' for name, n in refused.items())})" if refused else ""
             self.at.progress.say(f"{pool.summary['n_kept']} of {pool.summary['n_made']} {what} may be tried{why}.")
 
     def _chosen(self, pools: Mapping[str, Assessed], plan: dict[str, Any]) -> tuple[str, float]:
@@ -440,11 +401,12 @@ class Synthesis:
     def _best(self, pools: Mapping[str, Assessed], steps: int) -> tuple[str, float]:
         """What does best on validation rows; the test is not looked at."""
         kinds = [kind for kind, pool in pools.items() if len(pool.rows) >= LEAST_TRIED]
+        shares = self._shares()
+        usual_share = USUAL_SHARE if USUAL_SHARE in shares else shares[-1]
         if not kinds:
-            return SYNTHETIC, USUAL_SHARE
-        shares = SHARES if self.wishes.share is None else (self.wishes.share,)
+            return SYNTHETIC, usual_share
         candidates = [(kind, share) for kind in kinds for share in shares]
-        usual = (kinds[0], self.wishes.share or USUAL_SHARE)
+        usual = (kinds[0], usual_share)
         if len(candidates) == 1:
             return usual
         ground = replace(self.ground, split="validation")
@@ -467,17 +429,24 @@ class Synthesis:
         self.at.progress.say(f"Of {len(arms)} ways to use samples, this does best on validation data: {best.sentence}")
         return kind, share
 
+    def _digest(self, rows: tuple[Row, ...], share: float, steps: int) -> str:
+        """Of the samples, share and length that the test items are asked about; of the seeds, where these were asked before."""
+        found, seeds = f"{trials.rows_digest(rows)} {share} {steps}", self.wishes.seeds or 0
+        is_known = found in (self.run.read_json(TRIED) or ())
+        more = is_known and seeds > trials.seeds_looked_at(self.run.path / trials.FOLDER / SYNTHETIC)
+        return f"{found} {seeds} seeds" if more else found
+
     def _tried_before(self, digest: str) -> list[str]:
-        """Digests of the other samples, shares and lengths that the same test items judged before."""
+        """Digests of all else that the same test items judged before."""
         noted: list[str] = self.run.read_json(TRIED) or []
         return [one for one in noted if one != digest]
 
     def _arm(self, kind: str, rows: tuple[Row, ...], share: float, *, named: bool = False) -> Arm:
-        what = "new samples" if kind == SYNTHETIC else "variations of rows that are learned last"
-        name = f"{kind}-{round(100 * share)}" if named else kind
-        return Arm(
-            name, f"{100 * share:.0f} % of each batch are {what}.", lambda way: way.learning_from(rows, share=share)
-        )
+        percent = round(100 * share)
+        told = f"{percent} % of each batch are variations of rows that are learned last."
+        if kind == SYNTHETIC:
+            told = f"{percent} % of each batch are new samples."
+        return Arm(f"{kind}-{percent}" if named else kind, told, lambda way: way.learning_from(rows, share=share))
 
     def _plain(self, mixtures: Samples, table: Table, share: float) -> Arm:
         """Mixtures of two rows of a class, and real rows once more, in the place of samples: equal compute without a generator."""
@@ -501,12 +470,11 @@ class Synthesis:
         ]
         return shlex.join(words)
 
-    def _without_samples(self, pool: Assessed) -> Untried:
+    def _without_samples(self, generator: Run, pool: Assessed) -> Untried:
         """What is said when too few samples are left to try."""
         return Untried(
             f"{len(pool.rows)} of {len(pool.samples)} samples were kept, which is too few to try. "
-            f"{pool.folder / assessing.REFUSED} says why the others were refused. A generator that is trained longer, "
-            "or on more data, makes better ones."
+            f"{pool.folder / assessing.REFUSED} says why the others were refused. {generating.anew(generator)}"
         )
 
     def _keep(self, kind: str, share: float, rows: tuple[Row, ...], found: Mapping[str, Any]) -> None:
@@ -519,7 +487,9 @@ class Synthesis:
         else:
             said = ["No samples were admitted: what is trained learns from real data alone."]
         digest = trials.rows_digest(rows)
-        self.run.write_json(OUTCOME, {"verdict": verdict, "kind": kind, "share": share, "rows": digest, "said": said})
+        self.run.write_json(
+            admitting.OUTCOME, {"verdict": verdict, "kind": kind, "share": share, "rows": digest, "said": said}
+        )
         for sentence in said:
             self.at.progress.say(sentence)
         if verdict == "admitted" and self.run.state == "finished":

@@ -334,7 +334,7 @@ def _read_value(given: Value) -> Any:
 def _check(section: type, value: Any, name: str, typed: Mapping[str, Value]) -> Any:
     """`value` as a `section` of the recipe, which is called `name`. `typed`: settings as a person gave them, for the error."""
     try:
-        return TypeAdapter(section).validate_python(value)
+        found: Any = TypeAdapter(section).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in (name, *first["loc"][:1]))
@@ -349,6 +349,12 @@ def _check(section: type, value: Any, name: str, typed: Mapping[str, Value]) -> 
         why = " or ".join(dict.fromkeys(f"{text[0].lower()}{text[1:]}" for text in wrong))
         why = why.replace(" or input should be ", " or ")
         raise RecipeError(f"`{place}` cannot be {given}: {why}.") from error
+    for key, given in value.items():
+        read = getattr(found, key)
+        if isinstance(given, bool) and not isinstance(read, bool) and read == int(given):  # pydantic takes true for 1
+            said = typed.get(f"{name}.{key}", json.dumps(given))
+            raise RecipeError(f"`{name}.{key}` cannot be `{said}`: input should be a number.")
+    return found
 
 
 def _unknown(name: str, known: list[str], *, shown: Iterable[str] | None = None) -> str:

@@ -128,11 +128,10 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
 
 def _synthesis(run: Run, task: Task, manifest: Manifest) -> Synthesis | None:
     """What was made, judged and tried in the run; None where nothing was."""
-    from ouvroir import assessing, proving, trials
+    from ouvroir import admitting, assessing, trials
     from ouvroir.evaluation.report import Synthesis
 
-    noted = run.read_json(proving.OUTCOME) or {}
-    folder = run.path / proving.GENERATOR / (noted.get("kind") or proving.SYNTHETIC)
+    noted, folder = run.read_json(admitting.OUTCOME) or {}, admitting.folder_of(run)
     assessment = Run(folder).read_json(assessing.SUMMARY)
     results = sorted((run.path / trials.FOLDER).glob(f"*/{trials.RESULT}"))
     found = {path.parent.name: Run(path.parent).read_json(trials.RESULT) for path in results}
@@ -164,10 +163,9 @@ def _some_of_each(scored: Sequence[Scored]) -> list[dict[str, Any]]:
 
 def _show_made(run: Run, task: Task) -> Callable[[str], Shown]:
     """What shows a made sample of the run by its id."""
-    from ouvroir import proving
+    from ouvroir.admitting import folder_of
 
-    noted = run.read_json(proving.OUTCOME) or {}
-    folder = run.path / proving.GENERATOR / (noted.get("kind") or proving.SYNTHETIC)
+    folder = folder_of(run)
 
     def show(name: str) -> Shown:
         try:

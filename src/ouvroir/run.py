@@ -1,6 +1,6 @@
 """Run: the folder that one training leaves behind. Create, find, lock, read.
 
-The folder is the interface: a person with a text editor, the report and the studio read the same files. Every file is
+The folder is the interface: a person with a text editor and the report read the same files. Every file is
 written whole or not at all; metrics.jsonl grows line by line and a torn last line is dropped on opening.
 """
 

@@ -74,15 +74,20 @@ def generated_summary(found: Generated) -> dict[str, Any]:
 
 
 def proof_summary(found: Proof) -> dict[str, Any]:
-    """`run`, `verdict` (null when several things were tried), `told` (a sentence for each), `trial` as in trial.json, `report`."""
-    from ouvroir.evaluation.proof import told, told_effects
+    """`run`, `verdict` (null when several things were tried), `told` (a sentence for each, then what else to know of the trial),
+    `trial` as in trial.json, `report`.
+    """
+    from ouvroir.evaluation.french import in_french
+    from ouvroir.evaluation.language import Language
+    from ouvroir.evaluation.proof import left_told, told, told_effects
 
     language, page = found.run.language, found.run.path / "report.html"
+    cut = [(in_french(text) if language == "fr" else None) or text for text in found.found["cut"]]
     lines = [told(found.found, arm, language) for arm in found.found["arms"]]
     return {
         "run": str(found.run.path),
         "verdict": found.verdict,
-        "told": [*lines, *told_effects(found.found, language)],
+        "told": [*lines, *told_effects(found.found, language), *left_told(found.found, Language(language)), *cut],
         "trial": dict(found.found),
         "report": str(page) if page.is_file() else None,
     }

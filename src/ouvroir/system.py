@@ -6,6 +6,8 @@ Everything here imports anywhere; what the system lacks is said, in a sentence, 
 from __future__ import annotations
 
 import os
+import re
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -76,3 +78,32 @@ def _quota() -> float | None:
         return int(quota) / int(period) if quota not in ("max", "-1") else None
     except (OSError, ValueError):
         return None
+
+
+def memory_bytes() -> tuple[int | None, int | None]:
+    """Total and available bytes of memory, within a container's limit where there is one; None where that is not known."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        values = {key: int(number) * 1024 for key, number in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+        total, free = values["MemTotal"], values["MemAvailable"]
+    except (OSError, KeyError):
+        try:
+            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError):
+            return None, None
+        return total, total
+    try:
+        limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
+        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        total, free = min(total, limit), min(free, max(0, limit - used))
+    except (OSError, ValueError):  # "max", or not in such a container
+        pass
+    return total, free
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

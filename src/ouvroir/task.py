@@ -282,7 +282,10 @@ class Prediction:
 
 
 class Processor(Protocol):
-    """Turns one raw row into one example of arrays. Deterministic; identical in training and serving; saved in every checkpoint."""
+    """Turns one raw row into one example of arrays. Deterministic; identical in training and serving; saved in every checkpoint.
+
+    Two that do the same compare equal.
+    """
 
     labels: tuple[str, ...]
 
@@ -468,7 +471,7 @@ class Task(Protocol):
         """Write a small real data set into the new folder `folder`, to try things on. Returns the number of files."""
 
     def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
-        """MIME type and bytes that show a row to a person, for reports and the studio."""
+        """MIME type and bytes that show a row to a person, for reports."""
 
 
 @runtime_checkable

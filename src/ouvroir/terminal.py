@@ -248,7 +248,12 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
         about = readable_duration(model["train_seconds"])
         rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, {about}"])
     if summary["synthetic_seconds"]:
-        rows.append(["synthetic data", f"made, judged and tried, {readable_duration(summary['synthetic_seconds'])}"])
+        rows.append(
+            [
+                "synthetic data",
+                f"generator and trial, {readable_duration(summary['synthetic_seconds'])}; making and judging samples come on top",
+            ]
+        )
     total = readable_duration(summary["total_seconds"])
     rows.append(["in all", f"{total}; cheap baselines and the report come on top"])
     out.print(_columns(rows))
@@ -411,8 +416,6 @@ def show_proof(summary: Mapping[str, Any]) -> None:
     out = _out()
     for line in summary["told"]:
         out.print(Text(line))
-    for line in summary["trial"]["cut"]:
-        out.print(Text(line, style="dim"))
     if summary["report"] is not None:
         out.print(Text(f"\nreport  {summary['report']}"))
 

@@ -21,10 +21,13 @@ import numpy as np
 
 from ouvroir import trying, workflow
 from ouvroir.arms import AGAIN, ORDINARY, Arm, Contrast, Design, Way
+from ouvroir.data.loader import made_in_batch
 from ouvroir.errors import Untried, UsageError
-from ouvroir.evaluation import trial
+from ouvroir.evaluation import proof, trial
+from ouvroir.evaluation.language import Language
 from ouvroir.files import readable_duration
 from ouvroir.ground import Ground
+from ouvroir.media import find_task
 from ouvroir.run import Run
 from ouvroir.system import usable_cores
 from ouvroir.verdicts import Plan, Tables, n_tried_of, result_of
@@ -42,6 +45,12 @@ USUAL_SEEDS = 10
 _SPEED, _MEASURED, _LOG = "speed", "measured", "crew.log"
 _MEASURED_STEPS = 8, 40  # fewest and most, of the short trainings that the speed is measured by
 _LEAST_LENGTH = 0.1  # of a training: a shorter one says nothing of the whole
+_LENGTH = ("steps", "batch_size", "minutes", "epochs")
+_SETTLED = ("seed", "threads", "patience", "evaluate_every", "save_every", "branch_at", "cache_features")
+_OF_SEEDS = (
+    "seeds instead of",
+    "seeds can admit nothing",
+)  # in sentences that no longer hold when there are more seeds
 _MOST_OVERRUN = 1.5  # times the minutes that were asked for
 
 
@@ -145,14 +154,21 @@ def _planned(
         digests = {arm: digest_of(*made) for arm, made in _made(ground, design, noted.steps).items()}
         if digests == dict(noted.digests) and noted.contrasts == design.contrasts:
             plan = replace(noted, chief=design.chief)
-            if seeds is not None and seeds > noted.n_seeds:
-                kept = [one for one in noted.cut if "seeds instead of" not in one and _TOO_FEW not in one]
-                if _is_judged(folder):
-                    kept.append(
-                        f"{seeds} seeds after a look at {noted.n_seeds}: whoever looks again and again finds a gain by chance."
-                    )
-                kept += _too_few_seeds(seeds, n_tried_of(noted.contrasts, design.chief, noted.n_before))
+            if seeds is not None and seeds > noted.n_seeds and _was_left(folder):
+                at.progress.say(
+                    "This trial was left early, since no gain worth having was in reach; more seeds are not tried."
+                )
+            elif seeds is not None and seeds > noted.n_seeds:
+                kept = [one for one in noted.cut if not any(said in one for said in _OF_SEEDS)]
+                if seeds_looked_at(folder) == noted.n_seeds:
+                    plan = replace(plan, n_before=noted.n_before + 1)
+                    kept.append(f"{seeds} seeds after a look at {noted.n_seeds}, so the interval is widened.")
+                kept += _too_few_seeds(seeds, n_tried_of(noted.contrasts, design.chief, plan.n_before))
                 plan = replace(plan, n_seeds=seeds, cut=tuple(kept))
+            elif minutes is not None and minutes != noted.minutes and noted.cut:
+                at.progress.say(
+                    f"The minutes change nothing in a trial that is planned already: delete {folder.parent} to plan it anew."
+                )
             plan.write(folder)
             return plan
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
@@ -177,21 +193,27 @@ def _planned(
         full_steps=ground.steps,
         cut=(*said, *cut),
         n_before=n_before,
+        minutes=minutes,
     )
     _write(folder, plan, made, ground)
     return plan
 
 
-_TOO_FEW = "seeds can admit nothing here"
-
-
 def _too_few_seeds(n_seeds: int, n_tried: int) -> list[str]:
     least = trial.least_seeds(n_tried)
-    return [] if n_seeds >= least else [f"{n_seeds} {_TOO_FEW}: it takes {least}."]
+    return [] if n_seeds >= least else [f"{n_seeds} seeds can admit nothing here: it takes {least}."]
 
 
-def _is_judged(folder: Path) -> bool:
-    return (folder / RESULT).is_file()
+def _was_left(folder: Path) -> bool:
+    """Whether a trial came to its verdict before the last seed, for want of hope."""
+    found = Run(folder).read_json(RESULT) or {}
+    return bool(found) and found["n_seeds"] < found.get("planned_seeds", 0)
+
+
+def seeds_looked_at(folder: Path) -> int:
+    """Of how many seeds the trial in a folder was that came to a verdict; 0 where none did."""
+    found = Run(folder).read_json(RESULT) or {}
+    return int(found.get("planned_seeds") or found.get("n_seeds") or 0)
 
 
 def _write(folder: Path, plan: Plan, made: Mapping[str, tuple[Recipe, Manifest]], ground: Ground) -> None:
@@ -283,11 +305,35 @@ def _made(ground: Ground, design: Design, steps: int) -> dict[str, tuple[Recipe,
 
 
 def arm_of(ground: Ground, arm: Arm, ordinary: Way) -> tuple[Recipe, Manifest]:
-    """Recipe and rows of one arm. Raises UsageError when it would train longer than the ordinary way, or on other data."""
+    """Recipe and rows of one arm. Raises UsageError when it would train longer than the ordinary way, or on other data, or when
+    it changes what a trial settles for all arms, so that nothing would come of it.
+    """
     way = arm.change(ordinary)
+    if not isinstance(way, Way):
+        raise UsageError(
+            f"The arm `{arm.name}` gives no way to train: its function must return one, as `way.having(...)` does."
+        )
     mine, usual = way.recipe.loop, ordinary.recipe.loop
-    if (mine.steps, mine.batch_size, mine.minutes) != (usual.steps, usual.batch_size, usual.minutes):
+    if any(getattr(mine, name) != getattr(usual, name) for name in _LENGTH):
         raise UsageError(f"The arm `{arm.name}` changes steps or batch, and then more training would pass for a gain.")
+    if settled := [name for name in _SETTLED if getattr(mine, name) != getattr(usual, name)]:
+        raise UsageError(
+            f"The arm `{arm.name}` changes loop.{settled[0]}, which a trial settles itself, alike for all arms: nothing would "
+            "come of it."
+        )
+    task = find_task(way.recipe.task)
+    if way.recipe.options != ordinary.recipe.options and (
+        task.fit_processor(ground.manifest, way.recipe) != task.fit_processor(ground.manifest, ordinary.recipe)
+    ):
+        raise UsageError(
+            f"The arm `{arm.name}` changes how items are stored, and all arms of a trial learn from what is stored already. Train "
+            "a model with it, and compare the two: `ouvroir compare A B DATA`."
+        )
+    if way.extra and not 0 < made_in_batch(mine.synthetic_share, mine.batch_size) < mine.batch_size:
+        raise UsageError(
+            f"The arm `{arm.name}` learns from rows that no batch of {mine.batch_size} holds, or no others: "
+            f"{mine.synthetic_share:g} is not a share that leaves room for both."
+        )
     if way.recipe.data != ordinary.recipe.data or way.recipe.task != ordinary.recipe.task:
         raise UsageError(
             f"The arm `{arm.name}` changes the data or the task, and all must be judged on the same items."
@@ -358,8 +404,9 @@ def _train(folder: Path, plan: Plan, ground: Ground, at: Workplace) -> None:
             if part.stop == trial.FUTILE_SEEDS < plan.n_seeds:
                 futile = _futile(folder, plan)
                 for arm in sorted(futile):
+                    called = proof.arm_name(arm, Language("en"))
                     at.progress.say(
-                        f"{arm}: no gain worth having is in reach after {part.stop} seeds; it is tried no further."
+                        f"{called}: no gain worth having is in reach after {part.stop} seeds; it is tried no further."
                     )
                 if plan.chief in futile or (plan.contrasts and futile >= set(plan.contrasts)):
                     return

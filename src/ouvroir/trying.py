@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ouvroir import workflow
-from ouvroir.errors import CheckpointError, OuvroirError, TrainingError
+from ouvroir.errors import CheckpointError, DeviceError, NonFiniteLoss, OuvroirError, TrainingError, Untried
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
 from ouvroir.run import Run
+from ouvroir.system import peak_bytes
 from ouvroir.training.crew import GOES_ON
 
 if TYPE_CHECKING:
@@ -65,14 +66,17 @@ def load_arm(folder: Path, arm: str, *, workers: int | None = 1) -> tuple[Recipe
 def try_one(
     folder: Path, arm: str, seed: int, known: dict[str, _Loaded], *, keep: bool = False, is_again: bool = False
 ) -> float:
-    """Train and judge one way with one seed, or go on with it. Returns the seconds that it took."""
+    """Train and judge one way with one seed, or go on with it. Returns the seconds that it took.
+
+    Raises TrainingError, and Untried where it would come to the same again.
+    """
     from ouvroir.evaluation.evaluate import evaluate, save_answers
     from ouvroir.training.checkpoint import load_model
 
     start = time.perf_counter()
     if is_done(folder, arm, seed):
         return 0.0
-    if arm not in known:
+    if arm not in known or known[arm].recipe != Run(folder / arm).recipe():  # begun anew, perhaps on other rows
         known[arm] = _Loaded(*load_arm(folder, arm))
     recipe, data = known[arm].recipe, known[arm].data
     task = find_task(recipe.task)
@@ -89,6 +93,8 @@ def try_one(
             if not keep:
                 for name in ("checkpoints", "tensorboard"):
                     shutil.rmtree(place / name, ignore_errors=True)
+    except NonFiniteLoss as error:
+        raise Untried(f"The training of `{arm}` with seed {seed} diverged. {error}") from error
     except CheckpointError:  # what an earlier process left is damaged; it costs one training
         if is_again:
             raise
@@ -111,6 +117,8 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Do jobs until there are no more."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(2, 1)  # what anything prints goes to the log, and not among the answers
     _end_with_parent()
     of, known = Path(), dict[str, _Loaded]()
     for line in sys.stdin:
@@ -120,11 +128,11 @@ def main() -> None:
             of, known = folder, {}
         try:
             seconds = try_one(folder, job["arm"], job["seed"], known, keep=job.get("keep", False))
-            answer = {**job, "seconds": seconds}
+            answer = {**job, "seconds": seconds, "peak_bytes": peak_bytes()}
         except OuvroirError as error:
-            answer = {**job, "error": str(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+            answer = {**job, "error": str(error), "is_final": isinstance(error, Untried | DeviceError)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":

@@ -26,8 +26,9 @@ OTHER_SEEDS = 500
 class Plan:
     """What a trial does. `arms`: sentences by name; `digests`: of the recipe and rows of each; `cut`: what was left out.
 
-    `n_before`: how often something else in the place of `chief` was judged by the same items before: each look is a chance to
-    be admitted by luck, so the interval of `chief` is widened by it (`n_tried_of`).
+    `n_before`: how often the same items were looked at before, with fewer seeds or with something else in the place of
+    `chief`: each look is a chance to be admitted by luck, so intervals are widened by it (`n_tried_of`).
+    `minutes`: how long it was to take, None for as long as it takes.
     """
 
     arms: Mapping[str, str]
@@ -39,6 +40,7 @@ class Plan:
     full_steps: int
     cut: tuple[str, ...] = ()
     n_before: int = 0
+    minutes: float | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Plan | None:
@@ -113,21 +115,12 @@ class Tables:
 
 
 def n_tried_of(contrasts: Mapping[str, Contrast], chief: str | None, n_before: int) -> int:
-    """What a verdict is corrected for: 2 to the number of looks before for the chief one, for others their number.
+    """What a verdict is corrected for: the number of ways, 1 for the chief one, times 2 for each look before.
 
     The chance that is left to be wrong is halved at each look, so that all looks together, however many, are wrong at most
     twice as often as the first alone.
     """
-    return 2**n_before if chief else max(1, len(contrasts))
-
-
-def _left(judged: Mapping[str, Mapping[str, Any]], plan: Plan) -> list[str]:
-    """Sentences on the ways that were left before the last seed for want of hope; others ended with the chief one."""
-    return [
-        f"{name} was left after {one['gain']['n_seeds']} seeds: no gain worth having was in reach."
-        for name, one in judged.items()
-        if one["is_futile"] and one["gain"]["n_seeds"] < plan.n_seeds
-    ]
+    return (1 if chief else max(1, len(contrasts))) << n_before
 
 
 def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
@@ -170,9 +163,10 @@ def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
         "metric": "accuracy" if is_classified(example) else "loss",
         "n_items": ordinary.shape[1],
         "n_seeds": len(same),
+        "planned_seeds": plan.n_seeds,
         "steps": plan.steps,
         "full_steps": plan.full_steps,
-        "cut": [*plan.cut, *_left(judged, plan)],
+        "cut": list(plan.cut),
         "ordinary": {"means": [float(value) for value in ordinary.mean(axis=1)]},
         "same": {
             **trial.two_way(same, groups=tables.groups).as_dict(),

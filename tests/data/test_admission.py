@@ -397,7 +397,7 @@ trees = st.dictionaries(st.tuples(st.lists(names, max_size=3).map(tuple), leaves
 
 
 @given(trees, st.sampled_from([{}, {"per_class": 1}, {"group_level": 1}, {"test": 0.0}]))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 def test_admitted_plus_refused_is_found_for_any_tree(tree, choice):
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / "tree"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ouvroir.data import duplicates
@@ -91,7 +91,6 @@ def test_rows_without_a_usable_key_have_no_pair():
 
 
 @given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
-@settings(deadline=None)
 def test_clusters_are_connected_components(pairs):
     clusters = Clusters(20)
     clusters.join_all(pairs)

@@ -119,7 +119,7 @@ rows = st.lists(
     st.sampled_from([None, 1, 5]),
     st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_groups_never_straddle_and_every_class_is_in_train(rows, validation, test, per_class, use_earlier):
     labels = [label for label, _, _ in rows]
     groups = [group for _, group, _ in rows]

@@ -10,13 +10,17 @@ import pytest
 from answers_made import single
 
 import ouvroir
+from ouvroir.data.manifest import Manifest
 from ouvroir.evaluation.french import SENTENCES, in_french
+from ouvroir.evaluation.french_synthesis import SENTENCES_OF_TRIALS
 from ouvroir.evaluation.language import Language
+from ouvroir.evaluation.proof import UNTRIED
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.words import WORDS
 from ouvroir.ground import too_few
 from ouvroir.media import TASKS, find_task
 from ouvroir.recipe import Recipe
+from ouvroir.task import Row
 
 PACKAGE = Path(ouvroir.__file__).parent
 SOURCES = [
@@ -25,10 +29,21 @@ SOURCES = [
     PACKAGE / "workflow.py",
     *(PACKAGE / "data").glob("*.py"),
     *(PACKAGE / "media").rglob("*.py"),
+    *(
+        PACKAGE / f"{name}.py"
+        for name in "arms trials trying verdicts ground assessing generating proving main_job".split()
+    ),
+    PACKAGE / "evaluation" / "proof.py",
 ]
 OWN = [find_task(name).french for name in TASKS]
-CATALOGUES = [SENTENCES, *OWN]
-TEXT_PLACE = {"Note": 1, "Refused": 1, "Refusal": 2, "refuse": 2}  # which argument of a call is the sentence
+CATALOGUES = [SENTENCES, SENTENCES_OF_TRIALS, *OWN]
+TEXT_PLACE = {
+    "Note": 1,
+    "Refused": 1,
+    "Refusal": 2,
+    "refuse": 2,
+    "Untried": 0,
+}  # which argument of a call is the sentence
 
 
 def fields(text):
@@ -94,9 +109,9 @@ def said():
             else:
                 args, name = node.args, getattr(node.func, "id", getattr(node.func, "attr", ""))
                 place = TEXT_PLACE.get(name)
-            if name == "append" and getattr(getattr(node.func, "value", None), "id", "") == "notes":
+            if name == "append" and ast.unparse(node.func.value) in ("notes", "cut", "kept", "self.cut"):
                 place = 0 if isinstance(args[0], ast.Constant | ast.JoinedStr) else None
-            elif place is not None and name != "Note" and len(args) > place:
+            elif place and name != "Note" and len(args) > place:
                 code = getattr(args[place - 1], "value", None)
             if place is not None and len(args) > place:
                 found = [texts(args[place], known, filled=filled) for filled in (False, True)]
@@ -109,8 +124,12 @@ SAID = list(said())
 
 
 def are_known(text):
-    """Whether the text is one whole sentence of the catalogues, or several that follow one another."""
-    return text in KNOWN or any(text.startswith(f"{one} ") and are_known(text[len(one) + 1 :]) for one in KNOWN)
+    """Whether the text is one whole sentence of the catalogues, or several that follow one another.
+
+    What is filled in as the last sentence is one of its own.
+    """
+    rests = (text[len(one) + 1 :] for one in KNOWN if text.startswith(f"{one} "))
+    return text in KNOWN or any(rest == "{}" or are_known(rest) for rest in rests)
 
 
 def test_the_source_was_read():
@@ -137,7 +156,8 @@ def test_every_sentence_with_french_is_said_somewhere():
                 everything |= {text.strip() for text in texts(node, {})}
     for name in TASKS:
         everything |= {text for _, _, text in Recipe(task=name, options=find_task(name).Options()).settings()}
-    everything |= {text.removeprefix("{} ") for text in everything}
+    everything.add(UNTRIED)
+    everything |= {text.removeprefix("{} ").removesuffix(" {}") for text in everything}
     assert sorted(one for one in KNOWN if one.removeprefix("{} ") not in everything) == []
 
 
@@ -235,13 +255,21 @@ def test_what_has_no_french_is_told_by_its_code():
     assert Language("fr")("notes_elsewhere").replace("`", "")[:20] in french
 
 
-def test_why_nothing_was_tried_has_french_whatever_the_reason():
-    known = in_french("Synthetic data were not tried. The generator diverged. The loss is not a number at step 3.")
-    assert known.endswith("Le rapport anglais dit pourquoi.")
+def test_why_nothing_was_tried_has_french():
+    anew = (
+        "Delete runs/x/generator, and `ouvroir prove runs/x --minutes N` trains another one, longer with more minutes."
+    )
+    diverged = "The generator diverged: its loss became NaN or infinite."
+    known = in_french(f"Synthetic data were not tried. {diverged} {anew}")
+    assert "Supprimez runs/x/generator" in known
+    assert in_french("Synthetic data were not tried. The moon was full.") is None
     told = in_french(
         "Synthetic data were not tried. 3 of 72 samples were kept, which is too few to try. /a b/refused.jsonl says why the "
-        "others were refused. A generator that is trained longer, or on more data, makes better ones."
+        f"others were refused. {anew}"
     )
     assert "3 éléments sur 72" in told
-    told = in_french(f"Synthetic data were not tried. {too_few(6)}")
-    assert "6 éléments indépendants" in told
+    rows = tuple(Row(f"{n}.png", "", str(n), "a", split="test" if n < 6 else "train") for n in range(140))
+    for some, has_way in ((rows, True), (rows[:30], False)):
+        told = in_french(f"Synthetic data were not tried. {too_few(Manifest('', '', 't', some))}")
+        assert "6 éléments indépendants" in told
+        assert ("data.test=0.4" in told) == has_way

@@ -90,7 +90,7 @@ def test_each_verdict_stands_in_large_letters_with_its_numbers(verdict, language
     assert proof.gain_told("accuracy", gain, t) in page.text
     assert f"941 {'unseen real items' if language == 'en' else 'éléments réels jamais vus'}" in page.text
     told = proof.tell(trial(verdict), "synthetic", t)
-    assert all(line in page.text for line in (*told.numbers, *told.meaning))
+    assert all(line.replace("`", "") in page.text for line in (*told.numbers, *told.meaning))
     smallest = proof.size_told("accuracy", gain["smallest"], t)
     assert any(smallest in line for line in told.numbers) == (verdict == "rejected")
 
@@ -110,6 +110,29 @@ def test_what_was_not_tried_is_not_claimed(given, language):
     page = page_of(found, language)
     assert WORDS_IN_LARGE["untried"][LANGUAGES.index(language)] in page.text
     assert report_of(found)["synthesis"]["verdict"]["verdict"] == "untried"
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("Synthetic data were not tried. Add data.", ("NOT TRIED. Add data.", "NON ESSAYÉES. Ajoutez des données.")),
+        ("Synthetic data were not tried. A moose.", ("NOT TRIED. A moose.", "NON ESSAYÉES. Le rapport anglais dit")),
+    ],
+)
+def test_the_closing_line_says_why_nothing_was_tried(said, line):
+    lines = report_of(synthesis(trials={}, said=[said]))["synthesis"]["verdict"]["lines"]
+    for name, told in zip(LANGUAGES, line, strict=True):
+        assert told in lines[name]
+
+
+def test_the_word_in_large_letters_is_said_of_the_same_in_the_table():
+    costs = trial()
+    costs["arms"]["synthetic"] |= {"gain": estimate(0.01, 0.004, 0.016), "losers": ["dog"]}
+    text = page_of(synthesis(trials={"synthetic": costs})).text
+    assert text.count("it costs some classes too much") == 2  # in large letters, and in the table
+    french = proof.told(costs, "interpolation", "fr")
+    assert "témoin" in french
+    assert "REJETÉ," in french
 
 
 def test_a_trial_of_something_else_says_nothing_of_synthetic_data():
@@ -179,13 +202,13 @@ def test_the_repetition_comes_first_and_every_seed_is_a_dot(full):
     html = render(full)
     start = html.index('<div class="compared arms">')
     chart = html[start : html.index("</section>", start)]
-    names = ["ordinary again, other seeds", "synthetic data", "real samples interpolated"]
+    names = ["ordinary again, other seeds", "synthetic data", "control: real rows mixed or repeated"]
     assert sorted(names, key=chart.index) == names
     assert chart.count('class="seed kept"') == 10
     assert chart.count('class="seed other"') == 10
     assert chart.count("<desc>One by one: ") == 2
     assert chart.count('class="zero"') == chart.count('class="least"') == 3
-    assert "does not, so no difference" not in chart
+    assert "Here it does not" not in chart
     assert "Here it does not" in page_of(synthesis("unreliable")).text
 
 
@@ -331,7 +354,7 @@ def test_what_has_no_french_is_left_out_and_said_to_be_elsewhere():
     assert "moose" not in french.lower()
     for told in ("A moose was cut.", "Mostly moose.", "A moose was seen."):
         assert told in english
-    assert "Cet essai a été abrégé" in french
+    assert "Cet essai a ses limites" in french
     assert "D’autres remarques n’existent qu’en anglais" in french
 
 

@@ -118,6 +118,27 @@ def test_sign_flips_are_those_of_the_exact_test():
     assert trial.sign_flip(many) == pytest.approx(stats.ttest_1samp(many, 0).pvalue, abs=0.03)
 
 
+@pytest.mark.parametrize("k", [2, 3, 11, 16])
+def test_sign_flips_by_halves_are_those_of_the_whole(k):
+    values = np.random.default_rng(k).integers(-3, 6, k) / 8  # with ties, and exact in floating point
+    signs = np.array(list(itertools.product((1.0, -1.0), repeat=k)))
+    assert trial.sign_flip(values) == (np.abs(signs @ values) >= abs(values.sum())).mean()
+
+
+def test_the_fewest_seeds_that_are_named_can_agree():
+    for n_tried in (1, 4, 2**10, 2**20):
+        k = trial.least_seeds(n_tried)
+        assert (
+            n_tried * trial.sign_flip(np.full(k, 0.02))
+            < trial.SIGNIFICANT
+            <= n_tried * trial.sign_flip(np.full(k - 1, 0.02))
+        )
+    beyond = trial.sign_flip(np.full(41, 0.02))  # drawn at random, the observed one counted
+    assert beyond == 1 / (2**20 + 1)
+    mixed = np.random.default_rng(1).normal(0.1, 1, 60)
+    assert trial.sign_flip(mixed) == pytest.approx(stats.ttest_1samp(mixed, 0).pvalue, abs=0.03)
+
+
 def test_holm_is_holm():
     assert trial.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert trial.holm([0.9, 0.8]) == [1.0, 1.0]

@@ -167,7 +167,7 @@ def test_realism_is_a_half_where_made_and_real_are_alike():
 def test_a_class_that_is_mostly_copied_or_wrong_is_refused_as_a_whole():
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
     told = scores.with_whole_classes(["copy", "copy", "", "label", "", "", "label", "label"], labels)
-    assert told == ["copy", "copy", "copy", "label", "", "", "label", "label"]
+    assert told == ["copy", "copy", "of_class", "label", "", "", "label", "label"]
 
 
 def test_copies_are_found_where_train_rows_are_in_it_twice():

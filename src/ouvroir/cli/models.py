@@ -18,6 +18,7 @@ from ouvroir.cli.parameters import (
     LanguageOption,
     ModelArgument,
     Quiet,
+    RunArgument,
     Runs,
     Settings,
     Split,
@@ -132,7 +133,7 @@ def _threshold(text: str | None) -> float | Literal["auto"] | None:
 
 @command
 def generate(
-    run: ModelArgument,
+    run: RunArgument,
     label: Annotated[
         list[str] | None, typer.Option("--label", help="A class to make samples of; repeatable, by default all.")
     ] = None,
@@ -158,22 +159,31 @@ def generate(
 
 @command
 def prove(
-    run: ModelArgument,
+    run: RunArgument,
     constants: Annotated[
         bool, typer.Option("--constants", help="Try φ, π, 1/137 and −1/12, each against its ordinary value.")
     ] = False,
     augmentation: Annotated[
         list[str] | None,
         typer.Option(
-            "--augmentation", metavar="NAME=VALUE", help="Try an option of the task, e.g. mixup=0.2; repeatable."
+            "--augmentation",
+            metavar="NAME=VALUE",
+            help="Try an option of the task, e.g. mixup=0.2; several are tried together, as one way.",
         ),
     ] = None,
     pairs: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Try any setting, e.g. optim.weight_decay=0.1; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Try a setting, e.g. optim.weight_decay=0.1; several are tried together, as one way.",
+        ),
     ] = None,
     arm: Annotated[
-        list[str] | None, typer.Option("--arm", metavar="MODULE:NAME", help="Try an arm of your own; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--arm", metavar="MODULE:NAME", help="Try an arm of your own; several are tried beside each other."
+        ),
     ] = None,
     seeds: Annotated[
         int | None,
@@ -191,7 +201,7 @@ def prove(
     *,
     work: WorkOptions,
 ) -> None:
-    """Try whether synthetic data helps, on data that nothing learned from; or settings, constants, arms of your own.
+    """Try whether synthetic data help, on data that nothing learned from; or settings, constants, arms of your own.
 
     Example: ouvroir prove last --minutes 10
     """
@@ -245,7 +255,7 @@ def export(
 
 @command
 def report(
-    run: ModelArgument,
+    run: RunArgument,
     language: LanguageOption = None,
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,

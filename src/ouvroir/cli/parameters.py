@@ -36,6 +36,9 @@ ModelArgument = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run, its name, `last` (the newest finished one), or a final_model folder."),
 ]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run, its name, or `last` (the newest finished one).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of runs.")]

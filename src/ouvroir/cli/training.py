@@ -13,10 +13,10 @@ from ouvroir.cli.parameters import (
     DataArgument,
     DataUnlessResumed,
     From,
-    ModelArgument,
     Preset,
     ReadingOptions,
     Resume,
+    RunArgument,
     Scope,
     TrainingOptions,
     WorkOptions,
@@ -103,7 +103,7 @@ def refine(
 
 
 @command
-def refit(run: ModelArgument, *, work: WorkOptions) -> int:
+def refit(run: RunArgument, *, work: WorkOptions) -> int:
     """Train again with the settled recipe on all the data, before shipping.
 
     Example: ouvroir refit last
@@ -163,14 +163,14 @@ def _resume(
         "init_from": "scratch",
         "minutes": None,
         "settings": {},
-        **({"synthetic": True} if "synthetic" in asked else {}),
     }
+    synthetic = asked.pop("synthetic", True)
     if data is not None or asked != untouched or is_recipe_given or training.dry_run:
         raise UsageError(
             "--resume goes on with a run as it began. Leave out DATA and the settings, or start a new run without --resume."
         )
     with work.progress() as progress:
-        resumed = api.resume(run, **work.place, language=training.language, progress=progress)
+        resumed = api.resume(run, **work.place, synthetic=synthetic, language=training.language, progress=progress)
     return _show_run(resumed, as_json=work.as_json)
 
 

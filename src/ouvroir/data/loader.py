@@ -21,6 +21,11 @@ REAL_FROM = 0.8
 """Share of the steps after which no synthetic item is drawn any more."""
 
 
+def made_in_batch(share: float, batch_size: int) -> int:
+    """How many rows of a batch are synthetic, where `share` of it is."""
+    return round(share * batch_size)
+
+
 class Sliced(Protocol):
     """What rows are taken from: a Table, or anything that slices like one."""
 
@@ -60,7 +65,7 @@ class Sampler:
         stratum = items.stratum if sampling == "balanced" else None
         self._real = _Stream(np.flatnonzero(~made), stratum, seed)
         self._made = _Stream(np.flatnonzero(made), stratum, key(seed, "synthetic")) if made.any() else None
-        self._n_made = round(share * batch_size) if self._made else 0
+        self._n_made = made_in_batch(share, batch_size) if self._made else 0
         self._until = round(REAL_FROM * steps)
 
     @property

@@ -24,11 +24,8 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "No choice of share and kind: {n} validation items are too few for it.": (
         "Pas de choix de la part ni de la sorte : {n} éléments de validation n’y suffisent pas."
     ),
-    "{n} seeds after a look at {m}: whoever looks again and again finds a gain by chance.": (
-        "{n} graines après un premier regard sur {m} : à force de regarder, on trouve un gain par hasard."
-    ),
-    "{a} was left after {n} seeds: no gain worth having was in reach.": (
-        "{a} : abandon après {n} graines, aucun gain appréciable n’étant à portée."
+    "{n} seeds after a look at {m}, so the interval is widened.": (
+        "{n} graines après un premier regard sur {m} : l’intervalle est élargi d’autant."
     ),
     # what scores look at
     "Classifiers of the same kind as the model, each trained on the other half of the train rows.": (
@@ -39,47 +36,79 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
         "d’entraînement."
     ),
     # what was done with synthetic data
-    "{n} samples were admitted, as {m} % of each batch.": "{n} éléments ont été admis, à raison de {m} % de chaque lot.",
+    "{n} samples were admitted, as {m} % of each batch.": (
+        "{n} éléments synthétiques ont été admis, à raison de {m} % de chaque lot."
+    ),
     "No samples were admitted: what is trained learns from real data alone.": (
-        "Aucun élément n’a été admis : ce qui est entraîné n’apprend que des données réelles."
+        "Aucun élément synthétique n’a été admis : ce qui est entraîné n’apprend que des données réelles."
     ),
     "Samples used in {a} were judged by these test items before, so the interval is widened.": (
-        "Ces éléments de test ont déjà jugé d’autres emplois d’éléments synthétiques : l’intervalle est élargi d’autant."
+        "Ces éléments de test ont déjà servi à juger d’autres emplois d’éléments synthétiques : l’intervalle est élargi d’autant."
     ),
-    "Synthetic data were not tried. {n} of {m} samples were kept, which is too few to try. {a} says why the others were "
-    "refused. A generator that is trained longer, or on more data, makes better ones.": (
-        "Les données synthétiques n’ont pas été mises à l’essai. {n} éléments sur {m} ont été gardés : c’est trop peu pour un "
-        "essai. {a} dit pourquoi les autres ont été écartés. Un générateur entraîné plus longtemps, ou sur plus de données, en "
-        "fait de meilleurs."
+    "Synthetic data were not tried.": "Les données synthétiques n’ont pas été mises à l’essai.",
+    "{n} of {m} samples were kept, which is too few to try. {a} says why the others were refused.": (
+        "{n} éléments sur {m} ont été gardés : c’est trop peu pour un essai. {a} dit pourquoi les autres ont été écartés."
     ),
-    "Synthetic data were not tried. In {a} minutes each training of the trial would have less than {n} % of its steps, which "
-    "says nothing of whole ones. It takes {m} minutes here: `{b}`.": (
-        "Les données synthétiques n’ont pas été mises à l’essai. En {a} minutes, chaque entraînement de l’essai aurait moins de "
-        "{n} % de ses pas, ce qui ne dit rien d’un entraînement entier. Il faut ici {m} minutes : `{b}`."
+    "In {a} minutes each training of the trial would have less than {n} % of its steps, which says nothing of whole ones. It "
+    "takes {m} minutes here: `ouvroir prove {b} --minutes {c}`.": (
+        "En {a} minutes, chaque entraînement de l’essai aurait moins de {n} % de ses pas, ce qui ne dit rien d’un entraînement "
+        "entier. Il faut ici {m} minutes : `ouvroir prove {b} --minutes {c}`."
     ),
-    "Synthetic data were not tried. The generator had {n} of the {m} steps that it needs, and what it makes is hardly more than "
-    "noise. Delete {a}; {b} trains one that has enough.": (
-        "Les données synthétiques n’ont pas été mises à l’essai. Le générateur a fait {n} des {m} pas qu’il lui faut, et ce qu’il "
-        "produit n’est guère que du bruit. Supprimez {a} ; {b} en entraîne un qui en fait assez."
+    "The generator had {n} of the {m} steps that it needs, and what it makes is hardly more than noise. Delete {a}; {b} trains "
+    "one that has enough.": (
+        "Le générateur a fait {n} des {m} pas qu’il lui faut, et ce qu’il produit n’est guère que du bruit. Supprimez {a} ; {b} en "
+        "entraîne un qui en fait assez."
+    ),
+    "The generator diverged: its loss became NaN or infinite.": "Le générateur a divergé : sa perte n’est plus un nombre.",
+    "All {n} samples of `{a}` are the same: the generator of {b} has collapsed.": (
+        "Les {n} éléments de `{a}` sont identiques : le générateur de {b} s’est effondré."
+    ),
+    "All {n} samples are the same: the generator of {a} has collapsed.": (
+        "Les {n} éléments sont identiques : le générateur de {a} s’est effondré."
+    ),
+    "Train it anew, longer, on more data or with a lower rate, e.g. --set optim.lr=5e-4.": (
+        "Entraînez-le à nouveau, plus longtemps, sur plus de données ou avec un taux plus bas, par exemple --set optim.lr=5e-4."
+    ),
+    "Delete {a}, and `ouvroir prove {b} --minutes N` trains another one, longer with more minutes.": (
+        "Supprimez {a} ; `ouvroir prove {b} --minutes N` en entraîne un autre, plus longtemps si on lui donne plus de minutes."
+    ),
+    "{n} train rows are too few to judge samples by: halves of them must both hold two classes. Add data.": (
+        "{n} éléments d’entraînement ne suffisent pas pour juger les éléments synthétiques : chacune de leurs moitiés doit "
+        "avoir deux classes. Ajoutez des données."
+    ),
+    "There are no samples in {a}. `ouvroir generate` makes some.": (
+        "Il n’y a pas d’éléments synthétiques dans {a}. `ouvroir generate` en fabrique."
+    ),
+    "Nothing can make samples for {a} yet. Other arms can be tried: --set, --arm.": (
+        "Rien ne sait encore fabriquer d’éléments pour {a}. D’autres essais sont possibles : --set, --arm."
+    ),
+    "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm.": (
+        "Des éléments à plusieurs étiquettes ne peuvent pas encore être fabriqués. D’autres essais sont possibles : --set, --arm."
+    ),
+    "The tuned model starts from pretrained weights; {a} tries them with the base model.": (
+        "Le modèle affiné part de poids préentraînés ; {a} les essaie avec le modèle de base."
+    ),
+    "A batch of {n} has no room for synthetic rows beside real ones. Train with a larger loop.batch_size.": (
+        "Un lot de {n} n’a pas de place pour des éléments synthétiques à côté de réels. Entraînez avec "
+        "un loop.batch_size plus grand."
+    ),
+    "The training of `{a}` with seed {n} diverged. {all}": (
+        "L’entraînement de `{a}` avec la graine {n} a divergé : sa perte n’est plus un nombre."
+    ),
+    "Several processes trained here; {a} tries them in one.": (
+        "L’entraînement s’est fait en plusieurs processus ; {a} les essaie en un seul."
+    ),
+    "The {a} split has {n} independent items, and on fewer than {m} no difference that matters can be told from chance; to see a "
+    "gain of {k} points takes about {l}.": (
+        "Le jeu de {a} a {n} éléments indépendants, et sur moins de {m} aucune différence qui compte ne se distingue du hasard ; "
+        "il en faut environ {l} pour voir un gain de {k} points."
+    ),
+    "Add data.": "Ajoutez des données.",
+    "Add data, or train again with more of them set aside: --set data.{a}={b}.": (
+        "Ajoutez des données, ou entraînez à nouveau en en réservant davantage : --set data.{a}={b}."
     ),
     "{n} seeds can admit nothing here: it takes {m}.": "{n} graines ne peuvent rien faire admettre ici : il en faut {m}.",
     "The test items decided on this, so what they say of a model that learned from samples flatters it a little.": (
         "Les éléments de test en ont décidé : ce qu’ils disent d’un modèle qui a appris des éléments synthétiques le flatte un peu."
-    ),
-    "Synthetic data were not tried: the model starts from pretrained weights.": (
-        "Les données synthétiques n’ont pas été mises à l’essai : le modèle part de poids préentraînés."
-    ),
-    "Synthetic data were not tried by several processes; {a} does.": (
-        "Plusieurs processus ne mettent pas de données synthétiques à l’essai ; {a} le fait."
-    ),
-    "Synthetic data were not tried. The test split has {n} independent items, and on fewer than {m} no difference that matters "
-    "can be told from chance; to see a gain of {k} points takes about {l}. Add data, or train again with more of them set aside, "
-    "e.g. --set data.test=0.4.": (
-        "Les données synthétiques n’ont pas été mises à l’essai. Le jeu de test a {n} éléments indépendants, et sur moins de {m} "
-        "aucune différence qui compte ne se distingue du hasard ; il en faut environ {l} pour voir un gain de {k} points. Ajoutez "
-        "des données, ou entraînez à nouveau en en réservant davantage, par exemple avec --set data.test=0.4."
-    ),
-    "Synthetic data were not tried. {all}": (
-        "Les données synthétiques n’ont pas été mises à l’essai. Le rapport anglais dit pourquoi."
     ),
 }

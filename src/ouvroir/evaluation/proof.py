@@ -14,9 +14,11 @@ from ouvroir import constants
 from ouvroir.evaluation.language import Language, LanguageName
 from ouvroir.evaluation.metrics import is_percent
 from ouvroir.evaluation.trial import LEAST_GAIN, LEAST_SEEDS, SIGNIFICANT
+from ouvroir.evaluation.words_synthesis import WORDS_SYNTHESIS
 
 SYNTHETIC = "synthetic"
 """The name of the trial of synthetic data, and of its arm."""
+UNTRIED = WORDS_SYNTHESIS["untried"][0]
 SYMBOLS = {one.name: one.symbol for one in constants.ALL}
 
 Because = Literal["none", "losers", "small", "few", "flip"]
@@ -35,7 +37,8 @@ class Told:
 
 def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name: str = SYNTHETIC) -> Told:
     """The verdict of an arm in full; that nothing was tried where there is no trial or no arm. `name` is the trial's."""
-    kind = "proof_data" if name == SYNTHETIC else "proof"
+    is_chief = trial is None or arm is None or arm == trial.get("chief")
+    kind = "proof_data" if name == SYNTHETIC and is_chief else "proof"
     found = _arm(trial, arm)
     if trial is None or found is None:
         untried = (t("proof_means_untried"),) if name == SYNTHETIC else ()
@@ -110,6 +113,23 @@ def told(trial: Mapping[str, Any] | None, arm: str | None, language: Language | 
     return f"{head}. {t('proof_short_numbers', **values)}"
 
 
+def left_told(trial: Mapping[str, Any], t: Language) -> list[str]:
+    """A sentence for each way that was left before the last seed for want of hope."""
+    return [
+        t("trial_left", name=arm_name(name, t), seeds=t.count(one["gain"]["n_seeds"]))
+        for name, one in (trial.get("arms") or {}).items()
+        if one.get("is_futile") and one.get("gain") and one["gain"]["n_seeds"] < (trial.get("planned_seeds") or 0)
+    ]
+
+
+def finding_told(arm: Mapping[str, Any], t: Language) -> str:
+    """The verdict on an arm in a few words, as a table holds it: of one that was rejected, what it lacks."""
+    verdict = arm.get("verdict")
+    if not verdict:
+        return ""
+    return t(f"proof_because_{why(arm)}" if verdict == "rejected" else f"trial_found_{verdict}")
+
+
 def told_effects(trial: Mapping[str, Any], language: Language | LanguageName) -> list[str]:
     """One line for each constant that a trial measured the effect of."""
     t = language if isinstance(language, Language) else Language(language)
@@ -127,7 +147,7 @@ def told_effects(trial: Mapping[str, Any], language: Language | LanguageName) ->
 def why(arm: Mapping[str, Any]) -> Because:
     """What an arm that was rejected lacks: any gain above chance, or else one of the further conditions of `trial.judge`."""
     gain = arm["gain"]
-    if gain["low"] is None or gain["low"] <= 0:
+    if gain is None or gain["low"] is None or gain["low"] <= 0:
         return "none"
     if arm.get("losers"):
         return "losers"
@@ -146,7 +166,8 @@ def least_seeds(arm: Mapping[str, Any]) -> int:
 
 def arm_name(name: str, t: Language) -> str:
     """What a way of training is called: known names in the page's language, constants by their symbol, others as given."""
-    return SYMBOLS.get(name) or t.known("arm", name)
+    key = f"arm_{name}"
+    return SYMBOLS.get(name) or (t(key) if key in WORDS_SYNTHESIS else name)
 
 
 def effect_told(effect: Mapping[str, Any], t: Language) -> str:

@@ -19,7 +19,7 @@ from ouvroir.evaluation.trial import LEAST_GAIN, LEVEL
 _CONSTANTS = "constants"
 _SCORES = ("precision", "recall", "density", "coverage", "kernel_distance", "told_apart", "copy_ratio")
 _PERCENT = ("precision", "recall", "coverage", "told_apart")
-_REASONS = ("copy", "label", "too_strange", "too_typical", "off_manifold", "held_out")
+_REASONS = ("copy", "label", "too_strange", "too_typical", "off_manifold", "held_out", "of_class", "elsewhere")
 _SEEDS_READ = 20  # of one arm, so many are read out to those who do not see the chart
 
 
@@ -66,10 +66,11 @@ def _card(found: Mapping[str, Any], view: Mapping[str, Any], t: Language) -> dic
 
 
 def _cut(trial: Mapping[str, Any] | None, t: Language) -> str:
-    """What was cut, as one line; empty where nothing was."""
-    if trial is None or not trial.get("cut"):
+    """What was cut, and the ways that were left early, as one line; empty where nothing was."""
+    if trial is None:
         return ""
-    told, has_more = _told(trial["cut"], t)
+    told, has_more = _told(trial.get("cut") or (), t)
+    told += proof.left_told(trial, t)
     lines = [t("proof_cut", cut=" ".join(told))] if told else []
     return " ".join(lines + ([t("proof_cut_elsewhere")] if has_more else []))
 
@@ -213,7 +214,7 @@ def _row(
         "gain": written,
         "p": t.p(arm.get("flip_p")),
         "smallest": proof.size_told(metric, None if gain is None else gain.get("smallest"), t),
-        "finding": t(f"trial_found_{verdict}") if verdict else "",
+        "finding": proof.finding_told(arm, t),
         "tone": {"admitted": "better", "harmful": "worse"}.get(str(verdict), "same"),
         "losers": ", ".join(arm.get("losers") or ()),
         "track": trial_plot.arm_row(

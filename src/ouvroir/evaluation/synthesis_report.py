@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ouvroir.evaluation.french import in_french
-from ouvroir.evaluation.language import LANGUAGES, Language
+from ouvroir.evaluation.language import LANGUAGES, Language, LanguageName
 from ouvroir.evaluation.proof import SYNTHETIC, tell, told
 from ouvroir.evaluation.report_input import Synthesis
 from ouvroir.evaluation.samples import N_CLASSES_SHOWN, Shelf
@@ -43,8 +43,20 @@ def synthesis_verdict(found: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "verdict": tell(trial, arm, Language("en")).verdict,
         "arm": arm,
-        "lines": {name: told(trial, arm, name) for name in LANGUAGES},
+        "lines": {name: _line(trial, arm, found["said"], name) for name in LANGUAGES},
     }
+
+
+def _line(
+    trial: Mapping[str, Any] | None, arm: str | None, said: Sequence[Mapping[str, Any]], name: LanguageName
+) -> str:
+    """The verdict in one line; where nothing was tried, why."""
+    line, t = told(trial, arm, name), Language(name)
+    if arm is not None or not said:
+        return line
+    reason = said[0]["text"] if name == "en" else said[0]["fr"]
+    why = reason.removeprefix(t("untried")).lstrip() if reason else t("untried_elsewhere")
+    return f"{line} {why}"
 
 
 def _said(text: str, french: Mapping[str, str]) -> dict[str, str | None]:

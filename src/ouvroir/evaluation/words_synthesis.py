@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
+    "untried": ("Synthetic data were not tried.", "Les données synthétiques n’ont pas été mises à l’essai."),
+    "untried_elsewhere": (
+        "The English report says why: `ouvroir report RUN --language en`.",
+        "Le rapport anglais dit pourquoi : `ouvroir report RUN --language en`.",
+    ),
     # sections
     "section_trial_synthetic": ("Did the synthetic data help?", "Les données synthétiques ont-elles servi ?"),
     "section_made_scores": ("What the synthetic samples are like", "Ce que valent les éléments synthétiques"),
@@ -39,7 +44,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "proof_smallest": (
         "A gain of {smallest} or more would probably have been seen.",
-        "Un gain de {smallest} ou plus aurait sans doute été vu.",
+        "Un gain de {smallest} ou plus aurait sans doute été décelé.",
     ),
     "proof_short": ("{what}: {verdict}", "{what} : {verdict}"),
     "proof_short_numbers": (
@@ -49,7 +54,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "proof_short_smallest": (
         "{gain} on {items} unseen real items, {seeds} seeds, {p}; a gain of {smallest} or more would probably have been seen.",
         "{gain} sur {items} éléments réels jamais vus, {seeds} graines, {p} ; un gain de {smallest} ou plus aurait sans doute "
-        "été vu.",
+        "été décelé.",
     ),
     "proof_losers": (
         "Classes shown to lose, by over 2 points: {names}.",
@@ -57,10 +62,11 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     # what it means, for someone who has never seen such a trial
     "proof_how": (
-        "The model was trained {seeds} times with it and {seeds} times without, with the same seeds and {steps} steps each "
-        "time. All were judged on the same real items, from which none of them had learned.",
-        "Le modèle a été entraîné {seeds} fois avec et {seeds} fois sans, avec les mêmes graines et {steps} pas à chaque "
-        "fois. Tous ont été évalués sur les mêmes éléments réels, dont aucun n’avait servi à l’entraînement.",
+        "The model was trained {seeds} times in this way and {seeds} times in the ordinary one, with the same seeds and {steps} "
+        "steps each time. All were judged on the same real items, from which none of them had learned.",
+        "Le modèle a été entraîné {seeds} fois de cette manière et {seeds} fois à l’ordinaire, avec les mêmes "
+        "graines et {steps} pas à chaque fois. Tous ont été "
+        "évalués sur les mêmes éléments réels, dont aucun n’avait servi à l’entraînement.",
     ),
     "proof_means_admitted": (
         "The model answers better with the synthetic data, by more than chance explains: they earned their place.",
@@ -68,9 +74,9 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "place.",
     ),
     "proof_means_rejected": (
-        "With and without, the models answer too much alike to tell them apart, so the synthetic data were left out. This is "
+        "With and without, the models could not be told apart, so the synthetic data were left out. This is "
         "the usual outcome: a generator that learned from the same data knows nothing more than they do.",
-        "Avec ou sans, les modèles répondent de façon trop semblable pour les départager : les données synthétiques ont été "
+        "Avec ou sans, rien ne permet de départager les modèles : les données synthétiques ont été "
         "laissées de côté. C’est le cas le plus courant : un générateur qui a appris des mêmes données n’en sait pas plus "
         "qu’elles.",
     ),
@@ -87,9 +93,9 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "proof_means_few": (
         "The model seems to answer better with the synthetic data, but {seeds} seeds cannot prove it: at least {least} are "
-        "needed. They were left out; a longer trial may admit them.",
+        "needed. They were left out; `ouvroir prove RUN --seeds {least}` may admit them.",
         "Avec les données synthétiques, le modèle semble mieux répondre, mais {seeds} graines ne suffisent pas à le prouver : "
-        "il en faut au moins {least}. Elles ont été laissées de côté ; un essai plus long pourra les admettre.",
+        "il en faut au moins {least}. Elles ont été laissées de côté ; `ouvroir prove RUN --seeds {least}` pourra les admettre.",
     ),
     "proof_means_flip": (
         "The model seems to answer better with the synthetic data, but not with every seed: chance may explain it, so they "
@@ -104,9 +110,9 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "proof_means_unreliable": (
         "Trained again without any synthetic data and with other seeds only, the model differed from itself. A trial whose "
-        "own repetition differs proves nothing: run it again with more seeds.",
+        "own repetition differs proves nothing: `ouvroir prove RUN --seeds N` goes on with more seeds.",
         "Réentraîné sans données synthétiques, avec seulement d’autres graines, le modèle diffère de lui-même. Un essai dont "
-        "la simple répétition diffère ne prouve rien : recommencez avec plus de graines.",
+        "la simple répétition diffère ne prouve rien : `ouvroir prove RUN --seeds N` continue avec plus de graines.",
     ),
     "proof_means_untried": (
         "Whether synthetic data help is known only once models were trained with and without them. That was not done here, so "
@@ -114,10 +120,14 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "Pour savoir si des données synthétiques servent, il faut entraîner des modèles avec et sans elles. Cela n’a pas été "
         "fait ici : rien n’est donc affirmé.",
     ),
-    "proof_cut": ("What was cut: {cut}", "Ce qui a été abrégé : {cut}"),
+    "trial_left": (
+        "{name}: left after {seeds} seeds, since no gain worth having was in reach.",
+        "{name} : abandon après {seeds} graines, aucun gain appréciable n’étant à portée.",
+    ),
+    "proof_cut": ("To know about this trial: {cut}", "À savoir sur cet essai : {cut}"),
     "proof_cut_elsewhere": (
-        "Parts of this trial were cut.",
-        "Cet essai a été abrégé ; `ouvroir report RUN --language en` dit en quoi.",
+        "There is more to know about this trial.",
+        "Cet essai a ses limites ; `ouvroir report RUN --language en` dit en quoi.",
     ),
     "proof_more": ("The trial in numbers", "L’essai en chiffres"),
     "proof_see": ("Look at the samples", "Voir les éléments synthétiques"),
@@ -140,8 +150,8 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "Plusieurs manières ont été essayées ; les 95 % valent pour toutes ensemble, chaque trait est donc plus long que seul.",
     ),
     "trial_marks_looks": (
-        "Other samples were judged by these test items before, so the line of these is longer: 95 % would be too sure.",
-        "Ces éléments de test ont déjà jugé d’autres éléments synthétiques ; le trait de ceux-ci est donc plus long : 95 % serait "
+        "These test items were looked at before, so the line is longer: 95 % would be too sure.",
+        "Ces éléments de test ont déjà servi à juger ; le trait est donc plus long : 95 % serait "
         "trop sûr.",
     ),
     "trial_band": (
@@ -155,8 +165,10 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "fait le hasard seul, et son trait doit traverser le 0.",
     ),
     "trial_same_off": (
-        "Here it does not, so no difference in this trial can be trusted. This happens to one sound trial in twenty.",
-        "Ce n’est pas le cas ici : aucune différence de cet essai n’est donc fiable. Cela arrive à un bon essai sur vingt.",
+        "Here it does not, so no gain in this trial can be trusted, and harm only where it is the larger. This happens to one "
+        "sound trial in twenty.",
+        "Ce n’est pas le cas ici : aucun gain de cet essai n’est donc fiable, et une perte ne l’est que si elle est plus grande. "
+        "Cela arrive à un bon essai sur vingt.",
     ),
     "trial_ordinary": (
         "The ordinary way reaches {mean} on average over the seeds, from {low} to {high}.",
@@ -178,13 +190,14 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "trial_seed": ("seed {number}: {gain}", "graine {number} : {gain}"),
     "trial_seeds": ("One by one: {gains}.", "Graine par graine : {gains}."),
     "trial_gain": ("gain", "gain"),
-    "trial_flip": ("sign-flip p", "p des signes"),
+    "trial_flip": ("sign-flip p", "p (signes)"),
     "trial_flip_note": (
         "Sign-flip p: how often a mean at least so far from 0 would come about if each seed might as well have had the other "
         "sign; under 0.05 is needed. Smallest visible: a true gain of this size would be found in 4 of 5 trials like this "
         "one.",
-        "p des signes : à quelle fréquence on obtiendrait une moyenne au moins aussi loin de 0 si chaque graine avait tout "
-        "aussi bien pu avoir le signe contraire ; il faut moins de 0,05. Plus petit écart visible : un vrai gain de cette "
+        "p (signes), du test par changement de signes : à quelle fréquence on obtiendrait une moyenne au moins aussi loin de 0 si "
+        "chaque graine avait tout aussi bien pu avoir le signe contraire ; il faut moins "
+        "de 0,05. Plus petit écart visible : un vrai gain de cette "
         "taille serait détecté par 4 essais sur 5 comme celui-ci.",
     ),
     "trial_way": ("way of training", "manière d’entraîner"),
@@ -196,16 +209,13 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "semblent gagner ou perdre par hasard.",
     ),
     "trial_found_admitted": ("a gain is shown", "gain établi"),
-    "trial_found_rejected": ("no measurable gain", "aucun gain mesurable"),
     "trial_found_harmful": ("harmful", "nuisible"),
     "trial_found_unreliable": ("unreliable", "peu fiable"),
     # ways of training, by the names that trials give them
     "arm_same": ("ordinary again, other seeds", "l’ordinaire, avec d’autres graines"),
     "arm_synthetic": ("synthetic data", "données synthétiques"),
     "arm_varied": ("variations of rows learned last", "variantes d’éléments appris en dernier"),
-    "arm_interpolation": ("real samples interpolated", "éléments réels interpolés"),
-    "arm_hidden_real": ("real samples held back", "éléments réels mis de côté"),
-    "arm_shuffled_labels": ("labels shuffled", "étiquettes mélangées"),
+    "arm_interpolation": ("control: real rows mixed or repeated", "témoin : éléments réels mélangés ou répétés"),
     # the constants
     "effects_lead": (
         "Each constant was tried against its ordinary value, all in one trial: half of the models had the one, half the "
@@ -240,9 +250,20 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "made_code_too_typical": ("too typical", "trop typique"),
     "made_code_off_manifold": ("like nothing real", "sans équivalent réel"),
     "made_code_held_out": ("like a test item", "trop proche du test"),
+    "made_code_of_class": ("its whole class", "toute sa classe"),
+    "made_code_elsewhere": ("the whole set", "tout l’ensemble"),
     "made_why_copy": (
-        "nearer to one real sample than real samples are to each other",
-        "plus proche d’un élément réel que les éléments réels ne le sont entre eux",
+        "nearer to one real sample than real samples are to each other, or three times nearer to it than to any other",
+        "plus proche d’un élément réel que les éléments réels ne le sont entre eux, ou trois fois plus proche de lui que de tout "
+        "autre",
+    ),
+    "made_why_of_class": (
+        "most samples of its class are copies or seem to be of another class, so nothing speaks for the rest",
+        "la plupart des éléments de sa classe sont des copies ou semblent d’une autre classe : rien ne parle pour les autres",
+    ),
+    "made_why_elsewhere": (
+        "taken together the samples lie elsewhere than the real ones, near hardly any of them",
+        "pris ensemble, les éléments synthétiques sont ailleurs que les réels, et proches de presque aucun",
     ),
     "made_why_label": (
         "a classifier takes it for another class, or doubts its own more than it doubts real ones",
@@ -254,7 +275,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "made_why_too_typical": (
         "more like its class than 95 % of the real samples are: an average, which teaches nothing",
-        "plus semblable à sa classe que 95 % des éléments réels : une moyenne, qui n’apprend rien",
+        "plus semblable à sa classe que 95 % des éléments réels : une moyenne, qui n’enseigne rien",
     ),
     "made_why_off_manifold": (
         "far from every real sample",
@@ -283,10 +304,10 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "made_likeness_real": ("real samples (ceiling)", "éléments réels (plafond)"),
     "made_set": ("The whole set", "L’ensemble"),
     "made_set_lead": (
-        "{n} synthetic beside as many real samples. The ceiling is what real samples reach beside other real ones: better "
-        "than that is not to be had.",
+        "{n} synthetic beside as many real samples. The ceiling is what real samples reach beside other real ones: what is "
+        "beyond it is no better than they are.",
         "{n} éléments synthétiques face à autant de réels. Le plafond est ce qu’atteignent des éléments réels face à d’autres : "
-        "on ne peut espérer mieux.",
+        "au-delà, on ne fait pas mieux qu’eux.",
     ),
     "made_score": ("score", "note"),
     "made_here": ("synthetic", "synthétiques"),

@@ -17,7 +17,7 @@ import numpy as np
 
 from ouvroir.evaluation import sets
 from ouvroir.synthesis import scores
-from ouvroir.synthesis.scores import REASONS, Looked, Standards, Whitening
+from ouvroir.synthesis.scores import Looked, Standards, Whitening
 
 LEAST_RECALL = 0.05  # of that of real samples
 MOST_COMPARED = 1000  # samples a side, in the scores of sets
@@ -28,8 +28,8 @@ class Fold:
     """What one classifier sees: real train rows that it did not learn from, all made samples, and noise.
 
     real and made: features (N, D) and (M, D); right: probability of the own class, (N,) and (M,); labels (N,) int64;
-    noise: features of (B, D) rows whose content is shuffled; may_judge: (M,) bool, those whose parents it has not seen;
-    of_real: (M,) bool, those that have a parent in `real`.
+    noise: features of (B, D) rows whose content is shuffled, noise_labels: (B,) int64, the classes of these; may_judge: (M,)
+    bool, those whose parents it has not seen; of_real: (M,) bool, those that have a parent in `real`.
     """
 
     real: np.ndarray
@@ -38,6 +38,7 @@ class Fold:
     made: np.ndarray
     made_right: np.ndarray
     noise: np.ndarray
+    noise_labels: np.ndarray
     may_judge: np.ndarray
     of_real: np.ndarray
 
@@ -80,7 +81,7 @@ def assess(
     reason = scores.with_whole_classes(alone, labels)
     whole = _set_scores(views[0], folds[0])
     if _is_elsewhere(whole):
-        reason = [one or "too_strange" for one in reason]
+        reason = [one or scores.ELSEWHERE for one in reason]
     right, alike = mean([fold.made_right for fold in folds]), _mean_where_known([view.alike for view in views], judging)
     realism = mean([view.realism for view in views])
     kept = np.array([not one for one in reason])
@@ -90,7 +91,7 @@ def assess(
     summary = {
         "n_made": len(labels),
         "n_kept": int(kept.sum()),
-        "refused": {name: reason.count(name) for name in REASONS},
+        "refused": {name: reason.count(name) for name in (*scores.REASONS, scores.OF_CLASS, scores.ELSEWHERE)},
         "likeness": {
             "noise": _number(np.mean([view.noise for view in views])),
             "real": _number(np.nanmean(np.concatenate([view.real_alike for view in views]))),
@@ -124,7 +125,8 @@ def _seen(fold: Fold, labels: np.ndarray, n_classes: int) -> _View:
     whiten = Whitening.of(fold.real)
     real, made = whiten(fold.real), whiten(fold.made)
     real_alike = scores.by_class(real, fold.real_labels, real, fold.real_labels, is_itself=True)
-    noise = float(np.mean(scores.likeness(whiten(fold.noise), real))) if len(fold.noise) else math.nan
+    of_noise = scores.by_class(whiten(fold.noise), fold.noise_labels, real, fold.real_labels)
+    noise = float(np.nanmean(of_noise)) if np.isfinite(of_noise).any() else math.nan
     alike = scores.by_class(made, labels, real, fold.real_labels)
     standards = Standards.of(fold.real_right, real_alike, fold.real_labels, n_classes)
     return _View(

@@ -49,9 +49,9 @@ class Samples:
         if label is None:
             name = NO_LABEL
         else:
-            name = re.sub(r"[^\w -]", "_", label).strip() or "_"
-            if name != label or name == NO_LABEL:
-                name = f"{name}_{labels.index(label)}"
+            name = _as_file(label)
+            if name != label or name == NO_LABEL or _is_taken(label, labels):
+                name = f"{name}.{labels.index(label)}"  # no name of a class by itself holds a dot
         return f"{name}/{seed}_{number:05d}{suffix}"
 
     @contextmanager
@@ -95,6 +95,7 @@ class Samples:
 
     def note(self, samples: Iterable[Sample]) -> None:
         """Add lines for samples; one that was there under the same id is replaced. Raises DiskFull."""
+        os.sync()  # first the files are on disk, then the lines that name them; one by one takes far longer
         known = {sample.id: sample for sample in self._noted()}
         known |= {sample.id: sample for sample in samples}
         lines = (json.dumps(asdict(known[name]), ensure_ascii=False) for name in sorted(known))
@@ -147,9 +148,18 @@ class Samples:
             if names
         ]
         return (
-            f"The samples in {self.folder} are not as they were made: {'; '.join(found)}. Delete that folder and make them "
-            "again with `ouvroir generate`: the same seed gives the same files."
+            f"The samples in {self.folder} are not as they were made: {'; '.join(found)}. Delete that folder: the command that "
+            "made them, `ouvroir generate` or `ouvroir prove`, makes the same again."
         )
+
+
+def _as_file(label: str) -> str:
+    return re.sub(r"[^\w -]", "_", label).strip() or "_"
+
+
+def _is_taken(label: str, labels: Sequence[str]) -> bool:
+    """Whether another class would have the same folder where capitals make no difference."""
+    return sum(_as_file(one).casefold() == _as_file(label).casefold() for one in labels) > 1
 
 
 def _stem(place: str) -> str:

@@ -1,7 +1,8 @@
-"""What one made sample is worth, measured by what real samples are: nothing here has a threshold of its own.
+"""What one made sample is worth, measured by what real samples are.
 
-Everything is a percentile of what real samples score among themselves. High likeness is no aim: the mean of all pictures of
-a class is more like them than they are like each other, so what is too typical is refused as what is too strange.
+Limits are percentiles of what real samples score among themselves; two are not: the copy ratio, and most of a class. High
+likeness is no aim: the mean of all pictures of a class is more like them than they are like each other, so what is too typical
+is refused as what is too strange.
 
 Axes: N real samples, M made ones, D width of the features, K classes, V views of one sample.
 """
@@ -26,6 +27,9 @@ MOST_COMPARED = 2000  # real samples, where each is compared with each
 SAME = 1e-3  # so near is the same: distances are worked out to about that
 LEAST_WEIGHT, MOST_WEIGHT = 1 / 3, 2.0
 REASONS = ("held_out", "copy", "label", "too_strange", "too_typical", "off_manifold")
+"""What speaks against a sample itself, the first that does being given."""
+OF_CLASS, ELSEWHERE = "of_class", "elsewhere"
+"""What speaks against it as one of a class, or of a set, that is refused as a whole."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +247,7 @@ def reasons(
 
 
 def with_whole_classes(reason: Sequence[str], labels: np.ndarray) -> list[str]:
-    """The reasons, where a class of which most samples are copies, or bear the wrong label, is refused as a whole.
+    """The reasons, where a class of which most samples are copies, or bear the wrong label, is refused as a whole: OF_CLASS.
 
     A few of them always pass by chance, and where most are wrong nothing speaks for these.
     """
@@ -253,21 +257,21 @@ def with_whole_classes(reason: Sequence[str], labels: np.ndarray) -> list[str]:
         for name in ("copy", "label"):
             if sum(reason[place] == name for place in mine.tolist()) > len(mine) / 2:
                 for place in mine.tolist():
-                    found[place] = found[place] or name
+                    found[place] = found[place] or OF_CLASS
     return found
 
 
-def weights(right: np.ndarray, realism: np.ndarray, *, slope: float = 1.0, shift: float = 0.0) -> np.ndarray:
-    """(M,) float64 of mean 1: p(1 - p)·σ(slope·s + shift), s being the realism in standard deviations.
+def weights(right: np.ndarray, realism: np.ndarray) -> np.ndarray:
+    """(M,) float64 of mean 1: p(1 - p)·σ(s), s being the realism in standard deviations.
 
-    A sample whose label is beyond doubt teaches little; one that is told to be made counts less. Two numbers, so that nothing
-    can be fitted to the data by them. Before they are scaled to mean 1, weights lie between a third of the mean and twice it: the
+    A sample whose label is beyond doubt teaches little; one that is told to be made counts less. Nothing is fitted to the data.
+    Before they are scaled to mean 1, weights lie between a third of the mean and twice it: the
     probability is that of a classifier which learned from half of the rows, and its doubt may be its own fault.
     """
     doubt = np.clip(right * (1 - right), 1e-3, None)
     spread = realism.std()
     standard = (realism - realism.mean()) / spread if spread > 0 else np.zeros_like(realism)
-    found = doubt / (1 + np.exp(-(slope * standard + shift)))
+    found = doubt / (1 + np.exp(-standard))
     found = np.clip(found / found.mean(), LEAST_WEIGHT, MOST_WEIGHT)
     scaled: np.ndarray = found / found.mean()
     return scaled

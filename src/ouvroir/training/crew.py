@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ouvroir.data.workers import import_path
-from ouvroir.errors import TrainingError
+from ouvroir.errors import TrainingError, Untried
 from ouvroir.files import make_folder
-from ouvroir.system import usable_cores
+from ouvroir.system import memory_bytes, usable_cores
 
+_LIKELY_BYTES = 4_000_000_000
+"""Of memory, that a process is taken to need until one has said what it did."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 GOES_ON = "The same command goes on from what is done."
@@ -29,8 +32,9 @@ GOES_ON = "The same command goes on from what is done."
 class Crew:
     """Processes that run `module` and read jobs, one JSON line each; they answer each with a JSON line.
 
-    They start with the first jobs and stay for the next ones, until `close` or the end of this process. `environment`:
-    variables over those of this process.
+    They start with the first jobs and stay for the next ones, until `close` or the end of this process. There are `size` of
+    them, by default one a core, and fewer where memory is short. `environment`: variables over those of this process.
+    An answer with "error" ends the work, with "is_final" as what would happen again; "peak_bytes" is the memory that a job took.
     """
 
     def __init__(self, module: str, *, size: int | None = None, environment: Mapping[str, str] | None = None) -> None:
@@ -43,30 +47,30 @@ class Crew:
             **(environment or {}),
         }
         self._hands: list[subprocess.Popen[str]] = []
+        self._peak = 0
         self._log: Path | None = None
 
     def run(self, jobs: Sequence[Mapping[str, Any]], log: Path) -> Iterator[dict[str, Any]]:
         """The answers, in the order in which they come. `log`: a file that what the processes say is added to.
 
-        Raises TrainingError with what a process said when it ended; then, and when the caller leaves, all end.
+        Raises TrainingError with what a process said when it ended, and Untried where it would say so again; then, and when the
+        caller leaves, all end.
         """
         waiting = deque(jobs)
         log = self._log = self._log if self._hands and self._log else log  # where those that run write
-        while len(self._hands) < min(self.size, len(jobs)):
-            self._hands.append(self._start(log))
         is_done = False
         try:
             with selectors.DefaultSelector() as selector:
                 for hand in self._hands:
-                    assert hand.stdout is not None
-                    selector.register(hand.stdout, selectors.EVENT_READ, hand)
-                    self._give(hand, waiting, log)
+                    self._set_to_work(hand, selector, waiting, log)
+                self._grow(selector, waiting, log)
                 left = len(jobs)
                 while left:
                     for event, _ in selector.select():
                         answer = self._answer(event.data, log)
                         left -= 1
                         self._give(event.data, waiting, log)
+                        self._grow(selector, waiting, log)
                         yield answer
             is_done = True
         finally:
@@ -80,6 +84,26 @@ class Crew:
 
     def __del__(self) -> None:
         self.close()
+
+    def _grow(self, selector: selectors.BaseSelector, waiting: deque[Mapping[str, Any]], log: Path) -> None:
+        """Start as many more as there are jobs, cores and memory for, and one in any case."""
+        free = memory_bytes()[1]
+        room = self.size if free is None else free // (self._peak or _LIKELY_BYTES)
+        most = min(self.size, max(1, len(self._hands) + room))
+        while waiting and len(self._hands) < most:
+            self._hands.append(self._start(log))
+            self._set_to_work(self._hands[-1], selector, waiting, log)
+
+    def _set_to_work(
+        self,
+        hand: subprocess.Popen[str],
+        selector: selectors.BaseSelector,
+        waiting: deque[Mapping[str, Any]],
+        log: Path,
+    ) -> None:
+        assert hand.stdout is not None
+        selector.register(hand.stdout, selectors.EVENT_READ, hand)
+        self._give(hand, waiting, log)
 
     def _start(self, log: Path) -> subprocess.Popen[str]:
         make_folder(log.parent)
@@ -109,7 +133,8 @@ class Crew:
         line = hand.stdout.readline()  # each answer is one whole line, and none is written ahead of the next job
         answer: dict[str, Any] = json.loads(line) if line else {"error": _last_words(hand, log)}
         if "error" in answer:
-            raise TrainingError(str(answer["error"]))
+            raise (Untried if answer.get("is_final") else TrainingError)(str(answer["error"]))
+        self._peak = max(self._peak, answer.get("peak_bytes", 0))
         return answer
 
     def _end(self, hand: subprocess.Popen[str]) -> None:
@@ -127,4 +152,6 @@ class Crew:
 def _last_words(hand: subprocess.Popen[str], log: Path) -> str:
     code = hand.wait()
     how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+    if -code == signal.SIGKILL:
+        how += ", as the system does when memory runs out"
     return f"A process that trains {how}; what it said is in {log}. {GOES_ON}"

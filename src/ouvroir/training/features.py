@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ouvroir.files import readable_size
 from ouvroir.rng import Rng
+from ouvroir.system import memory_bytes
 from ouvroir.training.adapters import first_learning
 from ouvroir.training.device import arithmetic
 from ouvroir.training.step import Feed
@@ -124,10 +125,4 @@ def free_memory(device: str) -> int:
     """Free bytes of a GPU, or of the machine."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return memory_bytes()[1] or 0

@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture
-def test_data() -> Path:
+def shared_data() -> Path:
     folder = os.environ.get("OUVROIR_TEST_DATA")
     if not folder:
         pytest.skip("OUVROIR_TEST_DATA does not name the shared data sets")

@@ -398,20 +398,20 @@ ADMITTED = (
 
 
 @pytest.mark.parametrize(("name", "code"), MALFORMED.items())
-def test_malformed_collection_is_refused(name, code, test_data: Path, capfd):
+def test_malformed_collection_is_refused(name, code, shared_data: Path, capfd):
     with pytest.raises(Refused) as caught:
-        inspect_picture(Source(root=str(test_data / "malformed"), locator=name), LIMITS)
+        inspect_picture(Source(root=str(shared_data / "malformed"), locator=name), LIMITS)
     assert caught.value.code == code
     capfd.readouterr()  # libtiff writes its own words
 
 
 @pytest.mark.parametrize("name", ADMITTED)
-def test_odd_but_good_files_are_admitted(name, test_data: Path):
-    assert inspect_picture(Source(root=str(test_data / "malformed"), locator=name), LIMITS).size_bytes
+def test_odd_but_good_files_are_admitted(name, shared_data: Path):
+    assert inspect_picture(Source(root=str(shared_data / "malformed"), locator=name), LIMITS).size_bytes
 
 
-def test_no_file_of_the_malformed_collection_raises_anything_else(test_data: Path, capfd):
-    root = test_data / "malformed"
+def test_no_file_of_the_malformed_collection_raises_anything_else(shared_data: Path, capfd):
+    root = shared_data / "malformed"
     n_admitted, reasons = 0, []
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         try:

@@ -9,6 +9,7 @@ Axes: B rows, C channels, H and W height and width, K classes.
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ouvroir.rng import Rng
 
 LEAST_PX, MOST_PX = 8, 64
-USUAL_PX = 32  # of pictures larger than 40 px; twice the edge is four times the time
+USUAL_PX = 32  # where there are pictures of more than 64 px; twice the edge is four times the time
 _VIEW_PX = 16
 AT_ONCE = 64  # samples; always so many, so that a sample does not depend on how many are asked for
 _SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -68,7 +69,7 @@ class MakingOptions:
     )
 
 
-class PictureMaker(Pictures):
+class PictureMaker(Pictures, ABC):
     """The part of a Synthesiser that is the same however pictures are made. A task adds the net, its steps and `make`."""
 
     Options: ClassVar[type]
@@ -107,9 +108,9 @@ class PictureMaker(Pictures):
         chosen = Recipe(task=self.name, model=recipes.Model(preset=preset, init_from=init_from), options=options)  # type: ignore[arg-type]
         return self.scheduled(chosen, look.n_train), notes
 
+    @abstractmethod
     def scheduled(self, recipe: Recipe, n_train: int) -> Recipe:
         """The recipe with batch, rates and length for so many pictures: what differs between the ways to learn."""
-        raise NotImplementedError
 
     def reads_weights(self, init_from: str) -> bool:
         """None but our own."""
