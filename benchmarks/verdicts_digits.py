@@ -18,8 +18,8 @@ def measure(options: Options) -> Result:
     with harness.workplace() as place:
         ouvroir.sample("image-classification", place / "digits")
         cases = [
-            verdicts.Case(f"{n} per class", place / "digits", {"data.per_class": n}, minutes=5.0)
-            for n in (5, 10, 20, 40)
+            verdicts.Case(f"{n} per class", place / "digits", {"data.per_class": n}, minutes=minutes)
+            for n, minutes in ((5, 5.0), (10, 5.0), (20, 5.0), (40, 8.0))
         ]
         return verdicts.measure(result, cases, options)
 

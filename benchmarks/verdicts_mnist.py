@@ -15,7 +15,10 @@ def measure(options: Options) -> Result:
     )
     with harness.workplace() as place:
         source = datasets.write_mnist(place / "mnist", n_train=4000)
-        cases = [verdicts.Case(f"{n} per class", source, {"data.per_class": n}, minutes=5.0) for n in (10, 30, 100)]
+        cases = [
+            verdicts.Case(f"{n} per class", source, {"data.per_class": n}, minutes=minutes)
+            for n, minutes in ((10, 8.0), (30, 8.0), (100, 10.0))
+        ]
         return verdicts.measure(result, cases, options)
 
 
