@@ -65,7 +65,12 @@ def one(result: Result, case: Case, kind: str, task: str, *, split: int, is_quic
     found = proof.found
     for name, arm in found["arms"].items():
         gain = arm["gain"]
-        told = f"{what}: {name}, {arm['verdict']} after {gain['n_seeds']} seeds of {found['steps']} steps"
+        length = (
+            f"{found['steps']}"
+            if found["steps"] == found["full_steps"]
+            else f"{found['steps']} of {found['full_steps']}"
+        )
+        told = f"{what}: {name}, {arm['verdict']} after {gain['n_seeds']} seeds of {length} steps"
         result.add(
             told, 100 * gain["value"], "points", interval=(100 * gain["low"], 100 * gain["high"]), n=gain["n_items"]
         )

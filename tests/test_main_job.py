@@ -178,9 +178,11 @@ def test_a_job_goes_on_without_its_trial_when_that_is_asked_for(room, done, monk
     told = call("refine", "--resume", job, status=1).stderr
     assert f"`ouvroir refine --resume {job} --no-synthetic` goes on" in " ".join(told.split())
     assert call_json("refine", "--resume", job, "--no-synthetic")["state"] == "finished"
-    assert not (job / "synthesis.json").exists()
-    (job / "synthesis.json").write_text(json.dumps({"verdict": "rejected", "said": []}))
-    assert "were tried" in call("refine", "--resume", job, "--no-synthetic", status=2).stderr
+    noted = json.loads((job / "synthesis.json").read_text())
+    assert noted["verdict"] == "untried"
+    assert "as was asked for" in noted["said"][0]
+    told = call_json("refine", "--resume", job, "--no-synthetic")  # once more, and nothing is left to do
+    assert "NOT TRIED. The job went on without them" in told["synthetic"]["lines"]["en"]
 
 
 def test_the_model_in_a_run_stands_for_its_run_and_one_that_was_carried_away_does_not(room, done):

@@ -111,7 +111,7 @@ def test_a_standalone_trial_of_a_run_that_was_trained(room, monkeypatch):
     assert {row.split for row in rows if row.origin == "synthetic"} == {"train"}
     assert sum(row.split == "train" and row.origin == "real" for row in rows) == 72
     other = ouvroir.prove(made.path, seeds=2, share=0.25).found
-    assert "Samples used in 1 other way were judged" in " ".join(other["cut"])
+    assert "The test items were looked at before (1)" in " ".join(other["cut"])
     assert Plan.read(trial).n_before == 1
     assert ouvroir.prove(made.path, seeds=2, share=0.25).found == other
 
@@ -280,8 +280,12 @@ def test_broken_off_after_each_stage_it_comes_to_the_same_verdict(tmp_path, monk
     assert n_broken == len(stages)
     found = ouvroir.prove(tmp_path / "broken", **asked)
     assert found.found == wanted.found
-    noted = [Run(path).read_json(admitting.OUTCOME) for path in (made.path, tmp_path / "broken")]
+    both = [Run(path) for path in (made.path, tmp_path / "broken")]
+    noted = [one.read_json(admitting.OUTCOME) for one in both]
     assert noted[0]["verdict"] == noted[1]["verdict"]
+    looks = [one.read_json(trials.LOOKS) for one in both]
+    assert looks[0] == looks[1]
+    assert len(looks[0]["synthetic"]) == 1
 
 
 def test_a_generator_that_hardly_learned_is_said(told, tmp_path, monkeypatch):

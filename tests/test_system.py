@@ -113,3 +113,28 @@ def test_cores_are_counted_in_one_place():
             assert not re.search(r"sched_getaffinity|process_cpu_count", path.read_text(encoding="utf-8")), path
             # the doctor tells the cores of the machine beside those that may be used
             assert path.name == "doctor.py" or "cpu_count" not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_memory_is_that_of_the_container_and_files_that_it_caches_are_free(tmp_path, monkeypatch, version):
+    total, free = system.memory_bytes()
+    assert 0 < free <= total
+    folder = tmp_path if version == 2 else tmp_path / "memory"
+    names = ("memory.max", "memory.current", "inactive_file")
+    if version == 1:
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    folder.mkdir(exist_ok=True)
+    monkeypatch.setattr(system, "_CGROUP", tmp_path)
+    (folder / names[0]).write_text("5000\n")
+    (folder / names[1]).write_text("4000\n")
+    (folder / "memory.stat").write_text(f"anon 1\n{names[2]} 1500\nactive_file 9\n")
+    assert system.memory_bytes() == (5000, 2500)
+    (folder / names[0]).write_text("max\n")
+    assert system.memory_bytes()[0] == total
+
+
+def test_what_a_process_holds_is_what_it_has_of_its_own(tmp_path):
+    before = system.held_bytes()
+    held = bytearray(os.urandom(1) * 50_000_000)
+    assert system.held_bytes() - before > 40_000_000
+    assert len(held) == 50_000_000

@@ -329,8 +329,7 @@ def test_a_training_that_a_signal_stops_leaves_no_answers(run, monkeypatch):
 
 def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
     ground = Ground.of(run)
-    monkeypatch.setattr(trials, "measure", lambda *_: trials.Speed(step_s=10.0, rest_s=0.0))
-    monkeypatch.setattr(trials, "usable_cores", lambda: 2)
+    monkeypatch.setattr(trials, "measure", lambda *_: trials.Speed(step_s=10.0, rest_s=0.0, n_processes=2))
 
     def afforded(minutes, seeds=None):
         return trials.afforded(ground, AT, 4, seeds=seeds, minutes=minutes)
@@ -364,12 +363,37 @@ def test_more_seeds_take_back_what_fewer_could_not(run):
     assert in_french(few["cut"][0]) == "2 graines ne peuvent rien faire admettre ici\u202f: il en faut 6."
     more = hold_trial(ground, design, AT, name="grown", seeds=6)
     assert more["cut"] == [
-        "6 seeds after a look at 2, so the interval is widened.",
         "6 seeds can admit nothing here: it takes 7.",
+        "The test items were looked at before (1), so the interval is widened.",
     ]
     assert more["arms"][SOFTER.name]["level"] == pytest.approx(0.975)
     assert all(in_french(sentence) for sentence in more["cut"])
     assert hold_trial(ground, design, AT, name="grown", seeds=6) == more
+    shutil.rmtree(run.path / "trial")
+    assert (
+        hold_trial(ground, design, AT, name="grown", seeds=6) == more
+    )  # what was asked is known, and asked no other way
+    assert trials.n_looks(run, "grown") == 2
+    other = Design.of([settings_arm({"options.label_smoothing": 0.3})])
+    assert hold_trial(ground, other, AT, name="grown", seeds=2)["n_before"] == 2
+    assert hold_trial(ground, other, AT, name="another", seeds=2)["n_before"] == 0
+
+
+def test_a_seed_that_diverges_leaves_the_verdict_of_the_others(run, monkeypatch):
+    ground, design = Ground.of(run), Design.of([SOFTER])
+    found = hold_trial(ground, design, AT, name="grown", seeds=2)
+    before = answers_of(run.path / "trial")
+
+    def diverges(*given, **kept):
+        raise Untried("The training of `again` with seed 502 diverged.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "train_all", diverges)
+        with pytest.raises(TrainingError, match=r"diverged\. The verdict of 2 seeds stands\.") as error:
+            hold_trial(ground, design, AT, name="grown", seeds=3)
+        assert not isinstance(error.value, Untried)
+    assert answers_of(run.path / "trial") == before
+    assert hold_trial(ground, design, AT, name="grown") == found
 
 
 def test_the_speed_is_measured_once(run):

@@ -161,16 +161,16 @@ def resume(
     `last` is the newest run that was stopped or failed. A model that is part of a job goes on with the whole job; not `synthetic`,
     without trying synthetic data where that is not done yet.
     """
-    from ouvroir.main_job import leave_trial_out, refine_run
+    from ouvroir.main_job import refine_run
     from ouvroir.training.distributed import join, resolve_device
 
     at = Workplace(Path(runs), device, workers, language, progress)
     with join(resolve_device(device)) as world:
         opened = workflow.once(world, lambda: single_job.to_resume(run, at))
         workflow.once(world, lambda: workflow.say_files_away(opened, progress))
-        if opened.verb == "refine" and not synthetic:
-            workflow.once(world, lambda: leave_trial_out(opened))
-        return refine_run(opened, at) if opened.verb == "refine" else single_job.to_the_end(opened, at, resume=True)
+        if opened.verb == "refine":
+            return refine_run(opened, at, synthetic=synthetic)
+        return single_job.to_the_end(opened, at, resume=True)
 
 
 def refit(

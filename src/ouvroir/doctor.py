@@ -224,7 +224,10 @@ def _accelerators() -> Iterator[Finding]:
 
 def _memory() -> Iterator[Finding]:
     total, free = memory_bytes()
-    if total is None or free is None:
+    if total is None:
+        return
+    if free is None:
+        yield Finding("memory", "ok", f"{readable_size(total)} memory.")
         return
     text = f"{readable_size(free)} of {readable_size(total)} memory is free."
     if free < LEAST_MEMORY_BYTES:

@@ -116,19 +116,22 @@ def begin_refine(training: Training, at: Workplace) -> Run:
     return run
 
 
-def refine_run(run: Run, at: Workplace) -> Run:
-    """Do what is left of the job in `run`. Under torchrun every process calls this, and the first one writes."""
+def refine_run(run: Run, at: Workplace, *, synthetic: bool = True) -> Run:
+    """Do what is left of the job in `run`; not `synthetic`, without trying synthetic data where that is not done yet.
+
+    Under torchrun every process calls this, and the first one writes.
+    """
     from ouvroir.training.distributed import join, resolve_device
 
     with join(resolve_device(at.device)) as world, workflow.failures_noted(run), workflow.held(run, world):
-        if _all_stages(run, world, at):
+        if _all_stages(run, world, at, synthetic=synthetic):
             workflow.once(world, lambda: _conclude(run, at.language, at.progress))
         else:
             workflow.once(world, lambda: _stopped(run))
     return run
 
 
-def _all_stages(run: Run, world: World, at: Workplace) -> bool:
+def _all_stages(run: Run, world: World, at: Workplace, *, synthetic: bool) -> bool:
     """Base model, synthetic data, tuned model, each made when its turn comes. False when one was interrupted.
 
     The base comes twice when it has to be trained again up to where the tuned model is to leave it.
@@ -138,16 +141,9 @@ def _all_stages(run: Run, world: World, at: Workplace) -> bool:
         return False
     if workflow.once(world, lambda: _has_gone_back(run, base, at.progress)) and not _stage(base, world, at):
         return False
-    if not workflow.once(world, lambda: _try_synthetic(run, at, is_alone=world.size == 1)):
+    if not workflow.once(world, lambda: _try_synthetic(run, at, synthetic=synthetic, is_alone=world.size == 1)):
         return False
     return _stage(workflow.once(world, lambda: _tuned(run, at.progress)), world, at)
-
-
-def leave_trial_out(run: Run) -> None:
-    """Have the rest of a job do without trying synthetic data. Raises UsageError when they were tried already."""
-    if run.read_json(admitting.OUTCOME) is not None:
-        raise UsageError(f"Synthetic data were tried in {run.path} already. Leave out --no-synthetic to go on with it.")
-    run.write_json("refine.json", {**run.read_json("refine.json"), "synthetic": False})
 
 
 def usual_trial_minutes(base_s: float) -> float:
@@ -155,7 +151,7 @@ def usual_trial_minutes(base_s: float) -> float:
     return max(LEAST_TRIAL_MINUTES, TRIAL_COST * base_s / 60)
 
 
-def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
+def _try_synthetic(run: Run, at: Workplace, *, synthetic: bool, is_alone: bool) -> bool:
     """Try synthetic data unless that is done, or not to be done; what came of it is in the run. False when interrupted."""
     plan = run.read_json("refine.json")
     if not plan.get("synthetic") or run.read_json(admitting.OUTCOME) is not None or _has_begun(run.path / "tuned"):
@@ -167,6 +163,8 @@ def _try_synthetic(run: Run, at: Workplace, *, is_alone: bool) -> bool:
         return _left_out(
             run, f"The tuned model starts from pretrained weights; {later} tries them with the base model.", at
         )
+    if not synthetic:
+        return _left_out(run, "The job went on without them, as was asked for.", at)
     if not is_alone:
         return _left_out(run, f"Several processes trained here; {later} tries them in one.", at)
     run.set_status("running", "Trying synthetic data.")

@@ -28,7 +28,6 @@ from ouvroir.progress import QUIET
 from ouvroir.recipe import Data, Value, data_settings
 from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples
-from ouvroir.system import usable_cores
 from ouvroir.task import Row, Synthesiser
 
 if TYPE_CHECKING:
@@ -41,8 +40,6 @@ GENERATOR = generating.GENERATOR
 SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
 PLAN = "trial/synthetic_plan.json"
-TRIED = "tried.json"
-"""Digests of the samples that the test items were asked about, of the whole run: it outlives the folder `trial`."""
 LEAST_TRIED = 20  # samples
 LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 SHARES = (0.1, 0.25, 0.5)
@@ -180,13 +177,6 @@ class Synthesis:
         mixtures = generating.mixed(generator, table, min(plan["total"], len(rows)), seed=0)
         design = Design.of([self._arm(kind, rows, share), self._plain(mixtures, table, share)], chief=kind)
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
-        digest = self._digest(rows, share, plan["steps"])
-        n_before = len(self._tried_before(digest))
-        others = "1 other way" if n_before == 1 else f"{n_before} other ways"
-        looked = [f"Samples used in {others} were judged by these test items before, so the interval is widened."] * (
-            n_before > 0
-        )
-        self.run.write_json(TRIED, [*self._tried_before(digest), digest])
         found = trials.hold_trial(
             ground,
             design,
@@ -195,8 +185,7 @@ class Synthesis:
             seeds=self.wishes.seeds,
             minutes=minutes,
             steps=plan["steps"],
-            said=(*self.cut, *looked),
-            n_before=n_before,
+            said=tuple(self.cut),
         )
         self._keep(kind, share, rows, found)
         return Proof(self.run, SYNTHETIC, found)
@@ -266,7 +255,7 @@ class Synthesis:
         if noted is not None:
             return noted
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
-        n_tried = 2 ** len(self.run.read_json(TRIED) or ())
+        n_tried = 1 << trials.n_looks(self.run, SYNTHETIC)
         _, steps, _ = trials.afforded(
             self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes, share=self._left(), n_tried=n_tried
         )
@@ -414,8 +403,9 @@ class Synthesis:
             self.cut.append(f"No choice of share and kind: {ground.n_items} validation items are too few for it.")
             return usual
         if self.wishes.minutes is not None:
-            one_s = trials.measure(self.ground, self.at).seconds(steps)
-            n = int(60 * self.wishes.minutes * _OF_CHOICE * usable_cores() / (one_s * CHOICE_SEEDS))
+            speed = trials.measure(self.ground, self.at)
+            in_all = 60 * self.wishes.minutes * _OF_CHOICE * speed.n_processes
+            n = int(in_all / (speed.seconds(steps) * CHOICE_SEEDS))
             if n < len(candidates):
                 candidates = [usual, *(other for other in candidates if other != usual)][: max(1, n)]
                 tried = "one share and kind" if n < 2 else f"{n} of the shares and kinds"
@@ -428,18 +418,6 @@ class Synthesis:
         kind, share = arms[best]
         self.at.progress.say(f"Of {len(arms)} ways to use samples, this does best on validation data: {best.sentence}")
         return kind, share
-
-    def _digest(self, rows: tuple[Row, ...], share: float, steps: int) -> str:
-        """Of the samples, share and length that the test items are asked about; of the seeds, where these were asked before."""
-        found, seeds = f"{trials.rows_digest(rows)} {share} {steps}", self.wishes.seeds or 0
-        is_known = found in (self.run.read_json(TRIED) or ())
-        more = is_known and seeds > trials.seeds_looked_at(self.run.path / trials.FOLDER / SYNTHETIC)
-        return f"{found} {seeds} seeds" if more else found
-
-    def _tried_before(self, digest: str) -> list[str]:
-        """Digests of all else that the same test items judged before."""
-        noted: list[str] = self.run.read_json(TRIED) or []
-        return [one for one in noted if one != digest]
 
     def _arm(self, kind: str, rows: tuple[Row, ...], share: float, *, named: bool = False) -> Arm:
         percent = round(100 * share)

@@ -81,29 +81,43 @@ def _quota() -> float | None:
 
 
 def memory_bytes() -> tuple[int | None, int | None]:
-    """Total and available bytes of memory, within a container's limit where there is one; None where that is not known."""
+    """Total and available bytes of memory, within a container's limit where there is one; None for what is not known."""
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
         values = {key: int(number) * 1024 for key, number in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
         total, free = values["MemTotal"], values["MemAvailable"]
     except (OSError, KeyError):
         try:
-            total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
         except (ValueError, OSError):
             return None, None
-        return total, total
+    limit, used = _container_memory()
+    return min(total, limit), min(free, max(0, limit - used))
+
+
+def _container_memory() -> tuple[int, int]:
+    """The limit of a container and what is used of it and cannot be given back, as cgroups of version 2 or 1 say."""
+    for folder, names in (
+        (_CGROUP, ("memory.max", "memory.current", "inactive_file")),
+        (_CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")),
+    ):
+        try:
+            limit, used = (int((folder / name).read_text(encoding="ascii")) for name in names[:2])
+            stat = (folder / "memory.stat").read_text(encoding="ascii")
+            cached = re.search(rf"^{names[2]} (\d+)$", stat, re.MULTILINE)
+        except (OSError, ValueError):  # "max", or not in such a container
+            continue
+        return limit, used - (int(cached[1]) if cached else 0)
+    return sys.maxsize, 0
+
+
+def held_bytes() -> int:
+    """Memory that this process has of its own, without files that it maps; the most it ever had where that is not told."""
     try:
-        limit = int((_CGROUP / "memory.max").read_text(encoding="ascii"))
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-        total, free = min(total, limit), min(free, max(0, limit - used))
-    except (OSError, ValueError):  # "max", or not in such a container
-        pass
-    return total, free
+        text = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(re.findall(r"^RssAnon:\s+(\d+) kB", text, re.MULTILINE)[0]) * 1024
+    except (OSError, IndexError):
+        import resource
 
-
-def peak_bytes() -> int:
-    """The most memory that this process has held."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak

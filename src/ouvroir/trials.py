@@ -12,6 +12,7 @@ import hashlib
 import math
 import shlex
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from ouvroir import trying, workflow
 from ouvroir.arms import AGAIN, ORDINARY, Arm, Contrast, Design, Way
 from ouvroir.data.loader import made_in_batch
-from ouvroir.errors import Untried, UsageError
+from ouvroir.errors import TrainingError, Untried, UsageError
 from ouvroir.evaluation import proof, trial
 from ouvroir.evaluation.language import Language
 from ouvroir.files import readable_duration
@@ -41,16 +42,17 @@ if TYPE_CHECKING:
 
 FOLDER = "trial"
 RESULT = "trial.json"
+LOOKS = "looks.json"
+"""In a run: what the test items were asked, as digests by the names of trials. It outlives the folder `trial`."""
 USUAL_SEEDS = 10
 _SPEED, _MEASURED, _LOG = "speed", "measured", "crew.log"
 _MEASURED_STEPS = 8, 40  # fewest and most, of the short trainings that the speed is measured by
 _LEAST_LENGTH = 0.1  # of a training: a shorter one says nothing of the whole
 _LENGTH = ("steps", "batch_size", "minutes", "epochs")
 _SETTLED = ("seed", "threads", "patience", "evaluate_every", "save_every", "branch_at", "cache_features")
-_OF_SEEDS = (
-    "seeds instead of",
-    "seeds can admit nothing",
-)  # in sentences that no longer hold when there are more seeds
+_LACK = "for lack of time"
+# in sentences that no longer hold when there are more seeds
+_OF_SEEDS = ("seeds instead of", "seeds can admit nothing", "were looked at before")
 _MOST_OVERRUN = 1.5  # times the minutes that were asked for
 
 
@@ -61,10 +63,14 @@ def forget(run: Run, name: str) -> None:
 
 @dataclass(frozen=True)
 class Speed:
-    """What a training costs on one thread while all cores train: seconds of a step, and of judging and the rest."""
+    """What a training costs on one thread while all cores train: seconds of a step, and of judging and the rest.
+
+    `n_processes`: how many train side by side.
+    """
 
     step_s: float
     rest_s: float
+    n_processes: int
 
     def seconds(self, steps: int) -> float:
         """Of one training."""
@@ -93,10 +99,14 @@ def measure(ground: Ground, at: Workplace) -> Speed:
     trying.load_arm(folder, _MEASURED, workers=at.workers)
     at.progress.say("Measuring how long trainings take on one thread.")
     answers = train_all(ground, folder, [(_MEASURED, seed) for seed in plan.seeds(_MEASURED)])
-    taken = answers[n:]  # the first of each process has loaded the data
+    by_hand: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for one in answers:
+        by_hand[one["hand"]].append(one)
+    taken = [one for mine in by_hand.values() for one in mine[1:]] or answers  # the first has loaded the data
     training = [Run(trying.place_of(folder, _MEASURED, one["seed"])).metrics()[-1].seconds for one in taken]
     step_s = float(np.mean(training)) / steps
-    speed = Speed(step_s, max(0.0, float(np.mean([one["seconds"] for one in taken])) - steps * step_s))
+    rest_s = max(0.0, float(np.mean([one["seconds"] for one in taken])) - steps * step_s)
+    speed = Speed(step_s, rest_s, len(by_hand))
     Run(folder).write_json("speed.json", asdict(speed))
     return speed
 
@@ -111,13 +121,13 @@ def hold_trial(
     minutes: float | None = None,
     steps: int | None = None,
     said: tuple[str, ...] = (),
-    n_before: int = 0,
 ) -> dict[str, Any]:
     """Try the arms of `design` and write what came of it to `trial/NAME/trial.json` of the run. Returns it.
 
     A trial of that name which was begun on the same arms goes on. `minutes`: how long it may take, by fewer seeds and then
-    by shorter trainings; `steps`: of each, where that is settled; `said`: what was cut already; `n_before` as Plan has it.
-    Raises TrainingError, Untried, UsageError.
+    by shorter trainings; `steps`: of each, where that is settled; `said`: what was cut already. That the test items were
+    looked at is noted in the run, and widens the intervals of all later trials of that name. Raises TrainingError, Untried,
+    UsageError.
     """
     from ouvroir.training.distributed import resolve_device
 
@@ -125,15 +135,52 @@ def hold_trial(
     if not design.arms:
         raise UsageError("A trial needs an arm beside the ordinary way.")
     folder = ground.run.path / FOLDER / name
-    plan = _planned(folder, ground, design, at, seeds=seeds, minutes=minutes, steps=steps, said=said, n_before=n_before)
+    before = Plan.read(folder)
+    plan = _planned(folder, ground, design, at, seeds=seeds, minutes=minutes, steps=steps, said=said)
     for sentence in plan.cut:
         at.progress.say(sentence)
     if resolve_device(at.device) != "cpu":
         at.progress.say("Trials train on the processor, side by side, whatever the device.")
-    _train(folder, plan, ground, at)
+    try:
+        _train(folder, plan, ground, at)
+    except Untried as error:
+        if before is None or before.digests != plan.digests or not (folder / RESULT).is_file():
+            raise
+        before.write(folder)
+        raise TrainingError(f"{error} The verdict of {before.n_seeds} seeds stands.") from error
+    _note_look(ground.run, name, plan)
     found = result_of(folder, plan, name)
     Run(folder).write_json(RESULT, found)
     return found
+
+
+def n_looks(run: Run, name: str) -> int:
+    """How often the test items gave a verdict in trials of that name."""
+    return len(_looks(run, name))
+
+
+def _looks(run: Run, name: str) -> list[str]:
+    noted: dict[str, list[str]] = run.read_json(LOOKS) or {}
+    return noted.get(name, [])
+
+
+def _look_of(plan: Plan) -> str:
+    """A digest of what the test items are asked: all arms, with so many seeds."""
+    return hashlib.sha256(f"{sorted(plan.digests.items())} {plan.n_seeds}".encode()).hexdigest()
+
+
+def _note_look(run: Run, name: str, plan: Plan) -> None:
+    noted = run.read_json(LOOKS) or {}
+    run.write_json(LOOKS, {**noted, name: sorted({*_looks(run, name), _look_of(plan)})})
+
+
+def _after_looks(run: Run, name: str, plan: Plan) -> Plan:
+    """The plan, knowing how often something else was asked before it."""
+    n_before = sum(look != _look_of(plan) for look in _looks(run, name))
+    cut = _too_few_seeds(plan.n_seeds, n_tried_of(plan.contrasts, plan.chief, n_before))
+    if n_before:
+        cut.append(f"The test items were looked at before ({n_before}), so the interval is widened.")
+    return replace(plan, n_before=n_before, cut=(*plan.cut, *cut))
 
 
 def _planned(
@@ -146,7 +193,6 @@ def _planned(
     minutes: float | None,
     steps: int | None,
     said: tuple[str, ...],
-    n_before: int,
 ) -> Plan:
     """The plan in the folder, where it is for the same arms, with more seeds if more are asked for; else a new one."""
     noted = Plan.read(folder)
@@ -159,25 +205,21 @@ def _planned(
                     "This trial was left early, since no gain worth having was in reach; more seeds are not tried."
                 )
             elif seeds is not None and seeds > noted.n_seeds:
-                kept = [one for one in noted.cut if not any(said in one for said in _OF_SEEDS)]
-                if seeds_looked_at(folder) == noted.n_seeds:
-                    plan = replace(plan, n_before=noted.n_before + 1)
-                    kept.append(f"{seeds} seeds after a look at {noted.n_seeds}, so the interval is widened.")
-                kept += _too_few_seeds(seeds, n_tried_of(noted.contrasts, design.chief, plan.n_before))
-                plan = replace(plan, n_seeds=seeds, cut=tuple(kept))
-            elif minutes is not None and minutes != noted.minutes and noted.cut:
+                kept = tuple(one for one in noted.cut if not any(said in one for said in _OF_SEEDS))
+                plan = _after_looks(ground.run, folder.name, replace(plan, n_seeds=seeds, cut=kept))
+            elif minutes is not None and minutes != noted.minutes and any(_LACK in one for one in noted.cut):
                 at.progress.say(
-                    f"The minutes change nothing in a trial that is planned already: delete {folder.parent} to plan it anew."
+                    f"The minutes change nothing in a trial that is planned already: delete {folder}, and what is called like it "
+                    "beside it, to plan it anew."
                 )
             plan.write(folder)
             return plan
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
         shutil.rmtree(folder)
-    n_tried = n_tried_of(design.contrasts, design.chief, n_before)
+    n_tried = n_tried_of(design.contrasts, design.chief, n_looks(ground.run, folder.name))
     n_seeds, n_steps, cut = afforded(
         ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, steps=steps, n_tried=n_tried
     )
-    cut += _too_few_seeds(n_seeds, n_tried)
     made = _made(ground, design, n_steps)
     plan = Plan(
         arms={
@@ -192,9 +234,9 @@ def _planned(
         steps=n_steps,
         full_steps=ground.steps,
         cut=(*said, *cut),
-        n_before=n_before,
         minutes=minutes,
     )
+    plan = _after_looks(ground.run, folder.name, plan)
     _write(folder, plan, made, ground)
     return plan
 
@@ -207,13 +249,7 @@ def _too_few_seeds(n_seeds: int, n_tried: int) -> list[str]:
 def _was_left(folder: Path) -> bool:
     """Whether a trial came to its verdict before the last seed, for want of hope."""
     found = Run(folder).read_json(RESULT) or {}
-    return bool(found) and found["n_seeds"] < found.get("planned_seeds", 0)
-
-
-def seeds_looked_at(folder: Path) -> int:
-    """Of how many seeds the trial in a folder was that came to a verdict; 0 where none did."""
-    found = Run(folder).read_json(RESULT) or {}
-    return int(found.get("planned_seeds") or found.get("n_seeds") or 0)
+    return bool(found) and found["n_seeds"] < found["planned_seeds"]
 
 
 def _write(folder: Path, plan: Plan, made: Mapping[str, tuple[Recipe, Manifest]], ground: Ground) -> None:
@@ -271,16 +307,17 @@ def afforded(
     cut: list[str] = []
     if minutes is not None:
         speed = measure(ground, at)
-        affordable = 60 * minutes * usable_cores() / max(speed.seconds(n_steps) * n_arms, 1e-9)
+        n = speed.n_processes
+        affordable = 60 * minutes * n / max(speed.seconds(n_steps) * n_arms, 1e-9)
         if affordable < n_seeds and seeds is None:
             usual, n_seeds = n_seeds, max(min(n_seeds, trial.least_seeds(n_tried)), math.floor(affordable))
             if n_seeds < usual:
                 cut.append(f"{n_seeds} seeds instead of {usual}, for lack of time.")
         if affordable < n_seeds and steps is None:
-            one_s = 60 * minutes * usable_cores() / (n_seeds * n_arms)
+            one_s = 60 * minutes * n / (n_seeds * n_arms)
             least = math.ceil(n_steps * _LEAST_LENGTH)
             n_steps = int(np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), least, n_steps))
-            needed = speed.seconds(n_steps) * n_seeds * n_arms / usable_cores() / 60
+            needed = speed.seconds(n_steps) * n_seeds * n_arms / n / 60
             if needed > _MOST_OVERRUN * minutes:
                 enough = math.ceil(needed / share)
                 raise Untried(
@@ -421,9 +458,12 @@ def _parts(plan: Plan) -> Iterator[range]:
 
 
 def _futile(folder: Path, plan: Plan) -> set[str]:
-    """Arms that stand for themselves and are beyond hope after the first seeds."""
+    """Arms that stand for themselves and are beyond hope after the first seeds; none where chance alone made a difference."""
     table = Tables(folder, plan)
-    found = set()
+    found: set[str] = set()
+    same = trial.two_way(table.differences(Contrast((AGAIN,)))[: trial.FUTILE_SEEDS], groups=table.groups)
+    if not same.low <= 0 <= same.high:
+        return found
     for name, contrast in plan.contrasts.items():
         if contrast == Contrast((name,)) and trial.is_futile(
             table.differences(contrast)[: trial.FUTILE_SEEDS], table.groups

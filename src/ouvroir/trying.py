@@ -22,7 +22,7 @@ from ouvroir.errors import CheckpointError, DeviceError, NonFiniteLoss, OuvroirE
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
 from ouvroir.run import Run
-from ouvroir.system import peak_bytes
+from ouvroir.system import held_bytes
 from ouvroir.training.crew import GOES_ON
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def main() -> None:
             of, known = folder, {}
         try:
             seconds = try_one(folder, job["arm"], job["seed"], known, keep=job.get("keep", False))
-            answer = {**job, "seconds": seconds, "peak_bytes": peak_bytes()}
+            answer = {**job, "seconds": seconds, "held_bytes": held_bytes()}
         except OuvroirError as error:
             answer = {**job, "error": str(error), "is_final": isinstance(error, Untried | DeviceError)}
         answers.write(json.dumps(answer) + "\n")

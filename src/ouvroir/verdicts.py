@@ -26,8 +26,8 @@ OTHER_SEEDS = 500
 class Plan:
     """What a trial does. `arms`: sentences by name; `digests`: of the recipe and rows of each; `cut`: what was left out.
 
-    `n_before`: how often the same items were looked at before, with fewer seeds or with something else in the place of
-    `chief`: each look is a chance to be admitted by luck, so intervals are widened by it (`n_tried_of`).
+    `n_before`: how often the same items were looked at before, with other seeds, or with something else under the same name:
+    each look is a chance to be admitted by luck, so intervals are widened by it (`n_tried_of`).
     `minutes`: how long it was to take, None for as long as it takes.
     """
 
@@ -164,6 +164,7 @@ def result_of(folder: Path, plan: Plan, name: str) -> dict[str, Any]:
         "n_items": ordinary.shape[1],
         "n_seeds": len(same),
         "planned_seeds": plan.n_seeds,
+        "n_before": plan.n_before,
         "steps": plan.steps,
         "full_steps": plan.full_steps,
         "cut": list(plan.cut),

@@ -2,7 +2,7 @@
 
 from ouvroir.evaluation.report import Synthesis
 
-REASONS = ("copy", "label", "too_strange", "too_typical", "off_manifold", "held_out")
+REASONS = ("copy", "label", "too_strange", "too_typical", "off_manifold", "held_out", "of_class", "elsewhere")
 GAINS = {  # of a verdict: value, low, high, p of sign flips
     "admitted": (0.0131, 0.0052, 0.0208, 0.0039),
     "rejected": (0.0021, -0.0041, 0.0082, 0.3012),

@@ -24,8 +24,8 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "No choice of share and kind: {n} validation items are too few for it.": (
         "Pas de choix de la part ni de la sorte : {n} éléments de validation n’y suffisent pas."
     ),
-    "{n} seeds after a look at {m}, so the interval is widened.": (
-        "{n} graines après un premier regard sur {m} : l’intervalle est élargi d’autant."
+    "The test items were looked at before ({n}), so the interval is widened.": (
+        "Les éléments de test ont déjà été consultés ({n}) : l’intervalle est élargi d’autant."
     ),
     # what scores look at
     "Classifiers of the same kind as the model, each trained on the other half of the train rows.": (
@@ -41,9 +41,6 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     ),
     "No samples were admitted: what is trained learns from real data alone.": (
         "Aucun élément synthétique n’a été admis : ce qui est entraîné n’apprend que des données réelles."
-    ),
-    "Samples used in {a} were judged by these test items before, so the interval is widened.": (
-        "Ces éléments de test ont déjà servi à juger d’autres emplois d’éléments synthétiques : l’intervalle est élargi d’autant."
     ),
     "Synthetic data were not tried.": "Les données synthétiques n’ont pas été mises à l’essai.",
     "{n} of {m} samples were kept, which is too few to try. {a} says why the others were refused.": (
@@ -95,6 +92,7 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "The training of `{a}` with seed {n} diverged. {all}": (
         "L’entraînement de `{a}` avec la graine {n} a divergé : sa perte n’est plus un nombre."
     ),
+    "The job went on without them, as was asked for.": "Le travail a continué sans elles, comme demandé.",
     "Several processes trained here; {a} tries them in one.": (
         "L’entraînement s’est fait en plusieurs processus ; {a} les essaie en un seul."
     ),

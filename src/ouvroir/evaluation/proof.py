@@ -229,5 +229,8 @@ def _meaning(verdict: str, because: Because, metric: str, arm: Mapping[str, Any]
     if because == "small":
         return t("proof_means_small", least=size_told(metric, LEAST_GAIN, t))
     if because == "few":
-        return t("proof_means_few", seeds=t.count(arm["gain"]["n_seeds"]), least=t.count(least_seeds(arm)))
+        least = least_seeds(arm)  # and one more, since the next look is a second one
+        return t(
+            "proof_means_few", seeds=t.count(arm["gain"]["n_seeds"]), least=t.count(least), more=t.count(least + 1)
+        )
     return t(f"proof_means_{because}")

@@ -96,7 +96,7 @@ def _trial(trial: Mapping[str, Any], t: Language) -> dict[str, Any]:
         "band": t("trial_band", least=proof.size_told(metric, LEAST_GAIN, t)),
         "has_same": trial.get("same") is not None,
         "is_same_off": _is_off(trial.get("same")),
-        "marks_more": _marks_more(arms, effects, str(chief)),
+        "marks_more": _marks_more(trial, arms, effects),
         "has_seeds": any(one.get("differences") for one in arms.values()),
         "effects": [_effect(constant, one, metric, t) for constant, one in effects.items()],
         "no_effect": _no_effect(effects, metric, t),
@@ -125,9 +125,11 @@ def _ordinary(trial: Mapping[str, Any], t: Language) -> str:
     return t("trial_ordinary", mean=mean, low=low, high=high)
 
 
-def _marks_more(arms: Mapping[str, Mapping[str, Any]], effects: Mapping[str, Mapping[str, Any]], chief: str) -> str:
+def _marks_more(
+    trial: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], effects: Mapping[str, Mapping[str, Any]]
+) -> str:
     """The key of the sentence on intervals that are wider than 95 %."""
-    if ((arms.get(chief) or {}).get("level") or LEVEL) > LEVEL:
+    if trial.get("n_before"):
         return "trial_marks_looks"
     others = (*arms.values(), *effects.values())
     return "trial_marks_many" if any((one.get("level") or LEVEL) > LEVEL for one in others) else ""

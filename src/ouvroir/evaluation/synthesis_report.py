@@ -7,7 +7,7 @@ from typing import Any
 
 from ouvroir.evaluation.french import in_french
 from ouvroir.evaluation.language import LANGUAGES, Language, LanguageName
-from ouvroir.evaluation.proof import SYNTHETIC, tell, told
+from ouvroir.evaluation.proof import SYNTHETIC, UNTRIED, tell, told
 from ouvroir.evaluation.report_input import Synthesis
 from ouvroir.evaluation.samples import N_CLASSES_SHOWN, Shelf
 
@@ -52,7 +52,7 @@ def _line(
 ) -> str:
     """The verdict in one line; where nothing was tried, why."""
     line, t = told(trial, arm, name), Language(name)
-    if arm is not None or not said:
+    if arm is not None or not said or not said[0]["text"].startswith(UNTRIED):
         return line
     reason = said[0]["text"] if name == "en" else said[0]["fr"]
     why = reason.removeprefix(t("untried")).lstrip() if reason else t("untried_elsewhere")

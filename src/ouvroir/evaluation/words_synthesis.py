@@ -29,7 +29,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "proof_harmful": ("HARMFUL", "NUISIBLE"),
     "proof_unreliable": ("UNRELIABLE", "ESSAI PEU FIABLE"),
     "proof_untried": ("NOT TRIED", "NON ESSAYÉ"),
-    "proof_because_unreliable": ("run it again with more seeds", "à refaire avec plus de graines"),
+    "proof_because_unreliable": ("more seeds are needed", "il faut plus de graines"),
     "proof_because_none": ("no measurable gain", "aucun gain mesurable"),
     "proof_because_losers": ("it costs some classes too much", "des classes y perdent trop"),
     "proof_because_small": ("the gain is too small", "le gain est trop faible"),
@@ -93,9 +93,10 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "proof_means_few": (
         "The model seems to answer better with the synthetic data, but {seeds} seeds cannot prove it: at least {least} are "
-        "needed. They were left out; `ouvroir prove RUN --seeds {least}` may admit them.",
+        "needed. They were left out; `ouvroir prove RUN --seeds {more}` may admit them, having been looked at before.",
         "Avec les données synthétiques, le modèle semble mieux répondre, mais {seeds} graines ne suffisent pas à le prouver : "
-        "il en faut au moins {least}. Elles ont été laissées de côté ; `ouvroir prove RUN --seeds {least}` pourra les admettre.",
+        "il en faut au moins {least}. Elles ont été laissées de côté ; "
+        "`ouvroir prove RUN --seeds {more}` pourra les admettre, après ce premier regard.",
     ),
     "proof_means_flip": (
         "The model seems to answer better with the synthetic data, but not with every seed: chance may explain it, so they "
@@ -225,7 +226,7 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "effects_none": (
         "No measurable effect of any of them. An effect of {smallest} or more would probably have been seen.",
-        "Aucune n’a d’effet mesurable. Un effet de {smallest} ou plus aurait sans doute été vu.",
+        "Aucune n’a d’effet mesurable. Un effet de {smallest} ou plus aurait sans doute été décelé.",
     ),
     "effect": ("effect", "effet"),
     "effect_none": ("no measurable effect", "aucun effet mesurable"),

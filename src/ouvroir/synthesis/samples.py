@@ -9,9 +9,11 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ouvroir.errors import DataError
@@ -46,12 +48,7 @@ class Samples:
 
     def place(self, label: str | None, labels: Sequence[str], seed: int, number: int, suffix: str) -> str:
         """The path in the folder of one sample. Names of classes that are no names of files are spelled otherwise."""
-        if label is None:
-            name = NO_LABEL
-        else:
-            name = _as_file(label)
-            if name != label or name == NO_LABEL or _is_taken(label, labels):
-                name = f"{name}.{labels.index(label)}"  # no name of a class by itself holds a dot
+        name = NO_LABEL if label is None else _folders(tuple(labels))[label]
         return f"{name}/{seed}_{number:05d}{suffix}"
 
     @contextmanager
@@ -70,6 +67,7 @@ class Samples:
             name = path.relative_to(self.folder).as_posix()
             if _stem(name) in mine and name not in known:
                 path.unlink()
+        os.sync()  # all of it is on disk, at once, before it counts as made
         (self.folder / MAKING).unlink()
 
     def _under_way(self) -> set[str]:
@@ -95,7 +93,6 @@ class Samples:
 
     def note(self, samples: Iterable[Sample]) -> None:
         """Add lines for samples; one that was there under the same id is replaced. Raises DiskFull."""
-        os.sync()  # first the files are on disk, then the lines that name them; one by one takes far longer
         known = {sample.id: sample for sample in self._noted()}
         known |= {sample.id: sample for sample in samples}
         lines = (json.dumps(asdict(known[name]), ensure_ascii=False) for name in sorted(known))
@@ -104,7 +101,7 @@ class Samples:
     def read(self) -> list[Sample]:
         """The samples, in the order of their ids. Raises DataError when a file was changed, or is gone, or one was added."""
         broken_off = self._under_way()
-        noted = [one for one in self._noted() if _stem(one.id) not in broken_off or (self.folder / one.id).is_file()]
+        noted = [one for one in self._noted() if _stem(one.id) not in broken_off or self._is_whole(one)]
         amiss: dict[str, list[str]] = {"gone": [], "changed": []}
         for sample in noted:
             path = self.folder / sample.id
@@ -118,6 +115,10 @@ class Samples:
         if any(amiss.values()):
             raise DataError(self._told(amiss))
         return noted
+
+    def _is_whole(self, sample: Sample) -> bool:
+        path = self.folder / sample.id
+        return path.is_file() and hash_file(path) == sample.sha256
 
     def forget(self, ids: Iterable[str]) -> None:
         """Drop the lines and files of some samples."""
@@ -153,13 +154,16 @@ class Samples:
         )
 
 
-def _as_file(label: str) -> str:
-    return re.sub(r"[^\w -]", "_", label).strip() or "_"
-
-
-def _is_taken(label: str, labels: Sequence[str]) -> bool:
-    """Whether another class would have the same folder where capitals make no difference."""
-    return sum(_as_file(one).casefold() == _as_file(label).casefold() for one in labels) > 1
+@lru_cache(maxsize=8)
+def _folders(labels: tuple[str, ...]) -> dict[str, str]:
+    """The folder of each class; with its number where its name is none for a folder, or another's differs by capitals only."""
+    names = [re.sub(r"[^\w -]", "_", label).strip() or "_" for label in labels]
+    counts = Counter(name.casefold() for name in names)
+    return {
+        # no name of a class by itself holds a dot
+        label: f"{name}.{place}" if name != label or name == NO_LABEL or counts[name.casefold()] > 1 else name
+        for place, (label, name) in enumerate(zip(labels, names, strict=True))
+    }
 
 
 def _stem(place: str) -> str:

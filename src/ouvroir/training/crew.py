@@ -34,7 +34,9 @@ class Crew:
 
     They start with the first jobs and stay for the next ones, until `close` or the end of this process. There are `size` of
     them, by default one a core, and fewer where memory is short. `environment`: variables over those of this process.
-    An answer with "error" ends the work, with "is_final" as what would happen again; "peak_bytes" is the memory that a job took.
+
+    An answer with "error" ends the work, with "is_final" as what would happen again; "held_bytes" is the memory that its
+    process has of its own. "hand" is added to each: the process that it came from.
     """
 
     def __init__(self, module: str, *, size: int | None = None, environment: Mapping[str, str] | None = None) -> None:
@@ -48,6 +50,7 @@ class Crew:
         }
         self._hands: list[subprocess.Popen[str]] = []
         self._peak = 0
+        self._new: set[int] = set()  # pids of those that have not answered yet, and may not have taken all their memory
         self._log: Path | None = None
 
     def run(self, jobs: Sequence[Mapping[str, Any]], log: Path) -> Iterator[dict[str, Any]]:
@@ -88,10 +91,12 @@ class Crew:
     def _grow(self, selector: selectors.BaseSelector, waiting: deque[Mapping[str, Any]], log: Path) -> None:
         """Start as many more as there are jobs, cores and memory for, and one in any case."""
         free = memory_bytes()[1]
-        room = self.size if free is None else free // (self._peak or _LIKELY_BYTES)
+        each = self._peak or _LIKELY_BYTES
+        room = self.size if free is None else free // each - len(self._new)
         most = min(self.size, max(1, len(self._hands) + room))
         while waiting and len(self._hands) < most:
             self._hands.append(self._start(log))
+            self._new.add(self._hands[-1].pid)
             self._set_to_work(self._hands[-1], selector, waiting, log)
 
     def _set_to_work(
@@ -134,8 +139,9 @@ class Crew:
         answer: dict[str, Any] = json.loads(line) if line else {"error": _last_words(hand, log)}
         if "error" in answer:
             raise (Untried if answer.get("is_final") else TrainingError)(str(answer["error"]))
-        self._peak = max(self._peak, answer.get("peak_bytes", 0))
-        return answer
+        self._peak = max(self._peak, answer.get("held_bytes", 0))
+        self._new.discard(hand.pid)
+        return {**answer, "hand": hand.pid}
 
     def _end(self, hand: subprocess.Popen[str]) -> None:
         if hand.poll() is None:

@@ -125,4 +125,5 @@ def free_memory(device: str) -> int:
     """Free bytes of a GPU, or of the machine."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0]
-    return memory_bytes()[1] or 0
+    total, free = memory_bytes()
+    return (total or 0) // 2 if free is None else free
