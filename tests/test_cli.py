@@ -26,7 +26,7 @@ RUN_KEYS = {"run", "name", "task", "state", "sentence", "metrics", "validation",
 RUN_KEYS |= {"synthetic"}
 RUN_KEYS |= {"report", "model"}
 FORECAST_KEYS = {"found", "admitted", "refused", "splits", "pack_bytes", "pack_seconds"}
-FORECAST_KEYS |= {"synthetic_seconds", "models", "total_seconds"}
+FORECAST_KEYS |= {"synthetic_seconds", "synthetic_untried", "models", "total_seconds"}
 MODEL_KEYS = {"name", "parameters", "steps", "train_seconds", "judge_seconds", "recipe"}
 
 

@@ -13,7 +13,7 @@ from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
-    "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast "
+    "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
     "baselines".split()
@@ -57,6 +57,7 @@ LAYERS = [
         "unseen",
         "workflow",
         "main_job",
+        "estimate",
         "forecast",
         "generating",
         "arms",

@@ -13,6 +13,7 @@ import ouvroir
 import pictures
 from ouvroir import admitting, assessing, generating, main_job, proving, trials, workflow
 from ouvroir.errors import DataError, RunError, Untried, UsageError
+from ouvroir.evaluation.french import in_french
 from ouvroir.options import Workplace
 from ouvroir.progress import QUIET
 from ouvroir.run import Run
@@ -51,7 +52,7 @@ def room(tmp_path_factory):
         patch.setattr(proving, "CHOICE_SEEDS", 1)
         patch.setattr(proving, "SHARES", (0.25, 0.5))
         patch.setattr(proving, "LEAST_MADE", 30)
-        patch.setattr(proving, "LEAST_LEARNED", 0.0)
+        patch.setattr(generating, "LEAST_LEARNED", 0.0)
         patch.setattr(trials, "USUAL_SEEDS", 2)
         patch.setattr(trials.trial, "least_seeds", lambda n_tried=1: 2)
         patch.setattr(proving.Synthesis, "_recipe", _short(proving.Synthesis._recipe))
@@ -246,7 +247,7 @@ STAGES = [
 def test_broken_off_after_each_stage_it_comes_to_the_same_verdict(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(proving, "LEAST_MADE", 30)
-    monkeypatch.setattr(proving, "LEAST_LEARNED", 0.0)
+    monkeypatch.setattr(generating, "LEAST_LEARNED", 0.0)
     monkeypatch.setattr(proving, "CHOICE_SEEDS", 1)
     monkeypatch.setattr(proving, "SHARES", (0.25, 0.5))
     monkeypatch.setattr(proving.Synthesis, "_recipe", _short(proving.Synthesis._recipe, steps=120))
@@ -288,20 +289,52 @@ def test_broken_off_after_each_stage_it_comes_to_the_same_verdict(tmp_path, monk
     assert len(looks[0]["synthetic"]) == 1
 
 
-def test_a_generator_that_hardly_learned_is_said(told, tmp_path, monkeypatch):
-    monkeypatch.setattr(proving, "LEAST_LEARNED", 0.25)
+def test_a_generator_that_would_hardly_learn_is_said_before_it_is_trained(told, tmp_path, monkeypatch):
+    monkeypatch.setattr(generating, "LEAST_LEARNED", 0.25)
     shutil.copytree(told["run"], tmp_path / "job")
     run = Run(tmp_path / "job")
     (run.path / admitting.OUTCOME).unlink()
+    (run.path / proving.PLAN).unlink()
     with pytest.raises(
-        Untried, match=r"The generator had 3 of the 600 steps.*Delete .*generator; `ouvroir prove .*job` trains"
-    ):
+        Untried, match=r"With --minutes 0.1 the generator would have \d+ of the 600 steps .* --minutes \d+ is enough"
+    ) as error:
+        ouvroir.prove(run.path, minutes=0.1)
+    assert "le générateur ferait" in in_french(str(error.value))
+    assert run.read_json(admitting.OUTCOME) is None  # nothing was changed
+    assert not (run.path / proving.BEFORE).exists()
+
+
+def test_a_generator_that_hardly_learned_is_put_aside_and_said_where_its_samples_are_made(told, tmp_path, monkeypatch):
+    monkeypatch.setattr(generating, "LEAST_LEARNED", 0.25)
+    monkeypatch.setattr(proving.Synthesis, "_recipe", _short(proving.Synthesis._recipe, steps=4))
+    shutil.copytree(told["run"], tmp_path / "job")
+    run = Run(tmp_path / "job")
+    shown = pictures.call("generate", run.path, "--count", "1").stderr
+    assert "had 3 of the 600 steps that it needs" in " ".join(shown.split())
+    with pytest.raises(Untried, match=r"The generator had 4 of the 600 steps"):
         ouvroir.prove(run.path)
+    assert Run(run.path / proving.BEFORE).recipe().loop.steps == 3
     noted = run.read_json(admitting.OUTCOME)
     assert noted["verdict"] == "untried"
-    assert "The generator had 3" in noted["said"][0]
-    assert not (run.path / "trial" / "synthetic").exists()  # it was of samples of another generator
-    assert json.loads((run.path / "report.json").read_text())["synthesis"]["verdict"]["verdict"] == "untried"
+    assert "The generator had 4" in noted["said"][0]
+
+
+def test_minutes_that_are_too_few_for_a_generator_are_for_the_two_models(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    pictures.write_digits("digits", per_class=90, classes="012")
+    asked = [*QUICK[:8], "--minutes", "0.1"]
+    told = pictures.call_json("refine", "digits", *asked, "--dry-run")
+    assert told["synthetic_seconds"] == 0
+    assert "the generator would have" in told["synthetic_untried"]
+    done = pictures.call("refine", "digits", *asked, "--json")
+    told = pictures.read_object(done.stdout)
+    run = Run(Path(told["run"]))
+    assert not (run.path / "generator").exists()
+    assert run.read_json(admitting.OUTCOME)["verdict"] == "untried"
+    assert run.read_json("refine.json")["trial_minutes"] is None
+    assert Run(run.path / "base").recipe().loop.minutes == pytest.approx(0.1 / main_job.TRUNK_COST)
+    assert "NOT TRIED. With --minutes 0.1 the generator" in told["synthetic"]["lines"]["en"]
 
 
 def test_without_synthetic_data_nothing_is_said_of_them(tmp_path, monkeypatch):

@@ -345,15 +345,16 @@ def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
     n_seeds, steps, cut = afforded(6, seeds=10)
     assert (n_seeds, steps) == (10, 1)
     assert cut == ["Trainings of 1 steps instead of 6, for lack of time."]
-    with pytest.raises(
-        Untried, match=r"In 1 minutes .* less than 10 % .* takes 2 minutes here: .* --minutes 2`"
-    ) as few:
+    with pytest.raises(Untried, match=r"With --minutes 1 .* less than 10 % .* --minutes 2 is enough") as few:
         afforded(1)
-    with pytest.raises(Untried, match=r"In 2 minutes .* --minutes 4`"):
+    with pytest.raises(Untried, match=r"With --minutes 2 .* --minutes 4 is enough"):
         trials.afforded(ground, AT, 4, seeds=None, minutes=1, share=0.5)
+    with pytest.raises(Untried, match=r"--minutes 9 is enough"):
+        trials.afforded(ground, AT, 4, seeds=None, minutes=1, share=0.5, at_least=8.2)
+    assert trials.least_minutes(ground, AT, 4) == 2
     french = in_french(f"Synthetic data were not tried. {few.value}")
-    assert "En 1 minutes, chaque entraînement" in french
-    assert french.endswith("--minutes 2`.")
+    assert "Avec --minutes 1, chaque entraînement" in french
+    assert french.endswith("--minutes 2 suffit.")
 
 
 def test_more_seeds_take_back_what_fewer_could_not(run):

@@ -136,7 +136,7 @@ def refine(
     training = Training(source, task, preset, init_from, minutes, None, settings or {}, synthetic)
     at = Workplace(Path(runs), device, workers, language, progress)
     with join(resolve_device(device)) as world:
-        return refine_run(workflow.once(world, lambda: begin_refine(training, at)), at)
+        return refine_run(workflow.once(world, lambda: begin_refine(training, at, is_alone=world.size == 1)), at)
 
 
 def dry_run(verb: Literal["train", "refine"], training: Training, at: Workplace) -> Forecast:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ouvroir import workflow
-from ouvroir.errors import Untried, UsageError
+from ouvroir.errors import ManifestError, Untried, UsageError
 from ouvroir.files import readable_names, require_space
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 GENERATOR = "generator"
 """The run of the generator, in that of the job or the model that it belongs to."""
 FOLDER, VARIED, MIXED = "synthetic", "varied", "mixed"
+LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 _LARGEST_B = 100_000  # of one sample: what is asked of the disk
 _ALIKE = 8  # so many samples and more that are all the same show that a generator has collapsed
 
@@ -66,6 +68,27 @@ def generator_of(run: Run) -> Run:
     )
 
 
+def steps_of(generator: Run) -> tuple[int | None, int]:
+    """The steps that a generator has or will have, None where that is not settled, and those that its task proposes here."""
+    recipe = generator.recipe()
+    manifest = replace(workflow.manifest_of(generator), task=recipe.task)
+    usual, _ = find_task(recipe.task).recipe(manifest, recipe.model.preset)
+    wanted = usual.loop.epochs * len(manifest.positions("train")) / usual.loop.batch_size
+    return recipe.loop.steps, math.ceil(wanted)
+
+
+def is_short(steps: int | None, wanted: int) -> bool:
+    """Whether a generator had far fewer steps than its task proposes: what it makes then is noise."""
+    return steps is not None and steps < LEAST_LEARNED * wanted
+
+
+def said_short(steps: int, wanted: int) -> str:
+    """A sentence on a generator that had far fewer steps than it needs."""
+    return (
+        f"The generator had {steps} of the {wanted} steps that it needs, and what it makes is hardly more than noise."
+    )
+
+
 def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: Workplace) -> Generated:
     """Make `count` samples of each of `labels`, by default of each class; of no class where there are none.
 
@@ -85,6 +108,7 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
     unknown = [label for label in labels or () if label not in processor.labels]
     if unknown:
         raise UsageError(f"The generator knows no class `{unknown[0]}`. It knows {readable_names(processor.labels)}.")
+    _warn(of, at)
     asked: list[str | None] = list(labels or processor.labels) or [None]
     samples = Samples(of.path / FOLDER)
     require_space(samples.folder, min(count * len(asked) * _LARGEST_B, 10**9), "Making samples")
@@ -112,6 +136,16 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
             samples.note(mine)
             made += mine
     return Generated(samples.folder, tuple(made), time.perf_counter() - start)
+
+
+def _warn(of: Run, at: Workplace) -> None:
+    """Say so where the generator learned too little to be of use; its rows tell, where they are known."""
+    try:
+        steps, wanted = steps_of(of)
+    except ManifestError:
+        return
+    if steps is not None and is_short(steps, wanted):
+        at.progress.say(said_short(steps, wanted))
 
 
 def anew(generator: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from dataclasses import dataclass, field, replace
@@ -128,12 +129,13 @@ def too_few(manifest: Manifest, split: Literal["validation", "test"] = "test") -
         return ""
     needed = trial.least_items(WORTH_SEEING, _USUAL_DISAGREEMENT)
     n_all = len({row.group or f"\n{row.id}" for row in manifest.rows if row.origin == "real"})
-    way_on = "Add data."
+    in_all = 10 * math.ceil(LEAST_ITEMS * n_all / max(1, n_items) / 10)
+    way_on = f"Add data: with {in_all} items in all, split as these are, a trial can begin."
     if _MOST_SET_ASIDE * n_all >= LEAST_ITEMS:
         way_on = f"Add data, or train again with more of them set aside: --set data.{split}={_MOST_SET_ASIDE:g}."
     return (
         f"The {split} split has {n_items} independent items, and on fewer than {LEAST_ITEMS} no difference that matters can be "
-        f"told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {needed}. {way_on}"
+        f"told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {round(needed, -2)}. {way_on}"
     )
 
 

@@ -46,7 +46,7 @@ class Plan:
 
     `tuned` is the recipe of the second model where it starts from pretrained weights; from nothing it is None, since it
     follows from the base once that has settled its steps. `init_from` and `settings` are the user's, the latter with what
-    the job itself sets.
+    the job itself sets. `untried`: why synthetic data will not be tried, a sentence, where that is known before.
     """
 
     manifest: Manifest
@@ -55,10 +55,14 @@ class Plan:
     init_from: str
     settings: dict[str, Value]
     trial_minutes: float | None = None
+    untried: str = ""
 
 
-def plan_refine(training: Training, at: Workplace) -> Plan:
-    """Check the data and settle what can be settled before anything is made. Raises DataError, RecipeError, UsageError."""
+def plan_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> Plan:
+    """Check the data and settle what can be settled before anything is made. Raises DataError, RecipeError, UsageError.
+
+    `is_alone`: no other processes train with this one. Minutes that are too few for the generator are for the two models.
+    """
     if "loop.minutes" in training.settings:
         raise UsageError("Two models share the time of refine: give it with --minutes, and not as loop.minutes.")
     init_from = at.place_of(training.start)
@@ -89,16 +93,19 @@ def plan_refine(training: Training, at: Workplace) -> Plan:
         )
         planning.say_all([note for note in notes if note not in manifest.notes], at.progress)
         manifest = planning.with_notes(manifest, notes)
-    left = None
-    if training.synthetic and not is_pretrained and not proving.obstacle(base.task, manifest) and training.minutes:
-        base = base.replace("loop", minutes=(base.loop.minutes or 0) * MODELS_SHARE or None)
-        left = training.minutes * (1 - MODELS_SHARE)
-    return Plan(manifest, base, tuned, init_from, of_base.overrides, left)
+    left, untried = None, ""
+    may_try = training.synthetic and is_alone and not is_pretrained and not proving.obstacle(base.task, manifest)
+    if may_try and training.minutes:
+        untried = proving.too_short(manifest, training.minutes, at, share=1 - MODELS_SHARE)
+        if not untried:
+            base = base.replace("loop", minutes=(base.loop.minutes or 0) * MODELS_SHARE or None)
+            left = training.minutes * (1 - MODELS_SHARE)
+    return Plan(manifest, base, tuned, init_from, of_base.overrides, left, untried)
 
 
-def begin_refine(training: Training, at: Workplace) -> Run:
-    """Plan the job and make the run's folder, with the plan in refine.json."""
-    plan = plan_refine(training, at)
+def begin_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> Run:
+    """Plan the job and make the run's folder, with the plan in refine.json. `is_alone` as in `plan_refine`."""
+    plan = plan_refine(training, at, is_alone=is_alone)
     run = Run.create(plan.base, at.runs, name=Path(plan.manifest.source).stem)
     run.keep_language(at.language)
     workflow.keep_manifest(run, plan.manifest)
@@ -113,6 +120,8 @@ def begin_refine(training: Training, at: Workplace) -> Run:
         },
     )
     at.progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
+    if plan.untried:
+        _left_out(run, plan.untried, at)
     return run
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from ouvroir.arms import Arm, Design, constants_design, settings_arm, short_name
 from ouvroir.assessing import Assessed, Door
 from ouvroir.data.loader import made_in_batch
 from ouvroir.errors import NonFiniteLoss, Untried, UsageError
+from ouvroir.estimate import estimate
 from ouvroir.evaluation.language import Language
 from ouvroir.ground import LEAST_ITEMS, Ground, too_few
 from ouvroir.hashes import hash_file
@@ -36,12 +38,11 @@ if TYPE_CHECKING:
     from ouvroir.options import Workplace
     from ouvroir.recipe import Recipe
 
-GENERATOR = generating.GENERATOR
+GENERATOR, BEFORE = generating.GENERATOR, "generator_before"
 SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
 PLAN = "trial/synthetic_plan.json"
 LEAST_TRIED = 20  # samples
-LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 SHARES = (0.1, 0.25, 0.5)
 USUAL_SHARE = 0.25
 CHOICE = "choice"
@@ -51,6 +52,7 @@ BEGINS = (0.3, 0.5, 0.7)
 LEAST_MADE, MOST_MADE = 200, 2000
 CHOICE_SEEDS = 2
 _OF_GENERATOR, _OF_CHOICE = 0.25, 0.15  # of the time
+_MARGIN = 1.2  # times what the generator is estimated to need
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,33 @@ def obstacle(task: str, manifest: Manifest, *, generator: str | None = None) -> 
     if manifest.is_multi_label:
         return "Samples with several labels at once cannot be made yet. Other arms can be tried: --set, --arm."
     return too_few(manifest)
+
+
+def too_short(manifest: Manifest, minutes: float, at: Workplace, *, share: float) -> str:
+    """Why a generator would learn too little where a trial has `share` of `minutes`, as a sentence; '' where it would not."""
+    enough, steps = _generator_minutes(find_task(manifest.task).synthesiser, manifest, at)
+    if minutes * share >= enough:
+        return ""
+    return _said_too_short(minutes, steps * generating.LEAST_LEARNED * minutes * share / enough, steps, enough / share)
+
+
+def _said_too_short(minutes: float, had: float, steps: int, enough: float) -> str:
+    return (
+        f"With --minutes {round(minutes, 1):g} the generator would have {math.floor(had)} of the {steps} steps that it needs, and "
+        f"what it made would be hardly more than noise. --minutes {math.ceil(enough)} is enough here."
+    )
+
+
+def _generator_minutes(name: str | None, manifest: Manifest, at: Workplace) -> tuple[float, int]:
+    """Minutes of a trial in which its generator has the fewest steps that will do, and the steps that its task proposes."""
+    from ouvroir.training.distributed import World, resolve_device
+
+    assert name is not None
+    recipe, _ = planning.propose_recipe(
+        find_task(name), replace(manifest, task=name), {}, preset="small", init_from="scratch", progress=QUIET
+    )
+    found = estimate("generator", recipe, manifest, World(device=resolve_device(at.device)), at)
+    return generating.LEAST_LEARNED * found.train_s * _MARGIN / _OF_GENERATOR / 60, found.steps
 
 
 def try_arms(
@@ -256,20 +285,49 @@ class Synthesis:
             return noted
         minutes = None if self.wishes.minutes is None else self.wishes.minutes * self._left()
         n_tried = 1 << trials.n_looks(self.run, SYNTHETIC)
+        at_least = self._require_minutes(n_tried)
         _, steps, _ = trials.afforded(
-            self.ground, self.at, 4, seeds=self.wishes.seeds, minutes=minutes, share=self._left(), n_tried=n_tried
+            self.ground,
+            self.at,
+            4,
+            seeds=self.wishes.seeds,
+            minutes=minutes,
+            share=self._left(),
+            n_tried=n_tried,
+            at_least=at_least,
         )
         n_train = sum(row.split == "train" for row in self.ground.real.rows)
         plan = {"steps": steps, "total": int(np.clip(n_train, LEAST_MADE, MOST_MADE)), "chosen": None}
         self.run.write_json(PLAN, plan)
         return plan
 
+    def _require_minutes(self, n_tried: int) -> float:
+        """The minutes in all that a generator needs which is still to be trained. Raises Untried when there are fewer."""
+        minutes = self.wishes.minutes
+        if minutes is None or self._usable() is not None:
+            return 0.0
+        enough, steps = _generator_minutes(self._synthesiser().name, self.ground.real, self.at)
+        if minutes < enough:
+            of_trial = trials.least_minutes(self.ground, self.at, 4, n_tried=n_tried) / self._left()
+            had = steps * generating.LEAST_LEARNED * minutes / enough
+            raise Untried(_said_too_short(minutes, had, steps, max(enough, of_trial)))
+        return enough
+
+    def _usable(self) -> Run | None:
+        """The generator of the run, if there is one that is not finished with too few steps."""
+        here = Run(self.run.path / GENERATOR)
+        if not (here.path / "recipe.json").is_file():
+            return None
+        steps, wanted = generating.steps_of(here)
+        return None if generating.is_short(steps, wanted) else here
+
     def _generator(self) -> Run:
         """The generator of the run, trained if it is not yet."""
         task = self._synthesiser()
-        here = Run(self.run.path / GENERATOR)
-        is_there = (here.path / "recipe.json").is_file()
-        generator = here if is_there else self.run.child(GENERATOR, self._recipe(task))
+        generator = self._usable()
+        if generator is None:
+            self._put_aside()
+            generator = self.run.child(GENERATOR, self._recipe(task))
         if not (generator.path / workflow.MANIFEST).is_file():
             workflow.keep_manifest(generator, self.ground.real)
         if generator.state != "finished":
@@ -285,27 +343,29 @@ class Synthesis:
                     self.at.progress.say(f"`ouvroir prove {shlex.quote(str(self.run.path))}` goes on with it.")
                 raise KeyboardInterrupt
             generator.set_status("finished", f"Finished after {fitted.steps} steps.")
-        self._require_trained(generator, task)
+        steps, wanted = generating.steps_of(generator)
+        if steps is not None and generating.is_short(steps, wanted):  # it was slower than it was estimated to be
+            minutes = (
+                (generator.recipe().loop.minutes or 0.0) * generating.LEAST_LEARNED * wanted / steps / _OF_GENERATOR
+            )
+            enough = f" `{self._command(minutes)}` trains one that has enough." if minutes else ""
+            raise Untried(generating.said_short(steps, wanted) + enough)
         return generator
 
-    def _require_trained(self, generator: Run, task: Synthesiser) -> None:
-        """Raise Untried when the generator had far fewer steps than its task proposes: what it makes then is noise."""
-        recipe = generator.recipe()
-        usual, _ = task.recipe(replace(self.ground.real, task=task.name), recipe.model.preset)
-        n_train = sum(row.split == "train" for row in self.ground.real.rows)
-        wanted = usual.loop.epochs * n_train / usual.loop.batch_size
-        steps = recipe.loop.steps or 1
-        if steps < LEAST_LEARNED * wanted:
-            minutes = (recipe.loop.minutes or 0.0) * LEAST_LEARNED * wanted / steps / _OF_GENERATOR
-            raise Untried(
-                f"The generator had {steps} of the {math.ceil(wanted)} steps that it needs, and what it makes is hardly more than "
-                f"noise. Delete {shlex.quote(str(generator.path))}; {self._command(minutes)} trains one that has enough."
+    def _put_aside(self) -> None:
+        """Keep a generator that learned too little beside the one that takes its place."""
+        short = self.run.path / GENERATOR
+        if short.is_dir():
+            before = short.with_name(BEFORE)
+            shutil.rmtree(before, ignore_errors=True)
+            short.rename(before)
+            self.at.progress.say(
+                f"The generator that had too few steps is kept as {before}, and another one is trained."
             )
 
     def _command(self, minutes: float) -> str:
-        """The call that tries again, with so many minutes if any."""
-        enough = f" --minutes {math.ceil(minutes)}" if minutes else ""
-        return f"`ouvroir prove {shlex.quote(str(self.run.path))}{enough}`"
+        """The call that tries again, with so many minutes."""
+        return f"ouvroir prove {shlex.quote(str(self.run.path))} --minutes {math.ceil(minutes)}"
 
     def _recipe(self, task: Synthesiser) -> Recipe:
         minutes = self.wishes.minutes

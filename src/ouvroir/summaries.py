@@ -79,15 +79,18 @@ def proof_summary(found: Proof) -> dict[str, Any]:
     """
     from ouvroir.evaluation.french import in_french
     from ouvroir.evaluation.language import Language
-    from ouvroir.evaluation.proof import left_told, told, told_effects
+    from ouvroir.evaluation.proof import left_told, short_told, told, told_effects
 
     language, page = found.run.language, found.run.path / "report.html"
-    cut = [(in_french(text) if language == "fr" else None) or text for text in found.found["cut"]]
+    t = Language(language)
     lines = [told(found.found, arm, language) for arm in found.found["arms"]]
+    lines += [*told_effects(found.found, language), *left_told(found.found, t)]
+    lines += [(in_french(text) if language == "fr" else None) or text for text in found.found["cut"]]
+    lines += filter(None, [short_told(found.found, t)])
     return {
         "run": str(found.run.path),
         "verdict": found.verdict,
-        "told": [*lines, *told_effects(found.found, language), *left_told(found.found, Language(language)), *cut],
+        "told": lines,
         "trial": dict(found.found),
         "report": str(page) if page.is_file() else None,
     }
@@ -104,6 +107,7 @@ def forecast_summary(found: Forecast) -> dict[str, Any]:
         "pack_bytes": found.pack_bytes,
         "pack_seconds": round(found.pack_s, 1),
         "synthetic_seconds": round(found.synthetic_s, 1),
+        "synthetic_untried": found.untried or None,
         "models": [
             {
                 "name": model.name,

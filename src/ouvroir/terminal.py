@@ -248,12 +248,10 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
         about = readable_duration(model["train_seconds"])
         rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, {about}"])
     if summary["synthetic_seconds"]:
-        rows.append(
-            [
-                "synthetic data",
-                f"generator and trial, {readable_duration(summary['synthetic_seconds'])}; making and judging samples come on top",
-            ]
-        )
+        about = readable_duration(summary["synthetic_seconds"])
+        rows.append(["synthetic data", f"generator and trial, {about}; making and judging samples come on top"])
+    elif summary["synthetic_untried"]:
+        rows.append(["synthetic data", f"not tried. {summary['synthetic_untried']}"])
     total = readable_duration(summary["total_seconds"])
     rows.append(["in all", f"{total}; cheap baselines and the report come on top"])
     out.print(_columns(rows))
@@ -407,7 +405,9 @@ def show_export(result: ExportResult) -> None:
 def show_generated(summary: Mapping[str, Any]) -> None:
     """How many samples were made, how fast, and where they are."""
     made = f"{summary['made']:,} sample{'' if summary['made'] == 1 else 's'}"
-    took = f"{summary['seconds']:.1f} s ({summary['per_second']:,.0f} a second)"
+    rate = summary["per_second"]
+    speed = f"{rate:,.0f} a second" if rate >= 1 else f"{summary['seconds'] / max(1, summary['made']):.1f} s each"
+    took = f"{summary['seconds']:.1f} s ({speed})"
     _out().print(Text(f"{made} made in {took}. They are in {summary['folder']}."))
 
 

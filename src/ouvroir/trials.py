@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -216,6 +215,7 @@ def _planned(
             return plan
         at.progress.say(f"The trial in {folder} was another one, and is begun anew.")
         shutil.rmtree(folder)
+    _made(ground, design, ground.steps)  # what is amiss with an arm is said before anything is measured
     n_tried = n_tried_of(design.contrasts, design.chief, n_looks(ground.run, folder.name))
     n_seeds, n_steps, cut = afforded(
         ground, at, len(design.arms) + 2, seeds=seeds, minutes=minutes, steps=steps, n_tried=n_tried
@@ -285,6 +285,12 @@ def try_out(
     return {arm: float(tables.right(arm).mean()) for arm in plan.arms}
 
 
+def least_minutes(ground: Ground, at: Workplace, n_arms: int, *, n_tried: int = 1) -> float:
+    """How long a trial of the fewest seeds and the shortest trainings takes here."""
+    speed, steps = measure(ground, at), math.ceil(ground.steps * _LEAST_LENGTH)
+    return speed.seconds(steps) * trial.least_seeds(n_tried) * n_arms / speed.n_processes / 60
+
+
 def afforded(
     ground: Ground,
     at: Workplace,
@@ -295,12 +301,13 @@ def afforded(
     steps: int | None = None,
     share: float = 1.0,
     n_tried: int = 1,
+    at_least: float = 0.0,
 ) -> tuple[int, int, list[str]]:
     """Seeds, steps and what was cut: first seeds, down to the fewest that can admit anything, then steps, down to a tenth.
 
     `steps`: where they are settled already, and only seeds can be cut. `share`: `minutes` are so much of those
     that a person asked for. `n_tried`: the ways that are judged beside each other. Raises Untried when a tenth of the steps
-    takes much longer than `minutes`.
+    takes much longer than `minutes`; `at_least`: minutes in all that something else needs.
     """
     n_seeds = seeds or max(USUAL_SEEDS, trial.least_seeds(n_tried))
     n_steps = steps or ground.steps
@@ -319,11 +326,10 @@ def afforded(
             n_steps = int(np.clip((one_s - speed.rest_s) / max(speed.step_s, 1e-9), least, n_steps))
             needed = speed.seconds(n_steps) * n_seeds * n_arms / n / 60
             if needed > _MOST_OVERRUN * minutes:
-                enough = math.ceil(needed / share)
                 raise Untried(
-                    f"In {round(minutes / share, 1):g} minutes each training of the trial would have less than "
-                    f"{100 * _LEAST_LENGTH:.0f} % of its steps, which says nothing of whole ones. It takes {enough} minutes here: "
-                    f"`ouvroir prove {shlex.quote(str(ground.run.path))} --minutes {enough}`."
+                    f"With --minutes {round(minutes / share, 1):g} each training of the trial would have less than "
+                    f"{100 * _LEAST_LENGTH:.0f} % of its steps, which says nothing of whole ones. "
+                    f"--minutes {math.ceil(max(needed / share, at_least))} is enough here."
                 )
     if n_steps < ground.steps:
         cut.append(f"Trainings of {n_steps} steps instead of {ground.steps}, for lack of time.")

@@ -46,16 +46,20 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "{n} of {m} samples were kept, which is too few to try. {a} says why the others were refused.": (
         "{n} éléments sur {m} ont été gardés : c’est trop peu pour un essai. {a} dit pourquoi les autres ont été écartés."
     ),
-    "In {a} minutes each training of the trial would have less than {n} % of its steps, which says nothing of whole ones. It "
-    "takes {m} minutes here: `ouvroir prove {b} --minutes {c}`.": (
-        "En {a} minutes, chaque entraînement de l’essai aurait moins de {n} % de ses pas, ce qui ne dit rien d’un entraînement "
-        "entier. Il faut ici {m} minutes : `ouvroir prove {b} --minutes {c}`."
+    "With --minutes {a} each training of the trial would have less than {n} % of its steps, which says nothing of whole ones. "
+    "--minutes {m} is enough here.": (
+        "Avec --minutes {a}, chaque entraînement de l’essai aurait moins de {n} % de ses pas, ce qui ne dit rien d’un entraînement "
+        "entier. Ici, --minutes {m} suffit."
     ),
-    "The generator had {n} of the {m} steps that it needs, and what it makes is hardly more than noise. Delete {a}; {b} trains "
-    "one that has enough.": (
-        "Le générateur a fait {n} des {m} pas qu’il lui faut, et ce qu’il produit n’est guère que du bruit. Supprimez {a} ; {b} en "
-        "entraîne un qui en fait assez."
+    "With --minutes {a} the generator would have {n} of the {m} steps that it needs, and what it made would be hardly more than "
+    "noise. --minutes {k} is enough here.": (
+        "Avec --minutes {a}, le générateur ferait {n} des {m} pas qu’il lui faut, et ce qu’il produirait ne serait guère que du "
+        "bruit. Ici, --minutes {k} suffit."
     ),
+    "The generator had {n} of the {m} steps that it needs, and what it makes is hardly more than noise.": (
+        "Le générateur a fait {n} des {m} pas qu’il lui faut, et ce qu’il produit n’est guère que du bruit."
+    ),
+    "`{a}` trains one that has enough.": "`{a}` en entraîne un qui en fait assez.",
     "The generator diverged: its loss became NaN or infinite.": "Le générateur a divergé : sa perte n’est plus un nombre.",
     "All {n} samples of `{a}` are the same: the generator of {b} has collapsed.": (
         "Les {n} éléments de `{a}` sont identiques : le générateur de {b} s’est effondré."
@@ -101,7 +105,9 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
         "Le jeu de {a} a {n} éléments indépendants, et sur moins de {m} aucune différence qui compte ne se distingue du hasard ; "
         "il en faut environ {l} pour voir un gain de {k} points."
     ),
-    "Add data.": "Ajoutez des données.",
+    "Add data: with {n} items in all, split as these are, a trial can begin.": (
+        "Ajoutez des données : avec {n} éléments en tout, répartis comme ceux-ci, un essai est possible."
+    ),
     "Add data, or train again with more of them set aside: --set data.{a}={b}.": (
         "Ajoutez des données, ou entraînez à nouveau en en réservant davantage : --set data.{a}={b}."
     ),

@@ -56,17 +56,9 @@ def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name:
         )
     ]
     if verdict == "rejected" and because == "none" and gain.get("smallest") is not None:
-        numbers.append(t("proof_smallest", smallest=size_told(metric, gain["smallest"], t)))
-    full, means = trial.get("full_steps"), (trial.get("ordinary") or {}).get("means") or ()
-    if full and trial["steps"] < full / 2 and means and is_percent(metric):
-        numbers.append(
-            t(
-                "proof_short_trainings",
-                steps=t.count(trial["steps"]),
-                full=t.count(full),
-                mean=t.percent(sum(means) / len(means)),
-            )
-        )
+        numbers.append(_smallest(trial, gain["smallest"], t))
+    if short := short_told(trial, t):
+        numbers.append(short)
     if found.get("losers"):
         numbers.append(t("proof_losers", names=", ".join(found["losers"])))
     meaning = []
@@ -81,6 +73,28 @@ def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name:
         tuple(numbers),
         tuple(meaning),
     )
+
+
+def short_told(trial: Mapping[str, Any], t: Language) -> str:
+    """That trainings were much shorter than those of the model, where they were; '' elsewhere."""
+    full, mean = trial.get("full_steps"), _mean(trial)
+    if not full or mean is None or trial["steps"] >= full / 2 or not is_percent(trial["metric"]):
+        return ""
+    return t("proof_short_trainings", steps=t.count(trial["steps"]), full=t.count(full), mean=t.percent(mean))
+
+
+def _mean(trial: Mapping[str, Any]) -> float | None:
+    """What the ordinary way reaches, over its seeds."""
+    means = [one for one in (trial.get("ordinary") or {}).get("means") or () if one is not None]
+    return sum(means) / len(means) if means else None
+
+
+def _smallest(trial: Mapping[str, Any], smallest: float, t: Language) -> str:
+    """The smallest gain that would have been seen; that there is no room for one, where the model is right nearly always."""
+    mean = _mean(trial)
+    if mean is not None and is_percent(trial["metric"]) and mean + smallest > 1:
+        return t("proof_no_room", mean=t.percent(mean), smallest=size_told(trial["metric"], smallest, t))
+    return t("proof_smallest", smallest=size_told(trial["metric"], smallest, t))
 
 
 def told(trial: Mapping[str, Any] | None, arm: str | None, language: Language | LanguageName) -> str:
@@ -107,10 +121,10 @@ def told(trial: Mapping[str, Any] | None, arm: str | None, language: Language | 
     }
     if full.because:
         head = f"{head}, {full.because}"
+    line = f"{head}. {t('proof_short_numbers', **values)}"
     if full.verdict == "rejected" and why(found) == "none" and gain.get("smallest") is not None:
-        smallest = size_told(trial["metric"], gain["smallest"], t)
-        return f"{head}. {t('proof_short_smallest', smallest=smallest, **values)}"
-    return f"{head}. {t('proof_short_numbers', **values)}"
+        line = f"{line} {_smallest(trial, gain['smallest'], t)}"
+    return line
 
 
 def left_told(trial: Mapping[str, Any], t: Language) -> list[str]:

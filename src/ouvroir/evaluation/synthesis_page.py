@@ -6,6 +6,7 @@ The layout is in `templates/synthesis.html`; a part without values is None or em
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -53,6 +54,10 @@ def _card(found: Mapping[str, Any], view: Mapping[str, Any], t: Language) -> dic
     trial = found["trials"].get(proof.SYNTHETIC)
     told = proof.tell(trial, found["verdict"]["arm"], t)
     said, has_more = _told(found["said"], t)
+    if (
+        told.verdict == "untried" and said and said[0].startswith(t("untried"))
+    ):  # in large letters already; why is what counts
+        told, said = replace(told, meaning=()), [said[0].removeprefix(t("untried")).lstrip(), *said[1:]]
     arm = None if trial is None else trial["arms"].get(found["verdict"]["arm"])
     sentence = arm and (arm.get("sentence") if t.name == "en" else arm.get("fr"))
     return {
@@ -84,11 +89,12 @@ def _trial(trial: Mapping[str, Any], t: Language) -> dict[str, Any]:
     rows = _rows(trial, arms, effects, t)
     chief, name = trial.get("chief"), str(trial["name"])
     return {
-        "name": t.known("tried", name),
+        "name": name,
         "told": proof.tell(trial, chief, t, name=name) if chief in arms and name != proof.SYNTHETIC else None,
         "chief": proof.arm_name(str(chief), t) if chief in arms else "",
         "size": _size(trial, t),
         "cut": _cut(trial, t),
+        "short": proof.short_told(trial, t) if name != proof.SYNTHETIC else "",
         "ordinary": _ordinary(trial, t),
         "rows": rows,
         "ticks": _ticks(_axis(trial, arms, effects), metric, t) if rows else [],
@@ -210,7 +216,7 @@ def _row(
     return {
         "name": called,
         "kind": kind,
-        "sentence": (arm.get("sentence") if t.name == "en" else arm.get("fr")) or "",
+        "sentence": _sentence(name, arm, t),
         "value": value,
         "span": f"[{interval}" if interval else "",
         "gain": written,
@@ -230,6 +236,13 @@ def _row(
             about=about,
         ),
     }
+
+
+def _sentence(name: str, arm: Mapping[str, Any], t: Language) -> str:
+    """What an arm does; nothing where its name says as much."""
+    if arm.get("sentence") == f"With {name}.":
+        return ""
+    return (arm.get("sentence") if t.name == "en" else arm.get("fr")) or ""
 
 
 def _alone(metric: str, value: float, t: Language) -> str:

@@ -46,15 +46,16 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "A gain of {smallest} or more would probably have been seen.",
         "Un gain de {smallest} ou plus aurait sans doute été décelé.",
     ),
+    "proof_no_room": (
+        "The ordinary way is right in {mean} already, so there is no room for a gain of the {smallest} that this trial would "
+        "probably have seen.",
+        "L’entraînement ordinaire donne déjà {mean} de bonnes réponses : il n’y a pas de place pour un gain de {smallest}, le plus "
+        "petit que cet essai aurait sans doute décelé.",
+    ),
     "proof_short": ("{what}: {verdict}", "{what} : {verdict}"),
     "proof_short_numbers": (
         "{gain} on {items} unseen real items, {seeds} seeds, {p}.",
         "{gain} sur {items} éléments réels jamais vus, {seeds} graines, {p}.",
-    ),
-    "proof_short_smallest": (
-        "{gain} on {items} unseen real items, {seeds} seeds, {p}; a gain of {smallest} or more would probably have been seen.",
-        "{gain} sur {items} éléments réels jamais vus, {seeds} graines, {p} ; un gain de {smallest} ou plus aurait sans doute "
-        "été décelé.",
     ),
     "proof_losers": (
         "Classes shown to lose, by over 2 points: {names}.",
@@ -161,9 +162,10 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "trial_same": (
         "The first row compares the ordinary way with itself, with other seeds only: it shows what chance does alone, and its "
-        "line should reach across 0.",
+        "line should reach across 0. Ways with equal seeds are compared seed by seed, so their lines are mostly shorter.",
         "La première ligne compare l’entraînement ordinaire à lui-même, avec seulement d’autres graines : elle montre ce que "
-        "fait le hasard seul, et son trait doit traverser le 0.",
+        "fait le hasard seul, et son trait doit traverser le 0. Les manières de mêmes graines sont comparées graine par graine : "
+        "leurs traits sont le plus souvent plus courts.",
     ),
     "trial_same_off": (
         "Here it does not, so no gain in this trial can be trusted, and harm only where it is the larger. This happens to one "
