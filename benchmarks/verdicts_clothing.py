@@ -15,7 +15,7 @@ def measure(options: Options) -> Result:
     )
     with harness.workplace() as place:
         source = datasets.write_clothing(place / "clothes32", px=32, n=3068)
-        case = verdicts.Case("all", source, {"loop.minutes": 0.5, "data.test": 0.3}, minutes=20.0)
+        case = verdicts.Case("all", source, {"loop.minutes": 0.5, "data.test": 0.3}, minutes=16.0)
         return verdicts.measure(result, [case], options)
 
 

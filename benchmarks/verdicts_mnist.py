@@ -17,7 +17,7 @@ def measure(options: Options) -> Result:
         source = datasets.write_mnist(place / "mnist", n_train=4000)
         cases = [
             verdicts.Case(f"{n} per class", source, {"data.per_class": n}, minutes=minutes)
-            for n, minutes in ((10, 8.0), (30, 8.0), (100, 10.0))
+            for n, minutes in ((10, 6.0), (30, 6.0), (100, 8.0))
         ]
         return verdicts.measure(result, cases, options)
 

@@ -57,8 +57,6 @@ def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name:
     ]
     if verdict == "rejected" and because == "none" and gain.get("smallest") is not None:
         numbers.append(_smallest(trial, gain["smallest"], t))
-    if short := short_told(trial, t):
-        numbers.append(short)
     if found.get("losers"):
         numbers.append(t("proof_losers", names=", ".join(found["losers"])))
     meaning = []
@@ -66,6 +64,8 @@ def tell(trial: Mapping[str, Any] | None, arm: str | None, t: Language, *, name:
         meaning.append(t("proof_how", seeds=t.count(gain["n_seeds"]), steps=t.count(trial["steps"])))
     if name == SYNTHETIC:
         meaning.append(_meaning(verdict, because, metric, found, t))
+    if short := short_told(trial, t):
+        meaning.append(short)
     return Told(
         verdict,
         t(f"{kind}_{verdict}"),
