@@ -126,10 +126,11 @@ SAID = list(said())
 def are_known(text):
     """Whether the text is one whole sentence of the catalogues, or several that follow one another.
 
-    What is filled in as the last sentence is one of its own.
+    What is filled in as the first or the last sentence is one of its own.
     """
     rests = (text[len(one) + 1 :] for one in KNOWN if text.startswith(f"{one} "))
-    return text in KNOWN or any(rest == "{}" or are_known(rest) for rest in rests)
+    is_known = text in KNOWN or any(rest == "{}" or are_known(rest) for rest in rests)
+    return is_known or (text.startswith("{} ") and are_known(text[3:]))
 
 
 def test_the_source_was_read():

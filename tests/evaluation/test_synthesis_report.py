@@ -115,7 +115,10 @@ def test_what_was_not_tried_is_not_claimed(given, language):
 @pytest.mark.parametrize(
     ("said", "line"),
     [
-        ("Synthetic data were not tried. Add data.", ("NOT TRIED. Add data.", "NON ESSAYÉES. Ajoutez des données.")),
+        (
+            "Synthetic data were not tried. The job went on without them, as was asked for.",
+            ("NOT TRIED. The job went on without them", "NON ESSAYÉES. Le travail a continué sans elles"),
+        ),
         ("Synthetic data were not tried. A moose.", ("NOT TRIED. A moose.", "NON ESSAYÉES. Le rapport anglais dit")),
     ],
 )
@@ -133,6 +136,25 @@ def test_the_word_in_large_letters_is_said_of_the_same_in_the_table():
     french = proof.told(costs, "interpolation", "fr")
     assert "témoin" in french
     assert "REJETÉ," in french
+
+
+def test_why_nothing_was_tried_is_said_once_in_the_box():
+    reason = "The job went on without them, as was asked for."
+    text = page_of(synthesis(trials={}, said=[f"Synthetic data were not tried. {reason}"])).text
+    assert text.count(reason) == 1
+    assert "Synthetic data were not tried" not in text
+    assert WORDS["proof_means_untried"][0] not in text
+
+
+def test_a_model_that_is_nearly_always_right_leaves_no_room_for_a_gain():
+    tried = trial()
+    told = proof.told(tried, "synthetic", "en")
+    smallest = proof.size_told("accuracy", tried["arms"]["synthetic"]["gain"]["smallest"], Language("en"))
+    assert f"A gain of {smallest} or more would probably have been seen." in told
+    tried["ordinary"] = {"means": [0.999, 0.998]}
+    told = proof.told(tried, "synthetic", "en")
+    assert "so there is no room for a gain" in told
+    assert "or more would probably have been seen" not in told
 
 
 def test_a_trial_of_something_else_says_nothing_of_synthetic_data():
@@ -233,7 +255,7 @@ def test_any_trial_has_its_table_and_plot():
     found = Synthesis(trials={"my own idea": augmentation("my own idea", "upside down")})
     page = page_of(found, "fr")
     assert "trials" in page.sections
-    assert "My own idea" in page.text
+    assert "my own idea" in page.text
     assert "NUISIBLE" in page.text
     assert page.text.count("upside down") >= 3
 
