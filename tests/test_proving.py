@@ -294,7 +294,7 @@ def test_a_generator_that_would_hardly_learn_is_said_before_it_is_trained(told, 
     shutil.copytree(told["run"], tmp_path / "job")
     run = Run(tmp_path / "job")
     (run.path / admitting.OUTCOME).unlink()
-    (run.path / proving.PLAN).unlink()
+    (run.path / proving.PLAN).unlink(missing_ok=True)
     with pytest.raises(
         Untried, match=r"With --minutes 0.1 the generator would have \d+ of the 600 steps .* --minutes \d+ is enough"
     ) as error:
@@ -321,6 +321,7 @@ def test_a_generator_that_hardly_learned_is_put_aside_and_said_where_its_samples
 
 def test_minutes_that_are_too_few_for_a_generator_are_for_the_two_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(generating, "LEAST_LEARNED", 0.25)
     monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
     pictures.write_digits("digits", per_class=90, classes="012")
     asked = [*QUICK[:8], "--minutes", "0.1"]
