@@ -1,0 +1,97 @@
+"""Layers that the networks of several media share: attention with the temperature π, the head whose widths fall by φ.
+
+Axes: B rows, P positions (of a picture, a text, a recording, a clip), D width, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+HEAD_DIM = 32  # width of one attention head
+N_HIDDEN = 2  # hidden layers of the head
+
+
+def attention_factor(dim: int, pi: float | None) -> float:
+    """What logits are multiplied by: √d/π of unit vectors, or 1/√d as usual (Vaswani 2017, arXiv 1706.03762, eq. 1)."""
+    return 1 / math.sqrt(dim) if pi is None else math.sqrt(dim) / pi
+
+
+def pooled(keys: Tensor, values: Tensor, query: Tensor, pi: float | None, is_there: Tensor | None = None) -> Tensor:
+    """(B, heads, d): the mean of values (B, heads, d, P), weighted by how well keys (B, heads, d, P) answer query (heads, d).
+
+    With temperature π, queries and keys have unit length and the logits are q·k·√d/π, at most √d/π in size: no position can
+    take all the weight. `is_there`: (B, P) bool, the positions that count; each row needs one.
+    """
+    if pi is not None:
+        keys, query = functional.normalize(keys, dim=2), functional.normalize(query, dim=1)
+    logits = (query[None, :, :, None] * keys).sum(dim=2, keepdim=True) * attention_factor(query.shape[1], pi)
+    if is_there is not None:
+        logits = logits.masked_fill(~is_there[:, None, None, :], -math.inf)
+    found: Tensor = (values * logits.softmax(dim=3)).sum(dim=3)
+    return found
+
+
+class Attention(nn.Module):
+    """Self-attention over positions, in heads of HEAD_DIM, with the temperature of `pooled`."""
+
+    def __init__(self, width: int, pi: float | None) -> None:
+        super().__init__()
+        self.n_heads = max(1, width // HEAD_DIM)
+        self.pi = pi
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor, is_there: Tensor) -> Tensor:
+        """x: (B, P, D), kept; is_there: (B, P) bool, the positions that are looked at."""
+        batch, n, width = x.shape
+        query, key, value = self.qkv(x).view(batch, n, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        if self.pi is not None:
+            query, key = functional.normalize(query, dim=-1), functional.normalize(key, dim=-1)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=is_there[:, None, None, :], scale=attention_factor(width // self.n_heads, self.pi)
+        )
+        found: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, n, width))
+        return found
+
+
+class Head(nn.Module):
+    """From the pooled vector to logits through hidden layers whose widths fall by `ratio`: D/φ, D/φ².
+
+    With `ratio` None it is one linear layer: what other libraries know.
+    """
+
+    def __init__(self, width: int, n_classes: int, ratio: float | None) -> None:
+        super().__init__()
+        hidden = [] if ratio is None else [max(8, round(width / ratio ** (layer + 1))) for layer in range(N_HIDDEN)]
+        widths = [width, *hidden]
+        self.widths = tuple(widths)
+        self.norm = nn.Identity() if ratio is None else nn.LayerNorm(width)
+        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
+        self.out = nn.Linear(widths[-1], n_classes)
+
+    def forward(self, pooled: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
+        """pooled: (B, D); masks: for dropout, (B, width) before each layer. Returns (B, K) logits, float32."""
+        x = self.norm(pooled.float())
+        for number, layer in enumerate([*self.hidden, self.out]):
+            if number < len(masks):
+                x = x * masks[number]
+            x = layer(x)
+            if layer is not self.out:
+                x = functional.gelu(x)
+        logits: Tensor = x.float()
+        return logits
+
+    def reset(self) -> None:
+        """Draw the last layer anew, close to uniform answers."""
+        nn.init.normal_(self.out.weight, std=0.01)
+        nn.init.zeros_(self.out.bias)

@@ -1,0 +1,1 @@
+"""Texts: to a class, or new ones of a class."""

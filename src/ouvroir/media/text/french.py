@@ -1,0 +1,38 @@
+"""French for what is said of texts."""
+
+from __future__ import annotations
+
+FRENCH: dict[str, str] = {
+    "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
+    "`{a}` has {b} characters, and a text to classify at most {c}. Split it.": (
+        "`{a}` a {b} caractères, et un texte à classer au plus {c}. Découpez-le."
+    ),
+    "`{a}` holds bytes that are no text in any encoding that is read here.": (
+        "`{a}` contient des octets qui ne sont un texte dans aucun des encodages lus ici."
+    ),
+    "Of longer texts the first and last pieces are read, {n} in all. If what tells the classes apart stands in the middle, read "
+    "more.": (
+        "Des textes plus longs, on lit les premiers et les derniers morceaux, {n} en tout. Si ce qui distingue les classes est au "
+        "milieu, lisez-en davantage."
+    ),
+    "With {n} texts to learn from, the mean of vectors of n-grams often does as well as a deeper network, and trains in seconds.": (
+        "Avec {n} textes d’entraînement, la moyenne de vecteurs de n-grammes fait souvent aussi bien qu’un réseau plus profond, et "
+        "s’entraîne en quelques secondes."
+    ),
+    "blocks: convolution and attention over pieces of words; ngrams: the mean of vectors of n-grams, far faster.": (
+        "blocks : convolution et attention sur des morceaux de mots ; ngrams : moyenne de vecteurs de n-grammes, bien plus rapide."
+    ),
+    "Pieces of words that are learned; worked out from the texts.": "Morceaux de mots appris ; déterminé d’après les textes.",
+    "Pieces that are kept of a text, its beginning and its end; worked out from the texts.": (
+        "Morceaux gardés d’un texte, son début et sa fin ; déterminé d’après les textes."
+    ),
+    "Random changes in training; auto leaves them out when only the head learns, so the rest runs once.": (
+        "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête apprend, pour calculer le reste une fois."
+    ),
+    "Share of the pieces that are hidden, others each time.": "Part des morceaux masqués, d’autres à chaque fois.",
+    "Share of each target spread evenly; 1/137.": "Part de chaque cible répartie uniformément ; 1/137.",
+    "Dropout before each layer of the head.": "Dropout avant chaque couche de la tête.",
+    "balanced: rows of rare classes count more in the loss.": (
+        "balanced : les éléments des classes rares comptent plus dans la perte."
+    ),
+}

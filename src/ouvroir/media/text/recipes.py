@@ -1,0 +1,139 @@
+"""What text classification can be told (Options), and the recipe proposed for a set of texts, with its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic import Field as Setting
+
+from ouvroir import recipe as recipes
+from ouvroir.classification import train_labels
+from ouvroir.constants import ALPHA
+from ouvroir.errors import DataError
+from ouvroir.media.text import tokens
+from ouvroir.media.text.processor import TextProcessor
+from ouvroir.media.text.reading import text_of
+from ouvroir.recipe import Recipe, setting
+from ouvroir.task import Limits, Note, Row
+
+if TYPE_CHECKING:
+    from ouvroir.data.manifest import Manifest
+
+TASK = "text-classification"
+FEW_TEXTS = 5000  # up to here the mean of n-grams mostly does as well
+CHARACTERS_A_PIECE = 4.0  # about, of European languages
+
+Share = Annotated[float, Setting(ge=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Settings that only text classification has."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    network: Literal["blocks", "ngrams"] = setting(
+        "blocks", "blocks: convolution and attention over pieces of words; ngrams: the mean of vectors of n-grams, far faster."
+    )
+    n_pieces: Annotated[int, Setting(ge=300, le=64_000)] | None = setting(
+        None, "Pieces of words that are learned; worked out from the texts."
+    )
+    max_pieces: Annotated[int, Setting(ge=8, le=8192)] | None = setting(
+        None, "Pieces that are kept of a text, its beginning and its end; worked out from the texts."
+    )
+    augment: Literal["auto", "always", "never"] = setting(
+        "auto", "Random changes in training; auto leaves them out when only the head learns, so the rest runs once."
+    )
+    piece_dropout: Share = setting(0.1, "Share of the pieces that are hidden, others each time.")
+    label_smoothing: Share = setting(ALPHA.value, "Share of each target spread evenly; 1/137.")
+    dropout: Share = setting(0.3, "Dropout before each layer of the head.")
+    class_weights: Literal["equal", "balanced"] = setting(
+        "equal", "balanced: rows of rare classes count more in the loss."
+    )
+
+
+def is_augmented(recipe: Recipe) -> bool:
+    """Whether training texts are changed at all: see the setting `augment`."""
+    options: Options = recipe.options
+    return options.augment == "always" or (options.augment == "auto" and recipe.model.scope != "head")
+
+
+def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
+    """The recipe for these texts, and what was thought of in choosing it."""
+    rows = [row for row in manifest.rows if row.split == "train"]
+    n_characters = np.array([int(row.details.get("characters", 0)) for row in rows] or [0])
+    longest = int(np.clip(np.percentile(n_characters, 95) / CHARACTERS_A_PIECE, 32, 512))
+    notes = []
+    if (n_characters > CHARACTERS_A_PIECE * longest * 1.5).mean() > 0.02:
+        notes.append(
+            Note(
+                "long_texts",
+                f"Of longer texts the first and last pieces are read, {longest} in all. If what tells the classes apart stands in "
+                "the middle, read more.",
+                {"options.max_pieces": str(min(8192, 2 * longest))},
+            )
+        )
+    if 0 < len(rows) < FEW_TEXTS:
+        notes.append(
+            Note(
+                "few_texts",
+                f"With {len(rows)} texts to learn from, the mean of vectors of n-grams often does as well as a deeper network, and "
+                "trains in seconds.",
+                {"options.network": "ngrams"},
+            )
+        )
+    recipe = Recipe(
+        task=TASK,
+        data=manifest.data,
+        model=recipes.Model(preset=preset),  # type: ignore[arg-type]
+        options=Options(max_pieces=longest),
+    )
+    return scheduled(recipe, len(rows)), notes
+
+
+def scheduled(recipe: Recipe, n_train: int) -> Recipe:
+    """Batch, rates and length for so many texts."""
+    options: Options = recipe.options
+    batch = 16 if n_train < 500 else 32 if n_train < 5000 else 64
+    if options.network == "ngrams":
+        found = recipe.replace("optim", lr=0.01, weight_decay=1e-4)
+        return found.replace("loop", batch_size=batch, epochs=float(np.clip(20_000 / max(1, n_train), 5, 60)))
+    found = recipe.replace("optim", lr=1e-3, weight_decay=0.05, max_grad_norm=1.0)
+    return found.replace("loop", batch_size=batch, epochs=float(np.clip(30_000 / max(1, n_train), 4, 40)))
+
+
+def tuning(recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
+    """A third of the rate, and less hidden."""
+    if manifest is not None:
+        proposed, _ = propose(manifest, recipe.model.preset)
+        usual = scheduled(replace(recipe, optim=proposed.optim, loop=proposed.loop), len(manifest.positions("train")))
+        recipe = replace(recipe, optim=usual.optim, loop=usual.loop)
+    options: Options = recipe.options
+    recipe = recipe.replace("optim", lr=recipe.optim.lr / 3, schedule="cosine", warmup=0.05)
+    return replace(recipe, options=replace(options, piece_dropout=options.piece_dropout / 2))
+
+
+def make_processor(manifest: Manifest, recipe: Recipe, earlier: TextProcessor | None) -> TextProcessor:
+    """Labels of the train rows, pieces learned from them, or those of `earlier`."""
+    options: Options = recipe.options
+    labels = train_labels(manifest)
+    if earlier is not None:
+        return replace(earlier, labels=labels, is_multi_label=manifest.is_multi_label)
+    rows = [row for row in manifest.rows if row.split == "train" and row.origin == "real"]
+    n_characters = sum(int(row.details.get("characters", 0)) for row in rows)
+    pieces = tokens.learn(_texts(manifest, rows), n_characters, options.n_pieces)
+    longest = options.max_pieces or 512
+    return TextProcessor(labels=labels, is_multi_label=manifest.is_multi_label, pieces=pieces, max_pieces=longest)
+
+
+def _texts(manifest: Manifest, rows: list[Row]) -> Iterator[str]:
+    limits = Limits()
+    for row in rows:
+        try:
+            yield text_of(row.source(manifest.root), limits)[0]
+        except DataError:  # changed since it was admitted; packing says so
+            continue
