@@ -16,7 +16,7 @@ BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
-    "baselines".split()
+    "baselines making layers".split()
 )
 HEAVY = {
     "torch",
@@ -49,7 +49,17 @@ LAYERS = [
         "rng",
         "options",
     },
-    {"data", "training", "evaluation", "synthesis", "classification", "baselines", "evaluation_names"},
+    {
+        "data",
+        "training",
+        "evaluation",
+        "synthesis",
+        "classification",
+        "baselines",
+        "making",
+        "layers",
+        "evaluation_names",
+    },
     {
         "api",
         "planning",
@@ -85,7 +95,7 @@ LAYERS = [
     {"studio"},
 ]
 # what media may use beside itself
-MEDIA_MAY_USE = LAYERS[0] | {"data", "classification", "baselines"}
+MEDIA_MAY_USE = LAYERS[0] | {"data", "classification", "baselines", "making", "layers"}
 MEDIA_MAY_ALSO_USE = {"ouvroir.evaluation.metrics"}
 SIBLING_READERS = {"image_text": {"image", "text"}}
 

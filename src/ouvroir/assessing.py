@@ -227,6 +227,14 @@ class Door:
         return Novelty.of(_known(self.task, train), _views(self.task, train, some))
 
     @cached_property
+    def _shared_usually(self) -> np.ndarray:
+        """(n,) shares of train rows that are one passage of another."""
+        train = self._tables["train"]
+        some = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_MEASURED)).astype(np.int64))
+        few = train.subset(some)
+        return self.task.passages(few, few, is_itself=True)
+
+    @cached_property
     def held_out(self) -> np.ndarray:
         """(n, D) validation and test rows, as seen by `Synthesiser.views`."""
         tables = [self._tables[split] for split in ("validation", "test") if split in self._tables]
@@ -255,8 +263,9 @@ class Door:
         """How near samples come to train rows, the ids of these, and (M,) bool, whether they are held-out rows."""
         made = self.table_of(samples, found)
         asked = _views(self.task, made, np.arange(len(made)))
-        looked = self.novelty.look(asked)
         train = self._tables["train"]
+        shared = self.task.passages(made, train, is_itself=False)
+        looked = self.novelty.look(asked).with_passages(shared, self._shared_usually)
         nearest = [train.rows[place].id for place in looked.place.tolist()]
         return looked, nearest, self._is_held_out(samples, found, asked)
 

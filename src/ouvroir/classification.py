@@ -8,7 +8,7 @@ Axes: B rows of a batch, N rows of a table, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from ouvroir.files import readable_names
 from ouvroir.task import Answers, Loss, Prediction, Row
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ouvroir.data.manifest import Manifest
 
@@ -117,6 +117,52 @@ def adoption_sentences(
     if new:
         found.append(f"New: {readable_names(new)}.")
     return found
+
+
+def adopt_by_name(
+    network: nn.Module,
+    labels: tuple[str, ...],
+    weights: Mapping[str, Tensor],
+    earlier: tuple[str, ...],
+    *,
+    per_class: Mapping[str, int],
+    own: Sequence[str] = (),
+) -> list[str]:
+    """Load the weights of a model of the classes `earlier` into one of `labels`, as far as shapes agree.
+
+    `per_class`: arrays that have an axis of classes, and which; along it classes are found by name, and what lies beyond those of
+    either side, as the place of no class, is copied too. `own`: arrays that stay as they are. Returns what `Task.adopt` does.
+    """
+    import torch
+
+    mine = network.state_dict()
+    apart = {*per_class, *own}
+    kept = {
+        name: value
+        for name, value in weights.items()
+        if name in mine and name not in apart and mine[name].shape == value.shape
+    }
+    lost = [name for name in mine if name not in kept and name not in apart]
+    network.load_state_dict(kept, strict=False)
+    places = [(number, earlier.index(label)) for number, label in enumerate(labels) if label in earlier]
+    fit = all(
+        name in weights and _fits(mine[name], weights[name], axis, len(labels) - len(earlier))
+        for name, axis in per_class.items()
+    )
+    with torch.no_grad():
+        for name, axis in per_class.items() if fit else ():
+            beyond = [(n, n - len(labels) + len(earlier)) for n in range(len(labels), mine[name].shape[axis])]
+            for new, old in [*places, *beyond]:
+                mine[name].select(axis, new).copy_(weights[name].select(axis, old))
+    n_mapped = len(places) if fit else 0
+    return adoption_sentences(labels, earlier, n_mapped, n_kept=len(kept), n_lost=len(lost))
+
+
+def _fits(mine: Tensor, theirs: Tensor, axis: int, more: int) -> bool:
+    """Whether two arrays differ in nothing but the number of classes, of which `mine` has so many more."""
+    wanted = list(theirs.shape)
+    wanted[axis] += more
+    return list(mine.shape) == wanted
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Layers that the networks of several media share: attention with the temperature π, the head whose widths fall by φ.
 
-Axes: B rows, P positions (of a picture, a text, a recording, a clip), D width, K classes.
+Axes: B rows, P positions, D width, K classes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 from torch.nn import functional
 
@@ -58,7 +57,11 @@ class Attention(nn.Module):
         if self.pi is not None:
             query, key = functional.normalize(query, dim=-1), functional.normalize(key, dim=-1)
         mixed = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=is_there[:, None, None, :], scale=attention_factor(width // self.n_heads, self.pi)
+            query,
+            key,
+            value,
+            attn_mask=is_there[:, None, None, :],
+            scale=attention_factor(width // self.n_heads, self.pi),
         )
         found: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, n, width))
         return found

@@ -25,6 +25,7 @@ def _signed(value: int) -> int:
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST = _signed(0xBF58476D1CE4E5B9)
 _SECOND = _signed(0x94D049BB133111EB)
+_LINE_BITS = 24  # numbers of one line are so many, as a power of 2
 
 
 def mix(value: int) -> int:
@@ -78,6 +79,13 @@ class Rng:
     def uniform(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
         """(B, *shape) float32 in [0, 1), 24 random bits each."""
         return ((self._bits(name, shape) >> 40) & 0xFFFFFF).float().mul_(1 / (1 << 24))
+
+    def along(self, name: str, n: int) -> Tensor:
+        """(B, n) float32 in [0, 1): the first n of an endless line of numbers for each row, so that a wider batch changes none."""
+        places = torch.arange(n, device=self.places.device)
+        counter = (self.places[:, None] << _LINE_BITS) + places
+        counter = counter.mul_(_signed(_GOLDEN)).add_(_signed(key(self.seed, self.step, name)))
+        return ((_mix_tensor(counter) >> 40) & 0xFFFFFF).float().mul_(1 / (1 << 24))
 
     def normal(self, name: str, shape: tuple[int, ...] = ()) -> Tensor:
         """(B, *shape) float32 from the standard normal distribution (Box-Muller)."""

@@ -510,3 +510,9 @@ class Synthesiser(Task, Protocol):
         The first view is the row itself. Two rows of which one is a copy of the other, moved by a little, have views that are
         nearly equal: it is how copies of what was learned from are noticed.
         """
+
+    def passages(self, asked: Table, known: Table, *, is_itself: bool) -> np.ndarray:
+        """(N,) in [0, 1]: the share of each row of `asked` that is one passage of a single row of `known`; 0 for what has none.
+
+        With `is_itself` they are the same rows, and each is looked for in the others.
+        """

@@ -263,7 +263,7 @@ def _check_augmentation(stage: _Stage) -> None:
         for first in (0, half)
     ]
     for name, value in _tensors(whole):
-        joined = torch.cat([part[name] for part in parts])
+        joined = torch.cat([_as_wide(part[name], value) for part in parts])
         assert torch.equal(value, joined), f"{name} is augmented differently when the batch is cut in two."
     still = task.prepare(stage.batch(), recipe, rng=_rng(range(N_ROWS)), training=False)
     other = task.prepare(stage.batch(), recipe, rng=_rng(range(N_ROWS), seed=1), training=False)
@@ -272,6 +272,13 @@ def _check_augmentation(stage: _Stage) -> None:
     if not task.augments(recipe):
         for name, value in _tensors(whole):
             assert torch.equal(value, still[name]), f"augments() says no, yet {name} changes in training."
+
+
+def _as_wide(value: Tensor, like: Tensor) -> Tensor:
+    """A part of a batch with zeros where the whole is wider, as its longest row may be in another part."""
+    wide = like.new_zeros((len(value), *like.shape[1:]))
+    wide[tuple(slice(n) for n in value.shape)] = value
+    return wide
 
 
 def _check_model(stage: _Stage) -> None:

@@ -12,8 +12,9 @@ import shlex
 import stat
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from ouvroir.data.tabular import (
     as_label,
     as_text,
     find_columns,
+    find_text,
     label_like,
+    most_name_files,
     proposed_group_columns,
     proposed_separator,
     read_head_as_row,
@@ -154,7 +157,7 @@ def read_labelled_tables(
 
 def _names_a_column(data: Data) -> bool:
     """Whether the user expects a table."""
-    return any((data.path_column, data.label_column, data.group_column))
+    return any((data.path_column, data.text_column, data.label_column, data.group_column))
 
 
 def suffixes_of_named_files(root: str, table: File) -> Counter[str]:
@@ -169,6 +172,23 @@ def suffixes_of_named_files(root: str, table: File) -> Counter[str]:
     if sum(map(bool, found)) * 2 < len(sample):
         return Counter()
     return Counter(suffix for suffixes in found for suffix in suffixes)
+
+
+def n_texts(listing: Listing, tables: Sequence[File]) -> int:
+    """How many rows of tables hold a text, and name no file that is listed: what tells data of texts. Broken tables have none."""
+    finder = FileFinder(listing)
+    found = 0
+    for table in tables:
+        with suppress(DataError):
+            raw = _read(listing.root, table)
+            names_file = partial(_is_found, finder, table)
+            if find_text(raw) is not None and most_name_files(raw, names_file) is None:
+                found += len(raw.values)
+    return found
+
+
+def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
+    return bool(finder.find(cell, table))
 
 
 def _read(root: str, table: File) -> RawTable:
@@ -194,6 +214,7 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
         names_file=names_file,
         looks_like_file=lambda cell: suffix_of(cell) in readable,
         path_column=data.path_column,
+        text_column=data.text_column,
         label_column=data.label_column,
         group_column=data.group_column,
         reads_text=find_task(task).reads_text,
@@ -230,7 +251,8 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
     serving = sorted(serving, key=lambda table: -table.n_hits)
     if len(serving) > 1 and serving[0].n_hits == serving[1].n_hits:
         names = ", ".join(f"`{table.file.path}`" for table in serving)
-        raise DataError(f"Several tables name as many files each: {names}. Give the path of the one to use.")
+        what = "name as many files each" if serving[0].n_hits else "hold texts"
+        raise DataError(f"Several tables {what}: {names}. Give the path of the one to use.")
     return serving[:1]
 
 
@@ -246,8 +268,9 @@ def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
 def _no_label_column(table: _Used) -> str:
     like = label_like(table.raw, table.columns)
     example = f", for instance --label-column {shlex.quote(like[0])}" if like else ""
+    what = "names files" if table.columns.text is None else "holds texts"
     return (
-        f"`{table.raw.name}` names files, but no column is named like a label. "
+        f"`{table.raw.name}` {what}, but no column is named like a label. "
         f"Its columns are: {', '.join(table.raw.columns)}. Say which one with --label-column{example}."
     )
 

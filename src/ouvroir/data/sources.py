@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import read_folders
-from ouvroir.data.labels import read_labelled_tables, suffixes_of_named_files
+from ouvroir.data.labels import n_texts, read_labelled_tables, suffixes_of_named_files
 from ouvroir.data.listing import File, Listing, list_archive, list_folder, suffix_of
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
@@ -33,8 +33,12 @@ _DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say bu
 def read_source(source: str | Path, data: Data, *, task: str | None) -> Collection:
     """List what the user pointed at. `task` is told from the suffixes of the files when absent. Raises DataError."""
     path = existing_path(source)
-    listing, tables, suffixes = _list(path, task)
-    chosen = task or detect_task(suffixes) or _raise_nothing_readable(path, listing, "any task", _readable_by_any(None))
+    listing, tables, suffixes, texts = _list(path, task)
+    chosen = (
+        task
+        or detect_task(suffixes, texts)
+        or _raise_nothing_readable(path, listing, "any task", _readable_by_any(None))
+    )
     readable = suffixes_of(chosen)
     collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
     is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
@@ -46,7 +50,7 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         for file in listing.files:
             if file.suffix not in readable:
                 collection.refuse_kind(file.locator, file.suffix)
-        for column in filter(None, (data.path_column, data.label_column, data.group_column)):
+        for column in filter(None, (data.path_column, data.text_column, data.label_column, data.group_column)):
             text = f"No table of labels was used, so the column `{column}` has no effect; folders are the classes."
             collection.notes.append(Note("column_unused", text))
     if not collection.candidates and all(refusal.code in _DULL for refusal in collection.refused):
@@ -103,25 +107,26 @@ def existing_path(source: str | Path) -> Path:
     raise DataError(f"There is nothing at {path}. {hint}")
 
 
-def _list(path: Path, task: str | None) -> tuple[Listing, list[File], Counter[str]]:
-    """The files, those of them that may be tables of labels, and how many there are of each suffix."""
+def _list(path: Path, task: str | None) -> tuple[Listing, list[File], Counter[str], int]:
+    """The files, those of them that may be tables of labels, how many there are of each suffix, and of texts in the tables."""
     suffix = path.suffix.lower()
-    if path.is_dir():
-        listing = list_folder(path)
-        _open_archives(listing, task)
-        return listing, _tables_of(listing), _count_suffixes(listing)
-    if suffix == ".zip":
-        listing = list_archive(path.parent, path.name)
-        return listing, _tables_of(listing), _count_suffixes(listing)
+    if path.is_dir() or suffix == ".zip":
+        listing = list_folder(path) if path.is_dir() else list_archive(path.parent, path.name)
+        if path.is_dir():
+            _open_archives(listing, task)
+        tables = _tables_of(listing)
+        return listing, tables, _count_suffixes(listing), 0 if task else n_texts(listing, tables)
     if suffix in TABLE_SUFFIXES:
         status = path.stat()
         table = File(path.name, path.name, status.st_size, status.st_mtime_ns)
         suffixes = suffixes_of_named_files(str(path.parent), table)
         if suffixes:  # its paths can be followed, so what else lies in its folder is no concern
-            return Listing(str(path.parent), [table]), [table], suffixes
+            return Listing(str(path.parent), [table]), [table], suffixes, 0
         listing = list_folder(path.parent)
+        if task is None and (texts := n_texts(listing, [table])):
+            return Listing(str(path.parent), [table]), [table], Counter(), texts
         _open_archives(listing, task)
-        return listing, [table], _count_suffixes(listing)
+        return listing, [table], _count_suffixes(listing), 0
     raise DataError(
         f"{path} is one file. Give a folder with a folder per class, a zip of it, "
         f"or a table ({', '.join(sorted(TABLE_SUFFIXES))}) with a column of paths and one of labels."

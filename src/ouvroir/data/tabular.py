@@ -44,15 +44,21 @@ _PATH_NAMES = (
 )
 _LABEL_NAMES = (
     *("label", "labels", "class", "category", "target", "tags", "tag", "class name", "label name", "y", "species"),
+    *("sentiment", "polarity", "topic", "intent", "theme", "polarite"),
     *("classe", "classes", "categorie", "categories", "etiquette", "etiquettes", "libelle", "espece"),
     *("clase", "categoria", "etiqueta", "klasse", "kategorie", "etichetta"),
 )
 _SPLIT_COLUMNS = ("split", "set", "subset", "partition", "jeu", "ensemble")
-_TEXT_NAMES = ("text", "texte", "sentence", "content", "document", "phrase", "texto")
+_TEXT_NAMES = (
+    *("text", "texts", "sentence", "content", "document", "body", "message", "review", "comment", "post", "tweet"),
+    *("texte", "textes", "phrase", "contenu", "avis", "commentaire", "texto", "mensaje", "nachricht", "testo"),
+)
+_TEXT_WORDS = 4  # and more in a cell, on average, and most cells unlike each other: such a column holds texts
 _GROUP_NAMES = ("group", "group id", "groupe", "grupo", "gruppe")
 _GROUP_HINTS = (
     *("speaker", "subject", "patient", "person", "user", "author", "source", "session", "product"),
-    *("locuteur", "sujet", "utilisateur", "auteur", "seance", "produit"),
+    *("article", "thread", "conversation", "chapter", "book"),
+    *("locuteur", "sujet", "utilisateur", "auteur", "seance", "produit", "fil", "chapitre", "livre"),
 )
 _SEPARATORS = ";|,/"  # what lists of labels are written with, the surest first
 _SEPARATOR_LINE = re.compile(
@@ -269,14 +275,20 @@ def find_columns(
     label_column: str | None,
     group_column: str | None,
     reads_text: bool,
+    text_column: str | None = None,
     path_names: Sequence[str] = (),
 ) -> Columns:
     """Tell the columns of a table apart: the path column is the one whose values name files. Raises DataError.
 
-    `path_names`: what the task's users call that column, besides names such as `file`.
+    `path_names`: what the task's users call that column, besides names such as `file`. A table of a task that reads texts has a
+    column of texts instead, unless most values of another name files that are there.
     """
     path = _named(table, path_column, "--set data.path_column")
-    if path is None:
+    text = _named(table, text_column, "--set data.text_column") if path is None and reads_text else None
+    if path is None and reads_text and text is None:
+        path = most_name_files(table, names_file)
+        text = find_text(table, besides=label_column) if path is None else None
+    if path is None and text is None:
         path = _find_path(table, names_file, looks_like_file, (*_PATH_NAMES, *path_names))
     split = _find_split(table)
     group = _named(table, group_column, "--group-column")
@@ -288,7 +300,11 @@ def find_columns(
             f"`{label_column}` is the column of paths of `{table.name}`, so it cannot be that of the labels. Name another with "
             "--label-column, or say with --set data.path_column=NAME which column holds the paths."
         )
-    text = _by_name(table, _TEXT_NAMES) if path is None and reads_text else None
+    if label is not None and label == text:
+        raise DataError(
+            f"`{label_column}` is the column of texts of `{table.name}`, so it cannot be that of the labels. Name another with "
+            "--label-column, or say with --set data.text_column=NAME which column holds the texts."
+        )
     if label is None:
         label = _by_name(table, _LABEL_NAMES)
         if label is None:
@@ -338,6 +354,31 @@ def _find_path(
         if best is not None and hits[best]:
             return best
     return _by_name(table, names)
+
+
+def most_name_files(table: RawTable, names_file: Callable[[str], bool]) -> int | None:
+    """The first column most of whose values name files that are there."""
+    for place in range(len(table.columns)):
+        sample = _sample(table, place)
+        if sample and sum(map(names_file, sample)) * 2 > len(sample):
+            return place
+    return None
+
+
+def find_text(table: RawTable, *, besides: str | None = None) -> int | None:
+    """The column of texts: by its name, else the one with the longest cells, if these are of several words and differ."""
+    found = _by_name(table, _TEXT_NAMES)
+    if found is not None and table.columns[found] != besides:
+        return found
+    best, longest = None, 0.0
+    for place, name in enumerate(table.columns):
+        sample = _sample(table, place)
+        n_words = [len(cell.split()) for cell in sample]
+        is_text = sum(n_words) >= _TEXT_WORDS * max(1, len(sample)) and len(set(sample)) * 2 > len(sample)
+        length = sum(map(len, sample)) / max(1, len(sample))
+        if is_text and name != besides and length > longest:
+            best, longest = place, length
+    return best
 
 
 def _find_split(table: RawTable) -> int | None:

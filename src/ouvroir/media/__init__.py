@@ -25,7 +25,8 @@ class Entry:
 
     The suffixes stand here and not in the class, so that a task can be told from files without importing any.
     `advice`: what to do with files of other suffixes that belong to the medium; `columns`: what a table may call the column
-    of its files, in small letters without accents.
+    of its files, in small letters without accents. `reads_text`: as of the task. `counts`: how much one of its files counts where
+    the task is told from the files: texts lie beside files of other media, and say things of these.
     """
 
     target: str
@@ -33,6 +34,8 @@ class Entry:
     summary: str
     advice: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
+    reads_text: bool = False
+    counts: float = 1.0
 
 
 IMAGE_SUFFIXES = frozenset(
@@ -47,6 +50,11 @@ _IMAGE_ADVICE = {
 }
 
 _IMAGE_COLUMNS = tuple("image,images,image path,img,photo,picture,cliche,imagen,foto,bild,immagine".split(","))
+
+TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown"})
+_TEXT_ADVICE = dict.fromkeys(
+    (".doc", ".docx", ".odt", ".rtf", ".html", ".htm", ".epub"), "Save it as plain text (.txt), in UTF-8."
+)
 
 TRUSTED_VARIABLE = "OUVROIR_TASKS"
 
@@ -71,6 +79,22 @@ TASKS: dict[str, Entry] = {
         summary="New pictures of a class, or of none, in one pass each.",
         advice=_IMAGE_ADVICE,
         columns=_IMAGE_COLUMNS,
+    ),
+    "text-classification": Entry(
+        target="ouvroir.media.text.classification:TextClassification",
+        suffixes=TEXT_SUFFIXES,
+        summary="Texts to one class, or to several labels.",
+        advice=_TEXT_ADVICE,
+        reads_text=True,
+        counts=0.1,
+    ),
+    "text-generation": Entry(
+        target="ouvroir.media.text.generation:TextGeneration",
+        suffixes=TEXT_SUFFIXES,
+        summary="New texts of a class, or of none.",
+        advice=_TEXT_ADVICE,
+        reads_text=True,
+        counts=0.1,
     ),
 }
 
@@ -130,8 +154,11 @@ def advice_on(suffix: str, task: str | None = None) -> str:
     return next((entry.advice[suffix] for entry in entries if suffix in entry.advice), "")
 
 
-def detect_task(suffix_counts: Mapping[str, int]) -> str | None:
-    """The task that reads most of the files, given counts of lower-case suffixes; None when no task reads any."""
-    readable = {name: sum(suffix_counts.get(suffix, 0) for suffix in entry.suffixes) for name, entry in TASKS.items()}
+def detect_task(suffix_counts: Mapping[str, int], n_texts: int = 0) -> str | None:
+    """The task that reads most of the data: counts of lower-case suffixes, and texts in tables. None when no task reads any."""
+    readable = {
+        name: entry.counts * sum(suffix_counts.get(suffix, 0) for suffix in entry.suffixes) + n_texts * entry.reads_text
+        for name, entry in TASKS.items()
+    }
     best = max(readable, key=lambda name: readable[name])
     return best if readable[best] else None

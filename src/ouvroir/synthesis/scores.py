@@ -10,7 +10,7 @@ Axes: N real samples, M made ones, D width of the features, K classes, V views o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ CLASS_LEAST = 20
 """Classes with fewer real samples are measured by those of all classes together."""
 LABEL_LOW, BAND_LOW, BAND_HIGH, MANIFOLD_HIGH, COPY_LOW = 5.0, 5.0, 95.0, 95.0, 1.0  # percentiles
 COPY_RATIO = 1 / 3
+LONGEST_PASSAGE = 1 / 2  # of a sample, that may stand in a known one as it is
 MOST_COMPARED = 2000  # real samples, where each is compared with each
 SAME = 1e-3  # so near is the same: distances are worked out to about that
 LEAST_WEIGHT, MOST_WEIGHT = 1 / 3, 2.0
@@ -163,12 +164,21 @@ class Novelty:
 class Looked:
     """(M,) each: copy ratio, place of the nearest known sample, whether it is a copy of that one.
 
-    A copy is nearer than real samples are to each other, or three times nearer to one of them than to any other.
+    A copy is nearer than real samples are to each other, or three times nearer to one of them than to any other; or it has most
+    of itself from one of them in a single passage.
     """
 
     ratio: np.ndarray
     place: np.ndarray
     is_copy: np.ndarray
+
+    def with_passages(self, shared: np.ndarray, usual: np.ndarray) -> Looked:
+        """Those of which more than half is one passage of a known sample are copies too, unless real samples share as much.
+
+        shared: (M,) in [0, 1]; usual: what real samples share with each other.
+        """
+        most = max(LONGEST_PASSAGE, float(np.percentile(usual, 100 - COPY_LOW)) if len(usual) else 0.0)
+        return replace(self, is_copy=self.is_copy | (shared > most))
 
 
 @dataclass(frozen=True)

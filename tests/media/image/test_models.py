@@ -9,8 +9,9 @@ import torch
 
 from ouvroir.constants import ALPHA, PHI, PI
 from ouvroir.errors import DataError
+from ouvroir.layers import Head
 from ouvroir.media import find_task
-from ouvroir.media.image.models import AttentionPool, Head, plan
+from ouvroir.media.image.models import AttentionPool, plan
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.recipes import Options
 from ouvroir.recipe import Constants, Model, Recipe

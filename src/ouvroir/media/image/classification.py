@@ -109,25 +109,16 @@ class ImageClassification(Pictures):
         self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
     ) -> list[str]:
         """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
-        from ouvroir.media.image.models import reset_head
-
         network = _network(model)
-        reset_head(network)
-        own = network.state_dict()
-        per_class = {"head.out.weight", "head.out.bias"}
-        kept = {
-            name: value
-            for name, value in weights.items()
-            if name in own and name not in per_class | {"class_weight"} and own[name].shape == value.shape
-        }
-        lost = [name for name in own if name not in kept and name not in per_class | {"class_weight"}]
-        network.load_state_dict(kept, strict=False)
-        pairs = [(number, labels.index(label)) for number, label in enumerate(processor.labels) if label in labels]
-        if all(name in weights and weights[name].shape[1:] == own[name].shape[1:] for name in per_class):
-            _copy_outputs(network, weights, pairs)
-        else:
-            pairs = []
-        return shared.adoption_sentences(processor.labels, labels, len(pairs), n_kept=len(kept), n_lost=len(lost))
+        network.head.reset()
+        return shared.adopt_by_name(
+            network,
+            processor.labels,
+            weights,
+            labels,
+            per_class={"head.out.weight": 0, "head.out.bias": 0},
+            own=("class_weight",),
+        )
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """stem, stage1 to the last stage, pool, head."""
@@ -315,16 +306,6 @@ def _level_statistics(table: Table, places: np.ndarray) -> tuple[Tensor, Tensor]
         squares = squares + pixels.int().square_().sum(dim=0, dtype=torch.int64)
     mean = total.double() / n
     return mean.float(), (squares.double() / n - mean**2).clamp_min(0).sqrt().float()
-
-
-def _copy_outputs(network: ConceptualImageModel, weights: Mapping[str, Tensor], pairs: list[tuple[int, int]]) -> None:
-    """Copy the last layer's rows of known classes: `pairs` are (new place, old place)."""
-    import torch
-
-    with torch.no_grad():
-        for new, old in pairs:
-            network.head.out.weight[new] = weights["head.out.weight"][old]
-            network.head.out.bias[new] = weights["head.out.bias"][old]
 
 
 def simple_features(table: Table, places: np.ndarray) -> np.ndarray:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field as Setting
 
-from ouvroir.media.image.making import AT_ONCE, MakingOptions, PictureMaker, adopt_by_name, left_out, pieces, weights_of
+from ouvroir.classification import adopt_by_name
+from ouvroir.making import left_out, weights_of
+from ouvroir.media.image.making import AT_ONCE, MakingOptions, PictureMaker, pieces
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Batch, Example, Loss, Made, Processor, StepOutput
@@ -69,7 +71,8 @@ class ImageGeneration(PictureMaker):
         self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
     ) -> list[str]:
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name."""
-        return adopt_by_name(_network(model), ("condition.label.weight",), processor, weights, labels)
+        per_class = {"condition.label.weight": 1}
+        return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class)
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """condition, down, middle, up, out."""

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field as Setting
 
+from ouvroir.classification import adopt_by_name
 from ouvroir.errors import UsageError
-from ouvroir.media.image.making import MakingOptions, PictureMaker, adopt_by_name, left_out, pieces, weights_of
+from ouvroir.making import left_out, weights_of
+from ouvroir.media.image.making import MakingOptions, PictureMaker, pieces
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Batch, Example, Loss, Made, Processor, StepOutput
@@ -96,8 +98,8 @@ class AdversarialImageGeneration(PictureMaker):
         self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
     ) -> list[str]:
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name."""
-        per_class = ("generator.label.weight", "discriminator.label.weight")
-        return adopt_by_name(_network(model), per_class, processor, weights, labels)
+        per_class = {"generator.label.weight": 1, "discriminator.label.weight": 1}
+        return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class)
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """The two that learn against each other."""

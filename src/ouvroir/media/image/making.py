@@ -1,4 +1,4 @@
-"""What all generators of pictures share: their data, the recipe's beginning, classes by name, files that say what they are.
+"""What all generators of pictures share: their data, the recipe's beginning, files that say what they are.
 
 How pictures are learned and made is in generation.py (a flow) and generation_adversarial.py. torch is imported by the
 functions that need it.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -21,20 +21,18 @@ from pydantic import ConfigDict
 from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
-from ouvroir.classification import adoption_sentences
-from ouvroir.errors import UsageError
+from ouvroir.making import Maker, label_weights
 from ouvroir.media.image.pictures import Pictures, pixels_of
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.recipes import channels, levels_of, look_at, mirrors, storage_edge
 from ouvroir.recipe import Recipe, setting
-from ouvroir.task import Answers, Batch, Cheap, Example, Made, Note, Prediction, Processor, Row, StepOutput
+from ouvroir.task import Batch, Example, Made, Note, Processor
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from ouvroir.data.manifest import Manifest
-    from ouvroir.data.table import Table, TableSlice
+    from ouvroir.data.table import TableSlice
     from ouvroir.rng import Rng
 
 LEAST_PX, MOST_PX = 8, 64
@@ -69,20 +67,13 @@ class MakingOptions:
     )
 
 
-class PictureMaker(Pictures, ABC):
+class PictureMaker(Maker, Pictures, ABC):
     """The part of a Synthesiser that is the same however pictures are made. A task adds the net, its steps and `make`."""
 
     Options: ClassVar[type]
     name: ClassVar[str]
-    needs_labels: ClassVar[bool] = False
-    synthesiser: ClassVar[str | None] = None
 
     # --- data ---------------------------------------------------------------------------------------------------------
-
-    def unjudged(self, row: Row, processor: Processor) -> str | None:
-        """Every picture can be judged: by how well what is made fits it."""
-        del row, processor
-        return None
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these pictures."""
@@ -112,18 +103,6 @@ class PictureMaker(Pictures, ABC):
     def scheduled(self, recipe: Recipe, n_train: int) -> Recipe:
         """The recipe with batch, rates and length for so many pictures: what differs between the ways to learn."""
 
-    def reads_weights(self, init_from: str) -> bool:
-        """None but our own."""
-        del init_from
-        return False
-
-    def tuning(self, recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
-        """A third of the rate, falling."""
-        if manifest is not None:
-            proposed, _ = self.recipe(manifest, recipe.model.preset)
-            recipe = replace(recipe, optim=proposed.optim, loop=proposed.loop)
-        return recipe.replace("optim", lr=recipe.optim.lr / 3, schedule="cosine", warmup=0.05)
-
     def augments(self, recipe: Recipe) -> bool:
         """Always: the noise is new at each step."""
         del recipe
@@ -143,23 +122,7 @@ class PictureMaker(Pictures, ABC):
             levels={**levels_of(manifest.rows), **(earlier.levels if earlier else {})},
         )
 
-    def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
-        """`labels`: (N,) int64, or (N, K + 1) float32 when multi-label; place K is of rows without a class that is known."""
-        assert isinstance(processor, ImageProcessor)
-        place = {label: number for number, label in enumerate(processor.labels)}
-        known = [[place[name] for name in names_of(row.label) if name in place] for row in rows]
-        nothing = len(processor.labels)
-        if not processor.is_multi_label:
-            return {"labels": np.array([places[0] if places else nothing for places in known], dtype=np.int64)}
-        found = np.zeros((len(rows), nothing + 1), dtype=np.float32)
-        for number, places in enumerate(known):
-            found[number, places or [nothing]] = 1
-        return {"labels": found}
-
     # --- training -----------------------------------------------------------------------------------------------------
-
-    def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
-        """Nothing: levels are scaled alike for all data."""
 
     def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
         """Mirror half of the pictures, where the recipe says so, in training."""
@@ -172,48 +135,7 @@ class PictureMaker(Pictures, ABC):
         is_turned = rng.uniform("flip") < 0.5
         return {**batch, "pixel_values": torch.where(is_turned[:, None, None, None], pixels.flip(3), pixels)}
 
-    def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
-        """Never asked for: the noise is new at each step, so nothing is ever cached."""
-        del model, batch
-        raise AssertionError(part)
-
     # --- judging and using --------------------------------------------------------------------------------------------
-
-    def metrics_for(self, processor: Processor) -> tuple[str, ...]:
-        """The loss on pictures that were not learned from."""
-        del processor
-        return ("loss",)
-
-    def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
-        """The losses of the rows, on the CPU."""
-        del processor
-        (loss,) = output.losses.values()
-        return Answers(
-            index=batch["index"].cpu().numpy(),
-            loss=loss.per_row.double().cpu().numpy(),
-            n_items=loss.n_items.cpu().numpy(),
-        )
-
-    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
-        """None."""
-        del train, test, processor
-        return []
-
-    def predict(
-        self,
-        model: nn.Module,
-        processor: Processor,
-        recipe: Recipe,
-        examples: Sequence[Example],
-        *,
-        device: str,
-        threshold: float,
-    ) -> list[Prediction]:
-        """Raises UsageError: it answers nothing about pictures."""
-        del model, processor, recipe, examples, device, threshold
-        raise UsageError(
-            "This model makes pictures and answers nothing about them: `ouvroir generate RUN` has it make some."
-        )
 
     def mix(
         self, processor: Processor, first: Sequence[Example], second: Sequence[Example], shares: Sequence[float]
@@ -227,43 +149,6 @@ class PictureMaker(Pictures, ABC):
     def views(self, rows: TableSlice) -> Tensor:
         """Small copies, as they are and moved by a pixel in eight directions."""
         return shifted_views(pixels_of(rows).permute(0, 3, 1, 2))
-
-
-def names_of(label: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    """The classes of a row: none, one or several."""
-    return () if label is None else (label,) if isinstance(label, str) else label
-
-
-def weights_of(labels: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """(B, K + 1) float32, from class numbers (B,) or as they are."""
-    from torch.nn import functional
-
-    if labels.ndim == 2:
-        return labels
-    return functional.one_hot(labels, n_classes + 1).float()
-
-
-def left_out(labels: torch.Tensor, share: float, rng: Rng) -> torch.Tensor:
-    """(B, K + 1): the weights of the classes, and for a random `share` of the rows that of no class instead."""
-    import torch
-
-    if not share:
-        return labels
-    nothing = torch.zeros_like(labels)
-    nothing[:, -1] = 1
-    return torch.where((rng.uniform("label") < share)[:, None], nothing, labels)
-
-
-def label_weights(asked: Sequence[str | None], labels: Sequence[str]) -> np.ndarray:
-    """(B, K + 1) float32 of 0 and 1. Raises UsageError."""
-    place = {label: number for number, label in enumerate(labels)}
-    found = np.zeros((len(asked), len(labels) + 1), dtype=np.float32)
-    for number, label in enumerate(asked):
-        if label is not None and label not in place:
-            known = ", ".join(labels[:10]) + (", …" if len(labels) > 10 else "")
-            raise UsageError(f"The generator knows no class `{label}`. It knows: {known}.")
-        found[number, len(labels) if label is None else place[label]] = 1
-    return found
 
 
 def as_png(picture: np.ndarray, facts: Mapping[str, str]) -> bytes:
@@ -322,38 +207,3 @@ def pieces(
         pixels = to_pixels(found).permute(0, 2, 3, 1).cpu().numpy()
         for picture, label in zip(pixels, asked, strict=False):
             yield Made(".png", as_png(picture, {"label": label or "", "seed": str(seed)}))
-
-
-def adopt_by_name(
-    network: nn.Module,
-    per_class: Sequence[str],
-    processor: Processor,
-    weights: Mapping[str, Tensor],
-    labels: tuple[str, ...],
-) -> list[str]:
-    """Load earlier weights into `network` as far as shapes agree; those of `per_class`, (E, K + 1), by the names of the classes.
-
-    `labels`: the classes of the earlier weights. Returns what `Task.adopt` does.
-    """
-    import torch
-
-    own = network.state_dict()
-    kept = {
-        name: value
-        for name, value in weights.items()
-        if name in own and name not in per_class and own[name].shape == value.shape
-    }
-    lost = [name for name in own if name not in kept and name not in per_class]
-    network.load_state_dict(kept, strict=False)
-    mapped = set()
-    with torch.no_grad():
-        for name in per_class:
-            earlier, mine = weights.get(name), network.get_parameter(name)
-            if earlier is None or earlier.shape[0] != mine.shape[0]:
-                continue
-            mine[:, -1] = earlier[:, -1]
-            for number, label in enumerate(processor.labels):
-                if label in labels:
-                    mine[:, number] = earlier[:, labels.index(label)]
-                    mapped.add(label)
-    return adoption_sentences(processor.labels, labels, len(mapped), n_kept=len(kept), n_lost=len(lost))

@@ -8,15 +8,15 @@ Axes: B rows, C channels, H and W picture height and width, P = H·W positions, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from ouvroir.layers import HEAD_DIM, Head, pooled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +29,7 @@ TINY_PX = 16  # up to here the stem keeps every pixel
 SMALL_PX = 40  # up to here two stages, of wider maps
 MIDDLE_PX = 96  # up to here three stages; beyond, a fourth
 LARGE_PX = 160  # up to here the stem halves; beyond, it quarters
-HEAD_DIM = 32  # width of one attention head in the pooling
 NORM_CHANNELS = 16  # channels of one group of GroupNorm
-N_HIDDEN = 2  # hidden layers of the head
 
 _WIDTH = {"tiny": 16, "small": 32, "base": 64}  # of the first stage; each next stage doubles it
 _DEPTH = {"tiny": (1, 1, 1, 1), "small": (1, 2, 2, 1), "base": (2, 2, 2, 2)}
@@ -126,8 +124,7 @@ class Stage(nn.Sequential):
 class AttentionPool(nn.Module):
     """A weighted mean over positions: learned queries, one for each head, look for the positions that matter.
 
-    With temperature π, queries and keys have unit length and the logits are q·k·√d/π, at most √d/π in size: no position
-    can take all the weight. Without, the logits are q·k/√d (Vaswani 2017, arXiv 1706.03762, eq. 1).
+    The temperature π is that of `layers.pooled`.
     """
 
     def __init__(self, width: int, pi: float | None) -> None:
@@ -142,18 +139,9 @@ class AttentionPool(nn.Module):
         """x: (B, D, H, W). Returns (B, D)."""
         x = functional.relu(self.norm(x))
         batch, width = x.shape[:2]
-        keys = self.key(x).reshape(batch, self.n_heads, width // self.n_heads, -1).float()  # (B, heads, d, P)
-        values = x.reshape(batch, self.n_heads, width // self.n_heads, -1).float()
-        query = self.query.float()
-        dim = query.shape[1]
-        if self.pi is None:
-            factor = 1 / math.sqrt(dim)
-        else:
-            keys, query = functional.normalize(keys, dim=2), functional.normalize(query, dim=1)
-            factor = math.sqrt(dim) / self.pi
-        logits = (query[None, :, :, None] * keys).sum(dim=2, keepdim=True) * factor  # (B, heads, 1, P)
-        pooled: Tensor = (values * logits.softmax(dim=3)).sum(dim=3)
-        return pooled.reshape(batch, width)
+        shape = (batch, self.n_heads, width // self.n_heads, -1)
+        keys, values = self.key(x).reshape(shape).float(), x.reshape(shape).float()
+        return pooled(keys, values, self.query.float(), self.pi).reshape(batch, width)
 
 
 class MeanPool(nn.Module):
@@ -162,34 +150,6 @@ class MeanPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, D, H, W). Returns (B, D)."""
         return x.mean(dim=(2, 3))
-
-
-class Head(nn.Module):
-    """From the pooled vector to logits through hidden layers whose widths fall by `ratio`: D/φ, D/φ².
-
-    With `ratio` None it is one linear layer, as in ResNet: what other libraries know.
-    """
-
-    def __init__(self, width: int, n_classes: int, ratio: float | None) -> None:
-        super().__init__()
-        hidden = [] if ratio is None else [max(8, round(width / ratio ** (layer + 1))) for layer in range(N_HIDDEN)]
-        widths = [width, *hidden]
-        self.widths = tuple(widths)
-        self.norm = nn.Identity() if ratio is None else nn.LayerNorm(width)
-        self.hidden = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(widths))
-        self.out = nn.Linear(widths[-1], n_classes)
-
-    def forward(self, pooled: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
-        """pooled: (B, D); masks: for dropout, (B, width) before each layer. Returns (B, K) logits, float32."""
-        x = self.norm(pooled.float())
-        for number, layer in enumerate([*self.hidden, self.out]):
-            if number < len(masks):
-                x = x * masks[number]
-            x = layer(x)
-            if layer is not self.out:
-                x = functional.gelu(x)
-        logits: Tensor = x.float()
-        return logits
 
 
 class ConceptualImageModel(nn.Module):
@@ -273,9 +233,3 @@ def build(recipe: Recipe, processor: ImageProcessor) -> ConceptualImageModel:
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
     pool = AttentionPool(width, recipe.constants.value("pi"))
     return ConceptualImageModel(body, pool, Head(width, n_classes, ratio), processor.n_channels, n_classes)
-
-
-def reset_head(model: ConceptualImageModel) -> None:
-    """Draw the last layer of the head anew, close to uniform answers."""
-    nn.init.normal_(model.head.out.weight, std=0.01)
-    nn.init.zeros_(model.head.out.bias)

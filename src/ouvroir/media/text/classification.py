@@ -13,9 +13,9 @@ import numpy as np
 
 from ouvroir import classification as shared
 from ouvroir.media.text import recipes
-from ouvroir.media.text.baselines import text_baselines
+from ouvroir.media.text.baselines import counts, rarity, text_baselines
 from ouvroir.media.text.processor import TextProcessor
-from ouvroir.media.text.texts import Texts
+from ouvroir.media.text.texts import Texts, batch_of
 from ouvroir.task import Answers, Batch, Cheap, Example, Note, Prediction, Processor, Row, StepOutput
 
 if TYPE_CHECKING:
@@ -72,10 +72,11 @@ class TextClassification(Texts):
         return build(recipe, processor)
 
     def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
-        """Class weights, where the recipe asks for them."""
+        """How rare each n-gram is in the train rows, and class weights, where the recipe asks for them."""
         import torch
 
         network = _network(model)
+        network.grams.rarity.copy_(torch.from_numpy(rarity(counts(table, np.arange(len(table))))))
         options: recipes.Options = recipe.options
         if options.class_weights == "balanced" and "labels" in table.targets:
             weights = shared.balanced_weights(table.targets["labels"].numpy(), len(network.class_weight))
@@ -85,10 +86,19 @@ class TextClassification(Texts):
         self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
     ) -> list[str]:
         """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
-        return shared.adopt_by_name(_network(model), processor.labels, weights, labels)
+        network = _network(model)
+        network.head.reset()
+        return shared.adopt_by_name(
+            network,
+            processor.labels,
+            weights,
+            labels,
+            per_class={"head.out.weight": 0, "head.out.bias": 0},
+            own=("class_weight",),
+        )
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
-        """embedding, block1 to the last, pool, head; or table, head."""
+        """embedding, block1 to the last, pool, grams, head; or grams, head."""
         return _network(model).parts()
 
     # --- training -----------------------------------------------------------------------------------------------------
@@ -98,24 +108,31 @@ class TextClassification(Texts):
         return recipes.tuning(recipe, manifest)
 
     def augments(self, recipe: Recipe) -> bool:
-        """Whether pieces are hidden in training; not when only the head learns, unless the recipe insists."""
+        """Whether the outputs of frozen parts change from step to step, or from text to text in their size.
+
+        Only the head sees as many numbers of each text, so features are cached before it alone.
+        """
+        return recipe.model.scope != "head" or self._hides(recipe)
+
+    def _hides(self, recipe: Recipe) -> bool:
         options: recipes.Options = recipe.options
         return recipes.is_augmented(recipe) and options.piece_dropout > 0
 
     def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
-        """Hide some pieces, and n-grams, when training."""
-        options: recipes.Options = recipe.options
-        if not training or "features" in batch or not self.augments(recipe):
+        """Hide some pieces and n-grams, in training."""
+        if not training or "features" in batch or not self._hides(recipe):
             return batch
         from ouvroir.media.text import tokens
 
-        name, stand_in = ("grams", 0) if options.network == "ngrams" else ("pieces", tokens.UNKNOWN)
-        numbers = batch[name]
-        is_hidden = rng.uniform("pieces", tuple(numbers.shape[1:])) < options.piece_dropout
-        is_hidden &= numbers != 0
-        if name == "grams":
-            is_hidden[:, 0] = False  # a text of nothing has no mean
-        return {**batch, name: numbers.masked_fill(is_hidden, stand_in)}
+        options: recipes.Options = recipe.options
+        pieces, grams = batch["pieces"], batch["grams"]
+        is_hidden = _some(rng, "pieces", pieces, options.piece_dropout)
+        is_without = _some(rng, "grams", grams, options.piece_dropout)
+        return {
+            **batch,
+            "pieces": pieces.masked_fill(is_hidden, tokens.UNKNOWN),
+            "grams": grams.masked_fill(is_without, tokens.NOTHING),
+        }
 
     def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
         """Cross-entropy (binary when multi-label). Smoothing, entropy, weights and dropout are for training only."""
@@ -139,7 +156,7 @@ class TextClassification(Texts):
         return StepOutput(losses={"class": loss(logits, batch["labels"], **extra)}, outputs=logits)
 
     def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
-        """Output of all parts before `part`: (B, D) before the head, (B, P, D) before the others."""
+        """Output of all parts before `part`: (B, D + G) before the head, (B, P, D) before the first ones."""
         network = _network(model)
         found: Tensor = network.embed(*_inputs(network, batch), part)
         return found
@@ -182,7 +199,7 @@ class TextClassification(Texts):
 
         del recipe
         assert isinstance(processor, TextProcessor)
-        batch = _batch_of(examples)
+        batch = batch_of(examples)
         model.eval()
         network = _network(model)
         with torch.inference_mode():
@@ -193,12 +210,17 @@ class TextClassification(Texts):
         )
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
-        """`pieces`: (2, P) int64 and `lengths`: (2,) int64; or `grams`: (2, n) int64."""
+        """`pieces`: (2, P) int64, `lengths`: (2,); `grams` and `gram_counts`: (2, N) int64."""
         import torch
 
         assert isinstance(processor, TextProcessor)
         n = min(16, processor.max_pieces)
-        return {"pieces": torch.arange(2 * n).view(2, n) % 100 + 4, "lengths": torch.tensor([n, n // 2])}
+        return {
+            "pieces": torch.arange(2 * n).view(2, n) % 100 + 4,
+            "lengths": torch.tensor([n, n // 2]),
+            "grams": torch.arange(2 * n).view(2, n) + 1,
+            "gram_counts": torch.ones(2, n, dtype=torch.int64),
+        }
 
 
 def _network(model: nn.Module) -> CustomTextModel | NgramModel:
@@ -210,32 +232,26 @@ def _network(model: nn.Module) -> CustomTextModel | NgramModel:
     return inner
 
 
+def _some(rng: Rng, name: str, numbers: Tensor, share: float) -> Tensor:
+    """(B, P) bool: a random `share` of the places that hold something, the same for a row however long its batch is."""
+    return (rng.along(name, numbers.shape[1]) < share) & (numbers != 0)
+
+
 def _inputs(network: CustomTextModel | NgramModel, batch: Batch) -> tuple[Tensor, ...]:
     """What the network reads of a batch, in the order of its arguments."""
     from ouvroir.media.text.models import NgramModel
 
-    return (batch["grams"],) if isinstance(network, NgramModel) else (batch["pieces"], batch["lengths"])
+    names = ("grams", "gram_counts")
+    if not isinstance(network, NgramModel):
+        names = ("pieces", "lengths", *names)
+    return tuple(batch[name] for name in names)
 
 
 def _since(network: CustomTextModel | NgramModel, batch: Batch) -> tuple[str, ...]:
     """The part that cached features go into, where there are any: everything before it is frozen."""
-    if "features" not in batch or len(_inputs(network, batch)) == 1:
+    if "features" not in batch:
         return ()
     for name, part in network.parts():
         if any(param.requires_grad for param in part.parameters()):
             return (name,)
     return (network.parts()[-1][0],)
-
-
-def _batch_of(examples: Sequence[Example]) -> Batch:
-    import torch
-
-    from ouvroir.data.table import Ragged
-    from ouvroir.media.text.texts import padded
-
-    found: Batch = {}
-    for name in ("pieces", "grams"):
-        lengths = torch.tensor([0, *(len(one[name]) for one in examples)])
-        values = torch.from_numpy(np.concatenate([one[name] for one in examples]))
-        found[name], found["lengths" if name == "pieces" else "n_grams"] = padded(Ragged(values, lengths.cumsum(0)))
-    return found

@@ -1,8 +1,8 @@
-"""CustomTextModel: blocks of convolution and attention over pieces of words; NgramModel: the mean of vectors of n-grams.
+"""CustomTextModel: blocks of convolution and attention over pieces of words, beside weighted n-grams; NgramModel: these alone.
 
 No layer mixes the rows of a batch, and padding changes no answer: the answer for a text does not depend on its neighbours.
 
-Axes: B rows, P pieces, D width, K classes.
+Axes: B rows, P pieces, N different n-grams, D width, G width of the n-grams, K classes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import Attention, Head, pooled
+from ouvroir.layers import HEAD_DIM, Attention, Head, pooled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
 
 KERNEL = 5  # pieces that a convolution sees
-N_BUCKETS_OF_LENGTH = 4  # parts of a batch that are padded each to its own length
+N_LENGTHS = 4  # parts of a batch that are padded each to its own length
 _WIDTH = {"tiny": 64, "small": 96, "base": 192}
 _DEPTH = {"tiny": 1, "small": 2, "base": 4}
 _GRAM_WIDTH = {"tiny": 32, "small": 64, "base": 128}
@@ -73,8 +73,6 @@ class Pool(nn.Module):
 
     def __init__(self, width: int, pi: float | None) -> None:
         super().__init__()
-        from ouvroir.layers import HEAD_DIM
-
         self.n_heads = max(1, width // HEAD_DIM)
         self.pi = pi
         self.norm = nn.LayerNorm(width)
@@ -93,98 +91,168 @@ class Pool(nn.Module):
         return found.reshape(batch, width)
 
 
-class CustomTextModel(nn.Module):
-    """Texts to logits. Parts, input first: `embedding`, `block1` to the last, `pool`, `head`.
+class Grams(nn.Module):
+    """The mean of the vectors of a text's n-grams (Joulin 2016, arXiv 1607.01759), rare ones weighing more.
 
-    `class_weight` (K,) weighs the loss; it is set from the train rows before training and saved with the weights.
+    The weights are (1 + log count) · rarity, of length 1 over a text (Salton 1988). `rarity` (buckets,) is set from the train rows
+    before training and saved with the weights.
+    """
+
+    rarity: Tensor
+
+    def __init__(self, n_buckets: int, width: int) -> None:
+        super().__init__()
+        self.table = nn.EmbeddingBag(n_buckets, width, mode="sum", padding_idx=0)
+        self.register_buffer("rarity", torch.ones(n_buckets))
+        nn.init.normal_(self.table.weight, std=width**-0.5)
+        with torch.no_grad():
+            self.table.weight[0].zero_()
+
+    def forward(self, grams: Tensor, counts: Tensor) -> Tensor:
+        """grams: (B, N) int64, 0 where a text has no more; counts: (B, N), how often each occurs. Returns (B, G) float32."""
+        weights = (1 + counts.float().clamp_min(1).log()) * self.rarity[grams] * (grams != 0)
+        weights = weights / weights.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
+        if torch.compiler.is_exporting():
+            vectors = functional.embedding(grams, self.table.weight)
+            return (vectors * weights[:, :, None]).sum(dim=1)
+        found: Tensor = self.table(grams, per_sample_weights=weights)
+        return found
+
+
+class CustomTextModel(nn.Module):
+    """Texts to logits. Parts, input first: `embedding`, `block1` to the last, `pool`, `grams`, `head`.
+
+    The head sees what the pool gives of the pieces, in order, and the mean of the n-grams, which knows no order but needs few
+    texts. `class_weight` (K,) weighs the loss; it is set from the train rows before training and saved with the weights.
     """
 
     class_weight: Tensor
 
-    def __init__(self, n_pieces: int, width: int, depth: int, n_classes: int, *, ratio: float, scale: float, pi: float | None) -> None:
+    def __init__(
+        self,
+        *,
+        n_pieces: int,
+        n_buckets: int,
+        width: int,
+        depth: int,
+        gram_width: int,
+        n_classes: int,
+        ratio: float,
+        scale: float,
+        pi: float | None,
+    ) -> None:
         super().__init__()
         self.embedding = Embedding(n_pieces, width, ratio)
         self.blocks = nn.ModuleList(Block(width, scale, pi) for _ in range(depth))
         self.pool = Pool(width, pi)
-        self.head = Head(width, n_classes, ratio)
+        self.grams = Grams(n_buckets, gram_width)
+        self.head = Head(width + gram_width, n_classes, ratio)
         self.register_buffer("class_weight", torch.ones(n_classes))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
         """Ordered named stages that together hold all parameters."""
+        return [*self._in_order(), ("grams", self.grams), ("head", self.head)]
+
+    def _in_order(self) -> list[tuple[str, nn.Module]]:
+        """The stages that see the pieces in their order."""
         blocks = [(f"block{number}", block) for number, block in enumerate(self.blocks, start=1)]
-        return [("embedding", self.embedding), *blocks, ("pool", self.pool), ("head", self.head)]
+        return [("embedding", self.embedding), *blocks, ("pool", self.pool)]
 
-    def embed(self, pieces: Tensor, lengths: Tensor, part: str = "head") -> Tensor:
-        """The output of all parts before `part`: (B, D) before the head, (B, P, D) before the others."""
-        if part == "head" and len(pieces) >= 2 * N_BUCKETS_OF_LENGTH and not torch.compiler.is_exporting():
-            return self._by_length(pieces, lengths)
-        return self._through(pieces, lengths, part)
+    def embed(self, pieces: Tensor, lengths: Tensor, grams: Tensor, gram_counts: Tensor, part: str = "head") -> Tensor:
+        """The output of all parts before `part`: (B, D + G) before the head, (B, D) before the n-grams, else (B, P, D)."""
+        is_whole = part in ("grams", "head")
+        if (
+            is_whole
+            and len(pieces) >= 2 * N_LENGTHS
+            and pieces.device.type == "cpu"
+            and not torch.compiler.is_exporting()
+        ):
+            x = self._by_length(pieces, lengths)
+        else:
+            x = self._through(pieces, lengths, part)
+        return self._with_grams(x, grams, gram_counts) if part == "head" else x
 
-    def _through(self, pieces: Tensor, lengths: Tensor, part: str) -> Tensor:
-        is_there = torch.arange(pieces.shape[1], device=pieces.device)[None, :] < lengths[:, None]
-        x: Tensor = pieces
-        for name, module in self.parts():
-            if name == part:
-                break
+    def _with_grams(self, x: Tensor, grams: Tensor, gram_counts: Tensor) -> Tensor:
+        return torch.cat([x.float(), self.grams(grams, gram_counts)], dim=1)
+
+    def _through(self, x: Tensor, lengths: Tensor, until: str, since: str = "embedding") -> Tensor:
+        """What goes into the part `since`, through it and those after it, to before the part `until`."""
+        is_there = torch.arange(x.shape[1], device=x.device)[None, :] < lengths[:, None]
+        names = [name for name, _ in self._in_order()]
+        first = names.index(since)
+        last = names.index(until) if until in names else len(names)
+        for name, module in self._in_order()[first:last]:
             x = module(x) if name == "embedding" else module(x, is_there)
         return x
 
     def _by_length(self, pieces: Tensor, lengths: Tensor) -> Tensor:
-        """As `_through` up to the head, the rows in parts of about equal length, so that little is spent on padding."""
+        """As `_through` to the end, the rows in parts of about equal length, so that little is spent on padding."""
         order = torch.argsort(lengths, stable=True)
         found = []
-        for mine in order.chunk(N_BUCKETS_OF_LENGTH):
+        for mine in order.chunk(N_LENGTHS):
             longest = int(lengths[mine[-1]])
             found.append(self._through(pieces[mine, :longest], lengths[mine], "head"))
         return torch.cat(found)[torch.argsort(order)]
 
     def forward(
-        self, pieces: Tensor, lengths: Tensor, masks: Sequence[Tensor] = (), features: Tensor | None = None, part: str = "head"
+        self,
+        pieces: Tensor,
+        lengths: Tensor,
+        grams: Tensor,
+        gram_counts: Tensor,
+        masks: Sequence[Tensor] = (),
+        features: Tensor | None = None,
+        part: str = "head",
     ) -> Tensor:
-        """Logits (B, K) float32. pieces: (B, P) int64, 0 beyond the (B,) int64 lengths; not looked at when `features` are given."""
+        """Logits (B, K) float32.
+
+        pieces: (B, P) int64, 0 beyond the (B,) int64 lengths; grams: (B, N) int64, 0 where a text has no more; gram_counts: (B, N).
+        Pieces are not looked at when `features`, the output of all parts before `part`, are given. masks: see `Head`.
+        """
         if features is None:
-            x = self.embed(pieces, lengths)
+            x = self.embed(pieces, lengths, grams, gram_counts)
+        elif part == "head":
+            x = features
         else:
-            x = self._from(features, lengths, part)
+            x = features if part == "grams" else self._through(features, lengths, "head", part)
+            x = self._with_grams(x, grams, gram_counts)
         logits: Tensor = self.head(x, masks)
         return logits
 
-    def _from(self, x: Tensor, lengths: Tensor, part: str) -> Tensor:
-        if part == "head":
-            return x
-        is_there = torch.arange(x.shape[1], device=x.device)[None, :] < lengths[:, None]
-        names = [name for name, _ in self.parts()]
-        for _, module in self.parts()[names.index(part) : -1]:
-            x = module(x, is_there)
-        return x
-
 
 class NgramModel(nn.Module):
-    """The mean of the vectors of a text's n-grams, and one linear layer on it (Joulin 2016, arXiv 1607.01759)."""
+    """The mean of the vectors of a text's n-grams, and one linear layer on it. Parts: `grams`, `head`."""
 
     class_weight: Tensor
 
     def __init__(self, n_buckets: int, width: int, n_classes: int) -> None:
         super().__init__()
-        self.table = nn.EmbeddingBag(n_buckets, width, mode="mean", padding_idx=0)
+        self.grams = Grams(n_buckets, width)
         self.head = Head(width, n_classes, None)
-        nn.init.uniform_(self.table.weight, -1 / width, 1 / width)
         self.register_buffer("class_weight", torch.ones(n_classes))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
-        """table, head."""
-        return [("table", self.table), ("head", self.head)]
+        """Ordered named stages that together hold all parameters."""
+        return [("grams", self.grams), ("head", self.head)]
 
-    def embed(self, grams: Tensor, part: str = "head") -> Tensor:
-        """(B, D): the mean vector of each text. grams: (B, n) int64, 0 where a text has no more."""
+    def embed(self, grams: Tensor, gram_counts: Tensor, part: str = "head") -> Tensor:
+        """(B, G) float32: the mean vector of each text."""
         if part != "head":
             raise KeyError(part)
-        found: Tensor = self.table(grams)
+        found: Tensor = self.grams(grams, gram_counts)
         return found
 
-    def forward(self, grams: Tensor, masks: Sequence[Tensor] = (), features: Tensor | None = None) -> Tensor:
-        """Logits (B, K) float32."""
-        logits: Tensor = self.head(self.embed(grams) if features is None else features, masks)
+    def forward(
+        self,
+        grams: Tensor,
+        gram_counts: Tensor,
+        masks: Sequence[Tensor] = (),
+        features: Tensor | None = None,
+        part: str = "head",
+    ) -> Tensor:
+        """Logits (B, K) float32. grams: (B, N) int64, 0 where a text has no more; gram_counts: (B, N)."""
+        x = self.embed(grams, gram_counts, part) if features is None else features
+        logits: Tensor = self.head(x, masks)
         return logits
 
 
@@ -201,10 +269,12 @@ def build(recipe: Recipe, processor: TextProcessor) -> CustomTextModel | NgramMo
     assert ratio is not None, "phi has an ordinary value"
     assert scale is not None, "alpha has an ordinary value"
     return CustomTextModel(
-        tokens.count(processor.pieces),
-        _WIDTH[preset],
-        _DEPTH[preset],
-        n_classes,
+        n_pieces=tokens.count(processor.pieces),
+        n_buckets=N_BUCKETS,
+        width=_WIDTH[preset],
+        depth=_DEPTH[preset],
+        gram_width=_GRAM_WIDTH[preset],
+        n_classes=n_classes,
         ratio=ratio,
         scale=scale,
         pi=recipe.constants.value("pi"),

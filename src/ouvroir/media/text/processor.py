@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ouvroir.errors import RunError
-from ouvroir.files import read_json_object, write_bytes, write_json
+from ouvroir.files import write_bytes, write_json
 from ouvroir.media.text import tokens
 from ouvroir.media.text.reading import DECODING, text_of
 from ouvroir.task import Example, Field, Limits, Source
@@ -20,7 +23,7 @@ FILE_NAME, PIECES = "text_processor.json", "pieces.model"
 ENCODING = 1  # raise when `encode` gives other numbers for the same settings
 N_BUCKETS = 2**16
 """Of hashed n-grams; number 0 is none."""
-MOST_GRAMS = 4096  # of one text
+MOST_GRAMS = 8192  # of one text
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -28,32 +31,44 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 class TextProcessor:
     """Cuts a text into pieces of words, and into n-grams of words and characters, both as numbers.
 
-    `labels` are the class names in the order of the model's outputs; `pieces` is SentencePiece's model; of a longer text the
-    first and the last of `max_pieces` pieces are kept.
+    `labels` are the class names in the order of the model's outputs; `pieces` is SentencePiece's model. Of a text of more than
+    `max_pieces` pieces the beginning is kept (`keep`), or the first three quarters of these and the last ones: what a text is
+    about mostly stands at both of its ends. With `has_end`, the piece that ends a text ends those that are whole. `alike`: for
+    words of the train rows those that stand in the same places there, for rewriting.
     """
 
     labels: tuple[str, ...] = ()
     is_multi_label: bool = False
     pieces: bytes
     max_pieces: int
+    keep: Literal["ends", "beginning"] = "ends"
+    has_end: bool = False
+    alike: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Field]:
-        """`pieces` and `grams`: int32, as many as the text has."""
-        return {"pieces": Field("int32", (None,)), "grams": Field("int32", (None,))}
+        """`pieces` int32; `grams` int32, those that occur, and `gram_counts` uint8, how often. As many as the text has."""
+        return {
+            "pieces": Field("int32", (None,)),
+            "grams": Field("int32", (None,)),
+            "gram_counts": Field("uint8", (None,)),
+        }
 
     def encode(self, source: Source, limits: Limits) -> Example:
         """Read, decode, cut. Raises Refused."""
         text, _ = text_of(source, limits)
         numbers = tokens.encode(self.pieces, text) or [tokens.UNKNOWN]
-        if len(numbers) > self.max_pieces:  # what a text is about stands at its beginning and its end
-            first = self.max_pieces * 3 // 4
-            numbers = numbers[:first] + numbers[first - self.max_pieces :]
-        return {"pieces": np.array(numbers, dtype=np.int32), "grams": grams(text)}
+        if self.has_end:
+            numbers.append(tokens.END)
+        if len(numbers) > self.max_pieces:
+            first = self.max_pieces if self.keep == "beginning" else self.max_pieces * 3 // 4
+            numbers = numbers[:first] + (numbers[first - self.max_pieces :] if first < self.max_pieces else [])
+        found, counts = grams(text)
+        return {"pieces": np.array(numbers, dtype=np.int32), "grams": found, "gram_counts": counts}
 
     def storage_fingerprint(self) -> str:
-        """A hash of the pieces and the length; labels do not change what is stored."""
-        stored = f"{ENCODING} {DECODING} {self.max_pieces} {N_BUCKETS} {hashlib.sha256(self.pieces).hexdigest()}"
-        return hashlib.sha256(stored.encode()).hexdigest()
+        """A hash of the pieces and what is kept; labels and words that are alike do not change what is stored."""
+        stored = [ENCODING, DECODING, self.max_pieces, self.keep, self.has_end, N_BUCKETS, MOST_GRAMS]
+        return hashlib.sha256(json.dumps(stored).encode() + self.pieces).hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write `text_processor.json` and `pieces.model` into `folder`."""
@@ -65,6 +80,9 @@ class TextProcessor:
                 "labels": self.labels,
                 "is_multi_label": self.is_multi_label,
                 "max_pieces": self.max_pieces,
+                "keep": self.keep,
+                "has_end": self.has_end,
+                "alike": self.alike,
             },
         )
 
@@ -72,11 +90,12 @@ class TextProcessor:
     def load(cls, folder: Path) -> TextProcessor:
         """Read what `save` wrote. Raises RunError."""
         try:
-            value = read_json_object(folder / FILE_NAME)
+            value = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
             encoding = value.pop("encoding")
             pieces = (folder / PIECES).read_bytes()
-            found = cls(**{**value, "labels": tuple(value["labels"])}, pieces=pieces)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            alike = {word: tuple(others) for word, others in value.pop("alike").items()}
+            found = cls(**{**value, "labels": tuple(value["labels"])}, alike=alike, pieces=pieces)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"The text processor in `{folder}` could not be read: {error}.") from error
         if encoding != ENCODING:
             raise RunError(
@@ -90,16 +109,21 @@ class TextProcessor:
         return replace(self, labels=labels)
 
 
-def grams(text: str) -> np.ndarray:
-    """(n,) int32 in 1 to N_BUCKETS - 1: hashed words, pairs of words, and runs of 3 to 5 characters within words.
+def grams(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """The different n-grams of a text, (N,) int32 in 1 to N_BUCKETS - 1 and ascending, and how often each occurs, (N,) uint8.
 
-    Joulin 2016, arXiv 1607.01759; Bojanowski 2016, arXiv 1607.04606. Small letters; each as often as it occurs.
+    N-grams are words, pairs of words, and runs of 3 to 5 characters within words (Bojanowski 2016, arXiv 1607.04606), in small
+    letters, hashed.
     """
     words = _WORD.findall(text.casefold())
     names = [f"w {word}" for word in words]
-    names += [f"b {first} {second}" for first, second in zip(words, words[1:], strict=False)]
+    names += [f"b {first} {second}" for first, second in pairwise(words)]
     for word in words:
         framed = f"<{word}>"
         names += [framed[at : at + n] for n in (3, 4, 5) for at in range(len(framed) - n + 1)]
-    found = [zlib.crc32(name.encode("utf-8", errors="surrogatepass")) % (N_BUCKETS - 1) + 1 for name in names[:MOST_GRAMS]]
-    return np.array(found or [1], dtype=np.int32)
+    hashed = [zlib.crc32(name.encode("utf-8", errors="surrogatepass")) % (N_BUCKETS - 1) + 1 for name in names]
+    found, counts = np.unique(np.array(hashed or [1], dtype=np.int32), return_counts=True)
+    if len(found) > MOST_GRAMS:  # of a very long text those that occur most often
+        kept = np.sort(np.argsort(-counts, kind="stable")[:MOST_GRAMS])
+        found, counts = found[kept], counts[kept]
+    return found.astype(np.int32), np.minimum(counts, 255).astype(np.uint8)

@@ -6,6 +6,7 @@ Runs in worker processes; nothing heavy is imported.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 import zlib
@@ -19,21 +20,26 @@ from ouvroir.task import Facts, Limits, Source
 MOST_CHARACTERS = 1_000_000
 """Of one text: a longer one is a corpus, and no item to classify."""
 _MOST_CONTROL = 0.02  # of the characters: a file with more is no text
-_SHINGLE = 4  # words
+_LOOKED_AT = 10_000  # characters
+_RUN = 9  # characters
+_END = 20_000  # characters of a long text that are looked at, at each end
 KEY_WIDTH = 256
 _WORD = re.compile(r"\w+")
 DECODING = 1  # raise when the same bytes give another text
+_MARK = re.compile(r"---\nsynthetic: true\ngenerator: Ouvroir\n(?:[^\n]*\n){0,8}?---\n")
 
 
 def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
     """The text of a row and what was odd about it, as sentences. Raises Refused."""
+    notes: tuple[str, ...] = ()
     if source.text is not None:
-        text, notes = source.text, ()
+        text = source.text
     else:
-        content = source.read(limits.max_bytes)
-        found, said = decode_text(source.name, content)
-        text, notes = found, tuple(note.text for note in said)
+        text, said = decode_text(source.name, source.read(limits.max_bytes))
+        notes = tuple(note.text for note in said)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    if marks := _MARK.match(text):  # of a text that a generator made: what it says of itself is no part of it
+        text = text[marks.end() :]
     if not text.strip():
         raise Refused("empty", f"`{source.name}` holds no text.")
     if len(text) > min(MOST_CHARACTERS, limits.max_elements):
@@ -41,10 +47,17 @@ def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
             "too_large",
             f"`{source.name}` has {len(text):,} characters, and a text to classify at most {MOST_CHARACTERS:,}. Split it.",
         )
-    strange = sum(unicodedata.category(one) in ("Cc", "Co", "Cn") and one not in "\n\t\f" for one in text[:10_000])
-    if strange + text[:10_000].count("\ufffd") > _MOST_CONTROL * min(len(text), 10_000):
+    some = text[:_LOOKED_AT]
+    strange = sum(unicodedata.category(one) in ("Cc", "Co", "Cn") and one not in "\n\t\f" for one in some)
+    if strange + some.count("\ufffd") > _MOST_CONTROL * len(some):
         raise Refused("not_text", f"`{source.name}` holds bytes that are no text in any encoding that is read here.")
     return unicodedata.normalize("NFC", text), notes
+
+
+def marked(text: str, label: str | None) -> str:
+    """A text under lines that say that it is synthetic, as front matter: other tools show them, `text_of` takes them off."""
+    said = [] if label is None else [f"label: {json.dumps(label, ensure_ascii=False)}"]
+    return "\n".join(["---", "synthetic: true", "generator: Ouvroir", *said, "---", f"{text}\n"])
 
 
 def inspect_text(source: Source, limits: Limits) -> Facts:
@@ -62,14 +75,19 @@ def inspect_text(source: Source, limits: Limits) -> Facts:
 
 
 def near_key(words: list[str]) -> np.ndarray | None:
-    """(KEY_WIDTH,) float32: signed counts of hashed runs of four words, small letters; None for a text of no words.
+    """(KEY_WIDTH,) float32: which runs of 9 characters a text has, hashed with random signs; None for a text of no words.
 
-    Texts that share most runs have a cosine near 1, others near 0 (random signs; Weinberger 2009, arXiv 0902.2206).
+    Texts that share most runs have a cosine near 1, others near 0 (Weinberger 2009, arXiv 0902.2206).
     """
     if not words:
         return None
-    small = [word.casefold() for word in words]
-    runs = {" ".join(small[at : at + _SHINGLE]) for at in range(max(1, len(small) - _SHINGLE + 1))}
+    line = " ".join(words).casefold()
+    if len(line) > 2 * _END:
+        line = line[:_END] + line[-_END:]
+    if len(line) < 2 * _RUN:  # so few runs that others would often be hashed to the same places
+        runs = {f"{line}{number}" for number in range(_RUN)}
+    else:
+        runs = {line[at : at + _RUN] for at in range(len(line) - _RUN + 1)}
     found = np.zeros(KEY_WIDTH, dtype=np.float32)
     for run in runs:
         number = zlib.crc32(run.encode("utf-8", errors="surrogatepass"))

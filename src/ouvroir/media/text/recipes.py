@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,12 +12,11 @@ from pydantic import Field as Setting
 from ouvroir import recipe as recipes
 from ouvroir.classification import train_labels
 from ouvroir.constants import ALPHA
-from ouvroir.errors import DataError
 from ouvroir.media.text import tokens
 from ouvroir.media.text.processor import TextProcessor
-from ouvroir.media.text.reading import text_of
+from ouvroir.media.text.texts import read_texts, train_texts
 from ouvroir.recipe import Recipe, setting
-from ouvroir.task import Limits, Note, Row
+from ouvroir.task import Note
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -37,7 +35,8 @@ class Options:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     network: Literal["blocks", "ngrams"] = setting(
-        "blocks", "blocks: convolution and attention over pieces of words; ngrams: the mean of vectors of n-grams, far faster."
+        "blocks",
+        "blocks: convolution and attention over pieces of words; ngrams: the mean of vectors of n-grams, far faster.",
     )
     n_pieces: Annotated[int, Setting(ge=300, le=64_000)] | None = setting(
         None, "Pieces of words that are learned; worked out from the texts."
@@ -123,17 +122,7 @@ def make_processor(manifest: Manifest, recipe: Recipe, earlier: TextProcessor | 
     labels = train_labels(manifest)
     if earlier is not None:
         return replace(earlier, labels=labels, is_multi_label=manifest.is_multi_label)
-    rows = [row for row in manifest.rows if row.split == "train" and row.origin == "real"]
-    n_characters = sum(int(row.details.get("characters", 0)) for row in rows)
-    pieces = tokens.learn(_texts(manifest, rows), n_characters, options.n_pieces)
+    rows, n_characters = train_texts(manifest)
+    pieces = tokens.learn(read_texts(manifest, rows), n_characters, options.n_pieces)
     longest = options.max_pieces or 512
     return TextProcessor(labels=labels, is_multi_label=manifest.is_multi_label, pieces=pieces, max_pieces=longest)
-
-
-def _texts(manifest: Manifest, rows: list[Row]) -> Iterator[str]:
-    limits = Limits()
-    for row in rows:
-        try:
-            yield text_of(row.source(manifest.root), limits)[0]
-        except DataError:  # changed since it was admitted; packing says so
-            continue

@@ -12,58 +12,102 @@ import numpy as np
 
 N_TEXTS = 900
 
+
+def _several(values: str) -> list[str]:
+    return values.split(" | ")
+
+
 _THINGS = {
-    "en": "kettle,lamp,backpack,headset,kitchen scale,bicycle light,rain jacket,desk chair,coffee grinder,phone case".split(","),
-    "fr": "bouilloire,lampe,gourde,enceinte,balance de cuisine,veste de pluie,chaise de bureau,cafetière,valise,trottinette".split(","),
+    "en": _several(
+        "kettle | lamp | backpack | headset | kitchen scale | bicycle light | rain jacket | desk chair | "
+        "coffee grinder | phone case"
+    ),
+    "fr": _several(
+        "bouilloire | lampe | gourde | enceinte | balance de cuisine | veste de pluie | chaise de bureau | "
+        "cafetière | valise | trottinette"
+    ),
 }
 _GOOD = {
-    "en": [
-        "it does exactly what I hoped for", "the finish is better than the price suggests", "it has not let me down once",
-        "I would buy it again without a second thought", "everybody at home fights over it", "it works as well as on the first day",
-        "the delivery was early and nothing was missing", "it is hard to find anything wrong with it",
-    ],
-    "fr": [
-        "elle fait exactement ce que j’espérais", "la finition vaut bien plus que son prix", "elle ne m’a jamais déçue",
-        "je la rachèterais les yeux fermés", "tout le monde à la maison se la dispute", "elle marche comme au premier jour",
-        "la livraison était en avance et rien ne manquait", "difficile de lui trouver un défaut",
-    ],
-}  # fmt: skip
+    "en": _several(
+        "it does exactly what I hoped for | the finish is better than the price suggests | "
+        "it has not let me down once | I would buy it again without a second thought | "
+        "everybody at home fights over it | it works as well as on the first day | "
+        "the delivery was early and nothing was missing | it is hard to find anything wrong with it"
+    ),
+    "fr": _several(
+        "elle fait exactement ce que j’espérais | la finition vaut bien plus que son prix | "
+        "elle ne m’a jamais déçue | je la rachèterais les yeux fermés | tout le monde à la maison se la dispute | "
+        "elle marche comme au premier jour | la livraison était en avance et rien ne manquait | "
+        "difficile de lui trouver un défaut"
+    ),
+}
 _BAD = {
-    "en": [
-        "it broke after two days", "it does not do what the box promises", "the smell has not gone away in a month",
-        "I would not give it to anyone I like", "one of the screws was missing", "the instructions are a bad joke",
-        "it is louder than the one it replaced", "the money would have been better spent elsewhere",
-    ],
-    "fr": [
-        "elle a cassé au bout de deux jours", "elle ne fait pas ce que promet la boîte", "l’odeur n’est pas partie en un mois",
-        "je ne l’offrirais à personne que j’aime bien", "il manquait une vis", "le mode d’emploi est une mauvaise blague",
-        "elle est plus bruyante que l’ancienne", "l’argent aurait été mieux dépensé ailleurs",
-    ],
-}  # fmt: skip
+    "en": _several(
+        "it broke after two days | it does not do what the box promises | the smell has not gone away in a month | "
+        "I would not give it to anyone I like | one of the screws was missing | the instructions are a bad joke | "
+        "it is louder than the one it replaced | the money would have been better spent elsewhere"
+    ),
+    "fr": _several(
+        "elle a cassé au bout de deux jours | elle ne fait pas ce que promet la boîte | "
+        "l’odeur n’est pas partie en un mois | je ne l’offrirais à personne que j’aime bien | il manquait une vis | "
+        "le mode d’emploi est une mauvaise blague | elle est plus bruyante que l’ancienne | "
+        "l’argent aurait été mieux dépensé ailleurs"
+    ),
+}
 _OPENINGS = {
-    "en": ["Bought this {thing} in {month}:", "About the {thing}:", "After {n} weeks with the {thing},", "A {thing} for my sister:", "{stars} for this {thing}."],
-    "fr": ["Achat de cette {thing} en {month} :", "À propos de la {thing} :", "Après {n} semaines avec la {thing},", "Une {thing} pour ma sœur :", "{stars} pour cette {thing}."],
-}  # fmt: skip
+    "en": _several(
+        "Bought this {thing} in {month}: | About the {thing}: | After {n} weeks with the {thing}, | "
+        "A {thing} for my sister: | {stars} for this {thing}."
+    ),
+    "fr": _several(
+        "Achat de cette {thing} en {month} : | À propos de la {thing} : | Après {n} semaines avec la {thing}, | "
+        "Une {thing} pour ma sœur : | {stars} pour cette {thing}."
+    ),
+}
 _TURNS = {
-    "en": ["{first}, but {last}.", "I was told that {first}. In truth {last}.", "{first}? Not quite: {last}.", "At first {first}; since then {last}."],
-    "fr": ["{first}, mais {last}.", "On m’avait dit : {first}. En vérité, {last}.", "{first} ? Pas tout à fait : {last}.", "Au début, {first} ; depuis, {last}."],
-}  # fmt: skip
+    "en": _several(
+        "{first}, but {last}. | I was told that {first}. In truth {last}. | {first}? Not quite: {last}. | "
+        "At first {first}; since then {last}."
+    ),
+    "fr": _several(
+        "{first}, mais {last}. | On m’avait dit : {first}. En vérité, {last}. | {first} ? Pas tout à fait : {last}. | "
+        "Au début, {first} ; depuis, {last}."
+    ),
+}
 _NOTES = {
-    "en": [
-        "The town council meets on {day} at {hour} to vote on the new tram line.", "The library on {street} Street stays closed until {day} for repairs.",
-        "{n} volunteers cleaned the banks of the river on {day}.", "The match between the harbour and the old town ended {a} to {b}.",
-        "A lorry blocked {street} Street for {n} hours on {day}; nobody was hurt.", "The bakery on {street} Street won the prize for the best loaf again.",
-    ],
-    "fr": [
-        "Le conseil municipal se réunit {day} à {hour} pour voter la nouvelle ligne de tramway.", "La bibliothèque de la rue {street} reste fermée jusqu’à {day} pour travaux.",
-        "{n} bénévoles ont nettoyé les berges de la rivière {day}.", "Le match entre le port et la vieille ville s’est terminé sur le score de {a} à {b}.",
-        "Un camion a bloqué la rue {street} pendant {n} heures {day} ; personne n’a été blessé.", "La boulangerie de la rue {street} remporte encore le prix du meilleur pain.",
-    ],
-}  # fmt: skip
-_MONTHS = {"en": "January,March,June,October".split(","), "fr": "janvier,mars,juin,octobre".split(",")}
-_DAYS = {"en": "Monday,Thursday,Saturday".split(","), "fr": "lundi,jeudi,samedi".split(",")}
-_STREETS = {"en": "Mill,Church,Station,Elm".split(","), "fr": "du Moulin,de l’Église,de la Gare,des Ormes".split(",")}
-_STARS = {"en": "One star,Three stars,Four stars,Five stars".split(","), "fr": "Une étoile,Trois étoiles,Quatre étoiles,Cinq étoiles".split(",")}
+    "en": _several(
+        "The town council meets on {day} at {hour} to vote on the new tram line. | "
+        "The library on {street} Street stays closed until {day} for repairs. | "
+        "{n} volunteers cleaned the banks of the river on {day}. | "
+        "The match between the harbour and the old town ended {a} to {b}. | "
+        "A lorry blocked {street} Street for {n} hours on {day}; nobody was hurt. | "
+        "The bakery on {street} Street won the prize for the best loaf again."
+    ),
+    "fr": _several(
+        "Le conseil municipal se réunit {day} à {hour} pour voter la nouvelle ligne de tramway. | "
+        "La bibliothèque de la rue {street} reste fermée jusqu’à {day} pour travaux. | "
+        "{n} bénévoles ont nettoyé les berges de la rivière {day}. | "
+        "Le match entre le port et la vieille ville s’est terminé sur le score de {a} à {b}. | "
+        "Un camion a bloqué la rue {street} pendant {n} heures {day} ; personne n’a été blessé. | "
+        "La boulangerie de la rue {street} remporte encore le prix du meilleur pain."
+    ),
+}
+_MONTHS = {
+    "en": _several("January | March | June | October"),
+    "fr": _several("janvier | mars | juin | octobre"),
+}
+_DAYS = {
+    "en": _several("Monday | Thursday | Saturday"),
+    "fr": _several("lundi | jeudi | samedi"),
+}
+_STREETS = {
+    "en": _several("Mill | Church | Station | Elm"),
+    "fr": _several("du Moulin | de l’Église | de la Gare | des Ormes"),
+}
+_STARS = {
+    "en": _several("One star | Three stars | Four stars | Five stars"),
+    "fr": _several("Une étoile | Trois étoiles | Quatre étoiles | Cinq étoiles"),
+}
 
 
 def write_reviews(folder: Path, *, n_texts: int = N_TEXTS, seed: int = 0) -> int:
@@ -95,7 +139,9 @@ def _filled(rng: np.random.Generator, pattern: str, language: str) -> str:
         day=_pick(rng, _DAYS[language]),
         street=_pick(rng, _STREETS[language]),
         stars=_pick(rng, _STARS[language]),
-        hour=f"{rng.integers(8, 21)}:{rng.integers(0, 6)}0" if language == "en" else f"{rng.integers(8, 21)} h {rng.integers(0, 6)}0",
+        hour=f"{rng.integers(8, 21)}:{rng.integers(0, 6)}0"
+        if language == "en"
+        else f"{rng.integers(8, 21)} h {rng.integers(0, 6)}0",
         n=rng.integers(2, 40),
         a=rng.integers(0, 5),
         b=rng.integers(0, 5),

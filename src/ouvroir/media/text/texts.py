@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from ouvroir import classification as shared
-from ouvroir.errors import UsageError
+from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TEXT_SUFFIXES
 from ouvroir.media.text.french import FRENCH
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.reading import inspect_text, text_of
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Source, source_of
+from ouvroir.task import Batch, Example, Facts, Input, Items, Limits, Row, Source, source_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Ragged, Table, TableSlice
 
 SHOWN_CHARACTERS = 600
+_LONGEST_NAME = 1000  # characters; no longer text is taken for the name of a file
 
 
 class Texts:
@@ -52,27 +54,17 @@ class Texts:
         return Items(row=np.arange(len(table), dtype=np.int64), stratum=stratum)
 
     def collate(self, rows: TableSlice) -> Batch:
-        """`pieces` and `grams` (B, P) int64, 0 beyond the (B,) `lengths` of the pieces; `labels`, `weight`, `index`."""
-        pieces, lengths = padded(rows.fields["pieces"])
-        grams, _ = padded(rows.fields["grams"])
-        return {
-            "pieces": pieces,
-            "lengths": lengths,
-            "grams": grams,
-            "weight": rows.weight,
-            "index": rows.index,
-            **rows.targets,
-        }
+        """`pieces` (B, P), `lengths` (B,) of these, `grams` and `gram_counts` (B, N), int64; 0 where a text has no more."""
+        return {**_padded_fields(rows.fields), "weight": rows.weight, "index": rows.index, **rows.targets}
 
     def as_source(self, given: Input) -> Source:
-        """A text, a path, or bytes. A text that is the name of a file which is there is that file."""
+        """A text, a path, or bytes. Text that ends like the name of a text file is that file."""
         if isinstance(given, Source | Path | bytes):
             return source_of(given)
         if not isinstance(given, str):
-            raise UsageError(f"A {type(given).__name__} cannot be read. Give a text, a path or bytes.")
-        if "\n" not in given and len(given) < 1000 and Path(given).suffix.lower() in TEXT_SUFFIXES:
-            return source_of(given)
-        return Source(root="", locator="", text=given)
+            raise UsageError(f"A {type(given).__name__} is no text. Give a text, a path or bytes.")
+        is_name = "\n" not in given and len(given) < _LONGEST_NAME and Path(given).suffix.lower() in TEXT_SUFFIXES
+        return source_of(given) if is_name else Source(root="", locator="", text=given)
 
     def sample(self, folder: Path) -> int:
         """Short reviews and notes from a small grammar, in English and French, as .txt files in class folders."""
@@ -88,6 +80,13 @@ class Texts:
         return "text/plain; charset=utf-8", shown.encode("utf-8")
 
 
+def _padded_fields(fields: Mapping[str, Tensor | Ragged]) -> Batch:
+    pieces, lengths = padded(fields["pieces"])
+    grams, _ = padded(fields["grams"])
+    counts, _ = padded(fields["gram_counts"])
+    return {"pieces": pieces, "lengths": lengths, "grams": grams, "gram_counts": counts}
+
+
 def padded(field: Tensor | Ragged) -> tuple[Tensor, Tensor]:
     """(B, P) int64 with zeros beyond the (B,) int64 lengths, without a loop over rows."""
     import torch
@@ -101,3 +100,32 @@ def padded(field: Tensor | Ragged) -> tuple[Tensor, Tensor]:
     place = torch.arange(len(field.values)) - torch.repeat_interleave(field.offsets[:-1], lengths)
     found[row, place] = field.values.long()
     return found, lengths
+
+
+def batch_of(examples: Sequence[Example]) -> Batch:
+    """Encoded rows as a batch, without weights and places."""
+    import torch
+
+    from ouvroir.data.table import Ragged
+
+    fields: dict[str, Tensor | Ragged] = {}
+    for name in examples[0]:
+        lengths = torch.tensor([0, *(len(one[name]) for one in examples)])
+        fields[name] = Ragged(torch.from_numpy(np.concatenate([one[name] for one in examples])), lengths.cumsum(0))
+    return _padded_fields(fields)
+
+
+def train_texts(manifest: Manifest) -> tuple[list[Row], int]:
+    """The real train rows, and how many characters they have."""
+    rows = [row for row in manifest.rows if row.split == "train" and row.origin == "real"]
+    return rows, sum(int(row.details.get("characters", 0)) for row in rows)
+
+
+def read_texts(manifest: Manifest, rows: Sequence[Row]) -> Iterator[str]:
+    """The texts of rows. One that has changed since it was admitted is left out here; packing says so."""
+    limits = Limits()
+    for row in rows:
+        try:
+            yield text_of(row.source(manifest.root), limits)[0]
+        except Refused:
+            continue

@@ -13,24 +13,24 @@ from typing import Any
 
 from ouvroir.errors import DataError, MissingExtra
 
-UNKNOWN = 1
-"""The piece that stands for what is hidden."""
+NOTHING, UNKNOWN, BEGIN, END = 0, 1, 2, 3
+"""Numbers of the pieces that are no text: beyond the end, what is hidden, before the first and after the last piece."""
 LEAST_PIECES, MOST_PIECES = 400, 16_000
 CHARACTERS_A_PIECE = 60  # of the train texts
-_MOST_LEARNED = 50_000_000  # characters, of longer corpora every so many-th text is taken
+_MOST_LEARNED = 50_000_000  # characters; of longer corpora every so many-th text is taken
 _LINE = 2000  # characters that SentencePiece is given at a time
-_BLANK, _STAND_IN = "\u2581", "\ue000"  # SentencePiece writes blanks so; where a text holds that sign it is kept as another
+_BLANK, _STAND_IN = "\u2581", "\ue000"  # SentencePiece writes blanks so; where a text holds that sign another is kept
 
 
 def learn(texts: Iterable[str], n_characters: int, n_pieces: int | None = None) -> bytes:
     """The pieces learned from texts, as SentencePiece keeps them. `n_pieces`: how many, by default from `n_characters`.
 
-    Deterministic. Raises DataError when there is too little text for any.
+    Deterministic. Raises DataError when there is too little text for any, MissingExtra.
     """
     trainer = _library().SentencePieceTrainer
     wanted = n_pieces or min(MOST_PIECES, max(LEAST_PIECES, n_characters // CHARACTERS_A_PIECE))
     lines = list(_lines(texts, step=max(1, -(-n_characters // _MOST_LEARNED))))
-    while wanted > 260:
+    while lines and wanted > 260:
         model = io.BytesIO()
         try:
             trainer.train(
@@ -45,14 +45,14 @@ def learn(texts: Iterable[str], n_characters: int, n_pieces: int | None = None) 
                 add_dummy_prefix=True,
                 split_digits=True,
                 max_sentence_length=4 * _LINE,
-                pad_id=0,
-                unk_id=1,
-                bos_id=2,
-                eos_id=3,
+                pad_id=NOTHING,
+                unk_id=UNKNOWN,
+                bos_id=BEGIN,
+                eos_id=END,
                 num_threads=1,
                 minloglevel=2,
             )
-        except RuntimeError:  # fewer pieces than that can be learned from so little
+        except RuntimeError:  # so many pieces cannot be learned from so little
             wanted = wanted * 2 // 3
             continue
         return model.getvalue()
@@ -81,8 +81,8 @@ def encode(model: bytes, text: str) -> list[int]:
 
 
 def decode(model: bytes, numbers: list[int]) -> str:
-    """The text of pieces."""
-    found: str = _loaded(model).decode(numbers)
+    """The text of pieces; those that are no text are left out."""
+    found: str = _loaded(model).decode([number for number in numbers if number > END])
     return found.replace(_STAND_IN, _BLANK)
 
 
@@ -95,5 +95,5 @@ def _library() -> Any:
     try:
         import sentencepiece
     except ImportError as error:
-        raise MissingExtra("Texts need the library sentencepiece: pip install 'ouvroir[text]'.") from error
+        raise MissingExtra("Cutting texts into pieces of words", "text") from error
     return sentencepiece
