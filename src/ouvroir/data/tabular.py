@@ -64,6 +64,7 @@ _SEPARATORS = ";|,/"  # what lists of labels are written with, the surest first
 _SEPARATOR_LINE = re.compile(
     r'"?sep=([,;\t|])"?[,;\t|]*', re.IGNORECASE
 )  # what spreadsheets put above the names of columns
+_MANY_VALUES = 20
 _SAMPLE = 200  # rows looked at to tell what a column is
 
 
@@ -357,10 +358,11 @@ def _find_path(
 
 
 def most_name_files(table: RawTable, names_file: Callable[[str], bool]) -> int | None:
-    """The first column most of whose values name files that are there."""
+    """The first column most of whose values name files that are there; one of a few values is of labels, such as 0 and 1."""
     for place in range(len(table.columns)):
         sample = _sample(table, place)
-        if sample and sum(map(names_file, sample)) * 2 > len(sample):
+        is_varied = len(set(sample)) * 2 > len(sample) or len(set(sample)) > _MANY_VALUES
+        if sample and is_varied and sum(map(names_file, sample)) * 2 > len(sample):
             return place
     return None
 

@@ -284,8 +284,8 @@ def _rewritten(
 
 
 def _as_made(text: str, label: str | None) -> Made:
-    """A text file that says of itself that it is synthetic. What is no text in any encoding becomes a mark of what is missing."""
-    readable = "".join(one for one in text if one.isprintable() or one in "\n\t").strip()
+    """A text file that says of itself that it is synthetic; bytes that are no letter are left out."""
+    readable = "".join(one for one in text if (one.isprintable() and one != "\ufffd") or one in "\n\t").strip()
     return Made(".txt", marked(readable or "…", label).encode("utf-8"))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     State = tuple[Tensor, Tensor]
 
-WIDTHS = {"tiny": 96, "small": 256, "base": 512}
+WIDTHS = {"tiny": 128, "small": 256, "base": 512}
 N_LENGTHS = 4  # parts of a batch that run each to its own length
 
 
@@ -32,7 +32,7 @@ class Reading(nn.Module):
         super().__init__()
         self.table = nn.Embedding(n_pieces, width)
         self.label = nn.Linear(n_classes + 1, width, bias=False)
-        nn.init.normal_(self.table.weight, std=0.1)
+        nn.init.normal_(self.table.weight, std=2 * width**-0.5)
 
     def forward(self, pieces: Tensor, labels: Tensor) -> Tensor:
         """pieces: (B, P) int64; labels: (B, K + 1), the weight of each class. Returns (B, P, E)."""

@@ -24,6 +24,7 @@ _LOOKED_AT = 10_000  # characters
 _RUN = 9  # characters
 _END = 20_000  # characters of a long text that are looked at, at each end
 KEY_WIDTH = 256
+_SCATTER = 0x9E3779B1  # check sums of runs that differ alike would be alike in their bits
 _WORD = re.compile(r"\w+")
 DECODING = 1  # raise when the same bytes give another text
 _MARK = re.compile(r"---\nsynthetic: true\ngenerator: Ouvroir\n(?:[^\n]*\n){0,8}?---\n")
@@ -90,6 +91,6 @@ def near_key(words: list[str]) -> np.ndarray | None:
         runs = {line[at : at + _RUN] for at in range(len(line) - _RUN + 1)}
     found = np.zeros(KEY_WIDTH, dtype=np.float32)
     for run in runs:
-        number = zlib.crc32(run.encode("utf-8", errors="surrogatepass"))
-        found[number % KEY_WIDTH] += 1.0 if number >> 31 else -1.0
+        number = zlib.crc32(run.encode("utf-8", errors="surrogatepass")) * _SCATTER & 0xFFFFFFFF
+        found[number >> 24] += 1.0 if number >> 23 & 1 else -1.0
     return found

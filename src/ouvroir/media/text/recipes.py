@@ -113,7 +113,8 @@ def tuning(recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
         recipe = replace(recipe, optim=usual.optim, loop=usual.loop)
     options: Options = recipe.options
     recipe = recipe.replace("optim", lr=recipe.optim.lr / 3, schedule="cosine", warmup=0.05)
-    return replace(recipe, options=replace(options, piece_dropout=options.piece_dropout / 2))
+    gentle = min(options.piece_dropout, Options().piece_dropout / 2)
+    return replace(recipe, options=replace(options, piece_dropout=gentle))
 
 
 def make_processor(manifest: Manifest, recipe: Recipe, earlier: TextProcessor | None) -> TextProcessor:

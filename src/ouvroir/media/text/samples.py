@@ -154,12 +154,12 @@ def _review(rng: np.random.Generator, language: str, *, is_good: bool) -> str:
     if rng.random() < 1 / 12:
         meant, other = other, meant
     opening = _filled(rng, _pick(rng, _OPENINGS[language]), language)
-    last = _pick(rng, meant[language])
+    last, begin = _pick(rng, meant[language]), str if opening.endswith(",") else _sentence
     if rng.random() < 0.5:
         first = _pick(rng, other[language])
-        return f"{opening} {_sentence(_pick(rng, _TURNS[language]).format(first=first, last=last))}"
+        return f"{opening} {begin(_pick(rng, _TURNS[language]).format(first=first, last=last))}"
     more = _pick(rng, meant[language])
-    return f"{opening} {_sentence(last)}." if more == last else f"{opening} {_sentence(last)}. {_sentence(more)}."
+    return f"{opening} {begin(last)}." if more == last else f"{opening} {begin(last)}. {_sentence(more)}."
 
 
 def _sentence(text: str) -> str:

@@ -18,6 +18,7 @@ NOTHING, UNKNOWN, BEGIN, END = 0, 1, 2, 3
 LEAST_PIECES, MOST_PIECES = 400, 16_000
 CHARACTERS_A_PIECE = 60  # of the train texts
 _MOST_LEARNED = 50_000_000  # characters; of longer corpora every so many-th text is taken
+_BYTES = 270  # pieces that are single bytes and signs, and some more
 _LINE = 2000  # characters that SentencePiece is given at a time
 _BLANK, _STAND_IN = "\u2581", "\ue000"  # SentencePiece writes blanks so; where a text holds that sign another is kept
 
@@ -25,38 +26,36 @@ _BLANK, _STAND_IN = "\u2581", "\ue000"  # SentencePiece writes blanks so; where 
 def learn(texts: Iterable[str], n_characters: int, n_pieces: int | None = None) -> bytes:
     """The pieces learned from texts, as SentencePiece keeps them. `n_pieces`: how many, by default from `n_characters`.
 
-    Deterministic. Raises DataError when there is too little text for any, MissingExtra.
+    So many at most: of few texts fewer can be learned, and each letter that is not very rare is one. Deterministic. Raises
+    DataError when there is nothing to learn from, MissingExtra.
     """
     trainer = _library().SentencePieceTrainer
     wanted = n_pieces or min(MOST_PIECES, max(LEAST_PIECES, n_characters // CHARACTERS_A_PIECE))
     lines = list(_lines(texts, step=max(1, -(-n_characters // _MOST_LEARNED))))
-    while lines and wanted > 260:
-        model = io.BytesIO()
-        try:
-            trainer.train(
-                sentence_iterator=iter(lines),
-                model_writer=model,
-                model_type="bpe",
-                vocab_size=wanted,
-                byte_fallback=True,
-                character_coverage=0.9995,
-                normalization_rule_name="identity",
-                remove_extra_whitespaces=False,
-                add_dummy_prefix=True,
-                split_digits=True,
-                max_sentence_length=4 * _LINE,
-                pad_id=NOTHING,
-                unk_id=UNKNOWN,
-                bos_id=BEGIN,
-                eos_id=END,
-                num_threads=1,
-                minloglevel=2,
-            )
-        except RuntimeError:  # so many pieces cannot be learned from so little
-            wanted = wanted * 2 // 3
-            continue
-        return model.getvalue()
-    raise DataError("The train texts are too short to learn pieces of words from. Add texts.")
+    if not lines:
+        raise DataError("The train texts are too short to learn pieces of words from. Add texts.")
+    model = io.BytesIO()
+    trainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        model_type="bpe",
+        vocab_size=max(wanted, _BYTES + len(set().union(*lines))),
+        hard_vocab_limit=False,
+        byte_fallback=True,
+        character_coverage=0.9995,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=True,
+        split_digits=True,
+        max_sentence_length=4 * _LINE,
+        pad_id=NOTHING,
+        unk_id=UNKNOWN,
+        bos_id=BEGIN,
+        eos_id=END,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return model.getvalue()
 
 
 def _lines(texts: Iterable[str], *, step: int) -> Iterator[str]:

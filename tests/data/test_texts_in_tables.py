@@ -1,0 +1,127 @@
+"""Tables whose cells are texts: told from tables of files, and their columns from each other."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from ouvroir.data.sources import read_source
+from ouvroir.errors import DataError
+from ouvroir.recipe import Data
+
+GOOD = "I have never had a better lamp than this"
+BAD = "it went out after two days and smells"
+TEXTS = [f"{GOOD if number % 2 else BAD}, number {number}" for number in range(12)]
+
+
+def table(columns, rows):
+    file = io.StringIO()
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def rows_of(column="text", label="label"):
+    return table([column, label], [[text, number % 2] for number, text in enumerate(TEXTS)])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+@pytest.mark.parametrize("given", ["table", "folder"])
+def test_a_table_of_texts_is_a_task_on_texts(write, name, given):
+    lines = "\n".join(json.dumps({"text": text, "label": str(n % 2)}) for n, text in enumerate(TEXTS))
+    folder = write({name: rows_of() if name == "t.csv" else lines, "LICENSE.txt": "Do as you like."})
+    found = read_source(folder / name if given == "table" else folder, Data(), task=None)
+    assert found.task == "text-classification"
+    assert [candidate.text for candidate in found.candidates] == TEXTS
+    assert [refusal.code for refusal in found.refused] == (["not_in_table"] if given == "folder" else [])
+
+
+@pytest.mark.parametrize("column", ["texte", "Avis", "column of anything", "verbatim"])
+@pytest.mark.parametrize("label", ["label", "sentiment", "étiquette", "stars"])
+def test_columns_of_texts_are_found_by_name_or_by_what_is_in_them(write, column, label):
+    found = read_source(write({"t.csv": rows_of(column, label)}), Data(), task=None)
+    assert [candidate.text for candidate in found.candidates] == TEXTS
+    assert {candidate.label for candidate in found.candidates} == {"0", "1"}
+
+
+def test_of_several_columns_the_one_that_is_named_is_taken(write):
+    rows = [
+        [f"a rather short title of {n}", text, "the very same words in each row of all", n % 2]
+        for n, text in enumerate(TEXTS)
+    ]
+    folder = write({"t.csv": table(["headline", "long", "note to all", "label"], rows)})
+    assert read_source(folder, Data(), task=None).candidates[0].text == TEXTS[0]
+    named = read_source(folder, Data(text_column="headline"), task=None)
+    assert named.candidates[0].text == "a rather short title of 0"
+    with pytest.raises(DataError, match="no column `headlin`.*Did you mean `headline`"):
+        read_source(folder, Data(text_column="headlin"), task=None)
+    with pytest.raises(DataError, match="column of texts"):
+        read_source(folder, Data(text_column="long", label_column="long"), task=None)
+
+
+def test_texts_that_end_like_files_are_texts(write):
+    rows = [[f"please read {n}.txt", n % 2] for n in range(9)]
+    found = read_source(write({"t.csv": table(["message", "label"], rows)}), Data(), task=None)
+    assert [candidate.text for candidate in found.candidates] == [row[0] for row in rows]
+
+
+def test_a_table_that_names_text_files_is_joined_to_them(write):
+    files = {f"{number}.txt": text for number, text in enumerate(TEXTS)}
+    rows = [[f"{number}.txt", number % 2, "some words about this very file here"] for number in range(12)]
+    folder = write({**files, "t.csv": table(["file", "label", "remark"], rows)})
+    found = read_source(folder, Data(), task=None)
+    assert found.task == "text-classification"
+    assert sorted(candidate.locator for candidate in found.candidates) == sorted(files)
+    assert not found.refused
+
+
+def test_captions_beside_pictures_do_not_make_texts_of_them(write):
+    files = {f"{number}.png": f"picture {number}" for number in range(12)}
+    rows = [[f"{number}.png", text, number % 2] for number, text in enumerate(TEXTS)]
+    for names in (["file", "text", "label"], ["any", "caption", "label"]):
+        folder = write({**files, "t.csv": table(names, rows)})
+        assert read_source(folder, Data(), task=None).task == "image-classification"
+        assert read_source(folder / "t.csv", Data(), task=None).task == "image-classification"
+    assert read_source(write({f"{number}.txt": text for number, text in enumerate(TEXTS)}), Data(), task=None).task == (
+        "image-classification"
+    )
+
+
+def test_pictures_that_lie_beside_a_table_of_texts_are_no_concern_of_it(write):
+    folder = write({"reviews.csv": rows_of(), **{f"holiday/{number}.png": str(number) for number in range(40)}})
+    found = read_source(folder / "reviews.csv", Data(), task=None)
+    assert found.task == "text-classification"
+    assert len(found.candidates) == 12
+    assert not found.refused
+
+
+def test_splits_and_groups_of_texts(write):
+    parts = {
+        split: table(["text", "label", "article"], [[f"{text} {split}", n % 2, n // 3] for n, text in enumerate(TEXTS)])
+        for split in ("train", "test")
+    }
+    found = read_source(write({f"{split}.csv": content for split, content in parts.items()}), Data(), task=None)
+    assert {candidate.split for candidate in found.candidates} == {"train", "test"}
+    proposed = [note.proposal for note in found.notes if note.code == "group_proposed"]
+    assert {"data.group_column": "article"} in proposed
+
+
+def test_texts_without_any_column_of_labels_are_refused_with_what_to_do(write):
+    rows = [[text, number, number / 7] for number, text in enumerate(TEXTS)]
+    with pytest.raises(DataError, match="holds texts, but no column is named like a label"):
+        read_source(write({"t.csv": table(["text", "first", "second"], rows)}), Data(), task=None)
+
+
+def test_class_folders_of_text_files(write):
+    files = {f"{('good', 'bad')[number % 2]}/{number}.md": text for number, text in enumerate(TEXTS)}
+    found = read_source(write(files), Data(), task=None)
+    assert found.task == "text-classification"
+    assert {candidate.label for candidate in found.candidates} == {"good", "bad"}
+
+
+def test_one_very_long_line_is_one_row(write):
+    rows = [[text, n % 2] for n, text in enumerate(TEXTS)]
+    folder = write({"t.csv": table(["text", "label"], [*rows, ["x" * 5_000_000, 0]])})
+    assert len(read_source(folder, Data(), task=None).candidates) == 13
