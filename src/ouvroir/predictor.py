@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ouvroir import bundle as bundles
 from ouvroir.data.candidates import not_of_a_kind
+from ouvroir.data.tabular import TABLE_SUFFIXES, as_text, find_text, read_table
 from ouvroir.errors import OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
 from ouvroir.media import advice_on, find_task, suffixes_of
@@ -37,6 +38,7 @@ STANDARD_INPUT = "-"
 NONE_OF_THESE = "(none of these)"
 Threshold = float | Literal["auto"]
 _SNIFFED_BYTES = 4096
+_NAME_CHARACTERS = 60  # of a text that is its own name
 _TABLE_COLUMNS = ("file", "answer", "best scores")
 _TABLE_LABELS = 3
 _TABLE_ROWS = 32  # answers whose columns are measured together: they come by the batch
@@ -234,7 +236,9 @@ def expand_inputs(
     A folder stands for the files below it, links to folders not followed; `-` for `stdin`: either one path a line, or,
     when it is not text, the content of one item. A file that is named is given as it is, so that its Prediction says what
     is wrong with it. In a folder, a file of the medium that the task does not read comes as a Refused with its reason; all
-    others are counted by their suffix, and said at the end. Raises UsageError for a folder without a single file to tell of.
+    others are counted by their suffix, and said at the end. Where the task reads texts, what names no file and holds a blank is
+    a text itself, a line of `stdin` that names none too, and a table stands for the texts in it. Raises UsageError for a folder
+    without a single file to tell of, DataError for a table that cannot be read.
     """
     others: Counter[str] = Counter()
     for path in paths:
@@ -243,7 +247,7 @@ def expand_inputs(
                 raise UsageError("`-` stands for standard input, and there is none.")
             yield from _from_stream(stdin, task, others)
         else:
-            yield from _from_path(Path(path), task, others)
+            yield from _from_path(path, task, others)
     if n := others.total():
         files = "1 file of another kind was" if n == 1 else f"{n:,} files of other kinds were"
         progress.say(f"{files} left out: {_by_suffix(others)}.")
@@ -253,9 +257,18 @@ def _by_suffix(counts: Counter[str]) -> str:
     return ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in counts.most_common())
 
 
-def _from_path(path: Path, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
-    if not path.is_dir():
-        yield str(path), path
+def _from_path(
+    given: str | Path, task: str, others: Counter[str], *, is_line: bool = False
+) -> Iterator[tuple[str, Input]]:
+    path = Path(given)
+    if not _is_folder(path):
+        is_text = find_task(task).reads_text
+        if is_text and path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+            yield from _texts_of(path)
+        elif is_text and isinstance(given, str) and (is_line or " " in given) and not _is_there(path):
+            yield _shortened(given), Source(root="", locator="", text=given)
+        else:
+            yield str(path), path
         return
     suffixes = suffixes_of(task)
     found = False
@@ -276,6 +289,32 @@ def _from_path(path: Path, task: str, others: Counter[str]) -> Iterator[tuple[st
         holds = f" It holds {_by_suffix(here)}." if here else ""
         raise UsageError(f"There is no file to answer for in {path}.{holds} Looked for: {wanted}.")
     others.update(here)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a text is no name of a file, and may be too long for one
+        return False
+
+
+def _is_folder(path: Path) -> bool:
+    return _is_there(path) and path.is_dir()
+
+
+def _texts_of(path: Path) -> Iterator[tuple[str, Input]]:
+    """The texts of a table, named by their rows."""
+    table = read_table(path.name, path.read_bytes())
+    column = find_text(table)
+    if column is None:
+        raise UsageError(f"No column of {path} holds texts. Its columns are: {', '.join(table.columns)}.")
+    for number, cells in zip(table.numbers, table.values, strict=True):
+        yield f"{path}#{number}", Source(root="", locator="", text=as_text(cells[column]))
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _NAME_CHARACTERS else f"{line[: _NAME_CHARACTERS - 1]}…"
 
 
 def _from_stream(stream: BinaryIO, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
@@ -299,7 +338,7 @@ def _from_stream(stream: BinaryIO, task: str, others: Counter[str]) -> Iterator[
 def _from_line(line: bytes, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
     name = os.fsdecode(line.rstrip(b"\r"))
     if name.strip():
-        yield from _from_path(Path(name), task, others)
+        yield from _from_path(name, task, others, is_line=True)
 
 
 def _is_text(start: bytes) -> bool:

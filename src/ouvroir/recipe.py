@@ -51,7 +51,9 @@ class Data:
         None, "Train rows per class; the rest is shared between validation and test."
     )
     path_column: str | None = setting(None, "Table column that holds file paths; found by itself when absent.")
-    text_column: str | None = setting(None, "Table column that holds the text, for texts; found by itself when absent.")
+    text_column: str | None = setting(
+        None, "Table column that holds the text, where rows are texts; found by itself when absent."
+    )
     label_column: str | None = setting(None, "Table column that holds the label; found by itself when absent.")
     label_separator: str | None = setting(None, "Splits a label into several (multi-label), e.g. '|'.")
     group_column: str | None = setting(None, "Table column whose equal values stay in one split.")

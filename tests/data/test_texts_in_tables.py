@@ -55,7 +55,7 @@ def test_of_several_columns_the_one_that_is_named_is_taken(write):
     assert read_source(folder, Data(), task=None).candidates[0].text == TEXTS[0]
     named = read_source(folder, Data(text_column="headline"), task=None)
     assert named.candidates[0].text == "a rather short title of 0"
-    with pytest.raises(DataError, match="no column `headlin`.*Did you mean `headline`"):
+    with pytest.raises(DataError, match=r"no column `headlin`.*Did you mean `headline`"):
         read_source(folder, Data(text_column="headlin"), task=None)
     with pytest.raises(DataError, match="column of texts"):
         read_source(folder, Data(text_column="long", label_column="long"), task=None)

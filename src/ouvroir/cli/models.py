@@ -81,7 +81,10 @@ def compare(
 def predict(
     model: ModelArgument,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES…", help="Files, folders, or - for paths on standard input.")
+        list[str],
+        typer.Argument(
+            metavar="FILES…", help="Files, folders, or - for paths on standard input; texts, for a model of texts."
+        ),
     ],
     output: Annotated[
         Literal["table", "csv", "json", "jsonl"], typer.Option("--format", help="How to write the answers.")

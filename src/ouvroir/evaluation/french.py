@@ -256,6 +256,9 @@ SENTENCES: dict[str, str] = {
     "Table column that holds file paths; found by itself when absent.": (
         "Colonne du tableau qui contient les chemins ; trouvée automatiquement sinon."
     ),
+    "Table column that holds the text, where rows are texts; found by itself when absent.": (
+        "Colonne du tableau qui contient le texte, quand les éléments sont des textes ; trouvée automatiquement sinon."
+    ),
     "Table column that holds the label; found by itself when absent.": (
         "Colonne du tableau qui contient l’étiquette ; trouvée automatiquement sinon."
     ),

@@ -58,6 +58,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "nearest neighbours on simple features",
         "les plus proches voisins sur des caractéristiques simples",
     ),
+    "the_logistic regression on n-grams": (
+        "logistic regression on n-grams",
+        "la régression logistique sur des n-grammes",
+    ),
+    "the_nearest neighbours on n-grams": (
+        "nearest neighbours on n-grams",
+        "les plus proches voisins par leurs n-grammes",
+    ),
     "only_model": ("model", "modèle"),
     "kept": ("kept", "retenu"),
     # metrics
@@ -511,6 +519,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "nearest neighbours on simple features",
         "plus proches voisins sur des caractéristiques simples",
     ),
+    "name_logistic regression on n-grams": (
+        "logistic regression on n-grams",
+        "régression logistique sur des n-grammes",
+    ),
+    "name_nearest neighbours on n-grams": ("nearest neighbours on n-grams", "plus proches voisins par leurs n-grammes"),
     "of_rows": ("{name} (learned from {n} rows)", "{name} ({n} éléments d’entraînement)"),
     "code_changed": ("changed while it was read", "modifié pendant la lecture"),
     "code_crashed": ("crashed the decoder", "a fait planter le décodeur"),
@@ -531,6 +544,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "code_no_label": ("no label", "sans étiquette"),
     "code_not_a_file": ("not a file", "n’est pas un fichier"),
     "code_not_a_picture": ("not a picture", "ni photo ni dessin"),
+    "code_not_text": ("no text in any encoding", "pas du texte, quel que soit l’encodage"),
     "code_repeated_entry": ("entry repeated in the archive", "entrée répétée dans l’archive"),
     "code_too_large": ("too large", "trop grand"),
     "code_too_many": ("too large once decoded", "trop grand une fois décodé"),

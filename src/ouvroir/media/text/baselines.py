@@ -31,7 +31,7 @@ def text_baselines(train: Table, test: Table, labels: tuple[str, ...]) -> list[C
     n_rows = len(places) if len(places) < len(train) else None
     found = [
         ("logistic regression on n-grams", _linear(known, wanted[places], asked, len(labels))),
-        ("the most similar texts", _similar(known, wanted[places], asked, len(labels))),
+        ("nearest neighbours on n-grams", _similar(known, wanted[places], asked, len(labels))),
     ]
     learned = [Cheap(name, answers_from_scores(scores, targets, labels), n_rows) for name, scores in found]
     return [majority_baseline(wanted, targets, labels), *learned]

@@ -7,7 +7,7 @@ FRENCH: dict[str, str] = {
     "`{a}` has {b} characters, and a text to classify at most {c}. Split it.": (
         "`{a}` a {b} caractères, et un texte à classer au plus {c}. Découpez-le."
     ),
-    "`{a}` holds bytes that are no text in any encoding that is read here.": (
+    "`{a}` holds bytes that are no text in an encoding that is read here.": (
         "`{a}` contient des octets qui ne sont un texte dans aucun des encodages lus ici."
     ),
     "Of longer texts the first and last pieces are read, {n} in all. If what tells the classes apart stands in the middle, read "
@@ -32,6 +32,26 @@ FRENCH: dict[str, str] = {
     "Share of the pieces that are hidden, others each time.": "Part des morceaux masqués, d’autres à chaque fois.",
     "Share of each target spread evenly; 1/137.": "Part de chaque cible répartie uniformément ; 1/137.",
     "Dropout before each layer of the head.": "Dropout avant chaque couche de la tête.",
+    "Texts of up to {n} pieces, about {m} words, are made, from the beginnings of the texts that there are. Longer ones take as "
+    "much longer.": (
+        "Des textes de {n} morceaux au plus, environ {m} mots, sont générés, d’après le début des textes disponibles. De plus longs "
+        "prennent d’autant plus de temps."
+    ),
+    "Pieces of the longest text that is learned from and made; worked out from the texts.": (
+        "Morceaux du texte le plus long dont on apprend et que l’on génère ; déterminé d’après les textes."
+    ),
+    "Share of the texts that are learned from without their class, so that texts of no class can be made too.": (
+        "Part des textes dont on apprend sans leur classe, pour pouvoir aussi générer des textes sans classe."
+    ),
+    "Dropout before and after the memory, the same at each piece of a text.": (
+        "Dropout avant et après la mémoire, le même à chaque morceau d’un texte."
+    ),
+    "Below 1 the likely pieces are drawn more often than they occur.": (
+        "En dessous de 1, les morceaux probables sont tirés plus souvent qu’ils ne se présentent."
+    ),
+    "Each piece is drawn from the most likely ones that together have this probability.": (
+        "Chaque morceau est tiré parmi les plus probables, qui ont ensemble cette probabilité."
+    ),
     "balanced: rows of rare classes count more in the loss.": (
         "balanced : les éléments des classes rares comptent plus dans la perte."
     ),

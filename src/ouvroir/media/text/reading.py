@@ -10,6 +10,7 @@ import json
 import re
 import unicodedata
 import zlib
+from collections import Counter
 
 import numpy as np
 
@@ -21,7 +22,7 @@ MOST_CHARACTERS = 1_000_000
 """Of one text: a longer one is a corpus, and no item to classify."""
 _MOST_CONTROL = 0.02  # of the characters: a file with more is no text
 _LOOKED_AT = 10_000  # characters
-_RUN = 9  # characters
+_RUN = 3  # characters
 _END = 20_000  # characters of a long text that are looked at, at each end
 KEY_WIDTH = 256
 _SCATTER = 0x9E3779B1  # check sums of runs that differ alike would be alike in their bits
@@ -51,7 +52,7 @@ def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
     some = text[:_LOOKED_AT]
     strange = sum(unicodedata.category(one) in ("Cc", "Co", "Cn") and one not in "\n\t\f" for one in some)
     if strange + some.count("\ufffd") > _MOST_CONTROL * len(some):
-        raise Refused("not_text", f"`{source.name}` holds bytes that are no text in any encoding that is read here.")
+        raise Refused("not_text", f"`{source.name}` holds bytes that are no text in an encoding that is read here.")
     return unicodedata.normalize("NFC", text), notes
 
 
@@ -64,7 +65,7 @@ def marked(text: str, label: str | None) -> str:
 def inspect_text(source: Source, limits: Limits) -> Facts:
     """One look at a text. Raises Refused."""
     text, notes = text_of(source, limits)
-    content = text.encode("utf-8", errors="surrogatepass")
+    content = source.read(limits.max_bytes)
     words = _WORD.findall(text)
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),
@@ -76,21 +77,18 @@ def inspect_text(source: Source, limits: Limits) -> Facts:
 
 
 def near_key(words: list[str]) -> np.ndarray | None:
-    """(KEY_WIDTH,) float32: which runs of 9 characters a text has, hashed with random signs; None for a text of no words.
+    """(KEY_WIDTH,) float32: how often each run of 3 characters occurs, hashed with random signs; None for a text of no words.
 
-    Texts that share most runs have a cosine near 1, others near 0 (Weinberger 2009, arXiv 0902.2206).
+    Counts and not shares: a word changed in a hundred moves it by less than 0.4 % (Weinberger 2009, arXiv 0902.2206).
     """
     if not words:
         return None
     line = " ".join(words).casefold()
     if len(line) > 2 * _END:
         line = line[:_END] + line[-_END:]
-    if len(line) < 2 * _RUN:  # so few runs that others would often be hashed to the same places
-        runs = {f"{line}{number}" for number in range(_RUN)}
-    else:
-        runs = {line[at : at + _RUN] for at in range(len(line) - _RUN + 1)}
+    framed = f"  {line}  "
     found = np.zeros(KEY_WIDTH, dtype=np.float32)
-    for run in runs:
+    for run, count in Counter(framed[at : at + _RUN] for at in range(len(framed) - _RUN + 1)).items():
         number = zlib.crc32(run.encode("utf-8", errors="surrogatepass")) * _SCATTER & 0xFFFFFFFF
-        found[number >> 24] += 1.0 if number >> 23 & 1 else -1.0
+        found[number >> 24] += count if number >> 23 & 1 else -count
     return found
