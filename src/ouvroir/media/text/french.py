@@ -34,8 +34,8 @@ FRENCH: dict[str, str] = {
     "Dropout before each layer of the head.": "Dropout avant chaque couche de la tête.",
     "Texts of up to {n} pieces, about {m} words, are made, from the beginnings of the texts that there are. Longer ones take as "
     "much longer.": (
-        "Des textes de {n} morceaux au plus, environ {m} mots, sont générés, d’après le début des textes disponibles. De plus longs "
-        "prennent d’autant plus de temps."
+        "Des textes de {n} morceaux au plus, environ {m} mots, sont générés, d’après le début des textes disponibles. De plus "
+        "longs prennent d’autant plus de temps."
     ),
     "Pieces of the longest text that is learned from and made; worked out from the texts.": (
         "Morceaux du texte le plus long dont on apprend et que l’on génère ; déterminé d’après les textes."
