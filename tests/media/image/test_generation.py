@@ -11,12 +11,12 @@ from PIL import Image
 from torch import nn
 
 import pictures
-from ouvroir import api, workflow
+from ouvroir import api, flow, workflow
 from ouvroir.errors import UsageError
 from ouvroir.media import find_task
-from ouvroir.media.image import flow
 from ouvroir.media.image.generation import ImageGeneration
 from ouvroir.media.image.making import shifted_views
+from ouvroir.media.image.pictures import to_floats, to_pixels
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Model, Recipe
@@ -61,7 +61,7 @@ def test_the_flow_leads_from_noise_to_the_picture_where_the_velocity_is_known():
     found = flow.follow(Known(), noise, torch.eye(2)[[0, 1, 0]], steps=4)
     assert torch.allclose(found, target, atol=1e-5)
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    assert torch.equal(flow.to_pixels(flow.to_floats(levels)), levels)
+    assert torch.equal(to_pixels(to_floats(levels)), levels)
 
 
 def test_guidance_goes_further_from_no_class_towards_the_class():

@@ -22,7 +22,7 @@ from ouvroir.task import Batch, Example, Loss, Made, Processor, StepOutput
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from ouvroir.media.image.flow import FlowModel
+    from ouvroir.flow import FlowModel
     from ouvroir.rng import Rng
 
 
@@ -54,7 +54,7 @@ class ImageGeneration(PictureMaker):
 
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
         """The network with initial weights."""
-        from ouvroir.media.image.flow import WIDTHS, FlowModel
+        from ouvroir.flow import WIDTHS, FlowModel
 
         assert isinstance(processor, ImageProcessor)
         scale = recipe.constants.value("alpha")
@@ -88,7 +88,8 @@ class ImageGeneration(PictureMaker):
         """
         import torch
 
-        from ouvroir.media.image.flow import on_the_way, to_floats
+        from ouvroir.flow import on_the_way
+        from ouvroir.media.image.pictures import to_floats
         from ouvroir.rng import Rng
 
         options: Options = recipe.options
@@ -136,7 +137,8 @@ class ImageGeneration(PictureMaker):
         """New pictures as PNG files that say that they are synthetic: one for each of `labels`, None being of no class."""
         import torch
 
-        from ouvroir.media.image.flow import follow, on_the_way, to_floats
+        from ouvroir.flow import follow, on_the_way
+        from ouvroir.media.image.pictures import to_floats
 
         assert isinstance(processor, ImageProcessor)
         options: Options = recipe.options
@@ -157,7 +159,7 @@ class ImageGeneration(PictureMaker):
 
 def _network(model: nn.Module) -> FlowModel:
     """The network itself, out of a wrapper for several processes."""
-    from ouvroir.media.image.flow import FlowModel
+    from ouvroir.flow import FlowModel
 
     inner = getattr(model, "module", model)
     assert isinstance(inner, FlowModel)

@@ -119,7 +119,7 @@ class AdversarialImageGeneration(PictureMaker):
         from torch.nn import functional
 
         from ouvroir.media.image.adversarial import N_LATENTS, changed, conditioning
-        from ouvroir.media.image.flow import to_floats
+        from ouvroir.media.image.pictures import to_floats
 
         network, options = _network(model), recipe.options
         assert isinstance(options, Options)
@@ -139,7 +139,7 @@ class AdversarialImageGeneration(PictureMaker):
         import torch
 
         from ouvroir.media.image.adversarial import N_LATENTS, energy
-        from ouvroir.media.image.flow import to_floats
+        from ouvroir.media.image.pictures import to_floats
         from ouvroir.rng import Rng
 
         network = _network(model)

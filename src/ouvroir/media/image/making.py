@@ -195,7 +195,7 @@ def pieces(
     """
     import torch
 
-    from ouvroir.media.image.flow import to_pixels
+    from ouvroir.media.image.pictures import to_pixels
     from ouvroir.rng import Rng
 
     for start in range(0, len(labels), AT_ONCE):

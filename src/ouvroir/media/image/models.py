@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import HEAD_DIM, Head, pooled
+from ouvroir.layers import HEAD_DIM, Head, group_norm, pooled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,6 @@ TINY_PX = 16  # up to here the stem keeps every pixel
 SMALL_PX = 40  # up to here two stages, of wider maps
 MIDDLE_PX = 96  # up to here three stages; beyond, a fourth
 LARGE_PX = 160  # up to here the stem halves; beyond, it quarters
-NORM_CHANNELS = 16  # channels of one group of GroupNorm
 
 _WIDTH = {"tiny": 16, "small": 32, "base": 64}  # of the first stage; each next stage doubles it
 _DEPTH = {"tiny": (1, 1, 1, 1), "small": (1, 2, 2, 1), "base": (2, 2, 2, 2)}
@@ -56,25 +55,6 @@ def plan(preset: str, edge_px: int) -> Plan:
     n_stages = 3 if edge_px <= MIDDLE_PX else 4
     stride = 1 if edge_px <= TINY_PX else 2 if edge_px <= LARGE_PX else 4
     return Plan(stride, tuple(width * 2**stage for stage in range(n_stages)), depths[:n_stages])
-
-
-class _GroupNorm(nn.GroupNorm):
-    """GroupNorm that also survives an input without gradient, as comes out of frozen parts.
-
-    The channels-last kernel of torch 2.13 for CPUs writes that gradient wherever it may not be, and the process dies.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W), kept."""
-        learns = self.weight.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_exporting()
-        if learns and not x.requires_grad:
-            x = x.detach().requires_grad_()
-        return super().forward(x)
-
-
-def group_norm(width: int) -> nn.GroupNorm:
-    """GroupNorm in groups of NORM_CHANNELS; it never mixes rows, and costs a tenth of a convolution in channels-last."""
-    return _GroupNorm(max(1, width // NORM_CHANNELS), width)
 
 
 class Block(nn.Module):

@@ -88,3 +88,15 @@ def pixels_of(rows: TableSlice) -> Tensor:
     pixels = rows.fields["pixel_values"]
     assert isinstance(pixels, Tensor)
     return pixels
+
+
+def to_floats(pixels: Tensor) -> Tensor:
+    """uint8 levels as numbers in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def to_pixels(pictures: Tensor) -> Tensor:
+    """Numbers in [-1, 1] as uint8 levels; what lies beyond is cut."""
+    import torch
+
+    return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -1,8 +1,9 @@
-"""Flow matching for pictures: a network that tells how noise flows into pictures of a class, and the way along it.
+"""Flow matching: a network that tells how noise flows into samples of a class, and the way along it.
 
-A picture x and noise ε of the same shape are joined by the straight line x_t = (1 - t) ε + t x; the network learns the
-velocity x - ε from x_t, t and the class (Lipman 2023, arXiv 2210.02747; Liu 2023, arXiv 2209.03003). Following it from noise at
-t = 0 gives a new picture at t = 1; beginning at t > 0 from a noisy real picture gives a variation of that one.
+Samples are maps of C channels, as what is seen or heard can be laid out. A sample x and noise ε of the same shape are joined by
+the straight line x_t = (1 - t) ε + t x; the network learns the velocity x - ε from x_t, t and the class (Lipman 2023, arXiv
+2210.02747; Liu 2023, arXiv 2209.03003). Following it from noise at t = 0 gives a new sample at t = 1; beginning at t > 0 from a
+noisy real one gives a variation of that one.
 
 Axes: B rows, C channels, H and W height and width, K classes, E width of what is known of time and class.
 """
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.media.image.models import group_norm
+from ouvroir.layers import group_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,9 +77,9 @@ class Block(nn.Module):
 
 
 class FlowModel(nn.Module):
-    """Velocity of pictures in [-1, 1]: a U-Net of two halvings whose way up is made of transposed convolutions.
+    """Velocity of samples in [-1, 1]: a U-Net of two halvings whose way up is made of transposed convolutions.
 
-    Pictures whose edges are no multiple of 4 are padded inside. Parts, input first: condition, down, middle, up, out.
+    Samples whose edges are no multiple of 4 are padded inside. Parts, input first: condition, down, middle, up, out.
     """
 
     def __init__(self, *, n_channels: int, n_classes: int, width: int, scale: float, pi: float | None) -> None:
@@ -133,27 +134,17 @@ class FlowModel(nn.Module):
         return velocity[:, :, :height, :width]
 
 
-def on_the_way(pictures: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-    """x_t and the velocity there, each (B, C, H, W), for pictures in [-1, 1], noise, and times (B,)."""
+def on_the_way(samples: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """x_t and the velocity there, each (B, C, H, W), for samples in [-1, 1], noise, and times (B,)."""
     t = times[:, None, None, None]
-    return (1 - t) * noise + t * pictures, pictures - noise
-
-
-def to_floats(pixels: Tensor) -> Tensor:
-    """uint8 levels as numbers in [-1, 1]."""
-    return pixels.float() / 127.5 - 1
-
-
-def to_pixels(pictures: Tensor) -> Tensor:
-    """Numbers in [-1, 1] as uint8 levels; what lies beyond is cut."""
-    return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return (1 - t) * noise + t * samples, samples - noise
 
 
 @torch.no_grad()
 def follow(
     model: FlowModel, x: Tensor, labels: Tensor, *, steps: int, guidance: float = 1.0, begin: float = 0.0
 ) -> Tensor:
-    """Pictures (B, C, H, W) in about [-1, 1]: the flow followed from x at time `begin` to time 1, by Heun's method.
+    """Samples (B, C, H, W) in about [-1, 1]: the flow followed from x at time `begin` to time 1, by Heun's method.
 
     guidance: 1 is the flow of the class; more goes further away from that of no class (Ho and Salimans 2022, arXiv 2207.12598),
     which makes samples more typical and less varied. Each step costs two evaluations, four with guidance.
