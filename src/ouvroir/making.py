@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ouvroir.rng import Rng
 
 
+_VIEW_EDGE = 16
+
+
 class Maker:
     """The part of a Synthesiser that is the same whatever is made. A task adds its data, the net, its steps and `make`."""
 
@@ -152,3 +155,20 @@ def label_weights(asked: Sequence[str | None], labels: Sequence[str]) -> np.ndar
             raise UsageError(f"The generator knows no class `{label}`. It knows: {known}.")
         found[number, len(labels) if label is None else place[label]] = 1
     return found
+
+
+def shifted_views(maps: Tensor) -> Tensor:
+    """(B, V, D) float32: the inside of maps (B, C, H, W), made small, and what is seen one place off it each way.
+
+    The small copy has at most 16 places along an edge; its border is left out, so that a copy which was moved by one shows exactly
+    what its original shows in the middle.
+    """
+    import torch
+    from torch.nn import functional
+
+    edge = min(_VIEW_EDGE, maps.shape[-1])
+    small = functional.interpolate(maps, size=edge, mode="area")
+    moves = [(1, 1), *((down, right) for down in range(3) for right in range(3) if (down, right) != (1, 1))]
+    inside = edge - 2
+    found = [small[:, :, down : down + inside, right : right + inside].flatten(1) for down, right in moves]
+    return torch.stack(found, dim=1)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -358,7 +359,7 @@ Named = tuple[str, Prediction]
 
 
 def as_dict(name: str, prediction: Prediction) -> dict[str, Any]:
-    """Plain JSON values: `input`, then either `error` or `label`, `labels` (multi-label), `score`, `scores`, `text`."""
+    """Plain JSON values: `input`, then either `error` or `label`, `labels` (multi-label), `score`, `scores`, `times`, `text`."""
     if prediction.error is not None:
         return {"input": name, "error": prediction.error}
     value: dict[str, Any] = {"input": name}
@@ -367,6 +368,8 @@ def as_dict(name: str, prediction: Prediction) -> dict[str, Any]:
         if prediction.labels:
             value["labels"] = list(prediction.labels)
         value["scores"] = {label: round(score, 6) for label, score in prediction.scores.items()}
+    if prediction.times:
+        value["times"] = [dataclasses.asdict(one) for one in prediction.times]
     if prediction.text is not None:
         value["text"] = prediction.text
     if prediction.mime is not None:

@@ -264,11 +264,22 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Timed:
+    """What is answered for a part of an input that lasts, from `begin_s` to `end_s` seconds. `label`: as of `Prediction`."""
+
+    begin_s: float
+    end_s: float
+    label: str | None
+    score: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     """One answer for a person.
 
     scores: label -> probability, highest first; they sum to 1 unless the task is multi-label. `label` is the answer,
     None when the score stays under the threshold for 'none of these' (multi-label: joined in `labels`).
+    `times`: the answer for each part of an input that lasts longer than the model looks at a time, else empty.
     `error` is a sentence when the input could not be read; then nothing else is set.
     """
 
@@ -278,6 +289,7 @@ class Prediction:
     text: str | None = None
     media: bytes | None = None
     mime: str | None = None
+    times: tuple[Timed, ...] = ()
     error: str | None = None
 
 

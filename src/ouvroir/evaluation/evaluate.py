@@ -139,7 +139,7 @@ def features_of(
 
 
 def join(parts: Sequence[Answers], *, labels: tuple[str, ...] = ()) -> Answers:
-    """The answers of several batches as one; with no batch, no rows."""
+    """The answers of several batches as one; with no batch, no rows. Of a row that was seen in several windows, their mean."""
     if not parts:
         none = np.zeros(0, dtype=np.int64)
         return Answers(index=none, loss=none.astype(np.float64), n_items=none, labels=labels)
@@ -147,7 +147,31 @@ def join(parts: Sequence[Answers], *, labels: tuple[str, ...] = ()) -> Answers:
     whole: dict[str, Any] = {
         name: None if parts_[0] is None else np.concatenate(parts_) for name, parts_ in columns.items()
     }
-    return replace(parts[0], **whole)
+    return _one_a_row(replace(parts[0], **whole))
+
+
+def _one_a_row(answers: Answers) -> Answers:
+    """Answers in which no row comes twice: of the windows of a row losses, counts and scores are averaged, in order of rows."""
+    if len(np.unique(answers.index)) == len(answers.index):
+        return answers
+    index, first, place = np.unique(answers.index, return_index=True, return_inverse=True)
+    n_windows = np.bincount(place)
+
+    def mean(column: np.ndarray) -> np.ndarray:
+        total = np.zeros((len(index), *column.shape[1:]), dtype=np.float64)
+        np.add.at(total, place, column)
+        found: np.ndarray = total / n_windows.reshape(-1, *[1] * (column.ndim - 1))
+        return found
+
+    return replace(
+        answers,
+        index=index,
+        loss=mean(answers.loss),
+        n_items=np.maximum(1, mean(answers.n_items).round()).astype(np.int64),
+        scores=None if answers.scores is None else mean(answers.scores).astype(np.float32),
+        targets=None if answers.targets is None else answers.targets[first],
+        answered=None,
+    )
 
 
 def save_answers(path: Path, answers: Answers) -> None:

@@ -51,6 +51,11 @@ _IMAGE_ADVICE = {
 
 _IMAGE_COLUMNS = tuple("image,images,image path,img,photo,picture,cliche,imagen,foto,bild,immagine".split(","))
 
+AUDIO_SUFFIXES = frozenset(
+    ".wav .wave .flac .ogg .oga .opus .mp3 .m4a .aac .aif .aiff .aifc .au .snd .wma .amr .caf .mka .ape .wv .ac3".split()
+)
+_AUDIO_COLUMNS = tuple("audio,sound,recording,clip,son,enregistrement,audio file,wav".split(","))
+
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown"})
 _TEXT_ADVICE = dict.fromkeys(
     (".doc", ".docx", ".odt", ".rtf", ".html", ".htm", ".epub"), "Save it as plain text (.txt), in UTF-8."
@@ -79,6 +84,18 @@ TASKS: dict[str, Entry] = {
         summary="New pictures of a class, or of none, in one pass each.",
         advice=_IMAGE_ADVICE,
         columns=_IMAGE_COLUMNS,
+    ),
+    "audio-classification": Entry(
+        target="ouvroir.media.audio.classification:AudioClassification",
+        suffixes=AUDIO_SUFFIXES,
+        summary="Sounds to one class, or to several labels.",
+        columns=_AUDIO_COLUMNS,
+    ),
+    "audio-generation": Entry(
+        target="ouvroir.media.audio.generation:AudioGeneration",
+        suffixes=AUDIO_SUFFIXES,
+        summary="New sounds of a class, or of none.",
+        columns=_AUDIO_COLUMNS,
     ),
     "text-classification": Entry(
         target="ouvroir.media.text.classification:TextClassification",

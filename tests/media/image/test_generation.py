@@ -13,9 +13,9 @@ from torch import nn
 import pictures
 from ouvroir import api, flow, workflow
 from ouvroir.errors import UsageError
+from ouvroir.making import shifted_views
 from ouvroir.media import find_task
 from ouvroir.media.image.generation import ImageGeneration
-from ouvroir.media.image.making import shifted_views
 from ouvroir.media.image.pictures import to_floats, to_pixels
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.progress import QUIET
@@ -169,11 +169,12 @@ def test_an_earlier_generator_is_adopted_by_the_names_of_its_classes():
 
 def test_a_picture_moved_by_a_pixel_shows_the_middle_of_its_original():
     original = torch.randint(0, 256, (1, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    original = original.float() / 255
     moved = original.roll((1, -1), dims=(2, 3))
     middle = shifted_views(original)[0, 0]
-    assert torch.equal(middle.view(6, 6), original[0, 0, 1:7, 1:7].float() / 255)
+    assert torch.equal(middle.view(6, 6), original[0, 0, 1:7, 1:7])
     assert any(torch.equal(view, middle) for view in shifted_views(moved)[0])
-    assert shifted_views(torch.zeros(2, 3, 40, 40, dtype=torch.uint8)).shape == (2, 9, 3 * 14 * 14)
+    assert shifted_views(torch.zeros(2, 3, 40, 40)).shape == (2, 9, 3 * 14 * 14)
 
 
 def test_large_pictures_are_made_small_and_it_is_said(tmp_path):

@@ -21,7 +21,7 @@ from pydantic import ConfigDict
 from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
-from ouvroir.making import Maker, label_weights
+from ouvroir.making import Maker, label_weights, shifted_views
 from ouvroir.media.image.pictures import Pictures, pixels_of
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.recipes import channels, levels_of, look_at, mirrors, storage_edge
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 LEAST_PX, MOST_PX = 8, 64
 USUAL_PX = 32  # where there are pictures of more than 64 px; twice the edge is four times the time
-_VIEW_PX = 16
 AT_ONCE = 64  # samples; always so many, so that a sample does not depend on how many are asked for
 _SYNTHETIC = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 _XMP = (
@@ -148,7 +147,7 @@ class PictureMaker(Maker, Pictures, ABC):
 
     def views(self, rows: TableSlice) -> Tensor:
         """Small copies, as they are and moved by a pixel in eight directions."""
-        return shifted_views(pixels_of(rows).permute(0, 3, 1, 2))
+        return shifted_views(pixels_of(rows).permute(0, 3, 1, 2).float() / 255)
 
 
 def as_png(picture: np.ndarray, facts: Mapping[str, str]) -> bytes:
@@ -162,23 +161,6 @@ def as_png(picture: np.ndarray, facts: Mapping[str, str]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(file, "PNG", pnginfo=info)
     return file.getvalue()
-
-
-def shifted_views(pixels: Tensor) -> Tensor:
-    """(B, V, D) float32 in [0, 1]: the inside of pictures (B, C, H, W), made small, and what is seen one pixel off it each way.
-
-    The small copy has at most 16 px; its border is left out, so that a copy which was moved by a pixel shows exactly what its
-    original shows in the middle.
-    """
-    import torch
-    from torch.nn import functional
-
-    edge = min(_VIEW_PX, pixels.shape[-1])
-    small = functional.interpolate(pixels.float() / 255, size=edge, mode="area")
-    moves = [(1, 1), *((down, right) for down in range(3) for right in range(3) if (down, right) != (1, 1))]
-    inside = edge - 2
-    found = [small[:, :, down : down + inside, right : right + inside].flatten(1) for down, right in moves]
-    return torch.stack(found, dim=1)
 
 
 def pieces(

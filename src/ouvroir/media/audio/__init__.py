@@ -1,0 +1,1 @@
+"""Sounds: to a class, or new ones of a class."""

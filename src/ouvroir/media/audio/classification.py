@@ -1,0 +1,297 @@
+"""Sound classification: sounds to one class, or to several labels.
+
+Everything that training, evaluation and serving ask of this task; the network is in models.py, the random changes in
+augment.py, the defaults in recipes.py. torch is imported by the methods that need it: workers call `inspect` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ouvroir import classification as shared
+from ouvroir.baselines import cheap_baselines
+from ouvroir.media.audio import recipes
+from ouvroir.media.audio.processor import AudioProcessor
+from ouvroir.media.audio.sounds import Sounds, pieces_of
+from ouvroir.task import Answers, Batch, Cheap, Example, Note, Prediction, Processor, Row, StepOutput, Timed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ouvroir.data.manifest import Manifest
+    from ouvroir.data.table import Table
+    from ouvroir.media.audio.models import AdvancedAudioModel
+    from ouvroir.recipe import Recipe
+    from ouvroir.rng import Rng
+
+STATISTICS_ROWS = 1000  # train sounds that mean and deviation of each band are taken from
+ROWS_AT_ONCE = 128
+INPUTS = ("wave", "warp", "hidden")
+
+
+class AudioClassification(Sounds):
+    """Sounds to one class, or to several labels. See `ouvroir.task.Task`."""
+
+    name: ClassVar[str] = recipes.TASK
+    Options: ClassVar[type] = recipes.Options
+    needs_labels: ClassVar[bool] = True
+    synthesiser: ClassVar[str | None] = "audio-generation"
+
+    # --- data ---------------------------------------------------------------------------------------------------------
+
+    def unjudged(self, row: Row, processor: Processor) -> str | None:
+        """Rows without a label, and with one that the model does not know."""
+        return shared.unjudged(row, processor.labels)
+
+    def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
+        """The recipe proposed for these sounds."""
+        del init_from  # no weights but our own
+        return recipes.propose(manifest, preset)
+
+    def reads_weights(self, init_from: str) -> bool:
+        """None but our own."""
+        del init_from
+        return False
+
+    def fit_processor(self, manifest: Manifest, recipe: Recipe, *, earlier: Processor | None = None) -> AudioProcessor:
+        """Labels of the train rows; rate and window that sounds are stored with, as `earlier` has them."""
+        assert earlier is None or isinstance(earlier, AudioProcessor)
+        return recipes.make_processor(manifest, recipe, earlier)
+
+    def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
+        """`labels`: (N,) int64, or (N, C) float32 when multi-label."""
+        assert isinstance(processor, AudioProcessor)
+        return shared.label_targets(rows, processor.labels, is_multi_label=processor.is_multi_label)
+
+    # --- model --------------------------------------------------------------------------------------------------------
+
+    def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
+        """The network with initial weights."""
+        from ouvroir.media.audio.models import build
+
+        assert isinstance(processor, AudioProcessor)
+        return build(recipe, processor)
+
+    def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
+        """Mean and deviation of each band over train sounds, and class weights, where the recipe asks for them."""
+        import torch
+
+        from ouvroir.media.audio.models import mel_of
+
+        network = _network(model)
+        options: recipes.Options = recipe.options
+        if options.class_weights == "balanced" and "labels" in table.targets:
+            weights = shared.balanced_weights(table.targets["labels"].numpy(), len(network.class_weight))
+            network.class_weight.copy_(torch.from_numpy(weights))
+        mel = mel_of(network)
+        if mel is None:
+            return
+        mel.measure(
+            self.collate(table.slice(some))["wave"] for some in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE)
+        )
+
+    def adopt(
+        self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
+    ) -> list[str]:
+        """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
+        network = _network(model)
+        network.head.reset()
+        return shared.adopt_by_name(
+            network,
+            processor.labels,
+            weights,
+            labels,
+            per_class={"head.out.weight": 0, "head.out.bias": 0},
+            own=("class_weight",),
+        )
+
+    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
+        """input, stem, scales, stage1 to the last, pool, head."""
+        return _network(model).parts()
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def tuning(self, recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
+        """Gentler rates and smaller changes."""
+        return recipes.tuning(recipe, manifest)
+
+    def augments(self, recipe: Recipe) -> bool:
+        """Whether training sounds are changed at all; not when only the head learns, unless the recipe insists."""
+        from ouvroir.media.audio.augment import is_random
+
+        return recipes.is_augmented(recipe) and is_random(recipe.options)
+
+    def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
+        """Change the waves when training; how rows were blended becomes `mixed`. Nothing to do otherwise."""
+        if not training or "features" in batch or not self.augments(recipe):
+            return batch
+        from ouvroir.media.audio.augment import augment
+
+        changed = augment(batch["wave"], batch["heard"], recipe.options, rng)
+        partner, share = changed.pop("mixed", (None, None))
+        if partner is not None:
+            changed |= {"partner": partner, "share": share}
+        return {**batch, **changed}
+
+    def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
+        """Cross-entropy (binary when multi-label). Smoothing, entropy, weights and dropout are for training only."""
+        options: recipes.Options = recipe.options
+        network = _network(model)
+        masks = []
+        if training and options.dropout:
+            masks = [
+                rng.keep_mask(f"dropout{number}", (width,), options.dropout)
+                for number, width in enumerate(network.head.widths)
+            ]
+        if "features" in batch:
+            logits = model(None, None, None, masks, batch["features"], _first_learning(network))
+        else:
+            logits = model(*(batch.get(name) for name in INPUTS), masks)
+        if "labels" not in batch:
+            return StepOutput(losses={}, outputs=logits)
+        targets = batch["labels"]
+        if training and "partner" in batch:
+            spread = shared.one_hot(targets, logits.shape[1])
+            share = batch["share"][:, None]
+            targets = share * spread + (1 - share) * spread[batch["partner"]]
+        loss = shared.label_set_loss if batch["labels"].ndim == 2 else shared.class_loss
+        extra: dict[str, Any] = {}
+        if training:
+            extra = {"label_smoothing": options.label_smoothing, "entropy": recipe.constants.value("zeta") or 0.0}
+            if options.class_weights == "balanced":
+                extra["class_weight"] = network.class_weight
+        return StepOutput(losses={"class": loss(logits, targets, **extra)}, outputs=logits)
+
+    def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
+        """Output of all parts before `part`: (B, D) before the head, (B, C, H, W) before the others."""
+        return _network(model).embed(batch["wave"], part=part)
+
+    # --- judging and using --------------------------------------------------------------------------------------------
+
+    def metrics_for(self, processor: Processor) -> tuple[str, ...]:
+        """Accuracy first, or macro F1 first when multi-label."""
+        assert isinstance(processor, AudioProcessor)
+        return shared.MULTI_LABEL_METRICS if processor.is_multi_label else shared.SINGLE_LABEL_METRICS
+
+    def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
+        """Probabilities, losses and targets of the rows, on the CPU."""
+        assert isinstance(processor, AudioProcessor)
+        return shared.class_answers(
+            batch["index"],
+            output.outputs,
+            output.losses.get("class"),
+            batch.get("labels"),
+            processor.labels,
+            is_multi_label=processor.is_multi_label,
+        )
+
+    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
+        """Most frequent class; logistic regression and nearest neighbours on means and deviations of cepstra."""
+        assert isinstance(processor, AudioProcessor)
+        targets = test.targets["labels"].numpy()
+        return cheap_baselines(
+            train.targets["labels"].numpy(),
+            lambda places: simple_features(train, places, processor.rate),
+            simple_features(test, np.arange(len(test)), processor.rate),
+            targets,
+            processor.labels,
+        )
+
+    def predict(
+        self,
+        model: nn.Module,
+        processor: Processor,
+        recipe: Recipe,
+        examples: Sequence[Example],
+        *,
+        device: str,
+        threshold: float,
+    ) -> list[Prediction]:
+        """Answers for encoded sounds; one of several windows has the mean of their scores, and those of each with its time."""
+        import torch
+
+        del recipe
+        assert isinstance(processor, AudioProcessor)
+        n_windows = [len(example["wave"]) for example in examples]
+        waves = torch.from_numpy(np.concatenate([example["wave"] for example in examples]))
+        model.eval()
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(waves), ROWS_AT_ONCE):
+                logits = model(waves[start : start + ROWS_AT_ONCE].to(device))
+                found.append(shared.scores_of(logits, is_multi_label=processor.is_multi_label))
+        each = np.split(np.concatenate(found), np.cumsum(n_windows)[:-1])
+        means = np.stack([scores.mean(axis=0) for scores in each])
+        is_many = processor.is_multi_label
+        whole = shared.predictions(means, processor.labels, threshold=threshold, is_multi_label=is_many)
+        return [
+            one if len(scores) == 1 else replace(one, times=_timed(scores, example["begin"], processor, threshold))
+            for one, scores, example in zip(whole, each, examples, strict=True)
+        ]
+
+    def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
+        """`wave`: (2, T) int16."""
+        import torch
+
+        assert isinstance(processor, AudioProcessor)
+        times = torch.arange(2 * processor.window).view(2, -1)
+        return {"wave": (8000 * torch.sin(times * 0.05 + times[:, :1])).to(torch.int16)}
+
+
+def _timed(scores: np.ndarray, begin: np.ndarray, processor: AudioProcessor, threshold: float) -> tuple[Timed, ...]:
+    """What is answered for each window."""
+    found = shared.predictions(scores, processor.labels, threshold=threshold, is_multi_label=processor.is_multi_label)
+    return tuple(
+        Timed(
+            round(start / processor.rate, 3),
+            round((start + processor.window) / processor.rate, 3),
+            one.label,
+            max(one.scores.values()),
+        )
+        for start, one in zip(begin.tolist(), found, strict=True)
+    )
+
+
+def _network(model: nn.Module) -> AdvancedAudioModel:
+    """The network itself, out of a wrapper for several processes."""
+    from ouvroir.media.audio.models import AdvancedAudioModel
+
+    inner = getattr(model, "module", model)
+    assert isinstance(inner, AdvancedAudioModel)
+    return inner
+
+
+def _first_learning(network: AdvancedAudioModel) -> str:
+    """The part that cached features go into: everything before it is frozen."""
+    for name, part in network.parts():
+        if any(param.requires_grad for param in part.parameters()):
+            return name
+    return network.parts()[-1][0]
+
+
+def simple_features(table: Table, places: np.ndarray, rate: int) -> np.ndarray:
+    """(N, 4 · N_CEPSTRA) float32: means and deviations over time of cepstra and of their changes, in the loud part of each sound."""
+    import torch
+
+    from ouvroir.media.audio.spectra import LogMel, cosines, usual_bands
+
+    mel, turn = LogMel(rate, usual_bands(rate)), cosines(usual_bands(rate))
+    task, found = Sounds(), []
+    for start in range(0, len(places), ROWS_AT_ONCE):
+        wave = task.collate(table.slice(places[start : start + ROWS_AT_ONCE]))["wave"]
+        with torch.no_grad():
+            levels = mel.levels(wave)
+            loud = levels.logsumexp(dim=1)
+            is_loud = (loud >= loud.quantile(0.3, dim=1, keepdim=True)).float()[:, None]
+            cepstra = turn @ levels
+            change = torch.diff(cepstra, dim=2, prepend=cepstra[:, :, :1])
+            for_each = torch.cat([cepstra, change], dim=1)
+            n = is_loud.sum(dim=2)
+            mean = (for_each * is_loud).sum(dim=2) / n
+            spread = (((for_each - mean[:, :, None]) ** 2 * is_loud).sum(dim=2) / n).sqrt()
+            found.append(torch.cat([mean, spread], dim=1).numpy())
+    return np.concatenate(found)
