@@ -55,6 +55,10 @@ class Data:
         None, "Table column that holds the text, where rows are texts; found by itself when absent."
     )
     label_column: str | None = setting(None, "Table column that holds the label; found by itself when absent.")
+    label_pattern: str | None = setting(
+        None,
+        "Regular expression on the file name; its first group is the label, where neither folders nor a table say it.",
+    )
     label_separator: str | None = setting(None, "Splits a label into several (multi-label), e.g. '|'.")
     group_column: str | None = setting(None, "Table column whose equal values stay in one split.")
     group_level: PositiveInt | None = setting(

@@ -6,6 +6,7 @@ deeper than the class belongs to the class.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,12 @@ from dataclasses import dataclass
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.listing import File
 from ouvroir.data.tabular import SPLIT_NAMES
+from ouvroir.errors import DataError
 from ouvroir.recipe import Data
 from ouvroir.task import Note
+
+_LEAST_FILES, _LEAST_A_LABEL = 12, 4
+"""Fewer files, and fewer of one label, are no reason to look for labels in names."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,15 @@ def read_folders(collection: Collection, files: list[File], data: Data, *, needs
     """Add each readable file as a candidate whose label is its folder, or refuse it (`no_label`, `no_split`)."""
     folders = [tuple(file.path.split("/")[:-1]) for file in files]
     levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
+    pattern = None if data.label_pattern is None else _compiled(data.label_pattern)
     for file, parts in zip(files, folders, strict=True):
         split = None
         if levels.split is not None and len(parts) > levels.split:
             split = SPLIT_NAMES.get(parts[levels.split].lower())
         label = parts[levels.label] if len(parts) > levels.label else None
+        if pattern is not None:
+            found = pattern.search(file.name)
+            label = (found.group(1) or None) if found else None
         if levels.split is not None and split is None and levels.split < levels.label:
             text = f"`{file.locator}` lies outside of the train, validation and test folders. Move it into one."
             collection.refuse(file.locator, "no_split", text)
@@ -82,13 +91,50 @@ def read_folders(collection: Collection, files: list[File], data: Data, *, needs
             text = (
                 f"`{file.locator}` lies in no class folder, so it has no label. Move it into the folder of its class."
             )
+            if pattern is not None:
+                text = f"The label pattern finds no label in the name of `{file.locator}`. Rename it, or widen the pattern."
             collection.refuse(file.locator, "no_label", text)
         else:
             group = _group_of(parts, data.group_level)
             collection.candidates.append(
                 Candidate(file.locator, file.locator, label, split, None, group, {}, file.size, file.stamp)
             )
-    _say_nested(collection, folders, levels, data)
+    if pattern is None:
+        _say_nested(collection, folders, levels, data)
+    if needs_labels and pattern is None and files:
+        _say_labels_in_names(collection, files)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Raises DataError."""
+    try:
+        found = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"The label pattern `{pattern}` is not a regular expression: {error}.") from error
+    if not found.groups:
+        raise DataError(f"The label pattern `{pattern}` has no group. Put ( ) around the part that is the label.")
+    return found
+
+
+def _say_labels_in_names(collection: Collection, files: list[File]) -> None:
+    """`3_ann_07.wav`, `3_bob_02.wav`, `4_ann_01.wav`: names may hold the label where folders hold none, or one for all."""
+    labels = {candidate.label for candidate in collection.candidates}
+    if len(labels) > 1 or len(files) < _LEAST_FILES:
+        return
+    tokens = [re.split(r"[_-]", file.name.rsplit(".", 1)[0]) for file in files]
+    n_tokens, n_alike = Counter(map(len, tokens)).most_common(1)[0]
+    if n_tokens < 2 or n_alike < 0.9 * len(files):
+        return
+    for place in range(n_tokens):
+        found = Counter(row[place] for row in tokens if len(row) == n_tokens)
+        if 2 <= len(found) <= len(files) / _LEAST_A_LABEL:
+            pattern = rf"^(?:[^_-]+[_-]){{{place}}}([^_-]+)" if place else r"^([^_-]+)"
+            text = (
+                f"Folders tell no classes apart, and names look as if they held them: in `{files[0].name}` it may be "
+                f"`{tokens[0][place]}`, of {len(found)} in all ({_some(set(found))}). If so, read it there."
+            )
+            collection.notes.append(Note("label_proposed", text, {"data.label_pattern": pattern}))
+            return
 
 
 def _group_of(parts: tuple[str, ...], group_level: int | None) -> str:

@@ -31,6 +31,11 @@ class File:
     stamp: int
 
     @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
     def suffix(self) -> str:
         """Lower-case suffix with its dot, or ''."""
         return suffix_of(self.path)

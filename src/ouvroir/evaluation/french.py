@@ -58,6 +58,14 @@ SENTENCES: dict[str, str] = {
         "groupe se ressemblent, comme les prises d’une même personne, gardez-les dans un seul jeu."
     ),
     # notes on folders and tables
+    "The label pattern finds no label in the name of `{a}`. Rename it, or widen the pattern.": (
+        "Le motif d’étiquette ne trouve pas d’étiquette dans le nom de `{a}`. Renommez-le, ou élargissez le motif."
+    ),
+    "Folders tell no classes apart, and names look as if they held them: in `{a}` it may be `{b}`, of {n} in all ({c}). If so, "
+    "read it there.": (
+        "Les dossiers ne distinguent pas de classes, et les noms semblent les contenir : dans `{a}` ce peut être `{b}`, parmi {n} en "
+        "tout ({c}). Si c’est le cas, lisez-la là."
+    ),
     "Classes were read from folder level {n} ({a}); the folders below ({b}) repeat. If those are the classes and the upper "
     "ones persons or sources, say that the upper level is one of groups.": (
         "Les classes ont été lues au niveau de dossiers {n} ({a}) ; les dossiers du niveau inférieur ({b}) se répètent. Si "
@@ -263,6 +271,9 @@ SENTENCES: dict[str, str] = {
         "Colonne du tableau qui contient l’étiquette ; trouvée automatiquement sinon."
     ),
     "Splits a label into several (multi-label), e.g. '|'.": "Sépare une étiquette en plusieurs, par exemple « | ».",
+    "Regular expression on the file name; its first group is the label, where neither folders nor a table say it.": (
+        "Expression régulière sur le nom du fichier ; son premier groupe est l’étiquette, quand ni dossier ni tableau ne la disent."
+    ),
     "Table column whose equal values stay in one split.": (
         "Colonne du tableau dont les valeurs égales restent dans un même jeu."
     ),

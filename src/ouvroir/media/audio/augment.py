@@ -30,7 +30,7 @@ def is_random(options: Options) -> bool:
 
 
 def augment(wave: Tensor, heard: Tensor, options: Options, rng: Rng) -> dict[str, Any]:
-    """`wave` (B, T) float32 changed; `warp` (B,) and `hidden` (B, 4) for the spectrogram; `mixed`, the partner and share of each row.
+    """`wave` (B, T) float32 changed; `warp` (B,) and `hidden` (B, 4) for the spectrogram; `mixed`, partner and share of each row.
 
     wave: (B, T) int16, in the middle of silence where a row has fewer samples; heard: (B,), how many these are.
     """

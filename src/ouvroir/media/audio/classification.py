@@ -274,7 +274,7 @@ def _first_learning(network: AdvancedAudioModel) -> str:
 
 
 def simple_features(table: Table, places: np.ndarray, rate: int) -> np.ndarray:
-    """(N, 4 · N_CEPSTRA) float32: means and deviations over time of cepstra and of their changes, in the loud part of each sound."""
+    """(N, 4 · N_CEPSTRA) float32: means and deviations of cepstra and of their changes over the loud part of each sound."""
     import torch
 
     from ouvroir.media.audio.spectra import LogMel, cosines, usual_bands

@@ -27,11 +27,12 @@ FRENCH: dict[str, str] = {
     ),
     "Longer sounds are heard in windows of {a} s, each of which learns the label of the whole. If a label is about a short moment "
     "of a long recording, cut the moment out first.": (
-        "Les sons plus longs sont entendus par fenêtres de {a} s, chacune apprenant l’étiquette de l’ensemble. Si l’étiquette porte "
-        "sur un court moment d’un long enregistrement, découpez d’abord ce moment."
+        "Les sons plus longs sont entendus par fenêtres de {a} s, chacune apprenant l’étiquette de l’ensemble. Si l’étiquette "
+        "porte sur un court moment d’un long enregistrement, découpez d’abord ce moment."
     ),
     "Sounds of up to {a} s are made, from the beginnings of the sounds that there are. Longer ones take as much longer.": (
-        "Des sons de {a} s au plus sont générés, d’après le début des sons disponibles. De plus longs prennent d’autant plus de temps."
+        "Des sons de {a} s au plus sont générés, d’après le début des sons disponibles. De plus longs prennent d’autant plus de "
+        "temps."
     ),
     "What the network sees: log-mel spectrograms, cepstra of these, or the raw wave through filters that it learns.": (
         "Ce que voit le réseau : spectrogrammes log-mel, leurs cepstres, ou l’onde brute à travers des filtres qu’il apprend."

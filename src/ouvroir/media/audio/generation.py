@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -230,10 +231,7 @@ class AudioGeneration(Maker, Sounds):
         loud = (power / power.mean(dim=(1, 2), keepdim=True).clamp_min(1e-6) + 1e-4).log()
         n = loud.shape[1]
         edges = (n ** (torch.arange(17) / 16)).round().long()
-        bands = [
-            loud[:, max(0, int(a) - 1) : max(int(a), int(b))].mean(dim=1)
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        bands = [loud[:, max(0, int(a) - 1) : max(int(a), int(b))].mean(dim=1) for a, b in pairwise(edges)]
         return shifted_views(torch.stack(bands, dim=1)[:, None])
 
 

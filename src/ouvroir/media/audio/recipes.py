@@ -115,8 +115,8 @@ def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
         notes.append(
             Note(
                 "long_sounds",
-                f"Longer sounds are heard in windows of {window:g} s, each of which learns the label of the whole. If a label is about "
-                "a short moment of a long recording, cut the moment out first.",
+                f"Longer sounds are heard in windows of {window:g} s, each of which learns the label of the whole. If a label is "
+                "about a short moment of a long recording, cut the moment out first.",
                 {"options.window_s": f"{min(30.0, 2 * window):g}"},
             )
         )

@@ -1,0 +1,57 @@
+"""Labels that stand in the names of files."""
+
+import pytest
+
+from ouvroir.errors import DataError
+
+
+def named(n=5):
+    return {
+        f"{digit}_{who}_{take}.bin": f"{digit}{who}{take}"
+        for digit in range(3)
+        for who in ("ann", "bob")
+        for take in range(n)
+    }
+
+
+def test_a_pattern_is_proposed_and_does_what_it_says(write, check):
+    folder = write(named())
+    plain = check(folder)
+    assert not plain.rows
+    (note,) = [note for note in plain.notes if note.code == "label_proposed"]
+    assert "`0_ann_0.bin`" in note.text
+    assert note.proposal == {"data.label_pattern": "^([^_-]+)"}
+    found = check(folder, label_pattern=note.proposal["data.label_pattern"])
+    assert {row.label for row in found.rows} == {"0", "1", "2"}
+    assert len(found.rows) == 30
+
+
+def test_names_that_do_not_match_are_refused_by_name(write, check):
+    found = check(write({**named(), "other.bin": "x"}), label_pattern=r"^(\d)_")
+    assert {refusal.id: refusal.code for refusal in found.refused} == {"other.bin": "no_label"}
+    assert "pattern finds no label" in found.refused[0].reason
+
+
+def test_one_folder_that_holds_everything_is_no_class(write, check):
+    folder = write({f"recordings/{name}": content for name, content in named().items()})
+    assert any(note.code == "label_proposed" for note in check(folder).notes)
+    found = check(folder, label_pattern=r"_(ann|bob)_")
+    assert {row.label for row in found.rows} == {"ann", "bob"}
+
+
+def test_class_folders_need_no_pattern(write, check):
+    folder = write({f"{name[0]}/{name}": content for name, content in named().items()})
+    assert not any(note.code == "label_proposed" for note in check(folder).notes)
+
+
+def test_splits_of_folders_stay(write, check):
+    files = {f"{split}/{name}": f"{split}{content}" for split in ("train", "test") for name, content in named().items()}
+    found = check(write(files), label_pattern="^([^_]+)_")
+    assert {row.label for row in found.rows} == {"0", "1", "2"}
+    assert all(row.split == "test" for row in found.rows if row.id.startswith("test/"))
+
+
+@pytest.mark.parametrize(("pattern", "said"), [("(", "regular expression"), ("abc", "has no group")])
+def test_bad_patterns_are_said(write, check, pattern, said):
+    with pytest.raises(DataError, match=said):
+        check(write(named()), label_pattern=pattern)
