@@ -67,6 +67,12 @@ def _is_split_level(folders: Sequence[tuple[str, ...]], level: int) -> bool:
     return _are_splits(names) or (len({SPLIT_NAMES.get(name.lower()) for name in names} - {None}) > 1)
 
 
+def _split_level(folders: Sequence[tuple[str, ...]]) -> int | None:
+    """The level at which every file lies in a folder that is called like a split."""
+    depth = min(map(len, folders), default=0)
+    return next((level for level in range(depth) if _are_splits({parts[level] for parts in folders})), None)
+
+
 def _are_splits(names: set[str] | list[str]) -> bool:
     return all(name.lower() in SPLIT_NAMES for name in names)
 
@@ -76,6 +82,8 @@ def read_folders(collection: Collection, files: list[File], data: Data, *, needs
     folders = [tuple(file.path.split("/")[:-1]) for file in files]
     levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
     pattern = None if data.label_pattern is None else _compiled(data.label_pattern)
+    if pattern is not None:  # folders are no classes, and may be splits however deep they lie
+        levels = Levels(label=len(max(folders, key=len, default=())), split=_split_level(folders))
     for file, parts in zip(files, folders, strict=True):
         split = None
         if levels.split is not None and len(parts) > levels.split:

@@ -63,8 +63,8 @@ SENTENCES: dict[str, str] = {
     ),
     "Folders tell no classes apart, and names look as if they held them: in `{a}` it may be `{b}`, of {n} in all ({c}). If so, "
     "read it there.": (
-        "Les dossiers ne distinguent pas de classes, et les noms semblent les contenir : dans `{a}` ce peut être `{b}`, parmi {n} en "
-        "tout ({c}). Si c’est le cas, lisez-la là."
+        "Les dossiers ne distinguent pas de classes, et les noms semblent les contenir : dans `{a}` ce peut être `{b}`, parmi {n} "
+        "en tout ({c}). Si c’est le cas, lisez-la là."
     ),
     "Classes were read from folder level {n} ({a}); the folders below ({b}) repeat. If those are the classes and the upper "
     "ones persons or sources, say that the upper level is one of groups.": (

@@ -44,7 +44,6 @@ def opened(content, **changes):
         ("wav", "pcm_s16le", 8_000),
         ("wav", "pcm_s16le", 48_000),
         ("flac", "flac", 16_000),
-        ("ogg", "libvorbis", 44_100),
         ("ogg", "libopus", 48_000),
         ("mp3", "libmp3lame", 44_100),
         ("mp4", "aac", 44_100),
@@ -164,7 +163,7 @@ def test_the_same_recording_in_another_format_has_nearly_the_same_key():
     samples = np.rint(8000 * sweep).astype(np.int16)
     key = near_key(samples)
     assert cosine(key, near_key((samples * 0.5).astype(np.int16))) > 0.999
-    again = opened(encoded(samples, RATE, "ogg", "libvorbis")).samples
+    again = opened(encoded(samples, RATE, "mp3", "libmp3lame")).samples
     assert cosine(key, near_key(again)) > 0.95
     assert cosine(key, near_key(tone())) < 0.8
 
@@ -187,9 +186,9 @@ def test_every_damaged_file_has_one_outcome():
             try:
                 found[path.name] = inspect_sound(Source(str(path.parent), path.name), Limits())
             except Refused as refused:
-                assert refused.reason.endswith((".", "?"))
-                found[path.name] = refused.code
+                found[path.name] = refused.reason
     assert len(found) > 40
+    assert all(one.endswith((".", "?")) for one in found.values() if isinstance(one, str))
 
 
 def test_a_sound_inside_a_zip(tmp_path):
