@@ -79,6 +79,7 @@ class Numbers:
     Options: ClassVar[type] = NumberOptions
     loop: ClassVar[str] = "fit"
     synthesiser: ClassVar[str | None] = None
+    export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
     french: ClassVar[Mapping[str, str]] = {}
     suffixes: ClassVar[frozenset[str]] = frozenset({".txt"})
     reads_text: ClassVar[bool] = False

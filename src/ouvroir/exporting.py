@@ -287,7 +287,8 @@ def _write_onnx(opened: _Model, folder: Path) -> Path:
     path = folder / "model.onnx"
     facts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in _facts(opened).items()}
     inputs = opened.task.export_inputs(opened.processor)
-    onnx_graph.write_graph(opened.model, inputs, path, activation=opened.activation, facts=facts)
+    axes = opened.task.export_axes
+    onnx_graph.write_graph(opened.model, inputs, path, activation=opened.activation, facts=facts, axes=axes)
     return path
 
 
@@ -327,7 +328,7 @@ def _facts(opened: _Model) -> dict[str, Any]:
         "task": opened.recipe.task,
         "labels": list(opened.processor.labels),
         "inputs": {
-            name: {"dtype": str(value.dtype).removeprefix("torch."), "shape": ["batch", *value.shape[1:]]}
+            name: {"dtype": str(value.dtype).removeprefix("torch."), "shape": _shape_told(opened.task, name, value)}
             for name, value in example.items()
         },
         "probabilities": {"none": "the outputs", "softmax": "softmax(logits)", "sigmoid": "sigmoid(logits)"}[
@@ -335,6 +336,12 @@ def _facts(opened: _Model) -> dict[str, Any]:
         ],
         "threshold": opened.threshold,
     }
+
+
+def _shape_told(task: Task, name: str, value: Tensor) -> list[int | str]:
+    """The size of each axis of an input, or its name where it is open."""
+    named = {0: "batch", **task.export_axes.get(name, {})}
+    return [named.get(axis, size) for axis, size in enumerate(value.shape)]
 
 
 def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:

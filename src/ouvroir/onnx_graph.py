@@ -1,6 +1,7 @@
 """A model as an ONNX graph: writing it with torch's exporter, and asking it through ONNX Runtime. Knows no task.
 
-The number of rows is left open; normalising and the making of probabilities are inside the graph.
+The number of rows is left open, and further axes where the task says so. Normalising and the making of probabilities are inside
+the graph.
 """
 
 from __future__ import annotations
@@ -26,16 +27,26 @@ Activation = Literal["none", "softmax", "sigmoid"]
 
 
 def write_graph(
-    model: nn.Module, inputs: Mapping[str, Tensor], path: Path, *, activation: Activation, facts: Mapping[str, str]
+    model: nn.Module,
+    inputs: Mapping[str, Tensor],
+    path: Path,
+    *,
+    activation: Activation,
+    facts: Mapping[str, str],
+    axes: Mapping[str, Mapping[int, str]],
 ) -> None:
     """Write the graph of `model(*inputs)`, whose names are those of `inputs` (each (B, ...), B at least 2).
 
+    `axes`: those of the inputs that are left open beside the first one, by input and place, with their names.
     Its outputs are `logits` and `probabilities`, each (B, C) float32, or `probabilities` alone when the model gives
     these itself. `facts` travel in the file. Raises ExportError when the model cannot be expressed, DiskFull.
     """
     import torch
 
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    names = {name for of_input in axes.values() for name in of_input.values()}
+    sizes = {name: torch.export.Dim(name, min=2, max=1 << 20) for name in sorted(names)}
+    shapes = tuple({0: batch, **{at: sizes[name] for at, name in axes.get(one, {}).items()}} for one in inputs)
     with disk_errors(path), _quiet_exporter():
         try:
             program = torch.onnx.export(
@@ -46,7 +57,7 @@ def write_graph(
                 opset_version=OPSET,
                 input_names=list(inputs),
                 output_names=["logits", "probabilities"] if activation != "none" else ["probabilities"],
-                dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+                dynamic_shapes=(shapes,),
             )
         except torch.onnx.OnnxExporterError as error:
             reason = str(error).strip().splitlines()[0]

@@ -39,7 +39,7 @@ STANDARD_INPUT = "-"
 NONE_OF_THESE = "(none of these)"
 Threshold = float | Literal["auto"]
 _SNIFFED_BYTES = 4096
-_NAME_CHARACTERS = 60  # of a text that is its own name
+_NAME_CHARACTERS, _NAME_BLANKS = 60, 5  # of a text in the table; what has more blanks is no name of a file
 _TABLE_COLUMNS = ("file", "answer", "best scores")
 _TABLE_LABELS = 3
 _TABLE_ROWS = 32  # answers whose columns are measured together: they come by the batch
@@ -267,7 +267,7 @@ def _from_path(
         if is_text and path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
             yield from _texts_of(path)
         elif is_text and isinstance(given, str) and (is_line or " " in given) and not _is_there(path):
-            yield _shortened(given), Source(root="", locator="", text=given)
+            yield " ".join(given.split()), Source(root="", locator="", text=given)
         else:
             yield str(path), path
         return
@@ -311,11 +311,6 @@ def _texts_of(path: Path) -> Iterator[tuple[str, Input]]:
         raise UsageError(f"No column of {path} holds texts. Its columns are: {', '.join(table.columns)}.")
     for number, cells in zip(table.numbers, table.values, strict=True):
         yield f"{path}#{number}", Source(root="", locator="", text=as_text(cells[column]))
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _NAME_CHARACTERS else f"{line[: _NAME_CHARACTERS - 1]}…"
 
 
 def _from_stream(stream: BinaryIO, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
@@ -430,6 +425,8 @@ def as_table(named: Iterable[Named]) -> Iterator[str]:
 
 
 def _table_row(name: str, prediction: Prediction) -> tuple[str, ...]:
+    if len(name) > _NAME_CHARACTERS and name.count(" ") > _NAME_BLANKS:  # a text is its own name
+        name = f"{name[: _NAME_CHARACTERS - 1]}…"
     if prediction.error is not None:
         return name, "error", prediction.error
     best = [f"{label} {score:.1%}" for label, score in itertools.islice(prediction.scores.items(), _TABLE_LABELS)]

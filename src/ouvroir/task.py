@@ -370,6 +370,8 @@ class Task(Protocol):
     """Whether it learns from labels, two or more of them; rows without one are then refused at admission."""
     loop: ClassVar[Literal["fit", "adversarial"]]
     synthesiser: ClassVar[str | None]
+    export_axes: ClassVar[Mapping[str, Mapping[int, str]]]
+    """Axes of the inputs of an exported model that may be of any size, beside that of the rows: input, axis, and its name."""
     french: ClassVar[Mapping[str, str]]
     """The sentences of its notes, refusals and options in French; `evaluation.french` says how they are written.
 

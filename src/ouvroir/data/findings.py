@@ -152,6 +152,8 @@ def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
     if data.group_pattern or data.group_column or data.group_level or len(rows) < 8:
         return []
     names = [row.locator.rsplit("/", 1)[-1] for row in rows if row.locator]
+    if not names:
+        return []
     labels = [row.label if isinstance(row.label, str) else "" for row in rows if row.locator]
     for pattern in (*_token_patterns(names), _NUMBERED):
         found = list(map(re.compile(pattern).search, names))

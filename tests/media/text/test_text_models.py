@@ -11,7 +11,7 @@ from ouvroir.constants import ALPHA
 from ouvroir.layers import Attention
 from ouvroir.media.text import models, tokens
 from ouvroir.media.text.baselines import rarity, weighted
-from ouvroir.media.text.classification import TextClassification
+from ouvroir.media.text.classification import INPUTS, TextClassification
 from ouvroir.media.text.processor import N_BUCKETS, TextProcessor, grams
 from ouvroir.media.text.texts import batch_of
 from ouvroir.recipe import Constants, Model, Recipe
@@ -22,7 +22,6 @@ TASK = TextClassification()
 TEXTS = ["the red lamp broke", "I like the blue lamp, and the hat", "a note", "word " * 40]
 PIECES = tokens.learn(TEXTS * 20, 4000)
 PROCESSOR = TextProcessor(labels=("bad", "good", "note"), pieces=PIECES, max_pieces=64)
-INPUTS = ("pieces", "lengths", "grams", "gram_counts")
 
 
 def recipe_for(*, constants=None, **options):
@@ -42,9 +41,8 @@ def batch(texts=TEXTS):
 
 def answered(model, texts):
     given = batch(texts)
-    names = INPUTS if isinstance(model, models.CustomTextModel) else INPUTS[2:]
     with torch.no_grad():
-        return model(*(given[name] for name in names))
+        return model(*(given[name] for name in INPUTS))
 
 
 @pytest.mark.parametrize("network", ["blocks", "ngrams"])

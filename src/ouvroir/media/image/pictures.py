@@ -29,6 +29,7 @@ class Pictures:
     suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
     reads_text: ClassVar[bool] = False
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
+    export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
     french: ClassVar[Mapping[str, str]] = FRENCH
 
     def inspect(self, source: Source, limits: Limits) -> Facts:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from ouvroir.rng import Rng
 
 
+INPUTS = ("pieces", "lengths", "grams", "gram_counts")
+
+
 class TextClassification(Texts):
     """Texts to one class, or to several labels. See `ouvroir.task.Task`."""
 
@@ -144,7 +147,7 @@ class TextClassification(Texts):
                 rng.keep_mask(f"dropout{number}", (width,), options.dropout)
                 for number, width in enumerate(network.head.widths)
             ]
-        logits = model(*_inputs(network, batch), masks, batch.get("features"), *_since(network, batch))
+        logits = model(*_inputs(batch), masks, batch.get("features"), *_since(network, batch))
         if "labels" not in batch:
             return StepOutput(losses={}, outputs=logits)
         loss = shared.label_set_loss if batch["labels"].ndim == 2 else shared.class_loss
@@ -158,7 +161,7 @@ class TextClassification(Texts):
     def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
         """Output of all parts before `part`: (B, D + G) before the head, (B, P, D) before the first ones."""
         network = _network(model)
-        found: Tensor = network.embed(*_inputs(network, batch), part)
+        found: Tensor = network.embed(*_inputs(batch), part)
         return found
 
     # --- judging and using --------------------------------------------------------------------------------------------
@@ -201,9 +204,8 @@ class TextClassification(Texts):
         assert isinstance(processor, TextProcessor)
         batch = batch_of(examples)
         model.eval()
-        network = _network(model)
         with torch.inference_mode():
-            logits = model(*(one.to(device) for one in _inputs(network, batch)))
+            logits = model(*(one.to(device) for one in _inputs(batch)))
             scores = shared.scores_of(logits, is_multi_label=processor.is_multi_label)
         return shared.predictions(
             scores, processor.labels, threshold=threshold, is_multi_label=processor.is_multi_label
@@ -237,14 +239,9 @@ def _some(rng: Rng, name: str, numbers: Tensor, share: float) -> Tensor:
     return (rng.along(name, numbers.shape[1]) < share) & (numbers != 0)
 
 
-def _inputs(network: CustomTextModel | NgramModel, batch: Batch) -> tuple[Tensor, ...]:
-    """What the network reads of a batch, in the order of its arguments."""
-    from ouvroir.media.text.models import NgramModel
-
-    names = ("grams", "gram_counts")
-    if not isinstance(network, NgramModel):
-        names = ("pieces", "lengths", *names)
-    return tuple(batch[name] for name in names)
+def _inputs(batch: Batch) -> tuple[Tensor, ...]:
+    """What the networks read of a batch, in the order of their arguments."""
+    return tuple(batch[name] for name in INPUTS)
 
 
 def _since(network: CustomTextModel | NgramModel, batch: Batch) -> tuple[str, ...]:

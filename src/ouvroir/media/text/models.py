@@ -160,16 +160,12 @@ class CustomTextModel(nn.Module):
 
     def embed(self, pieces: Tensor, lengths: Tensor, grams: Tensor, gram_counts: Tensor, part: str = "head") -> Tensor:
         """The output of all parts before `part`: (B, D + G) before the head, (B, D) before the n-grams, else (B, P, D)."""
-        is_whole = part in ("grams", "head")
-        if (
-            is_whole
-            and len(pieces) >= 2 * N_LENGTHS
-            and pieces.device.type == "cpu"
-            and not torch.compiler.is_exporting()
-        ):
-            x = self._by_length(pieces, lengths)
-        else:
-            x = self._through(pieces, lengths, part)
+        is_cut = part in ("grams", "head") and pieces.device.type == "cpu" and not torch.compiler.is_exporting()
+        if is_cut and len(pieces) >= 2 * N_LENGTHS:
+            return self._finished(self._by_length(pieces, lengths), grams, gram_counts, part)
+        return self._finished(self._through(pieces, lengths, part), grams, gram_counts, part)
+
+    def _finished(self, x: Tensor, grams: Tensor, gram_counts: Tensor, part: str) -> Tensor:
         return self._with_grams(x, grams, gram_counts) if part == "head" else x
 
     def _with_grams(self, x: Tensor, grams: Tensor, gram_counts: Tensor) -> Tensor:
@@ -235,8 +231,9 @@ class NgramModel(nn.Module):
         """Ordered named stages that together hold all parameters."""
         return [("grams", self.grams), ("head", self.head)]
 
-    def embed(self, grams: Tensor, gram_counts: Tensor, part: str = "head") -> Tensor:
-        """(B, G) float32: the mean vector of each text."""
+    def embed(self, pieces: Tensor, lengths: Tensor, grams: Tensor, gram_counts: Tensor, part: str = "head") -> Tensor:
+        """(B, G) float32: the mean vector of each text. Pieces are not looked at."""
+        del pieces, lengths
         if part != "head":
             raise KeyError(part)
         found: Tensor = self.grams(grams, gram_counts)
@@ -244,14 +241,16 @@ class NgramModel(nn.Module):
 
     def forward(
         self,
+        pieces: Tensor,
+        lengths: Tensor,
         grams: Tensor,
         gram_counts: Tensor,
         masks: Sequence[Tensor] = (),
         features: Tensor | None = None,
         part: str = "head",
     ) -> Tensor:
-        """Logits (B, K) float32. grams: (B, N) int64, 0 where a text has no more; gram_counts: (B, N)."""
-        x = self.embed(grams, gram_counts, part) if features is None else features
+        """Logits (B, K) float32, of the same inputs as `CustomTextModel`."""
+        x = self.embed(pieces, lengths, grams, gram_counts, part) if features is None else features
         logits: Tensor = self.head(x, masks)
         return logits
 

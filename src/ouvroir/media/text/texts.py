@@ -32,6 +32,11 @@ class Texts:
     suffixes: ClassVar[frozenset[str]] = TEXT_SUFFIXES
     reads_text: ClassVar[bool] = True
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
+    export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {
+        "pieces": {1: "n_pieces"},
+        "grams": {1: "n_grams"},
+        "gram_counts": {1: "n_grams"},
+    }
     french: ClassVar[Mapping[str, str]] = FRENCH
 
     def inspect(self, source: Source, limits: Limits) -> Facts:
