@@ -486,13 +486,13 @@ def test_sentences_for_what_cannot_serve(folder, check, write):
         check(folder)
     with pytest.raises(DataError, match=r"nothing at .*Close names.*source"):
         check(folder.parent / "sourse")
-    write({"a/1.txt": "x", "a/2.txt": "y"})
-    with pytest.raises(DataError, match=r"None of the 2 files.*\(2 \.txt\).*\.bin"):
+    write({"a/1.xyz": "x", "a/2.xyz": "y"})
+    with pytest.raises(DataError, match=r"None of the 2 files.*\(2 \.xyz\).*\.bin"):
         check(folder)
     with pytest.raises(DataError, match=r"None of the 2 files.*any task"):
         check(folder, task=None)
     with pytest.raises(DataError, match="is one file"):
-        check(folder / "a" / "1.txt")
+        check(folder / "a" / "1.xyz")
 
 
 def test_the_byte_task_is_found():

@@ -172,10 +172,15 @@ def advice_on(suffix: str, task: str | None = None) -> str:
 
 
 def detect_task(suffix_counts: Mapping[str, int], n_texts: int = 0) -> str | None:
-    """The task that reads most of the data: counts of lower-case suffixes, and texts in tables. None when no task reads any."""
+    """The task that reads most of the data: counts of lower-case suffixes, and texts in tables. None when no task reads any.
+
+    Files that lie beside others make no data of their own unless they are most of all.
+    """
     readable = {
         name: entry.counts * sum(suffix_counts.get(suffix, 0) for suffix in entry.suffixes) + n_texts * entry.reads_text
         for name, entry in TASKS.items()
     }
     best = max(readable, key=lambda name: readable[name])
-    return best if readable[best] else None
+    counts = TASKS[best].counts
+    is_beside = counts < 1 and not n_texts and readable[best] <= counts * sum(suffix_counts.values()) / 2
+    return best if readable[best] and not is_beside else None
