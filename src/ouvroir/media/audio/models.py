@@ -44,7 +44,8 @@ class Spectrogram(nn.Module):
         seen = self.mel(wave, warp)
         if hidden is not None:
             seen = masked(seen, hidden)
-        return seen[:, None]
+        found: Tensor = seen[:, None]
+        return found
 
 
 class Cepstra(nn.Module):
@@ -124,7 +125,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, H, W), kept."""
         y = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(x)))))
-        return x + y * self.scale
+        found: Tensor = x + y * self.scale
+        return found
 
 
 class Stage(nn.Sequential):

@@ -11,7 +11,7 @@ from ouvroir.media.text.processor import N_BUCKETS
 from ouvroir.task import Cheap
 
 if TYPE_CHECKING:
-    from ouvroir.data.table import Table
+    from ouvroir.data.table import Ragged, Table
 
 MOST_ROWS = 20_000
 ROWS_AT_ONCE = 1024
@@ -44,8 +44,9 @@ def counts(table: Table, places: np.ndarray) -> Any:
     found = []
     for start in range(0, len(places), ROWS_AT_ONCE):
         fields = table.slice(places[start : start + ROWS_AT_ONCE]).fields
-        grams, n = fields["grams"], fields["gram_counts"].values.numpy().astype(np.float32)
-        offsets = grams.offsets.numpy()
+        grams: Ragged = fields["grams"]  # type: ignore[assignment]
+        often: Ragged = fields["gram_counts"]  # type: ignore[assignment]
+        offsets, n = grams.offsets.numpy(), often.values.numpy().astype(np.float32)
         found.append(csr_matrix((n, grams.values.numpy(), offsets), shape=(len(offsets) - 1, N_BUCKETS)))
     return vstack(found).tocsr()
 

@@ -161,7 +161,8 @@ class TextClassification(Texts):
     def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
         """Output of all parts before `part`: (B, D + G) before the head, (B, P, D) before the first ones."""
         network = _network(model)
-        found: Tensor = network.embed(*_inputs(batch), part)
+        pieces, lengths, grams, often = _inputs(batch)
+        found: Tensor = network.embed(pieces, lengths, grams, often, part)
         return found
 
     # --- judging and using --------------------------------------------------------------------------------------------

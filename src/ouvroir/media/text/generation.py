@@ -216,8 +216,8 @@ class TextGeneration(Maker, Texts):
         """The beginning of one text and the end of another."""
         assert isinstance(processor, TextProcessor)
         for one, other, share in zip(first, second, shares, strict=True):
-            texts = (tokens.decode(processor.pieces, example["pieces"].tolist()) for example in (one, other))
-            yield _as_made(blend(*texts, share), None)
+            begin, end = (tokens.decode(processor.pieces, example["pieces"].tolist()) for example in (one, other))
+            yield _as_made(blend(begin, end, share), None)
 
     def views(self, rows: TableSlice) -> Tensor:
         """(B, 1, VIEW_WIDTH): the n-grams of each text, hashed once more with random signs, of length 1.

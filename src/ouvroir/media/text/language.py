@@ -105,7 +105,8 @@ class TextMaker(nn.Module):
         state = self.states(pieces, labels)
         flat = labels[:, None, :].expand(-1, pieces.shape[1], -1).flatten(0, 1)
         logits = self.writing(state.flatten(0, 1), flat, self.reading.table.weight)
-        return logits.view(*pieces.shape, -1)
+        found: Tensor = logits.view(*pieces.shape, -1)
+        return found
 
     def after(self, pieces: Tensor, labels: Tensor, state: State | None) -> tuple[Tensor, State]:
         """Logits (B, V) of what comes after pieces (B,), and the state to go on from."""
