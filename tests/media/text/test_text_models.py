@@ -150,14 +150,15 @@ def test_features_are_cached_before_the_head_only():
 @pytest.mark.parametrize("network", ["blocks", "ngrams"])
 def test_an_earlier_model_is_adopted_by_the_names_of_its_classes(network):
     earlier = build(seed=1, network=network)
+    last = "deep.out" if network == "blocks" else "out"
     with torch.no_grad():
-        earlier.head.out.weight.normal_()
+        earlier.head.get_submodule(last).weight.normal_()
     later = PROCESSOR.with_labels(("good", "new", "bad"))
     torch.manual_seed(2)
     model = TASK.build_model(recipe_for(network=network), later)
     said = TASK.adopt(model, later, earlier.state_dict(), PROCESSOR.labels)
     assert any("2 of 3 classes" in sentence for sentence in said)
-    was, now = earlier.head.out.weight, model.head.out.weight
+    was, now = (one.head.get_submodule(last).weight for one in (earlier, model))
     assert torch.equal(now[0], was[1])
     assert torch.equal(now[2], was[0])
     assert now[1].abs().max() < 0.1

@@ -96,7 +96,7 @@ class TextClassification(Texts):
             processor.labels,
             weights,
             labels,
-            per_class={"head.out.weight": 0, "head.out.bias": 0},
+            per_class=network.per_class,
             own=("class_weight",),
         )
 

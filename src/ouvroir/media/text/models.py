@@ -7,8 +7,8 @@ Axes: B rows, P pieces, N different n-grams, D width, G width of the n-grams, K 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -119,6 +119,36 @@ class Grams(nn.Module):
         return found
 
 
+class TextHead(nn.Module):
+    """Logits of the n-grams, to which those of the pieces in their order are added: wide(g) + γ·deep(p).
+
+    γ, one number a class, starts at `scale`: few texts teach the n-grams, and the order comes in as it helps (Cheng 2016,
+    arXiv 1606.07792, joins the two so).
+    """
+
+    def __init__(self, width: int, gram_width: int, n_classes: int, ratio: float, scale: float) -> None:
+        super().__init__()
+        self.deep = Head(width, n_classes, ratio)
+        self.wide = nn.Linear(gram_width, n_classes)
+        self.scale = nn.Parameter(torch.full((n_classes,), scale))
+        self.width = width
+        self.widths = (*self.deep.widths, gram_width)
+
+    def forward(self, both: Tensor, masks: Sequence[Tensor] = ()) -> Tensor:
+        """both: (B, D + G); masks: for dropout, (B, width) before each layer, the last of them of the n-grams."""
+        deep, grams = both[:, : self.width], both[:, self.width :].float()
+        if masks:
+            grams = grams * masks[-1]
+        logits: Tensor = self.wide(grams) + self.scale * self.deep(deep, masks[:-1])
+        return logits.float()
+
+    def reset(self) -> None:
+        """Draw the last layers anew, close to uniform answers."""
+        self.deep.reset()
+        nn.init.normal_(self.wide.weight, std=0.01)
+        nn.init.zeros_(self.wide.bias)
+
+
 class CustomTextModel(nn.Module):
     """Texts to logits. Parts, input first: `embedding`, `block1` to the last, `pool`, `grams`, `head`.
 
@@ -127,6 +157,14 @@ class CustomTextModel(nn.Module):
     """
 
     class_weight: Tensor
+    per_class: ClassVar[Mapping[str, int]] = {
+        "head.deep.out.weight": 0,
+        "head.deep.out.bias": 0,
+        "head.wide.weight": 0,
+        "head.wide.bias": 0,
+        "head.scale": 0,
+    }
+    """Arrays with an axis of classes, and which."""
 
     def __init__(
         self,
@@ -146,7 +184,7 @@ class CustomTextModel(nn.Module):
         self.blocks = nn.ModuleList(Block(width, scale, pi) for _ in range(depth))
         self.pool = Pool(width, pi)
         self.grams = Grams(n_buckets, gram_width)
-        self.head = Head(width + gram_width, n_classes, ratio)
+        self.head = TextHead(width, gram_width, n_classes, ratio, scale)
         self.register_buffer("class_weight", torch.ones(n_classes))
 
     def parts(self) -> list[tuple[str, nn.Module]]:
@@ -220,6 +258,8 @@ class NgramModel(nn.Module):
     """The mean of the vectors of a text's n-grams, and one linear layer on it. Parts: `grams`, `head`."""
 
     class_weight: Tensor
+    per_class: ClassVar[Mapping[str, int]] = {"head.out.weight": 0, "head.out.bias": 0}
+    """Arrays with an axis of classes, and which."""
 
     def __init__(self, n_buckets: int, width: int, n_classes: int) -> None:
         super().__init__()
