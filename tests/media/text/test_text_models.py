@@ -123,7 +123,7 @@ def test_the_network_weighs_n_grams_so_too():
     given = batch()
     with torch.no_grad():
         found = layer(given["grams"], given["gram_counts"])
-        want = torch.from_numpy(weighted(seen, rarity(seen)).toarray()).float() @ layer.table.weight
+        want = models.GAIN * torch.from_numpy(weighted(seen, rarity(seen)).toarray()).float() @ layer.table.weight
     assert torch.allclose(found, want, atol=1e-5)
 
 

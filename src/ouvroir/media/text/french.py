@@ -15,9 +15,9 @@ FRENCH: dict[str, str] = {
         "Des textes plus longs, on lit les premiers et les derniers morceaux, {n} en tout. Si ce qui distingue les classes est au "
         "milieu, lisez-en davantage."
     ),
-    "With {n} texts to learn from, the mean of vectors of n-grams often does as well as a deeper network, and trains in seconds.": (
-        "Avec {n} textes d’entraînement, la moyenne de vecteurs de n-grammes fait souvent aussi bien qu’un réseau plus profond, et "
-        "s’entraîne en quelques secondes."
+    "With {n} texts to learn from, n-grams alone often do as well as the order of the words beside them, and train in seconds.": (
+        "Avec {n} textes d’entraînement, les n-grammes seuls font souvent aussi bien que l’ordre des mots en plus, et s’entraînent "
+        "en quelques secondes."
     ),
     "blocks: convolution and attention over pieces of words; ngrams: the mean of vectors of n-grams, far faster.": (
         "blocks : convolution et attention sur des morceaux de mots ; ngrams : moyenne de vecteurs de n-grammes, bien plus rapide."

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
 
 KERNEL = 5  # pieces that a convolution sees
+GAIN = 5.0  # of the n-grams: each is met by few texts, and must learn so many times faster than the rest
 N_LENGTHS = 4  # parts of a batch that are padded each to its own length
 _WIDTH = {"tiny": 64, "small": 96, "base": 192}
 _DEPTH = {"tiny": 1, "small": 2, "base": 4}
@@ -94,8 +95,8 @@ class Pool(nn.Module):
 class Grams(nn.Module):
     """The mean of the vectors of a text's n-grams (Joulin 2016, arXiv 1607.01759), rare ones weighing more.
 
-    The weights are (1 + log count) · rarity, of length 1 over a text (Salton 1988). `rarity` (buckets,) is set from the train rows
-    before training and saved with the weights.
+    The weights are (1 + log count) · rarity, of length GAIN over a text (Salton 1988). `rarity` (buckets,) is set from the train
+    rows before training and saved with the weights.
     """
 
     rarity: Tensor
@@ -104,14 +105,14 @@ class Grams(nn.Module):
         super().__init__()
         self.table = nn.EmbeddingBag(n_buckets, width, mode="sum", padding_idx=0)
         self.register_buffer("rarity", torch.ones(n_buckets))
-        nn.init.normal_(self.table.weight, std=width**-0.5)
+        nn.init.normal_(self.table.weight, std=width**-0.5 / GAIN)
         with torch.no_grad():
             self.table.weight[0].zero_()
 
     def forward(self, grams: Tensor, counts: Tensor) -> Tensor:
         """grams: (B, N) int64, 0 where a text has no more; counts: (B, N), how often each occurs. Returns (B, G) float32."""
         weights = (1 + counts.float().clamp_min(1).log()) * self.rarity[grams] * (grams != 0)
-        weights = weights / weights.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
+        weights = weights * (GAIN / weights.square().sum(dim=1, keepdim=True).sqrt().clamp_min(1e-6))
         if torch.compiler.is_exporting():
             vectors = functional.embedding(grams, self.table.weight)
             return (vectors * weights[:, :, None]).sum(dim=1)

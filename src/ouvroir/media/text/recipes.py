@@ -80,8 +80,8 @@ def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
         notes.append(
             Note(
                 "few_texts",
-                f"With {len(rows)} texts to learn from, the mean of vectors of n-grams often does as well as a deeper network, and "
-                "trains in seconds.",
+                f"With {len(rows)} texts to learn from, n-grams alone often do as well as the order of the words beside them, and "
+                "train in seconds.",
                 {"options.network": "ngrams"},
             )
         )
@@ -99,9 +99,9 @@ def scheduled(recipe: Recipe, n_train: int) -> Recipe:
     options: Options = recipe.options
     batch = 16 if n_train < 500 else 32 if n_train < 5000 else 64
     if options.network == "ngrams":
-        found = recipe.replace("optim", lr=0.01, weight_decay=1e-4)
+        found = recipe.replace("optim", lr=2e-3, weight_decay=1e-4)
         return found.replace("loop", batch_size=batch, epochs=float(np.clip(20_000 / max(1, n_train), 5, 60)))
-    found = recipe.replace("optim", lr=1e-3, weight_decay=0.05, max_grad_norm=1.0)
+    found = recipe.replace("optim", lr=2e-3, weight_decay=0.05, max_grad_norm=1.0)
     return found.replace("loop", batch_size=batch, epochs=float(np.clip(30_000 / max(1, n_train), 4, 40)))
 
 
