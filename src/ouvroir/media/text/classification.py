@@ -37,7 +37,7 @@ class TextClassification(Texts):
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
     needs_labels: ClassVar[bool] = True
-    synthesiser: ClassVar[str | None] = None
+    synthesiser: ClassVar[str | None] = "text-generation"
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
