@@ -21,8 +21,9 @@ from ouvroir.media.text import tokens
 from ouvroir.media.text.passages import longest_shared
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.reading import marked
+from ouvroir.media.text.recipes import CHARACTERS_A_PIECE
 from ouvroir.media.text.rewriting import blend, rewrite, words_alike
-from ouvroir.media.text.texts import Texts, read_texts, train_texts
+from ouvroir.media.text.texts import Texts, read_texts, train_texts, usual_length
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Batch, Example, Loss, Made, Note, Processor, StepOutput
 
@@ -81,22 +82,21 @@ class TextGeneration(Maker, Texts):
         """The recipe proposed for these texts."""
         rows = [row for row in manifest.rows if row.split == "train"]
         n_characters = np.array([int(row.details.get("characters", 0)) for row in rows] or [0])
-        longest = int(np.clip(np.percentile(n_characters, 95) / 3, 24, LONGEST_WRITTEN))
         notes = []
-        if (n_characters > 6 * longest).mean() > 0.5:
+        if (n_characters > 2 * CHARACTERS_A_PIECE * LONGEST_WRITTEN).mean() > 0.5:
             notes.append(
                 Note(
                     "long_texts_made",
-                    f"Texts of up to {longest} pieces, about {longest // 2} words, are made, from the beginnings of the texts that "
-                    "there are. Longer ones take as much longer.",
-                    {"options.max_pieces": str(2 * longest)},
+                    f"Texts of up to {LONGEST_WRITTEN} pieces, about {LONGEST_WRITTEN // 2} words, are made, from the beginnings "
+                    "of the texts that there are. Longer ones take as much longer.",
+                    {"options.max_pieces": str(2 * LONGEST_WRITTEN)},
                 )
             )
         chosen = Recipe(
             task=self.name,
             data=manifest.data,
             model=recipes.Model(preset=preset, init_from=init_from),  # type: ignore[arg-type]
-            options=Options(max_pieces=longest),
+            options=Options(),
         )
         return self.scheduled(chosen, len(rows)), notes
 
@@ -121,11 +121,12 @@ class TextGeneration(Maker, Texts):
         alike = words_alike(read_texts(manifest, rows))
         if earlier is not None:
             return replace(earlier, labels=classes, is_multi_label=manifest.is_multi_label, alike=alike)
+        pieces = tokens.learn(read_texts(manifest, rows), n_characters, options.n_pieces)
         return TextProcessor(
             labels=classes,
             is_multi_label=manifest.is_multi_label,
-            pieces=tokens.learn(read_texts(manifest, rows), n_characters, options.n_pieces),
-            max_pieces=options.max_pieces or LONGEST_WRITTEN,
+            pieces=pieces,
+            max_pieces=options.max_pieces or usual_length(manifest, rows, pieces, most=LONGEST_WRITTEN),
             keep="beginning",
             has_end=True,
             alike=alike,

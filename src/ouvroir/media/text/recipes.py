@@ -14,7 +14,7 @@ from ouvroir.classification import train_labels
 from ouvroir.constants import ALPHA
 from ouvroir.media.text import tokens
 from ouvroir.media.text.processor import TextProcessor
-from ouvroir.media.text.texts import read_texts, train_texts
+from ouvroir.media.text.texts import read_texts, train_texts, usual_length
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Note
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 TASK = "text-classification"
 FEW_TEXTS = 5000  # up to here the mean of n-grams mostly does as well
-CHARACTERS_A_PIECE = 4.0  # about, of European languages
+CHARACTERS_A_PIECE = 3.5  # about, of European languages
+MOST_PIECES = 512  # of a text, unless the recipe says otherwise
 
 Share = Annotated[float, Setting(ge=0, lt=1)]
 
@@ -65,15 +66,14 @@ def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
     """The recipe for these texts, and what was thought of in choosing it."""
     rows = [row for row in manifest.rows if row.split == "train"]
     n_characters = np.array([int(row.details.get("characters", 0)) for row in rows] or [0])
-    longest = int(np.clip(np.percentile(n_characters, 95) / CHARACTERS_A_PIECE, 32, 512))
     notes = []
-    if (n_characters > CHARACTERS_A_PIECE * longest * 1.5).mean() > 0.02:
+    if (n_characters > CHARACTERS_A_PIECE * MOST_PIECES).mean() > 0.02:
         notes.append(
             Note(
                 "long_texts",
-                f"Of longer texts the first and last pieces are read, {longest} in all. If what tells the classes apart stands in "
-                "the middle, read more.",
-                {"options.max_pieces": str(min(8192, 2 * longest))},
+                f"Of longer texts the first and last pieces are read, {MOST_PIECES} in all. If what tells the classes apart "
+                "stands in the middle, read more.",
+                {"options.max_pieces": str(2 * MOST_PIECES)},
             )
         )
     if 0 < len(rows) < FEW_TEXTS:
@@ -89,7 +89,7 @@ def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
         task=TASK,
         data=manifest.data,
         model=recipes.Model(preset=preset),  # type: ignore[arg-type]
-        options=Options(max_pieces=longest),
+        options=Options(),
     )
     return scheduled(recipe, len(rows)), notes
 
@@ -130,5 +130,5 @@ def make_processor(manifest: Manifest, recipe: Recipe, earlier: TextProcessor | 
         return replace(earlier, labels=labels, is_multi_label=manifest.is_multi_label)
     rows, n_characters = train_texts(manifest)
     pieces = tokens.learn(read_texts(manifest, rows), n_characters, options.n_pieces)
-    longest = options.max_pieces or 512
+    longest = options.max_pieces or usual_length(manifest, rows, pieces, most=MOST_PIECES)
     return TextProcessor(labels=labels, is_multi_label=manifest.is_multi_label, pieces=pieces, max_pieces=longest)

@@ -11,6 +11,7 @@ import numpy as np
 from ouvroir import classification as shared
 from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TEXT_SUFFIXES
+from ouvroir.media.text import tokens
 from ouvroir.media.text.french import FRENCH
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.reading import inspect_text, text_of
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ouvroir.data.table import Ragged, Table, TableSlice
 
 SHOWN_CHARACTERS = 600
+LEAST_LENGTH = 16  # pieces
+_LENGTHS_LOOKED_AT = 2000  # texts
 _LONGEST_NAME = 1000  # characters; no longer text is taken for the name of a file
 
 
@@ -134,3 +137,10 @@ def read_texts(manifest: Manifest, rows: Sequence[Row]) -> Iterator[str]:
             yield text_of(row.source(manifest.root), limits)[0]
         except Refused:
             continue
+
+
+def usual_length(manifest: Manifest, rows: Sequence[Row], pieces: bytes, *, most: int) -> int:
+    """Pieces that nearly all texts of `rows` have at most, with the one that ends a text; no more than `most`."""
+    some = rows[:: max(1, len(rows) // _LENGTHS_LOOKED_AT)]
+    lengths = [1 + len(tokens.encode(pieces, text)) for text in read_texts(manifest, some)]
+    return int(np.clip(np.percentile(lengths or [LEAST_LENGTH], 98), LEAST_LENGTH, most))
