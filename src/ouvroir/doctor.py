@@ -35,6 +35,8 @@ LEAST_MEMORY_BYTES = 2_000_000_000
 STALE_SECONDS = 3_600
 EXTRA_PURPOSES = {
     "table": "Parquet tables",
+    "text": "texts",
+    "audio": "sounds",
     "pretrained": "pretrained models",
     "export": "the ONNX format",
 }

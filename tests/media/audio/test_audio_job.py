@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -124,3 +125,16 @@ def test_real_digits_of_speakers():
     assert {row.label for row in manifest.rows} == set("0123456789")
     speakers = {split: {row.group for row in manifest.rows if row.split == split} for split in ("train", "test")}
     assert not speakers["train"] & speakers["test"]
+
+
+def test_a_missing_library_is_told_before_any_file_is_opened(place, monkeypatch):
+    from ouvroir.errors import MissingExtra
+    from ouvroir.media.audio import decode
+
+    monkeypatch.setitem(sys.modules, "av", None)
+    decode._library.cache_clear()
+    try:
+        with pytest.raises(MissingExtra, match=r"ouvroir\[audio\]"):
+            ouvroir.check(place / "words")
+    finally:
+        decode._library.cache_clear()

@@ -57,11 +57,8 @@ def _library() -> Any:
 
 
 def decoder() -> str:
-    """The version of FFmpeg's binding that decodes."""
-    try:
-        return f"av {_library().__version__}"
-    except MissingExtra:
-        return ""
+    """The version of FFmpeg's binding that decodes. Raises MissingExtra, before any file is opened in vain."""
+    return f"av {_library().__version__}"
 
 
 def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds: float = MOST_SECONDS) -> Sound:

@@ -16,7 +16,7 @@ import numpy as np
 from ouvroir.media.audio.decode import as_wav
 
 RATE = 16_000
-N_TAKES = 8
+N_TAKES = 5
 VOICES = {
     "ana": (210, 1.16),
     "ben": (118, 1.0),
