@@ -99,3 +99,12 @@ def test_no_rows_draw_nothing():
     assert empty.uniform("u", (3,)).shape == (0, 3)
     assert empty.partner("p").shape == (0,)
     assert empty.torch_seed() >= 0
+
+
+def test_a_line_of_numbers_does_not_depend_on_how_many_are_asked_for():
+    long, short = rng(4).along("line", 50), rng(4).along("line", 7)
+    assert torch.equal(long[:, :7], short)
+    assert torch.equal(rng(2, first=2).along("line", 7), short[2:])
+    assert long.unique().numel() > 190
+    assert 0.3 < float(long.mean()) < 0.7
+    assert not torch.equal(rng(4).along("other", 7), short)

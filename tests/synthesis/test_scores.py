@@ -177,3 +177,12 @@ def test_copies_are_found_where_train_rows_are_in_it_twice():
     novelty = scores.Novelty.of(twice[:, 0], twice)
     assert novelty.look(one).is_copy.all()
     assert novelty.look(rng.random((40, 1, 6))).is_copy.mean() < 0.1
+
+
+def test_a_long_passage_makes_a_copy_unless_real_ones_share_as_much():
+    looked = scores.Looked(np.ones(4), np.zeros(4, dtype=np.int64), np.array([True, False, False, False]))
+    shared = np.array([0.0, 0.4, 0.6, 0.9])
+    rarely, often = np.full(100, 0.1), np.full(100, 0.8)
+    assert looked.with_passages(shared, rarely).is_copy.tolist() == [True, False, True, True]
+    assert looked.with_passages(shared, often).is_copy.tolist() == [True, False, False, True]
+    assert looked.with_passages(np.zeros(4), np.zeros(0)).is_copy.tolist() == looked.is_copy.tolist()
