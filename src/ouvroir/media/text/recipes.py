@@ -95,10 +95,7 @@ def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
 
 
 def scheduled(recipe: Recipe, n_train: int) -> Recipe:
-    """Batch, rates and length for so many texts: steps by the root of their number, and thrice as many for n-grams alone.
-
-    On 640 paragraphs ten passes did better than twenty (docs/decisions/0011-texts-by-n-grams-and-order.md).
-    """
+    """Batch, rates and length for so many texts: steps by the root of their number, and thrice as many for n-grams alone."""
     options: Options = recipe.options
     batch = 16 if n_train < 300 else 32 if n_train < 5000 else 64
     steps = float(np.clip(8 * n_train**0.5, 150, 4000))
