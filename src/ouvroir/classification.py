@@ -1,7 +1,6 @@
-"""What classification tasks of several media share: targets, losses, answers.
+"""What classification tasks of several media share: targets, losses, answers; and `Classifier`, the wiring of these into a task.
 
-Plain functions that a task calls; none knows a medium. torch is imported by the functions that need it, so that workers
-do not load it.
+None of it knows a medium. torch is imported by the functions that need it, so that workers do not load it.
 
 Axes: B rows of a batch, N rows of a table, C classes.
 """
@@ -9,18 +8,21 @@ Axes: B rows of a batch, N rows of a table, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from ouvroir.errors import DataError
 from ouvroir.files import readable_names
-from ouvroir.task import Answers, Loss, Prediction, Row
+from ouvroir.task import Answers, Batch, Loss, Prediction, Processor, Row, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ouvroir.data.manifest import Manifest
+    from ouvroir.data.table import Table
+    from ouvroir.recipe import Recipe
+    from ouvroir.rng import Rng
 
 SINGLE_LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
 MULTI_LABEL_METRICS = ("macro_f1", "micro_f1", "subset_accuracy", "nll")
@@ -289,3 +291,130 @@ def predictions(
             best = order[0]
             found.append(Prediction(scores=named, label=labels[best] if row[best] >= threshold else None))
     return found
+
+
+# --- a task -----------------------------------------------------------------------------------------------------------
+
+
+class ClassProcessor(Processor, Protocol):
+    """A processor that knows whether a row may have several labels."""
+
+    is_multi_label: bool
+
+
+class ClassNetwork(Protocol):
+    """What `Classifier` asks of a network, which is an `nn.Module` too.
+
+    head: its `reset()` draws what answers anew, `widths` are those of dropout before each of its layers; class_weight: (C,) buffer;
+    per_class: arrays with an axis of classes, and which.
+    """
+
+    head: Any
+    class_weight: Tensor
+    per_class: ClassVar[Mapping[str, int]]
+
+    def parts(self) -> list[tuple[str, nn.Module]]:
+        """Ordered named stages that together hold all parameters."""
+
+
+class Classifier:
+    """The part of a classification task that is the same in all media.
+
+    The options of the task have `dropout`, `label_smoothing` and `class_weights`; its processor is a ClassProcessor, and its
+    network a ClassNetwork.
+    """
+
+    needs_labels: ClassVar[bool] = True
+
+    def unjudged(self, row: Row, processor: Processor) -> str | None:
+        """Rows without a label, and with one that the model does not know."""
+        return unjudged(row, processor.labels)
+
+    def targets(self, rows: Sequence[Row], processor: ClassProcessor) -> dict[str, np.ndarray]:
+        """`labels`: (N,) int64, or (N, C) float32 when multi-label."""
+        return label_targets(rows, processor.labels, is_multi_label=processor.is_multi_label)
+
+    def adopt(
+        self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
+    ) -> list[str]:
+        """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
+        network = unwrapped(model)
+        network.head.reset()
+        return adopt_by_name(
+            network, processor.labels, weights, labels, per_class=network.per_class, own=("class_weight",)
+        )
+
+    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
+        """Those of the network, the head last."""
+        found: list[tuple[str, nn.Module]] = unwrapped(model).parts()
+        return found
+
+    def metrics_for(self, processor: ClassProcessor) -> tuple[str, ...]:
+        """Accuracy first, or macro F1 first when multi-label."""
+        return MULTI_LABEL_METRICS if processor.is_multi_label else SINGLE_LABEL_METRICS
+
+    def answers(self, batch: Batch, output: StepOutput, processor: ClassProcessor) -> Answers:
+        """Probabilities, losses and targets of the rows, on the CPU."""
+        return class_answers(
+            batch["index"],
+            output.outputs,
+            output.losses.get("class"),
+            batch.get("labels"),
+            processor.labels,
+            is_multi_label=processor.is_multi_label,
+        )
+
+
+def unwrapped(model: nn.Module) -> Any:
+    """The network itself, a ClassNetwork, out of a wrapper for several processes."""
+    return getattr(model, "module", model)
+
+
+def weigh_classes(network: ClassNetwork, table: Table, recipe: Recipe) -> None:
+    """Set the weights of the classes from the train rows, where the recipe asks for them."""
+    import torch
+
+    if recipe.options.class_weights == "balanced" and "labels" in table.targets:
+        weights = balanced_weights(table.targets["labels"].numpy(), len(network.class_weight))
+        network.class_weight.copy_(torch.from_numpy(weights))
+
+
+def head_masks(network: ClassNetwork, recipe: Recipe, rng: Rng, *, training: bool) -> list[Tensor]:
+    """Masks (B, width) for dropout before each layer of the head; none where nothing is dropped."""
+    drop = recipe.options.dropout
+    if not training or not drop:
+        return []
+    return [rng.keep_mask(f"dropout{number}", (width,), drop) for number, width in enumerate(network.head.widths)]
+
+
+def first_learning(network: ClassNetwork) -> str:
+    """The part that cached features go into: everything before it is frozen."""
+    for name, part in network.parts():
+        if any(param.requires_grad for param in part.parameters()):
+            return name
+    return network.parts()[-1][0]
+
+
+def class_step(
+    network: ClassNetwork,
+    logits: Tensor,
+    batch: Batch,
+    recipe: Recipe,
+    *,
+    training: bool,
+    targets: Tensor | None = None,
+) -> StepOutput:
+    """Cross-entropy of logits (B, C), binary where `labels` are (B, C). `targets`: (B, C) in their place, of blended rows.
+
+    Smoothing, entropy and weights of classes are for training only. A batch without `labels` has no loss.
+    """
+    if "labels" not in batch:
+        return StepOutput(losses={}, outputs=logits)
+    loss = label_set_loss if batch["labels"].ndim == 2 else class_loss
+    extra: dict[str, Any] = {}
+    if training:
+        extra = {"label_smoothing": recipe.options.label_smoothing, "entropy": recipe.constants.value("zeta") or 0.0}
+        if recipe.options.class_weights == "balanced":
+            extra["class_weight"] = network.class_weight
+    wanted = batch["labels"] if targets is None else targets
+    return StepOutput(losses={"class": loss(logits, wanted, **extra)}, outputs=logits)

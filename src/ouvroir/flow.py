@@ -18,9 +18,15 @@ from torch import nn
 from torch.nn import functional
 
 from ouvroir.layers import group_norm
+from ouvroir.making import left_out, weights_of
+from ouvroir.rng import Rng
+from ouvroir.task import Loss, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from ouvroir.recipe import Recipe
+    from ouvroir.task import Batch
 
 N_FREQUENCIES = 6
 WIDTHS = {"tiny": 16, "small": 32, "base": 64}
@@ -138,6 +144,30 @@ def on_the_way(samples: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, T
     """x_t and the velocity there, each (B, C, H, W), for samples in [-1, 1], noise, and times (B,)."""
     t = times[:, None, None, None]
     return (1 - t) * noise + t * samples, samples - noise
+
+
+def flow_step(
+    model: nn.Module, samples: Tensor, batch: Batch, recipe: Recipe, *, n_classes: int, rng: Rng, training: bool
+) -> StepOutput:
+    """Mean squared error of the velocity at one time of each of samples (B, C, H, W), drawn anew at each step; always the same in
+    judging.
+
+    The times are frac(i/φ + a) for row i, a being drawn for each step: evenly spread over every batch, however small. The ordinary
+    way draws each time for itself. The recipe's options have `label_dropout`.
+    """
+    if not training:  # by the row, and not by its place in a batch
+        rng = Rng(rng.seed, 0, batch["index"])
+    noise = rng.normal("noise", tuple(samples.shape[1:]))
+    labels = weights_of(batch["labels"], n_classes)
+    if training:
+        labels = left_out(labels, recipe.options.label_dropout, rng)
+    phi = recipe.constants.phi
+    times = rng.uniform("time") if phi == "ordinary" else rng.spread("time", 1 / phi)
+    x, wanted = on_the_way(samples, noise, times)
+    velocity = model(x, times, labels).float()
+    per_row = (velocity - wanted).square().flatten(1).mean(dim=1)
+    n_items = torch.ones(len(per_row), dtype=torch.int64, device=per_row.device)
+    return StepOutput(losses={"flow": Loss(per_row, n_items)}, outputs=velocity)
 
 
 @torch.no_grad()

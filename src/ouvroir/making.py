@@ -7,6 +7,7 @@ Axes: B rows, K classes; place K is that of no class.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
 _VIEW_EDGE = 16
 
 
-class Maker:
+class Maker(ABC):
     """The part of a Synthesiser that is the same whatever is made. A task adds its data, the net, its steps and `make`."""
 
     needs_labels: ClassVar[bool] = False
     synthesiser: ClassVar[str | None] = None
 
+    @abstractmethod
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these rows: the task's own."""
-        raise NotImplementedError
 
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Every row can be judged: by how well what is made fits it."""
@@ -69,6 +70,7 @@ class Maker:
 
     def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
         """Nothing: there is nothing to learn from data without gradients."""
+        del model, table, recipe
 
     def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
         """Never asked for: what is learned from is new at each step, so nothing is ever cached."""

@@ -30,7 +30,7 @@ def is_random(options: Options) -> bool:
 
 
 def augment(wave: Tensor, heard: Tensor, options: Options, rng: Rng) -> dict[str, Any]:
-    """`wave` (B, T) float32 changed; `warp` (B,) and `hidden` (B, 4) for the spectrogram; `mixed`, partner and share of each row.
+    """`wave` (B, T) float32 changed; `warp` (B,) and `hidden` (B, 4) for the spectrogram; `partner` and `share` of blended rows.
 
     wave: (B, T) int16, in the middle of silence where a row has fewer samples; heard: (B,), how many these are.
     """
@@ -47,7 +47,7 @@ def augment(wave: Tensor, heard: Tensor, options: Options, rng: Rng) -> dict[str
         level = x.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-5)
         even = x / level  # else the louder one would be all that is heard
         x = share[:, None] * even + (1 - share[:, None]) * even[partner]
-        found["mixed"] = (partner, share)
+        found |= {"partner": partner, "share": share}
     found["wave"] = x
     if options.warp:
         which = (rng.uniform("warp") * (len(WARPS) - 1)).long() + 1

@@ -6,9 +6,9 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ouvroir.baselines import cheap_baselines
 from ouvroir.media.audio import recipes
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.sounds import Sounds, pieces_of
-from ouvroir.task import Answers, Batch, Cheap, Example, Note, Prediction, Processor, Row, StepOutput, Timed
+from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput, Timed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,19 +33,14 @@ ROWS_AT_ONCE = 128
 INPUTS = ("wave", "warp", "hidden")
 
 
-class AudioClassification(Sounds):
+class AudioClassification(shared.Classifier, Sounds):
     """Sounds to one class, or to several labels. See `ouvroir.task.Task`."""
 
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
-    needs_labels: ClassVar[bool] = True
     synthesiser: ClassVar[str | None] = "audio-generation"
 
     # --- data ---------------------------------------------------------------------------------------------------------
-
-    def unjudged(self, row: Row, processor: Processor) -> str | None:
-        """Rows without a label, and with one that the model does not know."""
-        return shared.unjudged(row, processor.labels)
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these sounds."""
@@ -62,11 +57,6 @@ class AudioClassification(Sounds):
         assert earlier is None or isinstance(earlier, AudioProcessor)
         return recipes.make_processor(manifest, recipe, earlier)
 
-    def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
-        """`labels`: (N,) int64, or (N, C) float32 when multi-label."""
-        assert isinstance(processor, AudioProcessor)
-        return shared.label_targets(rows, processor.labels, is_multi_label=processor.is_multi_label)
-
     # --- model --------------------------------------------------------------------------------------------------------
 
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
@@ -78,40 +68,16 @@ class AudioClassification(Sounds):
 
     def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
         """Mean and deviation of each band over train sounds, and class weights, where the recipe asks for them."""
-        import torch
-
         from ouvroir.media.audio.models import mel_of
 
         network = _network(model)
-        options: recipes.Options = recipe.options
-        if options.class_weights == "balanced" and "labels" in table.targets:
-            weights = shared.balanced_weights(table.targets["labels"].numpy(), len(network.class_weight))
-            network.class_weight.copy_(torch.from_numpy(weights))
+        shared.weigh_classes(network, table, recipe)
         mel = mel_of(network)
         if mel is None:
             return
         mel.measure(
             self.collate(table.slice(some))["wave"] for some in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE)
         )
-
-    def adopt(
-        self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
-    ) -> list[str]:
-        """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
-        network = _network(model)
-        network.head.reset()
-        return shared.adopt_by_name(
-            network,
-            processor.labels,
-            weights,
-            labels,
-            per_class={"head.out.weight": 0, "head.out.bias": 0},
-            own=("class_weight",),
-        )
-
-    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
-        """input, stem, scales, stage1 to the last, pool, head."""
-        return _network(model).parts()
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -126,68 +92,33 @@ class AudioClassification(Sounds):
         return recipes.is_augmented(recipe) and is_random(recipe.options)
 
     def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
-        """Change the waves when training; how rows were blended becomes `mixed`. Nothing to do otherwise."""
+        """Change the waves when training; rows that were blended have a `partner` and a `share`. Nothing to do otherwise."""
         if not training or "features" in batch or not self.augments(recipe):
             return batch
         from ouvroir.media.audio.augment import augment
 
-        changed = augment(batch["wave"], batch["heard"], recipe.options, rng)
-        partner, share = changed.pop("mixed", (None, None))
-        if partner is not None:
-            changed |= {"partner": partner, "share": share}
-        return {**batch, **changed}
+        return {**batch, **augment(batch["wave"], batch["heard"], recipe.options, rng)}
 
     def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
         """Cross-entropy (binary when multi-label). Smoothing, entropy, weights and dropout are for training only."""
-        options: recipes.Options = recipe.options
         network = _network(model)
-        masks = []
-        if training and options.dropout:
-            masks = [
-                rng.keep_mask(f"dropout{number}", (width,), options.dropout)
-                for number, width in enumerate(network.head.widths)
-            ]
+        masks = shared.head_masks(network, recipe, rng, training=training)
         if "features" in batch:
-            logits = model(None, None, None, masks, batch["features"], _first_learning(network))
+            logits = model(None, None, None, masks, batch["features"], shared.first_learning(network))
         else:
             logits = model(*(batch.get(name) for name in INPUTS), masks)
-        if "labels" not in batch:
-            return StepOutput(losses={}, outputs=logits)
-        targets = batch["labels"]
+        targets = None
         if training and "partner" in batch:
-            spread = shared.one_hot(targets, logits.shape[1])
+            spread = shared.one_hot(batch["labels"], logits.shape[1])
             share = batch["share"][:, None]
             targets = share * spread + (1 - share) * spread[batch["partner"]]
-        loss = shared.label_set_loss if batch["labels"].ndim == 2 else shared.class_loss
-        extra: dict[str, Any] = {}
-        if training:
-            extra = {"label_smoothing": options.label_smoothing, "entropy": recipe.constants.value("zeta") or 0.0}
-            if options.class_weights == "balanced":
-                extra["class_weight"] = network.class_weight
-        return StepOutput(losses={"class": loss(logits, targets, **extra)}, outputs=logits)
+        return shared.class_step(network, logits, batch, recipe, training=training, targets=targets)
 
     def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
         """Output of all parts before `part`: (B, D) before the head, (B, C, H, W) before the others."""
         return _network(model).embed(batch["wave"], part=part)
 
     # --- judging and using --------------------------------------------------------------------------------------------
-
-    def metrics_for(self, processor: Processor) -> tuple[str, ...]:
-        """Accuracy first, or macro F1 first when multi-label."""
-        assert isinstance(processor, AudioProcessor)
-        return shared.MULTI_LABEL_METRICS if processor.is_multi_label else shared.SINGLE_LABEL_METRICS
-
-    def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
-        """Probabilities, losses and targets of the rows, on the CPU."""
-        assert isinstance(processor, AudioProcessor)
-        return shared.class_answers(
-            batch["index"],
-            output.outputs,
-            output.losses.get("class"),
-            batch.get("labels"),
-            processor.labels,
-            is_multi_label=processor.is_multi_label,
-        )
 
     def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on means and deviations of cepstra."""
@@ -263,14 +194,6 @@ def _network(model: nn.Module) -> AdvancedAudioModel:
     inner = getattr(model, "module", model)
     assert isinstance(inner, AdvancedAudioModel)
     return inner
-
-
-def _first_learning(network: AdvancedAudioModel) -> str:
-    """The part that cached features go into: everything before it is frozen."""
-    for name, part in network.parts():
-        if any(param.requires_grad for param in part.parameters()):
-            return name
-    return network.parts()[-1][0]
 
 
 def simple_features(table: Table, places: np.ndarray, rate: int) -> np.ndarray:

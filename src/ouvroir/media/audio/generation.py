@@ -17,13 +17,13 @@ from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
 from ouvroir.classification import adopt_by_name
-from ouvroir.making import Maker, label_weights, left_out, shifted_views, train_classes, weights_of
+from ouvroir.making import Maker, label_weights, shifted_views, train_classes
 from ouvroir.media.audio.decode import as_wav, usual_rate
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.recipes import HIGHEST_HZ, look_at, window_seconds
 from ouvroir.media.audio.sounds import Sounds, pieces_of
 from ouvroir.recipe import Recipe, setting
-from ouvroir.task import Batch, Example, Loss, Made, Note, Processor, StepOutput
+from ouvroir.task import Batch, Example, Made, Note, Processor, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -156,28 +156,12 @@ class AudioGeneration(Maker, Sounds):
         return batch
 
     def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
-        """Mean squared error of the velocity at one time of each row, as in the flow of other media."""
-        import torch
+        """How far the velocity is from that of the flow: `ouvroir.flow.flow_step`."""
+        from ouvroir.flow import flow_step
 
-        from ouvroir.flow import on_the_way
-        from ouvroir.rng import Rng
-
-        options: Options = recipe.options
         network = _network(model)
-        if not training:  # by the row, and not by its place in a batch
-            rng = Rng(rng.seed, 0, batch["index"])
-        maps = network.maps(batch["wave"])
-        noise = rng.normal("noise", tuple(maps.shape[1:]))
-        labels = weights_of(batch["labels"], network.flow.n_classes)
-        if training:
-            labels = left_out(labels, options.label_dropout, rng)
-        phi = recipe.constants.phi
-        times = rng.uniform("time") if phi == "ordinary" else rng.spread("time", 1 / phi)
-        x, wanted = on_the_way(maps, noise, times)
-        velocity = model(x, times, labels).float()
-        per_row = (velocity - wanted).square().flatten(1).mean(dim=1)
-        n_items = torch.ones(len(per_row), dtype=torch.int64, device=per_row.device)
-        return StepOutput(losses={"flow": Loss(per_row, n_items)}, outputs=velocity)
+        maps, n_classes = network.maps(batch["wave"]), network.flow.n_classes
+        return flow_step(model, maps, batch, recipe, n_classes=n_classes, rng=rng, training=training)
 
     # --- using --------------------------------------------------------------------------------------------------------
 

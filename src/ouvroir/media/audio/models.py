@@ -7,8 +7,8 @@ Axes: B rows, T samples, M bands, F frames, C channels, D width of the pooled ve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -166,6 +166,8 @@ class AdvancedAudioModel(nn.Module):
     """
 
     class_weight: Tensor
+    per_class: ClassVar[Mapping[str, int]] = {"head.out.weight": 0, "head.out.bias": 0}
+    """Arrays with an axis of classes, and which."""
 
     def __init__(self, body: dict[str, nn.Module], pool: Pool, head: Head, n_classes: int) -> None:
         super().__init__()

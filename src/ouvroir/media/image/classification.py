@@ -6,9 +6,9 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -18,14 +18,12 @@ from ouvroir.media.image import recipes
 from ouvroir.media.image.pictures import Pictures, pixels_of
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.task import (
-    Answers,
     Batch,
     Cheap,
     Example,
     Note,
     Prediction,
     Processor,
-    Row,
     Source,
     StepOutput,
 )
@@ -45,19 +43,14 @@ ROWS_AT_ONCE = 512
 BASELINE_PX = 16  # edge of the copy that cheap baselines look at
 
 
-class ImageClassification(Pictures):
+class ImageClassification(shared.Classifier, Pictures):
     """Pictures to one class, or to several labels. See `ouvroir.task.Task`."""
 
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
-    needs_labels: ClassVar[bool] = True
     synthesiser: ClassVar[str | None] = "image-generation"
 
     # --- data ---------------------------------------------------------------------------------------------------------
-
-    def unjudged(self, row: Row, processor: Processor) -> str | None:
-        """Rows without a label, and with one that the model does not know."""
-        return shared.unjudged(row, processor.labels)
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these pictures; pretrained weights named by `init_from` ask for other settings."""
@@ -72,11 +65,6 @@ class ImageClassification(Pictures):
         assert earlier is None or isinstance(earlier, ImageProcessor)
         return recipes.make_processor(manifest, recipe, earlier)
 
-    def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
-        """`labels`: (N,) int64, or (N, C) float32 when multi-label."""
-        assert isinstance(processor, ImageProcessor)
-        return shared.label_targets(rows, processor.labels, is_multi_label=processor.is_multi_label)
-
     # --- model --------------------------------------------------------------------------------------------------------
 
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
@@ -88,13 +76,9 @@ class ImageClassification(Pictures):
 
     def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
         """Mean and deviation of the train pictures, class weights, and pretrained weights where the recipe names them."""
-        import torch
-
         network = _network(model)
         options: recipes.Options = recipe.options
-        if options.class_weights == "balanced" and "labels" in table.targets:
-            weights = shared.balanced_weights(table.targets["labels"].numpy(), len(network.class_weight))
-            network.class_weight.copy_(torch.from_numpy(weights))
+        shared.weigh_classes(network, table, recipe)
         if recipes.is_pretrained(recipe.model.init_from):
             from ouvroir.media.image.pretrained import load_backbone
 
@@ -104,25 +88,6 @@ class ImageClassification(Pictures):
             mean, std = _level_statistics(table, np.unique(places))
             network.mean.copy_(mean)
             network.std.copy_(std.clamp_min(1.0))
-
-    def adopt(
-        self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
-    ) -> list[str]:
-        """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
-        network = _network(model)
-        network.head.reset()
-        return shared.adopt_by_name(
-            network,
-            processor.labels,
-            weights,
-            labels,
-            per_class={"head.out.weight": 0, "head.out.bias": 0},
-            own=("class_weight",),
-        )
-
-    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
-        """stem, stage1 to the last stage, pool, head."""
-        return _network(model).parts()
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -153,53 +118,22 @@ class ImageClassification(Pictures):
 
     def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
         """Cross-entropy (binary when multi-label). Smoothing, entropy, weights and dropout are for training only."""
-        options: recipes.Options = recipe.options
         network = _network(model)
-        masks = []
-        if training and options.dropout:
-            masks = [
-                rng.keep_mask(f"dropout{number}", (width,), options.dropout)
-                for number, width in enumerate(network.head.widths)
-            ]
+        masks = shared.head_masks(network, recipe, rng, training=training)
         if "features" in batch:
-            logits = model(None, masks, batch["features"], _first_learning(network))
+            logits = model(None, masks, batch["features"], shared.first_learning(network))
         else:
             logits = model(batch["pixel_values"], masks)
-        if "labels" not in batch:
-            return StepOutput(losses={}, outputs=logits)
-        targets = batch["labels"]
+        targets = None
         if training and "mixed" in batch:
-            targets = batch["mixed"].targets(shared.one_hot(targets, logits.shape[1]))
-        loss = shared.label_set_loss if batch["labels"].ndim == 2 else shared.class_loss
-        extra: dict[str, Any] = {}
-        if training:
-            extra = {"label_smoothing": options.label_smoothing, "entropy": recipe.constants.value("zeta") or 0.0}
-            if options.class_weights == "balanced":
-                extra["class_weight"] = network.class_weight
-        return StepOutput(losses={"class": loss(logits, targets, **extra)}, outputs=logits)
+            targets = batch["mixed"].targets(shared.one_hot(batch["labels"], logits.shape[1]))
+        return shared.class_step(network, logits, batch, recipe, training=training, targets=targets)
 
     def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
         """Output of all parts before `part`: (B, D) before the head, (B, C, H, W) before the others."""
         return _network(model).embed(batch["pixel_values"], part)
 
     # --- judging and using --------------------------------------------------------------------------------------------
-
-    def metrics_for(self, processor: Processor) -> tuple[str, ...]:
-        """Accuracy first, or macro F1 first when multi-label."""
-        assert isinstance(processor, ImageProcessor)
-        return shared.MULTI_LABEL_METRICS if processor.is_multi_label else shared.SINGLE_LABEL_METRICS
-
-    def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
-        """Probabilities, losses and targets of the rows, on the CPU."""
-        assert isinstance(processor, ImageProcessor)
-        return shared.class_answers(
-            batch["index"],
-            output.outputs,
-            output.losses.get("class"),
-            batch.get("labels"),
-            processor.labels,
-            is_multi_label=processor.is_multi_label,
-        )
 
     def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on a small copy of the picture."""
@@ -284,14 +218,6 @@ def _network(model: nn.Module) -> ConceptualImageModel:
     inner = getattr(model, "module", model)
     assert isinstance(inner, ConceptualImageModel)
     return inner
-
-
-def _first_learning(network: ConceptualImageModel) -> str:
-    """The part that cached features go into: everything before it is frozen."""
-    for name, part in network.parts():
-        if any(param.requires_grad for param in part.parameters()):
-            return name
-    return network.parts()[-1][0]
 
 
 def _level_statistics(table: Table, places: np.ndarray) -> tuple[Tensor, Tensor]:

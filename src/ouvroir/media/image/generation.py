@@ -13,11 +13,10 @@ import numpy as np
 from pydantic import Field as Setting
 
 from ouvroir.classification import adopt_by_name
-from ouvroir.making import left_out, weights_of
 from ouvroir.media.image.making import AT_ONCE, MakingOptions, PictureMaker, pieces
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.recipe import Recipe, setting
-from ouvroir.task import Batch, Example, Loss, Made, Processor, StepOutput
+from ouvroir.task import Batch, Example, Made, Processor, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -81,32 +80,12 @@ class ImageGeneration(PictureMaker):
     # --- training -----------------------------------------------------------------------------------------------------
 
     def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
-        """Mean squared error of the velocity at one time of each row, drawn anew at each step; always the same in judging.
-
-        The times are frac(i/φ + a) for row i, a being drawn for each step: evenly spread over every batch, however small. The
-        ordinary way draws each time for itself.
-        """
-        import torch
-
-        from ouvroir.flow import on_the_way
+        """How far the velocity is from that of the flow: `ouvroir.flow.flow_step`."""
+        from ouvroir.flow import flow_step
         from ouvroir.media.image.pictures import to_floats
-        from ouvroir.rng import Rng
 
-        options: Options = recipe.options
-        if not training:  # by the row, and not by its place in a batch
-            rng = Rng(rng.seed, 0, batch["index"])
-        pictures = to_floats(batch["pixel_values"])
-        noise = rng.normal("noise", tuple(pictures.shape[1:]))
-        labels = weights_of(batch["labels"], _network(model).n_classes)
-        if training:
-            labels = left_out(labels, options.label_dropout, rng)
-        phi = recipe.constants.phi
-        times = rng.uniform("time") if phi == "ordinary" else rng.spread("time", 1 / phi)
-        x, wanted = on_the_way(pictures, noise, times)
-        velocity = model(x, times, labels).float()
-        per_row = (velocity - wanted).square().flatten(1).mean(dim=1)
-        n_items = torch.ones(len(per_row), dtype=torch.int64, device=per_row.device)
-        return StepOutput(losses={"flow": Loss(per_row, n_items)}, outputs=velocity)
+        pictures, n_classes = to_floats(batch["pixel_values"]), _network(model).n_classes
+        return flow_step(model, pictures, batch, recipe, n_classes=n_classes, rng=rng, training=training)
 
     # --- using --------------------------------------------------------------------------------------------------------
 

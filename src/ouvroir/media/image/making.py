@@ -9,7 +9,7 @@ Axes: B rows, C channels, H and W height and width, K classes.
 from __future__ import annotations
 
 import io
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -66,7 +66,7 @@ class MakingOptions:
     )
 
 
-class PictureMaker(Maker, Pictures, ABC):
+class PictureMaker(Maker, Pictures):
     """The part of a Synthesiser that is the same however pictures are made. A task adds the net, its steps and `make`."""
 
     Options: ClassVar[type]

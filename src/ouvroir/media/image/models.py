@@ -8,9 +8,9 @@ Axes: B rows, C channels, H and W picture height and width, P = H·W positions, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
@@ -142,6 +142,8 @@ class ConceptualImageModel(nn.Module):
     mean: Tensor
     std: Tensor
     class_weight: Tensor
+    per_class: ClassVar[Mapping[str, int]] = {"head.out.weight": 0, "head.out.bias": 0}
+    """Arrays with an axis of classes, and which."""
 
     def __init__(
         self, body: dict[str, nn.Module], pool: nn.Module, head: Head, n_channels: int, n_classes: int

@@ -6,8 +6,8 @@ torch is imported by the methods that need it: workers call `inspect` and the pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ouvroir.media.text import recipes
 from ouvroir.media.text.baselines import counts, rarity, text_baselines
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.texts import Texts, batch_of
-from ouvroir.task import Answers, Batch, Cheap, Example, Note, Prediction, Processor, Row, StepOutput
+from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,19 +31,14 @@ if TYPE_CHECKING:
 INPUTS = ("pieces", "lengths", "grams", "gram_counts")
 
 
-class TextClassification(Texts):
+class TextClassification(shared.Classifier, Texts):
     """Texts to one class, or to several labels. See `ouvroir.task.Task`."""
 
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
-    needs_labels: ClassVar[bool] = True
     synthesiser: ClassVar[str | None] = "text-generation"
 
     # --- data ---------------------------------------------------------------------------------------------------------
-
-    def unjudged(self, row: Row, processor: Processor) -> str | None:
-        """Rows without a label, and with one that the model does not know."""
-        return shared.unjudged(row, processor.labels)
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these texts."""
@@ -60,11 +55,6 @@ class TextClassification(Texts):
         assert earlier is None or isinstance(earlier, TextProcessor)
         return recipes.make_processor(manifest, recipe, earlier)
 
-    def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
-        """`labels`: (N,) int64, or (N, C) float32 when multi-label."""
-        assert isinstance(processor, TextProcessor)
-        return shared.label_targets(rows, processor.labels, is_multi_label=processor.is_multi_label)
-
     # --- model --------------------------------------------------------------------------------------------------------
 
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
@@ -80,29 +70,7 @@ class TextClassification(Texts):
 
         network = _network(model)
         network.grams.rarity.copy_(torch.from_numpy(rarity(counts(table, np.arange(len(table))))))
-        options: recipes.Options = recipe.options
-        if options.class_weights == "balanced" and "labels" in table.targets:
-            weights = shared.balanced_weights(table.targets["labels"].numpy(), len(network.class_weight))
-            network.class_weight.copy_(torch.from_numpy(weights))
-
-    def adopt(
-        self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
-    ) -> list[str]:
-        """Load an earlier model as far as shapes agree; outputs are matched by class name, new classes start small."""
-        network = _network(model)
-        network.head.reset()
-        return shared.adopt_by_name(
-            network,
-            processor.labels,
-            weights,
-            labels,
-            per_class=network.per_class,
-            own=("class_weight",),
-        )
-
-    def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
-        """embedding, block1 to the last, pool, grams, head; or grams, head."""
-        return _network(model).parts()
+        shared.weigh_classes(network, table, recipe)
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -139,24 +107,10 @@ class TextClassification(Texts):
 
     def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
         """Cross-entropy (binary when multi-label). Smoothing, entropy, weights and dropout are for training only."""
-        options: recipes.Options = recipe.options
         network = _network(model)
-        masks = []
-        if training and options.dropout:
-            masks = [
-                rng.keep_mask(f"dropout{number}", (width,), options.dropout)
-                for number, width in enumerate(network.head.widths)
-            ]
+        masks = shared.head_masks(network, recipe, rng, training=training)
         logits = model(*_inputs(batch), masks, batch.get("features"), *_since(network, batch))
-        if "labels" not in batch:
-            return StepOutput(losses={}, outputs=logits)
-        loss = shared.label_set_loss if batch["labels"].ndim == 2 else shared.class_loss
-        extra: dict[str, Any] = {}
-        if training:
-            extra = {"label_smoothing": options.label_smoothing, "entropy": recipe.constants.value("zeta") or 0.0}
-            if options.class_weights == "balanced":
-                extra["class_weight"] = network.class_weight
-        return StepOutput(losses={"class": loss(logits, batch["labels"], **extra)}, outputs=logits)
+        return shared.class_step(network, logits, batch, recipe, training=training)
 
     def features(self, model: nn.Module, batch: Batch, part: str) -> Tensor:
         """Output of all parts before `part`: (B, D + G) before the head, (B, P, D) before the first ones."""
@@ -166,23 +120,6 @@ class TextClassification(Texts):
         return found
 
     # --- judging and using --------------------------------------------------------------------------------------------
-
-    def metrics_for(self, processor: Processor) -> tuple[str, ...]:
-        """Accuracy first, or macro F1 first when multi-label."""
-        assert isinstance(processor, TextProcessor)
-        return shared.MULTI_LABEL_METRICS if processor.is_multi_label else shared.SINGLE_LABEL_METRICS
-
-    def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
-        """Probabilities, losses and targets of the rows, on the CPU."""
-        assert isinstance(processor, TextProcessor)
-        return shared.class_answers(
-            batch["index"],
-            output.outputs,
-            output.losses.get("class"),
-            batch.get("labels"),
-            processor.labels,
-            is_multi_label=processor.is_multi_label,
-        )
 
     def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
         """Most frequent class; logistic regression on weighted n-grams; nearest texts by these."""
@@ -249,7 +186,4 @@ def _since(network: CustomTextModel | NgramModel, batch: Batch) -> tuple[str, ..
     """The part that cached features go into, where there are any: everything before it is frozen."""
     if "features" not in batch:
         return ()
-    for name, part in network.parts():
-        if any(param.requires_grad for param in part.parameters()):
-            return (name,)
-    return (network.parts()[-1][0],)
+    return (shared.first_learning(network),)
