@@ -16,7 +16,7 @@ BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
-    "baselines making layers flow".split()
+    "baselines making layers flow windows".split()
 )
 HEAVY = {
     "torch",
@@ -58,6 +58,7 @@ LAYERS = [
         "baselines",
         "making",
         "layers",
+        "windows",
         "flow",
         "evaluation_names",
     },
@@ -96,7 +97,7 @@ LAYERS = [
     {"studio"},
 ]
 # what media may use beside itself
-MEDIA_MAY_USE = LAYERS[0] | {"data", "classification", "baselines", "making", "layers", "flow"}
+MEDIA_MAY_USE = LAYERS[0] | {"data", "classification", "baselines", "making", "layers", "flow", "windows"}
 MEDIA_MAY_ALSO_USE = {"ouvroir.evaluation.metrics"}
 SIBLING_READERS = {"image_text": {"image", "text"}}
 

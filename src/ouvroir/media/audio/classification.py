@@ -7,7 +7,6 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,8 +15,9 @@ from ouvroir import classification as shared
 from ouvroir.baselines import cheap_baselines
 from ouvroir.media.audio import recipes
 from ouvroir.media.audio.processor import AudioProcessor
-from ouvroir.media.audio.sounds import Sounds, pieces_of
-from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput, Timed
+from ouvroir.media.audio.sounds import Sounds
+from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
+from ouvroir.windows import answers_of, pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -147,7 +147,6 @@ class AudioClassification(shared.Classifier, Sounds):
 
         del recipe
         assert isinstance(processor, AudioProcessor)
-        n_windows = [len(example["wave"]) for example in examples]
         waves = torch.from_numpy(np.concatenate([example["wave"] for example in examples]))
         model.eval()
         found = []
@@ -155,14 +154,15 @@ class AudioClassification(shared.Classifier, Sounds):
             for start in range(0, len(waves), ROWS_AT_ONCE):
                 logits = model(waves[start : start + ROWS_AT_ONCE].to(device))
                 found.append(shared.scores_of(logits, is_multi_label=processor.is_multi_label))
-        each = np.split(np.concatenate(found), np.cumsum(n_windows)[:-1])
-        means = np.stack([scores.mean(axis=0) for scores in each])
-        is_many = processor.is_multi_label
-        whole = shared.predictions(means, processor.labels, threshold=threshold, is_multi_label=is_many)
-        return [
-            one if len(scores) == 1 else replace(one, times=_timed(scores, example["begin"], processor, threshold))
-            for one, scores, example in zip(whole, each, examples, strict=True)
-        ]
+        return answers_of(
+            np.concatenate(found),
+            [example["begin"] for example in examples],
+            processor.labels,
+            seconds=processor.window / processor.rate,
+            rate=processor.rate,
+            threshold=threshold,
+            is_multi_label=processor.is_multi_label,
+        )
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`wave`: (2, T) int16."""
@@ -171,20 +171,6 @@ class AudioClassification(shared.Classifier, Sounds):
         assert isinstance(processor, AudioProcessor)
         times = torch.arange(2 * processor.window).view(2, -1)
         return {"wave": (8000 * torch.sin(times * 0.05 + times[:, :1])).to(torch.int16)}
-
-
-def _timed(scores: np.ndarray, begin: np.ndarray, processor: AudioProcessor, threshold: float) -> tuple[Timed, ...]:
-    """What is answered for each window."""
-    found = shared.predictions(scores, processor.labels, threshold=threshold, is_multi_label=processor.is_multi_label)
-    return tuple(
-        Timed(
-            round(start / processor.rate, 3),
-            round((start + processor.window) / processor.rate, 3),
-            one.label,
-            max(one.scores.values()),
-        )
-        for start, one in zip(begin.tolist(), found, strict=True)
-    )
 
 
 def _network(model: nn.Module) -> AdvancedAudioModel:

@@ -21,9 +21,10 @@ from ouvroir.making import Maker, label_weights, shifted_views, train_classes
 from ouvroir.media.audio.decode import as_wav, usual_rate
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.recipes import HIGHEST_HZ, look_at, window_seconds
-from ouvroir.media.audio.sounds import Sounds, pieces_of
+from ouvroir.media.audio.sounds import Sounds
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Batch, Example, Made, Note, Processor, StepOutput
+from ouvroir.windows import pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KERNELS = (3, 5, 7)  # of the block that looks at three scales at once
 _WIDTH = {"tiny": 16, "small": 24, "base": 48}
-_DEPTH = {"tiny": 1, "small": 2, "base": 3}
+_DEPTH = {"tiny": 1, "small": 1, "base": 2}
 N_STAGES = 3
 _RAW_STRIDES = (4, 4, 5)  # of the stem for raw waves: 80 samples for one frame
 
@@ -95,18 +95,19 @@ class Raw(nn.Module):
 
 
 class Scales(nn.Module):
-    """Three convolutions of different kernels beside each other, fused by one of kernel 1."""
+    """Three convolutions of different kernels beside each other, of stride 2, fused by one of kernel 1."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
+        narrow = -(-width // len(KERNELS))
         self.branches = nn.ModuleList(
-            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width, bias=False) for kernel in KERNELS
+            nn.Conv2d(width_in, narrow, kernel, stride=2, padding=kernel // 2, bias=False) for kernel in KERNELS
         )
-        self.fuse = nn.Conv2d(width * len(KERNELS), width, 1, bias=False)
+        self.fuse = nn.Conv2d(narrow * len(KERNELS), width, 1, bias=False)
         self.norm = nn.BatchNorm2d(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: (B, C, H, W), kept."""
+        """x: (B, C, H, W). Returns (B, D, H/2, W/2)."""
         found: Tensor = functional.relu(self.norm(self.fuse(torch.cat([branch(x) for branch in self.branches], dim=1))))
         return found
 
@@ -230,10 +231,11 @@ def build(recipe: Recipe, processor: AudioProcessor) -> AdvancedAudioModel:
     width, depth = _WIDTH[preset], _DEPTH[preset]
     n_channels = 3 if options.inputs == "mfcc" else 1
     stem = Stage(n_channels, width, 0, scale, stride=2)
-    body: dict[str, nn.Module] = {"input": inputs[options.inputs], "stem": stem, "scales": Scales(width)}
+    body: dict[str, nn.Module] = {"input": inputs[options.inputs], "stem": stem, "scales": Scales(width, 2 * width)}
+    width *= 2
     for number in range(1, N_STAGES + 1):
-        after = width * (2 if number > 1 else 1)
-        body[f"stage{number}"] = Stage(width, after, depth, scale, stride=2 if number > 1 else 1)
+        after = width * (2 if number == 2 else 1)
+        body[f"stage{number}"] = Stage(width, after, depth, scale, stride=2 if number == 2 else 1)
         width = after
     for module in nn.ModuleList(body.values()).modules():
         if isinstance(module, nn.Conv2d | nn.Conv1d):

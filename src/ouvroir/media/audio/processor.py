@@ -13,6 +13,7 @@ from ouvroir.errors import RunError
 from ouvroir.files import write_json
 from ouvroir.media.audio.decode import decode, decoder
 from ouvroir.task import Example, Field, Limits, Source
+from ouvroir.windows import starts_of
 
 FILE_NAME = "audio_processor.json"
 ENCODING = 1  # raise when `encode` gives other numbers for the same settings
@@ -83,6 +84,6 @@ def in_windows(samples: np.ndarray, window: int) -> Example:
         before = (window - n) // 2
         wave = np.pad(samples, (before, window - n - before))[None]
         return {"wave": wave, "begin": np.zeros(1, dtype=np.int32), "heard": np.array([n], dtype=np.int32)}
-    starts = np.array([*range(0, n - window, window), n - window], dtype=np.int32)
+    starts = starts_of(n, window)
     wave = np.stack([samples[start : start + window] for start in starts.tolist()])
     return {"wave": wave, "begin": starts, "heard": np.full(len(starts), window, dtype=np.int32)}

@@ -58,9 +58,9 @@ class Options:
     speed: Annotated[float, Setting(ge=0, lt=0.5)] = setting(
         0.1, "Faster or slower by up to this ratio, higher or lower with it."
     )
-    warp: Share = setting(0.5, "Share of the sounds whose frequencies are moved, as by longer and shorter throats.")
+    warp: Share = setting(0.8, "Share of the sounds whose frequencies are moved, as by longer and shorter throats.")
     noise: Share = setting(0.5, "Share of the sounds that noise is put under.")
-    hide: Share = setting(0.5, "Share of the spectrograms of which a run of bands and one of frames is hidden.")
+    hide: Share = setting(0.8, "Share of the spectrograms of which a run of bands and one of frames is hidden.")
     mixup: Share = setting(0.0, "Share of batches' rows blended with another row, its label too.")
     label_smoothing: Annotated[float, Setting(ge=0, lt=1)] = setting(
         ALPHA.value, "Share of each target spread evenly; 1/137."

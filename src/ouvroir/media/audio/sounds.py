@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from ouvroir import classification as shared
 from ouvroir.errors import UsageError
 from ouvroir.media import AUDIO_SUFFIXES
 from ouvroir.media.audio.decode import LOOKED_AT_HZ, as_wav, decode, decoder, inspect_sound
 from ouvroir.media.audio.french import FRENCH
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.task import Batch, Facts, Input, Items, Limits, Source, source_of
+from ouvroir.windows import first_of, items_of
 
 if TYPE_CHECKING:
-    from ouvroir.data.table import Ragged, Table, TableSlice
+    from ouvroir.data.table import Table, TableSlice
 
 SHOWN_SECONDS = 10.0
-_ROWS_AT_ONCE = 4096
 
 
 class Sounds:
@@ -45,22 +44,15 @@ class Sounds:
         return AudioProcessor.load(folder)
 
     def items(self, table: Table, *, training: bool) -> Items:
-        """One draw is one window of a sound; its stratum is its class, or its rarest label when multi-label."""
+        """One draw is one window of a sound."""
         del training
-        n_windows = windows_of_rows(table)
-        row = np.repeat(np.arange(len(table), dtype=np.int64), n_windows)
-        start = np.arange(len(row), dtype=np.int64) - np.repeat(n_windows.cumsum() - n_windows, n_windows)
-        labels = table.targets.get("labels")
-        stratum = None if labels is None else shared.strata(labels.numpy())[row]
-        return Items(row=row, start=start, length=np.ones(len(row), dtype=np.int64), stratum=stratum)
+        return items_of(table)
 
     def collate(self, rows: TableSlice) -> Batch:
         """`wave` (B, T) int16, the first window of what was cut out of each row; `heard` (B,); `labels`, `weight`, `index`."""
-        wave: Ragged = rows.fields["wave"]  # type: ignore[assignment]
-        heard: Ragged = rows.fields["heard"]  # type: ignore[assignment]
         return {
-            "wave": wave.values[wave.offsets[:-1]],
-            "heard": heard.values[heard.offsets[:-1]].long(),
+            "wave": first_of(rows.fields["wave"]),
+            "heard": first_of(rows.fields["heard"]).long(),
             "weight": rows.weight,
             "index": rows.index,
             **rows.targets,
@@ -96,19 +88,3 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
     if array.dtype != np.int16:
         array = np.clip(np.rint(array.astype(np.float64) * 32767), -32768, 32767)
     return array.astype(np.int16)
-
-
-def windows_of_rows(table: Table) -> np.ndarray:
-    """(N,) int64: how many windows each row has."""
-    found = [np.zeros(0, dtype=np.int64)]
-    for first in range(0, len(table), _ROWS_AT_ONCE):
-        field: Ragged = table.slice(np.arange(first, min(first + _ROWS_AT_ONCE, len(table)))).fields["heard"]  # type: ignore[assignment]
-        found.append(field.lengths.numpy())
-    return np.concatenate(found)
-
-
-def pieces_of(n: int, most: int, at_once: int) -> Iterator[np.ndarray]:
-    """Places of at most `most` of n rows, evenly spaced, a few at a time."""
-    places = np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
-    for start in range(0, len(places), at_once):
-        yield places[start : start + at_once]

@@ -78,24 +78,34 @@ def _exactly(like: Tensor) -> AbstractContextManager[object]:
 
 
 class Frames(nn.Module):
-    """The power of each frequency in each frame of waves: (B, T) to (B, F, K)."""
+    """The power of each frequency in each frame of waves: (B, T) to (B, F, K).
 
-    waves: Tensor
+    By the fast transform; exported files, which have none, multiply by its matrix.
+    """
+
+    window: Tensor
 
     def __init__(self, rate: int) -> None:
         super().__init__()
         self.size, self.hop = frame_sizes(rate)
+        window = torch.hann_window(self.size, periodic=True, dtype=torch.float64)
+        self.register_buffer("window", window.float(), persistent=False)
+
+    def _matrix(self) -> Tensor:
+        """(N, 2·K): the transform, cosines and then sines."""
         times = torch.arange(self.size, dtype=torch.float64)
         angles = 2 * math.pi * times[:, None] * torch.arange(self.size // 2 + 1, dtype=torch.float64) / self.size
-        window = torch.hann_window(self.size, periodic=True, dtype=torch.float64)
-        both = torch.cat([angles.cos(), angles.sin()], dim=1) * window[:, None]
-        self.register_buffer("waves", both.float(), persistent=False)
+        return torch.cat([angles.cos(), angles.sin()], dim=1).float()
 
     def forward(self, wave: Tensor) -> Tensor:
         """wave: (B, T) float32."""
-        framed = wave.float().unfold(1, self.size, self.hop)
+        framed = wave.float().unfold(1, self.size, self.hop) * self.window
         with _exactly(wave):
-            real, imaginary = (framed @ self.waves).chunk(2, dim=2)
+            if torch.compiler.is_exporting():
+                real, imaginary = (framed @ self._matrix()).chunk(2, dim=2)
+            else:
+                spectrum = torch.fft.rfft(framed)
+                real, imaginary = spectrum.real, spectrum.imag
             found: Tensor = real.square() + imaginary.square()
         return found
 
