@@ -37,6 +37,7 @@ EXTRA_PURPOSES = {
     "table": "Parquet tables",
     "text": "texts",
     "audio": "sounds",
+    "video": "videos",
     "pretrained": "pretrained models",
     "export": "the ONNX format",
 }

@@ -56,6 +56,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 _AUDIO_COLUMNS = tuple("audio,sound,recording,clip,son,enregistrement,audio file,wav".split(","))
 
+VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mkv .webm .avi .mov .mpg .mpeg .ts .m2ts .wmv .flv .3gp .ogv".split())
+_VIDEO_COLUMNS = tuple("video,videos,clip,clips,film,movie,video file,video path".split(","))
+
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown"})
 _TEXT_ADVICE = dict.fromkeys(
     (".doc", ".docx", ".odt", ".rtf", ".html", ".htm", ".epub"), "Save it as plain text (.txt), in UTF-8."
@@ -96,6 +99,12 @@ TASKS: dict[str, Entry] = {
         suffixes=AUDIO_SUFFIXES,
         summary="New sounds of a class, or of none.",
         columns=_AUDIO_COLUMNS,
+    ),
+    "video-classification": Entry(
+        target="ouvroir.media.video.classification:VideoClassification",
+        suffixes=VIDEO_SUFFIXES,
+        summary="Videos to one class, or to several labels.",
+        columns=_VIDEO_COLUMNS,
     ),
     "text-classification": Entry(
         target="ouvroir.media.text.classification:TextClassification",

@@ -1,0 +1,1 @@
+"""Videos: to a class, or new ones of a class."""

@@ -1,0 +1,52 @@
+"""French for what is said of videos."""
+
+from __future__ import annotations
+
+FRENCH: dict[str, str] = {
+    "`{a}` holds {b}.": "`{a}` ne contient pas de vidéo ({b}).",
+    "`{a}` has frames of {b} x {c} pixels. Make them smaller.": (
+        "`{a}` a des images de {b} x {c} pixels. Réduisez-les."
+    ),
+    "`{a}` is no video that can be read: {b}.": "`{a}` n’est pas une vidéo lisible : {b}.",
+    "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodée : {b}.",
+    "`{a}` has {b} frame, and a video {c} at least.": "`{a}` a {b} image, et une vidéo au moins {c}.",
+    "`{a}` ends after {b} s, and says that it lasts {c} s. It was probably cut.": (
+        "`{a}` finit après {b} s, et annonce {c} s. Elle a sans doute été coupée."
+    ),
+    "`{a}` shows the same picture all the time.": "`{a}` montre tout le temps la même image.",
+    "`{a}` is longer than an hour; only the first hour is looked at.": (
+        "`{a}` dure plus d’une heure ; seule la première est regardée."
+    ),
+    "Longer videos are seen in clips of {a} s, each of which learns the label of the whole. If a label is about a short moment of "
+    "a long video, cut the moment out first.": (
+        "Les vidéos plus longues sont vues par extraits de {a} s, chacun apprenant l’étiquette de l’ensemble. Si l’étiquette porte "
+        "sur un court moment d’une longue vidéo, découpez d’abord ce moment."
+    ),
+    "Frames a second at which videos are stored; worked out from the data, at most 10.": (
+        "Images par seconde auxquelles les vidéos sont stockées ; déterminé d’après les données, 10 au plus."
+    ),
+    "Frames that are seen at a time; worked out from the data. Longer videos are seen clip after clip.": (
+        "Images vues à la fois ; déterminé d’après les données. Les vidéos plus longues sont vues extrait après extrait."
+    ),
+    "Edge of the squares that frames are stored as.": "Côté des carrés sous lesquels les images sont stockées.",
+    "Seconds of a video that are learned from.": "Secondes d’une vidéo dont on apprend.",
+    "Random changes in training; auto leaves them out when only the head learns, so the rest runs once.": (
+        "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête apprend, pour calculer le reste une fois."
+    ),
+    "Mirror half of the videos in training; not where a direction is what is learned.": (
+        "Retourner la moitié des vidéos en miroir à l’entraînement ; pas là où une direction est ce qui s’apprend."
+    ),
+    "Moved in the frame by up to this share of it.": "Déplacée dans l’image, au plus de cette part.",
+    "Larger or smaller by up to this ratio.": "Plus grande ou plus petite, au plus de ce rapport.",
+    "Brighter or darker, and of more or less contrast, by up to this share.": (
+        "Plus claire ou plus sombre, et plus ou moins contrastée, au plus de cette part."
+    ),
+    "Faster or slower, and begun earlier or later, by up to this ratio.": (
+        "Plus rapide ou plus lente, et commencée plus tôt ou plus tard, au plus de ce rapport."
+    ),
+    "Share of each target spread evenly; 1/137.": "Part de chaque cible répartie uniformément ; 1/137.",
+    "Dropout before each layer of the head.": "Dropout avant chaque couche de la tête.",
+    "balanced: rows of rare classes count more in the loss.": (
+        "balanced : les éléments des classes rares comptent plus dans la perte."
+    ),
+}

@@ -1,0 +1,184 @@
+"""AdvancedVideoModel: a network over each frame, one over space and time together, and attention over time.
+
+Clips come in as they are stored; exported files carry the scaling of colours.
+
+Axes: B rows, T frames, H and W height and width, C channels, D width of the pooled vector, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ouvroir.layers import HEAD_DIM, Head, pooled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ouvroir.media.video.processor import VideoProcessor
+    from ouvroir.recipe import Recipe
+
+_WIDTH = {"tiny": 16, "small": 32, "base": 64}
+_WIDER = 2  # from the stem to all that follows
+_DEPTH = {"tiny": 1, "small": 1, "base": 2}
+
+
+class Residual(nn.Module):
+    """Two convolutions with batch normalisation: x + γ·f(x); γ, one number a channel, starts at `scale`. n_dims: 2 or 3."""
+
+    def __init__(self, width: int, scale: float, n_dims: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = _conv(width, width, n_dims), _norm(width, n_dims)
+        self.conv2, self.norm2 = _conv(width, width, n_dims), _norm(width, n_dims)
+        self.scale = nn.Parameter(torch.full((width, *[1] * n_dims), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, ...), kept."""
+        y = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(x)))))
+        found: Tensor = x + y * self.scale
+        return found
+
+
+def _conv(width_in: int, width: int, n_dims: int, stride: int | tuple[int, ...] = 1) -> nn.Module:
+    kind = nn.Conv2d if n_dims == 2 else nn.Conv3d
+    return kind(width_in, width, 3, stride=stride, padding=1, bias=False)  # type: ignore[arg-type]
+
+
+def _norm(width: int, n_dims: int) -> nn.Module:
+    return nn.BatchNorm2d(width) if n_dims == 2 else nn.BatchNorm3d(width)
+
+
+class Spatial(nn.Module):
+    """Each frame by itself: (B, T, H, W, 3) levels from 0 to 255 to (B, C, T, H/8, W/8).
+
+    `mean` and `std` (3,) are of the levels of the train clips.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int, depth: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((3,), 127.5))
+        self.register_buffer("std", torch.full((3,), 64.0))
+        layers: list[nn.Module] = []
+        before = 3
+        for after in (width, _WIDER * width, _WIDER * width):
+            layers += [_conv(before, after, 2, stride=2), _norm(after, 2), nn.ReLU()]
+            if before > 3:
+                layers += [Residual(after, scale, 2) for _ in range(depth)]
+            before = after
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """frames: (B, T, H, W, 3)."""
+        scaled = (frames.float() - self.mean) / self.std
+        seen = self.layers(scaled.flatten(0, 1).permute(0, 3, 1, 2))
+        found: Tensor = seen.unflatten(0, frames.shape[:2]).transpose(1, 2)
+        return found
+
+
+class Temporal(nn.Module):
+    """Space and time together, by convolutions of 3 x 3 x 3: (B, C, T, H, W) to (B, D, T, H/2, W/2)."""
+
+    def __init__(self, width_in: int, width: int, depth: int, scale: float) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            _conv(width_in, width, 3, stride=(1, 2, 2)),
+            _norm(width, 3),
+            nn.ReLU(),
+            *(Residual(width, scale, 3) for _ in range(depth)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, T, H, W)."""
+        found: Tensor = self.layers(x)
+        return found
+
+
+class OverTime(nn.Module):
+    """A weighted mean over time of what is seen, averaged over space: learned queries look for the frames that matter."""
+
+    def __init__(self, width: int, pi: float | None) -> None:
+        super().__init__()
+        self.n_heads = max(1, width // HEAD_DIM)
+        self.pi = pi
+        self.key = nn.Conv1d(width, width, 1)
+        self.query = nn.Parameter(torch.randn(self.n_heads, width // self.n_heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, D, T, H, W). Returns (B, D)."""
+        seen = x.mean(dim=(3, 4))
+        batch, width = seen.shape[:2]
+        shape = (batch, self.n_heads, width // self.n_heads, -1)
+        keys, values = self.key(seen).reshape(shape).float(), seen.reshape(shape).float()
+        return pooled(keys, values, self.query.float(), self.pi).reshape(batch, width)
+
+
+class AdvancedVideoModel(nn.Module):
+    """Clips to logits. Parts, input first: `spatial`, `temporal`, `attention`, `head`.
+
+    `class_weight` (K,) weighs the loss; it is set from the train rows before training and saved with the weights.
+    """
+
+    class_weight: Tensor
+    per_class: ClassVar[Mapping[str, int]] = {"head.out.weight": 0, "head.out.bias": 0}
+    """Arrays with an axis of classes, and which."""
+
+    def __init__(self, spatial: Spatial, temporal: Temporal, attention: OverTime, head: Head, n_classes: int) -> None:
+        super().__init__()
+        self.spatial, self.temporal, self.attention, self.head = spatial, temporal, attention, head
+        self.register_buffer("class_weight", torch.ones(n_classes))
+
+    def parts(self) -> list[tuple[str, nn.Module]]:
+        """Ordered named stages that together hold all parameters."""
+        return [(name, getattr(self, name)) for name in ("spatial", "temporal", "attention", "head")]
+
+    def embed(self, frames: Tensor, part: str = "head") -> Tensor:
+        """The output of all parts before `part`: (B, D) before the head, (B, C, T, H, W) before the others after the first."""
+        x = frames
+        for name, module in self.parts():
+            if name == part:
+                return x
+            x = module(x)
+        raise KeyError(part)
+
+    def forward(
+        self,
+        frames: Tensor,
+        masks: Sequence[Tensor] = (),
+        features: Tensor | None = None,
+        part: str = "head",
+    ) -> Tensor:
+        """Logits (B, K) float32.
+
+        frames: (B, T, H, W, 3), uint8 or of the same scale; not looked at when `features`, the output of all parts before `part`,
+        are given. masks: for dropout in the head, see `Head`.
+        """
+        x = self.embed(frames) if features is None else self._from(features, part)
+        logits: Tensor = self.head(x, masks)
+        return logits
+
+    def _from(self, x: Tensor, part: str) -> Tensor:
+        names = [name for name, _ in self.parts()]
+        for _, module in self.parts()[names.index(part) : -1]:
+            x = module(x)
+        return x
+
+
+def build(recipe: Recipe, processor: VideoProcessor) -> AdvancedVideoModel:
+    """The network for a recipe, with initial weights drawn from torch's global generator."""
+    preset, n_classes = recipe.model.preset, len(processor.labels)
+    scale, ratio = recipe.constants.value("alpha"), recipe.constants.value("phi")
+    assert scale is not None, "alpha has an ordinary value"
+    width, depth = _WIDTH[preset], _DEPTH[preset]
+    spatial, temporal = Spatial(width, depth, scale), Temporal(_WIDER * width, _WIDER * width, depth, scale)
+    for module in [*spatial.modules(), *temporal.modules()]:
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+    attention = OverTime(_WIDER * width, recipe.constants.value("pi"))
+    return AdvancedVideoModel(spatial, temporal, attention, Head(_WIDER * width, n_classes, ratio), n_classes)
