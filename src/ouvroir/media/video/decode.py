@@ -111,8 +111,8 @@ def _decoded(av: Any, container: Any, name: str, limits: Limits, fps: float, px:
             before = None
             break
         before = frame
-    if before is not None and len(kept) < most:
-        kept.append(before if isinstance(before, np.ndarray) else _square(before, px))
+    while before is not None and len(kept) < most and len(kept) / fps < last + 1 / rate - 1e-6:
+        kept.append(before if isinstance(before, np.ndarray) else (before := _square(before, px)))
     if n_decoded < LEAST_FRAMES:
         raise Refused("too_short", f"`{name}` has {n_decoded} frame, and a video {LEAST_FRAMES} at least.")
     seconds = last + 1 / rate

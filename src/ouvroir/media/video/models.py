@@ -53,7 +53,7 @@ def _norm(width: int, n_dims: int) -> nn.Module:
 
 
 class Spatial(nn.Module):
-    """Each frame by itself: (B, T, H, W, 3) levels from 0 to 255 to (B, C, T, H/8, W/8).
+    """Each frame by itself: (B, T, H, W, 3) levels from 0 to 255 to (B, C, T, H/4, W/4).
 
     `mean` and `std` (3,) are of the levels of the train clips.
     """
@@ -67,7 +67,7 @@ class Spatial(nn.Module):
         self.register_buffer("std", torch.full((3,), 64.0))
         layers: list[nn.Module] = []
         before = 3
-        for after in (width, _WIDER * width, _WIDER * width):
+        for after in (width, _WIDER * width):
             layers += [_conv(before, after, 2, stride=2), _norm(after, 2), nn.ReLU()]
             if before > 3:
                 layers += [Residual(after, scale, 2) for _ in range(depth)]
@@ -83,20 +83,25 @@ class Spatial(nn.Module):
 
 
 class Temporal(nn.Module):
-    """Space and time together, by convolutions of 3 x 3 x 3: (B, C, T, H, W) to (B, D, T, H/2, W/2)."""
+    """Space and time together, by convolutions of 3 x 3 x 3: (B, C, T, H, W) to (B, D, T, H/4, W/4).
+
+    How each place differs from the frame before is laid beside what is seen there.
+    """
 
     def __init__(self, width_in: int, width: int, depth: int, scale: float) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            _conv(width_in, width, 3, stride=(1, 2, 2)),
-            _norm(width, 3),
-            nn.ReLU(),
-            *(Residual(width, scale, 3) for _ in range(depth)),
-        )
+        layers: list[nn.Module] = []
+        before = 2 * width_in
+        for _ in range(2):
+            layers += [_conv(before, width, 3, stride=(1, 2, 2)), _norm(width, 3), nn.ReLU()]
+            layers += [Residual(width, scale, 3) for _ in range(depth)]
+            before = width
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, C, T, H, W)."""
-        found: Tensor = self.layers(x)
+        change = x - torch.cat([x[:, :, :1], x[:, :, :-1]], dim=2)
+        found: Tensor = self.layers(torch.cat([x, change], dim=1))
         return found
 
 
