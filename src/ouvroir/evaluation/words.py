@@ -550,6 +550,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "code_too_many": ("too large once decoded", "trop grand une fois décodé"),
     "code_not_a_sound": ("no sound that can be read", "pas un son lisible"),
     "code_no_sound": ("holds no sound", "sans son"),
+    "code_not_a_video": ("no video that can be read", "pas une vidéo lisible"),
+    "code_no_video": ("holds no video", "sans vidéo"),
     "code_silent": ("silent", "silencieux"),
     "code_too_short": ("too short", "trop court"),
     "code_too_slow": ("took too long to read", "trop long à lire"),
