@@ -65,19 +65,19 @@ def decode(
 ) -> Clip:
     """Decode `fps` frames a second, each the one shown at that time, as squares of `px`; no more than `most_seconds`.
 
-    Raises Refused (`not_a_video`, `no_video`, `damaged`, `too_short`, `too_large`), MissingExtra.
+    Raises Refused (`not_a_film`, `no_film`, `damaged`, `too_short`, `too_large`), MissingExtra.
     """
     av = _library()
     try:
         with av.open(io.BytesIO(content), mode="r", metadata_errors="ignore") as container:
             if not container.streams.video:
                 what = "sound without a picture" if container.streams.audio else "no video"
-                raise Refused("no_video", f"`{name}` holds {what}.")
+                raise Refused("no_film", f"`{name}` holds {what}.")
             return _decoded(av, container, name, limits, fps, px, most_seconds)
     except Refused:
         raise
     except av.error.InvalidDataError as error:
-        raise Refused("not_a_video", f"`{name}` is no video that can be read: {_told(error)}.") from error
+        raise Refused("not_a_film", f"`{name}` is no video that can be read: {_told(error)}.") from error
     except (av.FFmpegError, ValueError, OverflowError, ArithmeticError, IndexError, MemoryError) as error:
         raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error
 
