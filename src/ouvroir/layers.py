@@ -42,6 +42,40 @@ def pooled(keys: Tensor, values: Tensor, query: Tensor, pi: float | None, is_the
     return found
 
 
+def through(
+    parts: Sequence[tuple[str, nn.Module]], x: Tensor, *, begin: str | None = None, end: str = "head"
+) -> Tensor:
+    """The output of all `parts` from `begin`, the first where that is None, up to `end`, which is left out.
+
+    x: what goes into the part `begin`. Raises KeyError for a part that there is not.
+    """
+    names = [name for name, _ in parts]
+    for name in (begin or names[0], end):
+        if name not in names:
+            raise KeyError(name)
+    for _, module in parts[names.index(begin or names[0]) : names.index(end)]:
+        x = module(x)
+    return x
+
+
+class Pool(nn.Module):
+    """A weighted mean over positions, in a line or a plane: learned queries, one for each head, look for those that matter."""
+
+    def __init__(self, width: int, pi: float | None, n_dims: int = 2) -> None:
+        super().__init__()
+        self.n_heads = max(1, width // HEAD_DIM)
+        self.pi = pi
+        self.key = (nn.Conv1d if n_dims == 1 else nn.Conv2d)(width, width, 1)
+        self.query = nn.Parameter(torch.randn(self.n_heads, width // self.n_heads))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, D, P) or (B, D, H, W). Returns (B, D)."""
+        batch, width = x.shape[:2]
+        shape = (batch, self.n_heads, width // self.n_heads, -1)
+        keys, values = self.key(x).reshape(shape).float(), x.reshape(shape).float()
+        return pooled(keys, values, self.query.float(), self.pi).reshape(batch, width)
+
+
 class Attention(nn.Module):
     """Self-attention over positions, in heads of HEAD_DIM, with the temperature of `pooled`."""
 

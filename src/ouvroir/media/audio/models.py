@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import HEAD_DIM, Head, pooled
+from ouvroir.layers import Head, Pool, through
 from ouvroir.media.audio.spectra import LogMel, cosines, masked, usual_bands
 
 if TYPE_CHECKING:
@@ -142,24 +142,6 @@ class Stage(nn.Sequential):
         )
 
 
-class Pool(nn.Module):
-    """A weighted mean over bands and frames: learned queries, one for each head, look for those that matter."""
-
-    def __init__(self, width: int, pi: float | None) -> None:
-        super().__init__()
-        self.n_heads = max(1, width // HEAD_DIM)
-        self.pi = pi
-        self.key = nn.Conv2d(width, width, 1)
-        self.query = nn.Parameter(torch.randn(self.n_heads, width // self.n_heads))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (B, D, H, W). Returns (B, D)."""
-        batch, width = x.shape[:2]
-        shape = (batch, self.n_heads, width // self.n_heads, -1)
-        keys, values = self.key(x).reshape(shape).float(), x.reshape(shape).float()
-        return pooled(keys, values, self.query.float(), self.pi).reshape(batch, width)
-
-
 class AdvancedAudioModel(nn.Module):
     """Waves to logits. Parts, input first: `input`, `stem`, `scales`, `stage1` to the last, `pool`, `head`.
 
@@ -185,12 +167,9 @@ class AdvancedAudioModel(nn.Module):
         self, wave: Tensor, warp: Tensor | None = None, hidden: Tensor | None = None, part: str = "head"
     ) -> Tensor:
         """The output of all parts before `part`: (B, D) before the head, (B, C, H, W) before the others after the input."""
-        x = wave
-        for name, module in self.parts():
-            if name == part:
-                return x
-            x = module(x, warp, hidden) if name == "input" else module(x)
-        raise KeyError(part)
+        if part == "input":
+            return wave
+        return through(self.parts()[1:], self.body["input"](wave, warp, hidden), end=part)
 
     def forward(
         self,
@@ -206,15 +185,9 @@ class AdvancedAudioModel(nn.Module):
         wave: (B, T), int16 or in any scale; not looked at when `features`, the output of all parts before `part`, are given.
         warp, hidden: see `Spectrogram`; masks: for dropout in the head, see `Head`.
         """
-        x = self.embed(wave, warp, hidden) if features is None else self._from(features, part)
+        x = self.embed(wave, warp, hidden) if features is None else through(self.parts(), features, begin=part)
         logits: Tensor = self.head(x, masks)
         return logits
-
-    def _from(self, x: Tensor, part: str) -> Tensor:
-        names = [name for name, _ in self.parts()]
-        for _, module in self.parts()[names.index(part) : -1]:
-            x = module(x)
-        return x
 
 
 def build(recipe: Recipe, processor: AudioProcessor) -> AdvancedAudioModel:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import HEAD_DIM, Head, group_norm, pooled
+from ouvroir.layers import Head, Pool, group_norm, through
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,27 +101,16 @@ class Stage(nn.Sequential):
         super().__init__(*(down if width_in != width else []), *(Block(width, scale) for _ in range(depth)))
 
 
-class AttentionPool(nn.Module):
-    """A weighted mean over positions: learned queries, one for each head, look for the positions that matter.
-
-    The temperature π is that of `layers.pooled`.
-    """
+class AttentionPool(Pool):
+    """`layers.Pool` of what is left after a normalisation."""
 
     def __init__(self, width: int, pi: float | None) -> None:
-        super().__init__()
-        self.n_heads = max(1, width // HEAD_DIM)
-        self.pi = pi
+        super().__init__(width, pi)
         self.norm = group_norm(width)
-        self.key = nn.Conv2d(width, width, 1)
-        self.query = nn.Parameter(torch.randn(self.n_heads, width // self.n_heads))
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, D, H, W). Returns (B, D)."""
-        x = functional.relu(self.norm(x))
-        batch, width = x.shape[:2]
-        shape = (batch, self.n_heads, width // self.n_heads, -1)
-        keys, values = self.key(x).reshape(shape).float(), x.reshape(shape).float()
-        return pooled(keys, values, self.query.float(), self.pi).reshape(batch, width)
+        return super().forward(functional.relu(self.norm(x)))
 
 
 class MeanPool(nn.Module):
@@ -163,11 +152,7 @@ class ConceptualImageModel(nn.Module):
     def embed(self, pixel_values: Tensor, part: str = "head") -> Tensor:
         """The output of all parts before `part`: (B, D) before the head, (B, C, H, W) before the others."""
         x = (pixel_values.float() - self.mean[:, None, None]) / self.std[:, None, None]
-        for name, module in self.parts():
-            if name == part:
-                return x
-            x = module(x)
-        raise KeyError(part)
+        return through(self.parts(), x, end=part)
 
     def forward(
         self, pixel_values: Tensor, masks: Sequence[Tensor] = (), features: Tensor | None = None, part: str = "head"
@@ -177,15 +162,9 @@ class ConceptualImageModel(nn.Module):
         pixel_values: (B, C, H, W) uint8 or float in [0, 255]; not looked at when `features`, the output of all parts
         before `part`, are given. masks: for dropout in the head, see `Head`.
         """
-        x = self.embed(pixel_values) if features is None else self._from(features, part)
+        x = self.embed(pixel_values) if features is None else through(self.parts(), features, begin=part)
         logits: Tensor = self.head(x, masks)
         return logits
-
-    def _from(self, x: Tensor, part: str) -> Tensor:
-        names = [name for name, _ in self.parts()]
-        for _, module in self.parts()[names.index(part) : -1]:
-            x = module(x)
-        return x
 
 
 def build(recipe: Recipe, processor: ImageProcessor) -> ConceptualImageModel:

@@ -27,7 +27,7 @@ LEAST_FRAMES = 2
 STILL = 0.5  # mean change of a level, of 255, from one frame to the next, that is none
 _CUT = 0.9  # of the time that a file says it lasts
 _KEY_TIMES, _KEY_PX = 8, 8
-_SAMPLED = 3.0  # of 255: changes much smaller than this are what compression leaves, and no movement
+_NOISE = 3.0  # of 255: changes much smaller than this are what compression leaves, and no movement
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _oddities(name: str, clip: Clip) -> Iterator[str]:
 
 
 def near_key(frames: np.ndarray) -> np.ndarray:
-    """(65 · 8 · 8,) float32: how the picture differs from its own mean at some times, and a little of that mean.
+    """((_KEY_TIMES + 1) · _KEY_PX²,) float32: how the picture differs from its own mean at some times, and a little of that mean.
 
     Another scene of the same fixed camera has the same mean and another movement, so it is no near-duplicate.
     """
@@ -188,7 +188,7 @@ def near_key(frames: np.ndarray) -> np.ndarray:
     mean = small.mean(axis=0)
     moved = (small - mean).ravel()
     still = (mean - mean.mean()).ravel()
-    moved = moved / np.sqrt((moved**2).sum() + moved.size * _SAMPLED**2)
-    still = still / np.sqrt((still**2).sum() + still.size * _SAMPLED**2)
+    moved = moved / np.sqrt((moved**2).sum() + moved.size * _NOISE**2)
+    still = still / np.sqrt((still**2).sum() + still.size * _NOISE**2)
     found: np.ndarray = np.concatenate([0.95 * moved, 0.3 * still]).astype(np.float32)
     return found

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import HEAD_DIM, Head, pooled
+from ouvroir.layers import Head, Pool, through
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,23 +105,15 @@ class Temporal(nn.Module):
         return found
 
 
-class OverTime(nn.Module):
-    """A weighted mean over time of what is seen, averaged over space: learned queries look for the frames that matter."""
+class OverTime(Pool):
+    """Attention over time to what is seen in each frame, averaged over space: looks for the frames that matter."""
 
     def __init__(self, width: int, pi: float | None) -> None:
-        super().__init__()
-        self.n_heads = max(1, width // HEAD_DIM)
-        self.pi = pi
-        self.key = nn.Conv1d(width, width, 1)
-        self.query = nn.Parameter(torch.randn(self.n_heads, width // self.n_heads))
+        super().__init__(width, pi, n_dims=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, D, T, H, W). Returns (B, D)."""
-        seen = x.mean(dim=(3, 4))
-        batch, width = seen.shape[:2]
-        shape = (batch, self.n_heads, width // self.n_heads, -1)
-        keys, values = self.key(seen).reshape(shape).float(), seen.reshape(shape).float()
-        return pooled(keys, values, self.query.float(), self.pi).reshape(batch, width)
+        return super().forward(x.mean(dim=(3, 4)))
 
 
 class AdvancedVideoModel(nn.Module):
@@ -145,12 +137,7 @@ class AdvancedVideoModel(nn.Module):
 
     def embed(self, frames: Tensor, part: str = "head") -> Tensor:
         """The output of all parts before `part`: (B, D) before the head, (B, C, T, H, W) before the others after the first."""
-        x = frames
-        for name, module in self.parts():
-            if name == part:
-                return x
-            x = module(x)
-        raise KeyError(part)
+        return through(self.parts(), frames, end=part)
 
     def forward(
         self,
@@ -164,15 +151,9 @@ class AdvancedVideoModel(nn.Module):
         frames: (B, T, H, W, 3), uint8 or of the same scale; not looked at when `features`, the output of all parts before `part`,
         are given. masks: for dropout in the head, see `Head`.
         """
-        x = self.embed(frames) if features is None else self._from(features, part)
+        x = self.embed(frames) if features is None else through(self.parts(), features, begin=part)
         logits: Tensor = self.head(x, masks)
         return logits
-
-    def _from(self, x: Tensor, part: str) -> Tensor:
-        names = [name for name, _ in self.parts()]
-        for _, module in self.parts()[names.index(part) : -1]:
-            x = module(x)
-        return x
 
 
 def build(recipe: Recipe, processor: VideoProcessor) -> AdvancedVideoModel:
