@@ -106,6 +106,12 @@ TASKS: dict[str, Entry] = {
         summary="Videos to one class, or to several labels.",
         columns=_VIDEO_COLUMNS,
     ),
+    "video-generation": Entry(
+        target="ouvroir.media.video.generation:VideoGeneration",
+        suffixes=VIDEO_SUFFIXES,
+        summary="New clips of a class, or of none.",
+        columns=_VIDEO_COLUMNS,
+    ),
     "text-classification": Entry(
         target="ouvroir.media.text.classification:TextClassification",
         suffixes=TEXT_SUFFIXES,

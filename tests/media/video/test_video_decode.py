@@ -13,8 +13,9 @@ from ouvroir.media import VIDEO_SUFFIXES
 from ouvroir.media.audio.decode import as_wav
 from ouvroir.media.video.classification import VideoClassification
 from ouvroir.media.video.decode import decode, inspect_video, near_key
+from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor, in_clips
-from ouvroir.media.video.samples import as_mp4, clip_of
+from ouvroir.media.video.samples import clip_of
 from ouvroir.task import Facts, Limits, Source
 
 PROCESSOR = VideoProcessor(fps=5, n_frames=4, storage_px=16, most_seconds=60)

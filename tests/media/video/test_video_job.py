@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.cli import app
 from ouvroir.media.video.augment import augment
+from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.recipes import Options
-from ouvroir.media.video.samples import FPS, as_mp4, clip_of
+from ouvroir.media.video.samples import FPS, clip_of
 from ouvroir.rng import Rng
 
 QUICK = {

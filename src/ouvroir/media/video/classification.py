@@ -38,7 +38,7 @@ class VideoClassification(shared.Classifier, Videos):
 
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
-    synthesiser: ClassVar[str | None] = None
+    synthesiser: ClassVar[str | None] = "video-generation"
 
     # --- data ---------------------------------------------------------------------------------------------------------
 

@@ -49,4 +49,24 @@ FRENCH: dict[str, str] = {
     "balanced: rows of rare classes count more in the loss.": (
         "balanced : les éléments des classes rares comptent plus dans la perte."
     ),
+    "Clips of {a} s are made, from the beginnings of the videos that there are. Longer ones take as much longer.": (
+        "Des extraits de {a} s sont générés, d’après le début des vidéos disponibles. De plus longs prennent d’autant plus de "
+        "temps."
+    ),
+    "Edge of the clips that are learned from and made; twice the edge takes four times as long.": (
+        "Côté des extraits dont on apprend et que l’on génère ; deux fois le côté prend quatre fois plus de temps."
+    ),
+    "Frames a second of what is learned from and made; worked out from the data, at most 10.": (
+        "Images par seconde de ce dont on apprend et que l’on génère ; déterminé d’après les données, 10 au plus."
+    ),
+    "Frames of what is made, and of each video that are learned from; worked out from the data, at most 8.": (
+        "Images de ce que l’on génère, et de chaque vidéo dont on apprend ; déterminé d’après les données, 8 au plus."
+    ),
+    "Share of the rows that are learned from without their class, so that clips of no class can be made too.": (
+        "Part des éléments dont on apprend sans leur classe, pour pouvoir aussi générer des extraits sans classe."
+    ),
+    "How far samples go towards their class; more than 1 makes them more typical and less varied.": (
+        "Jusqu’où les échantillons vont vers leur classe ; plus de 1 les rend plus typiques et moins variés."
+    ),
+    "Steps from noise to a clip.": "Étapes du bruit à un extrait.",
 }

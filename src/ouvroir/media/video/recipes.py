@@ -80,12 +80,12 @@ def look_at(rows: Sequence[Row]) -> Look:
     return Look(seconds, fps, len(mine))
 
 
-def sampling(look: Look) -> tuple[float, int]:
+def sampling(look: Look, most_frames: int = MOST_FRAMES) -> tuple[float, int]:
     """(frames a second, frames of a clip): nearly all of a video in one clip where that is possible at LEAST_FPS or more."""
     seconds = float(np.percentile(look.seconds, 90))
     most = float(np.clip(np.median(look.fps), 1.0, MOST_FPS))
-    fps = round(float(np.clip(MOST_FRAMES / seconds, min(LEAST_FPS, most), most)), 2)
-    return fps, int(np.clip(round(seconds * fps), LEAST_FRAMES, MOST_FRAMES))
+    fps = round(float(np.clip(most_frames / seconds, min(LEAST_FPS, most), most)), 2)
+    return fps, int(np.clip(round(seconds * fps), LEAST_FRAMES, most_frames))
 
 
 def is_augmented(recipe: Recipe) -> bool:

@@ -8,11 +8,11 @@ Axes: T frames, H and W height and width.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from ouvroir.media.video.encode import as_mp4
 
 FPS, SECONDS = 10, 2.0
 WIDTH, HEIGHT = 80, 64
@@ -55,27 +55,6 @@ def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     ground = first * (1 - ramp) + (0.5 * first + 0.5 * second) * ramp
     mean = ground.mean(axis=(0, 1))
     return ground, np.where(mean > 128, mean - rng.uniform(80, 120, 3), mean + rng.uniform(80, 120, 3))
-
-
-def as_mp4(frames: np.ndarray, fps: int, facts: dict[str, str] | None = None, *, quality: int = 20) -> bytes:
-    """Frames (T, H, W, 3) uint8 of even height and width as an MP4 file in H.264; `facts` become its tags.
-
-    The same frames give the same bytes. quality: the constant rate factor, 0 to 51, small being good.
-    """
-    import av
-
-    file = io.BytesIO()
-    with av.open(file, mode="w", format="mp4") as container:
-        for name, text in (facts or {}).items():
-            container.metadata[name] = text
-        options = {"crf": str(quality), "preset": "veryfast", "threads": "1"}
-        stream: Any = container.add_stream("libx264", rate=fps, options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return file.getvalue()
 
 
 def write_shapes(folder: Path, *, n_scenes: int = N_SCENES, n_takes: int = N_TAKES) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -12,6 +11,7 @@ import numpy as np
 from ouvroir.errors import UsageError
 from ouvroir.media import VIDEO_SUFFIXES
 from ouvroir.media.video.decode import decode, decoder, inspect_video
+from ouvroir.media.video.encode import animated
 from ouvroir.media.video.french import FRENCH
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.task import Batch, Facts, Input, Items, Limits, Source, source_of
@@ -82,15 +82,3 @@ class Videos:
 
 def _width(width: int, height: int, edge: int) -> int:
     return int(np.clip(round(edge * width / max(1, height)), edge // 2, 2 * edge))
-
-
-def animated(frames: np.ndarray, fps: float, *, width: int, height: int) -> bytes:
-    """Frames (T, H, W, 3) uint8 as an animated WebP that begins again at its end."""
-    from PIL import Image
-
-    shown = [Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC) for frame in frames]
-    file = io.BytesIO()
-    shown[0].save(
-        file, "WEBP", save_all=True, append_images=shown[1:], duration=round(1000 / fps), loop=0, quality=60, method=2
-    )
-    return file.getvalue()
