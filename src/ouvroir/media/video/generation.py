@@ -152,7 +152,7 @@ class VideoGeneration(Maker, Videos):
     def adopt(
         self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
     ) -> list[str]:
-        """Load an earlier model as far as shapes agree; vectors of classes are matched by name, styles are those of these videos."""
+        """Load an earlier model as far as shapes agree; vectors of classes are matched by name, styles are of these videos."""
         per_class = {"flow.condition.label.weight": 1}
         own = ("styles", "styles_of")
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class, own=own)
