@@ -15,7 +15,7 @@ PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
-    "options bundle card predictor replay exporting onnx_graph cache run files rng memory system classification "
+    "options bundle card predictor streaming replay exporting onnx_graph cache run files rng memory system classification "
     "baselines making layers flow windows".split()
 )
 HEAVY = {
@@ -82,6 +82,7 @@ LAYERS = [
         "proving",
         "reporting",
         "predictor",
+        "streaming",
         "bundle",
         "card",
         "replay",

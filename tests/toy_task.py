@@ -21,7 +21,7 @@ from ouvroir import classification as shared
 from ouvroir.baselines import linear_baseline, majority_baseline
 from ouvroir.errors import Refused
 from ouvroir.recipe import Recipe, setting
-from ouvroir.task import Facts, Field, Items, Limits, Note, Source, StepOutput, source_of
+from ouvroir.task import Facts, Field, Items, Limits, Note, Rendering, Source, StepOutput, source_of
 
 NAME = "toy_task:Numbers"
 CLASSES = {"small": (0.0, 1.0), "large": (4.0, 1.0), "wide": (0.0, 6.0)}  # mean and deviation of each
@@ -80,6 +80,7 @@ class Numbers:
     loop: ClassVar[str] = "fit"
     synthesiser: ClassVar[str | None] = None
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
+    controls: ClassVar[tuple] = ()
     french: ClassVar[Mapping[str, str]] = {}
     suffixes: ClassVar[frozenset[str]] = frozenset({".txt"})
     reads_text: ClassVar[bool] = False
@@ -227,7 +228,7 @@ class Numbers:
         return 30
 
     def render(self, source, *, max_edge_px):
-        return "text/plain", source.read(10_000)
+        return Rendering("text/plain", source.read(10_000))
 
 
 def facts_of_one(values):

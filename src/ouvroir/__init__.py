@@ -25,6 +25,7 @@ from ouvroir.api import (
     report,
     resume,
     sample,
+    stream,
     train,
 )
 from ouvroir.arms import Arm, Way
@@ -56,5 +57,6 @@ __all__ = [
     "report",
     "resume",
     "sample",
+    "stream",
     "train",
 ]

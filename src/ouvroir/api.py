@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ouvroir.generating import Generated
     from ouvroir.predictor import Predictor
     from ouvroir.proving import Proof
+    from ouvroir.streaming import Rolling
     from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
 
@@ -395,6 +396,59 @@ def predict_files(
         return failed + 1
     to.write("}\n" if output == "json" else "")
     return failed
+
+
+def predict_stream(
+    model: str | Path,
+    address: str,
+    *,
+    output: Literal["table", "csv", "json", "jsonl"],
+    to: TextIO,
+    every_s: float | None = None,
+    threshold: float | Literal["auto"] | None = None,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    progress: Progress = QUIET,
+) -> None:
+    """Write answers for a stream to `to` as it goes on, one a line; see `stream`. Raises UsageError for output as csv and json."""
+    from ouvroir import streaming
+
+    if output not in ("table", "jsonl"):
+        raise UsageError(f"A stream has no end that {output} could be closed at. Give --format jsonl or table.")
+    at = Workplace(Path(runs), progress=progress)
+    at.require_order(str(model), address)
+    n_answers, n_dropped, latencies = 0, 0, []
+    try:
+        for one in stream(at.place_of(str(model)), address, every_s=every_s, threshold=threshold, device=device):
+            to.write(streaming.as_line(one) if output == "table" else streaming.as_json_line(address, one))
+            to.flush()
+            n_answers += one.prediction is not None
+            n_dropped += one.n_dropped
+            latencies.append(one.latency_s)
+    finally:
+        if n_answers:
+            middle = sorted(latencies)[len(latencies) // 2]
+            progress.say(f"{n_answers:,} answers, {1000 * middle:.0f} ms each (median); {n_dropped:,} frames dropped.")
+
+
+def stream(
+    model: str | Path,
+    address: str,
+    *,
+    every_s: float | None = None,
+    threshold: float | Literal["auto"] | None = None,
+    device: str | None = None,
+) -> Iterator[Rolling]:
+    """Answers for the newest part of a stream, one after the other, until it ends or the iterator is closed.
+
+    address: `webcam` (`webcam:1`), a path, or what starts with rtsp:// or http://; every_s: seconds between answers, 0.5 by
+    default. A model that is slower than the stream misses parts of it, and never lags behind. Raises UsageError where the model
+    knows no streams, DataError, MissingExtra.
+    """
+    from ouvroir import streaming
+
+    every = streaming.EVERY_S if every_s is None else every_s
+    return streaming.rolling(load(model, device=device), address, every_s=every, threshold=threshold)
 
 
 def predict(

@@ -28,7 +28,7 @@ from ouvroir.card import Card, data_name, render_card
 from ouvroir.errors import CheckpointError, DataError
 from ouvroir.files import whole_folder, write_json, write_text
 from ouvroir.hashes import HASHES, damages, hash_files
-from ouvroir.media import find_task, suffixes_of
+from ouvroir.media import find_task, readable_suffixes, suffixes_of
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
 from ouvroir.task import SPLITS, Processor, Task
@@ -272,7 +272,7 @@ def _config(processor: Processor, recipe: Recipe, card: Card) -> dict[str, Any]:
         "task": recipe.task,
         "labels": list(processor.labels),
         "threshold": card.threshold,
-        "input": {"suffixes": sorted(suffixes_of(recipe.task)), "encoded": encoded},
+        "input": {"suffixes": readable_suffixes(suffixes_of(recipe.task)), "encoded": encoded},
         "preset": recipe.model.preset,
         "data": {"name": card.data, "fingerprint": card.fingerprint, "rows": dict(card.splits)},
         "judged_on": card.judged_on if card.metrics else None,

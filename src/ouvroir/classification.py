@@ -14,7 +14,7 @@ import numpy as np
 
 from ouvroir.errors import DataError
 from ouvroir.files import readable_names
-from ouvroir.task import Answers, Batch, Loss, Prediction, Processor, Row, StepOutput
+from ouvroir.task import Answers, Batch, Control, Loss, Prediction, Processor, Row, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -325,6 +325,7 @@ class Classifier:
     """
 
     needs_labels: ClassVar[bool] = True
+    controls: ClassVar[tuple[Control, ...]] = ()
 
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Rows without a label, and with one that the model does not know."""

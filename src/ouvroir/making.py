@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ouvroir.errors import UsageError
-from ouvroir.task import Answers, Batch, Cheap, Example, Label, Note, Prediction, Processor, Row, StepOutput
+from ouvroir.task import Answers, Batch, Cheap, Control, Example, Label, Note, Prediction, Processor, Row, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,6 +34,7 @@ class Maker(ABC):
 
     needs_labels: ClassVar[bool] = False
     synthesiser: ClassVar[str | None] = None
+    controls: ClassVar[tuple[Control, ...]] = ()
 
     @abstractmethod
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from ouvroir import bundle as bundles
 from ouvroir.data.candidates import not_of_a_kind
+from ouvroir.data.listing import is_sequence
 from ouvroir.data.tabular import TABLE_SUFFIXES, as_text, find_text, read_table
 from ouvroir.errors import OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
-from ouvroir.media import advice_on, find_task, suffixes_of
+from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.options import Workplace
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
@@ -108,9 +109,10 @@ class Predictor:
             raise UsageError("The batch size must be at least 1.")
         if workers is not None and workers < 0:
             raise UsageError("The number of workers must be 0, for this process alone, or more.")
-        return self._answers(iter(inputs), batch_size, self._checked(threshold), workers)
+        return self._answers(iter(inputs), batch_size, self.checked(threshold), workers)
 
-    def _checked(self, threshold: Threshold | None) -> float:
+    def checked(self, threshold: Threshold | None) -> float:
+        """The threshold to use; None is its own. Raises UsageError."""
         if threshold is None:
             return self.threshold
         if threshold == "auto":
@@ -276,6 +278,10 @@ def _from_path(
     here: Counter[str] = Counter()
     for folder, folders, names in os.walk(path):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
+        if is_sequence(names, sequences_of(task)):
+            found = True
+            yield folder, Path(folder)
+            continue
         for name in sorted((name for name in names if not name.startswith(".")), key=natural):
             file, suffix = Path(folder) / name, Path(name).suffix.lower()
             is_read = not suffixes or suffix in suffixes
@@ -286,7 +292,7 @@ def _from_path(
             else:
                 here[suffix] += 1
     if not found:
-        wanted = ", ".join(sorted(suffixes)) or "any file"
+        wanted = ", ".join(readable_suffixes(suffixes)) or "any file"
         holds = f" It holds {_by_suffix(here)}." if here else ""
         raise UsageError(f"There is no file to answer for in {path}.{holds} Looked for: {wanted}.")
     others.update(here)

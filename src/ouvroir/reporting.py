@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
 from ouvroir.errors import ManifestError, OuvroirError, RunError
+from ouvroir.evaluation.report_input import Controlled, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ouvroir.baselines import Suspect
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
-    from ouvroir.evaluation.report import ReportInput, Shown, Synthesis, System
+    from ouvroir.evaluation.report import ReportInput, Synthesis, System
     from ouvroir.options import Language
     from ouvroir.recipe import Recipe
     from ouvroir.task import Row, Task
@@ -123,7 +124,25 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         french=task.french,
         environment=run.read_json("environment.json") or {},
         synthesis=_synthesis(run, task, manifest),
+        controls=_controls(kept, task),
+        groups=_groups(recipe, test),
     )
+
+
+def _controls(kept: Run, task: Task) -> list[Controlled]:
+    """The kept model's answers to the test from which something was taken, as far as they were kept."""
+    from ouvroir.evaluation.evaluate import load_answers
+
+    paths = [(one.text, workflow.control_file(kept, one.name)) for one in task.controls]
+    return [Controlled(text, load_answers(path)) for text, path in paths if path.is_file()]
+
+
+def _groups(recipe: Recipe, test: Table | None) -> list[str]:
+    """The groups of the test rows, where a person said what they are."""
+    data = recipe.data
+    if test is None or not (data.group_column or data.group_level or data.group_pattern):
+        return []
+    return [row.group for row in test.rows]
 
 
 def _synthesis(run: Run, task: Task, manifest: Manifest) -> Synthesis | None:
@@ -144,7 +163,7 @@ def _synthesis(run: Run, task: Task, manifest: Manifest) -> Synthesis | None:
         assessment=assessment,
         trials=found,
         show=_show_made(run, task),
-        show_real=lambda name: _shown(task, rows[name], manifest.root) if name in rows else (name, "", b""),
+        show_real=lambda name: _shown(task, rows[name], manifest.root) if name in rows else Shown(name),
         said=noted.get("said", ()),
     )
 
@@ -169,9 +188,9 @@ def _show_made(run: Run, task: Task) -> Callable[[str], Shown]:
 
     def show(name: str) -> Shown:
         try:
-            return name, *task.render(Source(str(folder), name), max_edge_px=SHOWN_EDGE_PX)
+            return Shown(name, *task.render(Source(str(folder), name), max_edge_px=SHOWN_EDGE_PX))
         except (OuvroirError, OSError):
-            return name, "", b""
+            return Shown(name)
 
     return show
 
@@ -233,14 +252,14 @@ def _shower_by_name(run: Run) -> Callable[[str], Shown] | None:
     except ManifestError:
         return None
     task, rows = find_task(recipe.task), {row.id: row for row in manifest.rows}
-    return lambda name: _shown(task, rows[name], manifest.root) if name in rows else (name, "", b"")
+    return lambda name: _shown(task, rows[name], manifest.root) if name in rows else Shown(name)
 
 
 def _shown(task: Task, row: Row, root: str) -> Shown:
     try:
-        return row.id, *task.render(row.source(root), max_edge_px=SHOWN_EDGE_PX)
+        return Shown(row.id, *task.render(row.source(root), max_edge_px=SHOWN_EDGE_PX))
     except (OuvroirError, OSError):  # moved, or taken away
-        return row.id, "", b""
+        return Shown(row.id)
 
 
 def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import io
 import shlex
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from ouvroir.errors import Refused, UsageError
+from ouvroir.files import natural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ZIP_SEPARATOR = "::"
+FOLDER = "/"
+"""How the locator of a folder ends whose numbered files are one row together, such as the frames of a clip."""
 
 Label = str | tuple[str, ...] | None
 """A class name, several of them (multi-label; may be empty), or none."""
@@ -54,7 +58,7 @@ class Source:
     """Where the content of one row is. Cheap, picklable, opened in worker processes.
 
     `locator` is a path relative to `root`, or `archive.zip::path/inside` (the archive relative to `root`), or empty for
-    a row whose content is `text` or `content` itself.
+    a row whose content is `text` or `content` itself. One that ends in `/` is a folder, read as a zip of the files in it.
     """
 
     root: str
@@ -65,13 +69,15 @@ class Source:
     @property
     def name(self) -> str:
         """The last part of the locator, for messages."""
-        return self.locator.rsplit(ZIP_SEPARATOR, 1)[-1].rsplit("/", 1)[-1] or "input"
+        return self.locator.rsplit(ZIP_SEPARATOR, 1)[-1].rstrip(FOLDER).rsplit("/", 1)[-1] or "input"
 
     def is_there(self) -> bool:
         """Whether its file, or the archive that it is in, is where it was; nothing is opened."""
         if self.content is not None or self.text is not None:
             return True
-        return (Path(self.root) / self.locator.partition(ZIP_SEPARATOR)[0]).is_file()
+        path, _, inside = self.locator.partition(ZIP_SEPARATOR)
+        place = Path(self.root) / path
+        return place.is_dir() if path.endswith(FOLDER) and not inside else place.is_file()
 
     def read(self, max_bytes: int) -> bytes:
         """The whole content; never reads past `max_bytes`.
@@ -99,7 +105,9 @@ class Source:
 
     def _read(self, max_bytes: int) -> bytes:
         path, _, inside = self.locator.partition(ZIP_SEPARATOR)
-        if not inside:
+        if self.locator.endswith(FOLDER):
+            data = _as_zip(_members(Path(self.root) / path, inside), self.locator, max_bytes)
+        elif not inside:
             with open(Path(self.root) / path, "rb") as file:
                 data = file.read(max_bytes + 1)
         else:
@@ -114,6 +122,35 @@ class Source:
     def stream(self, max_bytes: int) -> io.BytesIO:
         """The whole content as a seekable file. Raises as `read`."""
         return io.BytesIO(self.read(max_bytes))
+
+
+def _members(place: Path, inside: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Names of the files directly in a folder, or in the folder `inside` of an archive, and what reads each; hidden ones apart."""
+    if not inside:
+        for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
+            if path.is_file() and not path.name.startswith("."):
+                yield path.name, path.read_bytes
+        return
+    with zipfile.ZipFile(place) as archive:
+        names = [name for name in archive.namelist() if name.startswith(inside) and FOLDER not in name[len(inside) :]]
+        for name in sorted(names, key=natural):
+            if (short := name[len(inside) :]) and not short.startswith("."):
+                yield short, partial(archive.read, name)
+
+
+def _as_zip(members: Iterator[tuple[str, Callable[[], bytes]]], locator: str, max_bytes: int) -> bytes:
+    """The files as one zip, the same bytes for the same files. Raises Refused (`empty`, `too_large`)."""
+    file = io.BytesIO()
+    n_files = 0
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, read in members:
+            archive.writestr(zipfile.ZipInfo(name), read())
+            n_files += 1
+            if file.tell() > max_bytes:
+                raise Refused("too_large", f"`{locator}` is larger than the limit of {max_bytes} bytes.")
+    if not n_files:
+        raise Refused("empty", f"`{locator}` holds no files.")
+    return file.getvalue()
 
 
 def source_of(given: Input) -> Source:
@@ -342,6 +379,27 @@ class Cheap:
     n_rows: int | None = None
 
 
+class Rendering(NamedTuple):
+    """A row as a person sees, reads or hears it: MIME type and bytes; `picture`, a PNG of what cannot be seen, or empty."""
+
+    mime: str
+    content: bytes
+    picture: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Something that can be taken from the rows of a test, to see whether a model needs it.
+
+    `text` says what is left, in English, with a capital letter and without a full stop; `Task.french` has it in French. `take`
+    gives a prepared batch without it, the rows being as many and in the same order; `rng` is that of `prepare`.
+    """
+
+    name: str
+    text: str
+    take: Callable[[Batch, Rng], Batch]
+
+
 @dataclass(frozen=True)
 class Made:
     """One sample that a generator made: the suffix of its file, and the content, which says of itself that it is synthetic."""
@@ -372,6 +430,8 @@ class Task(Protocol):
     synthesiser: ClassVar[str | None]
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]]
     """Axes of the inputs of an exported model that may be of any size, beside that of the rows: input, axis, and its name."""
+    controls: ClassVar[tuple[Control, ...]]
+    """What is taken away for controls: the test is answered once more for each, and the report shows what that costs."""
     french: ClassVar[Mapping[str, str]]
     """The sentences of its notes, refusals and options in French; `evaluation.french` says how they are written.
 
@@ -484,8 +544,34 @@ class Task(Protocol):
     def sample(self, folder: Path) -> int:
         """Write a small real data set into the new folder `folder`, to try things on. Returns the number of files."""
 
-    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
-        """MIME type and bytes that show a row to a person, for reports."""
+    def render(self, source: Source, *, max_edge_px: int) -> Rendering:
+        """What shows a row to a person, for reports: a few kilobytes."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a stream shows now: the newest of it that a model looks at, encoded, or why there is nothing.
+
+    at_s: seconds of the stream; seen_s: `time.monotonic()` when the newest part of `example` came; n_dropped: parts that passed
+    without being in any example, since the moment before; said: what happened to the stream, as a sentence.
+    """
+
+    at_s: float
+    seen_s: float
+    example: Example | None = None
+    n_dropped: int = 0
+    said: str = ""
+
+
+@runtime_checkable
+class Streamer(Task, Protocol):
+    """A Task whose rows can be taken from something that goes on, such as a webcam."""
+
+    def follow(self, address: str, processor: Processor, *, every_s: float) -> Generator[Moment, None, None]:
+        """The newest part of the stream at `address`, at least `every_s` seconds of it after the one before, until it ends.
+
+        Who asks late gets what is new then. Closing the generator closes the stream. Raises DataError, MissingExtra.
+        """
 
 
 @runtime_checkable

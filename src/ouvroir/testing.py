@@ -24,7 +24,7 @@ from ouvroir.errors import Refused
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Data, Recipe, json_schema
-from ouvroir.task import SPLITS, Limits, Processor, Row, Source, Split, Synthesiser, Task
+from ouvroir.task import FOLDER, SPLITS, Limits, Processor, Row, Source, Split, Synthesiser, Task
 from ouvroir.testing_makers import check_contest, check_samples
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def _check_capabilities(stage: _Stage) -> None:
     task, name = stage.task, stage.manifest.task
     assert task.suffixes or task.reads_text, "Nothing can be read: neither files (suffixes) nor texts (reads_text)."
     assert task.suffixes == suffixes_of(name), "The task and its entry in the registry name other suffixes."
-    assert all(one == one.lower() and one.startswith(".") for one in task.suffixes), "Suffixes are like `.png`."
+    suffixes = task.suffixes - {FOLDER}
+    assert all(one == one.lower() and one.startswith(".") for one in suffixes), "Suffixes are like `.png`."
     for row in stage.manifest.rows:
         why = task.unjudged(row, stage.processor)
         assert why is None, f"unjudged() leaves out `{row.id}` of its own sample: {why}"
@@ -460,9 +461,28 @@ def _check_export_and_show(stage: _Stage) -> None:
         outputs = model(**arguments)
     assert all(len(value) == 2 for value in arguments.values()), "export_inputs() gives two rows."
     assert len(outputs) == 2, "The model answers the rows of export_inputs()."
-    mime, content = stage.task.render(stage.manifest.rows[0].source(stage.manifest.root), max_edge_px=64)
-    assert "/" in mime, "render() gives a MIME type."
-    assert content, "render() gives bytes."
+    shown = stage.task.render(stage.manifest.rows[0].source(stage.manifest.root), max_edge_px=64)
+    assert "/" in shown.mime, "render() gives a MIME type."
+    assert shown.content, "render() gives bytes."
+
+
+def _check_controls(stage: _Stage) -> None:
+    """What is taken away is gone, alike however rows are grouped, and the rest of the batch is as it was."""
+    task, half = stage.task, N_ROWS // 2
+    for control in task.controls:
+        assert control.text[0].isupper(), f"The sentence of the control {control.name} begins with a capital letter."
+        assert not control.text.endswith("."), f"The sentence of the control {control.name} has no full stop."
+        batch = task.prepare(stage.batch(), stage.recipe, rng=_rng(range(N_ROWS)), training=False)
+        taken = control.take(batch, _rng(range(N_ROWS)))
+        changed = [name for name, value in _tensors(batch) if not value.equal(taken[name])]
+        assert changed, f"The control {control.name} takes nothing away."
+        assert not {"labels", "index", "weight"} & set(changed), f"The control {control.name} changes what is asked."
+        some = _rng(range(half, N_ROWS))
+        part = task.prepare(stage.batch(N_ROWS - half, half), stage.recipe, rng=some, training=False)
+        alone = control.take(part, _rng(range(half, N_ROWS)))
+        for name in changed:
+            same = taken[name][half:].equal(alone[name])
+            assert same, f"The control {control.name} depends on the other rows of a batch."
 
 
 _CHECKS: tuple[Callable[[_Stage], None], ...] = (
@@ -477,6 +497,7 @@ _CHECKS: tuple[Callable[[_Stage], None], ...] = (
     _check_features,
     _check_learns,
     _check_answers,
+    _check_controls,
     _check_predictions,
     _check_export_and_show,
 )

@@ -340,7 +340,7 @@ def judge(
 
 def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
     """Answers of the run's best checkpoint on validation and test, kept in `answers/`, metrics in `evaluation.json`."""
-    from ouvroir.evaluation.evaluate import save_answers
+    from ouvroir.evaluation.evaluate import evaluate, save_answers
     from ouvroir.training.checkpoint import load_model
     from ouvroir.training.distributed import resolve_device
 
@@ -357,11 +357,22 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
                     task, model, processor, recipe, tables[split], split, device=device, progress=progress
                 )
                 save_answers(run.path / "answers" / f"{split}.safetensors", found[split].answers)
+        for control in task.controls if "test" in tables else ():
+            progress.say(f"The test once more: {control.text[0].lower()}{control.text[1:]}.")
+            answers = evaluate(
+                task, model, processor, recipe, tables["test"], device=device, control=control, progress=progress
+            )
+            save_answers(control_file(run, control.name), answers)
     run.write_json(
         "evaluation.json",
         {split: {name: asdict(metric) for name, metric in one.metrics.items()} for split, one in found.items()},
     )
     return found
+
+
+def control_file(run: Run, name: str) -> Path:
+    """Where the answers to the test are from which what the control `name` says was taken."""
+    return run.path / "answers" / f"control_{name}.safetensors"
 
 
 def require_tables(tables: Mapping[Split, Table], split: Split, what: str) -> Table:

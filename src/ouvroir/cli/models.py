@@ -95,17 +95,43 @@ def predict(
             "--threshold", help="Answer 'none of these' below this confidence, 0 to 1; auto: as the report proposes."
         ),
     ] = None,
+    is_stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream", help="FILES is a stream: webcam, an address (rtsp://, http://), or a file in real time."
+        ),
+    ] = False,
+    every: Annotated[
+        float | None, typer.Option("--every", min=0, help="Seconds between the answers for a stream; 0.5 by default.")
+    ] = None,
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Answer for new files.
+    """Answer for new files, or for a stream as it goes on.
 
     Example: ouvroir predict last photos/ --format csv > answers.csv
     """
     with terminal.progress(quiet=quiet) as progress:
+        if is_stream:
+            if len(files) != 1:
+                raise UsageError("With --stream, give one file, one address, or webcam.")
+            api.predict_stream(
+                model,
+                files[0],
+                output="jsonl" if as_json else output,
+                every_s=every,
+                threshold=_threshold(threshold),
+                runs=runs,
+                device=device,
+                to=sys.stdout,
+                progress=progress,
+            )
+            return 0
+        if every is not None:
+            raise UsageError("--every is for a stream. Give --stream too.")
         n_failed = api.predict_files(
             model,
             files,

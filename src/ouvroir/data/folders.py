@@ -79,7 +79,7 @@ def _are_splits(names: set[str] | list[str]) -> bool:
 
 def read_folders(collection: Collection, files: list[File], data: Data, *, needs_labels: bool) -> None:
     """Add each readable file as a candidate whose label is its folder, or refuse it (`no_label`, `no_split`)."""
-    folders = [tuple(file.path.split("/")[:-1]) for file in files]
+    folders = [file.folders for file in files]
     levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
     pattern = None if data.label_pattern is None else _compiled(data.label_pattern)
     if pattern is not None:  # folders are no classes, and may be splits however deep they lie

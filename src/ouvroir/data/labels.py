@@ -40,7 +40,7 @@ from ouvroir.errors import DataError, Refused
 from ouvroir.files import readable_size
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data
-from ouvroir.task import ZIP_SEPARATOR, Note, Source, Split
+from ouvroir.task import FOLDER, ZIP_SEPARATOR, Note, Source, Split
 
 _SAMPLE = 200  # rows looked at to tell where the files are
 
@@ -51,10 +51,10 @@ class FileFinder:
     def __init__(self, listing: Listing, *, looks_outside: bool = False) -> None:
         self._root = listing.root
         self._looks_outside = looks_outside
-        self._by_path = {file.path: file for file in listing.files}
+        self._by_path = {file.path.rstrip(FOLDER): file for file in listing.files}
         self._by_name: dict[str, list[File]] = {}
         for file in listing.files:
-            name = file.path.rsplit("/", 1)[-1]
+            name = file.name
             self._by_name.setdefault(name, []).append(file)
             stem = name.rsplit(".", 1)[0]
             if stem != name:
@@ -62,7 +62,7 @@ class FileFinder:
 
     def find(self, cell: str, table: File, *, split: Split | None = None) -> list[File]:
         """The file named by `cell` in `table`: one, none, or several when the name is ambiguous."""
-        value = cell.strip().replace("\\", "/").removeprefix("./")
+        value = cell.strip().replace("\\", "/").removeprefix("./").rstrip(FOLDER)
         folder = table.path.rsplit("/", 1)[0] + "/" if "/" in table.path else ""
         for path in (folder + value, value):
             if path in self._by_path:
@@ -71,7 +71,11 @@ class FileFinder:
             return found
         if value.startswith("/") or ".." in value.split("/"):
             return [] if ZIP_SEPARATOR in table.locator else self._find_outside(value, folder)
-        named = [file for file in self._by_name.get(value.rsplit("/", 1)[-1], []) if _ends_like(file.path, value)]
+        named = [
+            file
+            for file in self._by_name.get(value.rsplit("/", 1)[-1], [])
+            if _ends_like(file.path.rstrip(FOLDER), value)
+        ]
         if len(named) > 1 and split is not None:
             named = [file for file in named if split in map(SPLIT_NAMES.get, file.path.lower().split("/"))] or named
         return named

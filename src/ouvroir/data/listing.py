@@ -6,14 +6,16 @@ whatever the task (hidden, linked to nothing, locked, leading out of its archive
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ouvroir.errors import DataError
-from ouvroir.task import ZIP_SEPARATOR, Note, Refusal
+from ouvroir.task import FOLDER, ZIP_SEPARATOR, Note, Refusal
 
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r"}
 _ENCRYPTED = 0x1
@@ -33,12 +35,17 @@ class File:
     @property
     def name(self) -> str:
         """The last part of its path."""
-        return self.path.rsplit("/", 1)[-1]
+        return self.path.rstrip(FOLDER).rsplit("/", 1)[-1]
 
     @property
     def suffix(self) -> str:
-        """Lower-case suffix with its dot, or ''."""
+        """Lower-case suffix with its dot, or ''; FOLDER for a folder whose files are one row."""
         return suffix_of(self.path)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The names of the folders above it."""
+        return tuple(self.path.rstrip(FOLDER).split("/")[:-1])
 
 
 @dataclass
@@ -52,7 +59,9 @@ class Listing:
 
 
 def suffix_of(path: str) -> str:
-    """Lower-case suffix of a path with its dot, or ''."""
+    """Lower-case suffix of a path with its dot, or ''; FOLDER for the path of a folder."""
+    if path.endswith(FOLDER):
+        return FOLDER
     name = path.rsplit("/", 1)[-1]
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
@@ -177,3 +186,38 @@ def _refuse_entry(entry: zipfile.ZipInfo, locator: str) -> Refusal | None:
         return Refusal(locator, "nested_archive", f"`{locator}` is a zip inside a zip. Unpack it and give the folder.")
     refusal = _refuse_by_name(entry.filename)
     return refusal if refusal is None else Refusal(locator, refusal.code, refusal.reason)
+
+
+def join_sequences(listing: Listing, suffixes: frozenset[str]) -> None:
+    """Put one entry, a folder, in place of the files of each folder whose names all end in numbers: frames of a clip.
+
+    Only files of `suffixes` are joined, and no folder of fewer than two. What is joined is said in a note.
+    """
+    by_folder: dict[str, list[File]] = {}
+    for file in listing.files:
+        if file.suffix in suffixes and "/" in file.path:
+            by_folder.setdefault(file.path.rsplit("/", 1)[0], []).append(file)
+    joined = {
+        folder: files for folder, files in by_folder.items() if is_sequence([file.name for file in files], suffixes)
+    }
+    if not joined:
+        return
+    gone = {file.path for files in joined.values() for file in files}
+    made = [_joined(folder, files) for folder, files in joined.items()]
+    listing.files = sorted(
+        [*(file for file in listing.files if file.path not in gone), *made], key=lambda file: file.path
+    )
+    text = f"{len(gone)} numbered files in {len(joined)} folders are the parts of so many rows, each folder being one."
+    listing.notes.append(Note("sequences", text))
+
+
+def is_sequence(names: Sequence[str], suffixes: frozenset[str]) -> bool:
+    """Whether the files of `suffixes` among those of one folder are two or more, and all have names that end in numbers."""
+    stems = [name.rsplit(".", 1)[0] for name in names if suffix_of(name) in suffixes]
+    return len(stems) > 1 and all(stem[-1:].isdigit() for stem in stems)
+
+
+def _joined(folder: str, files: list[File]) -> File:
+    stamps = sorted((file.path, file.size, file.stamp) for file in files)
+    stamp = int.from_bytes(hashlib.sha256(repr(stamps).encode("utf-8", "surrogatepass")).digest()[:7], "big")
+    return File(files[0].locator.rsplit("/", 1)[0] + FOLDER, folder + FOLDER, sum(file.size for file in files), stamp)

@@ -18,10 +18,10 @@ from typing import NoReturn
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import read_folders
 from ouvroir.data.labels import n_texts, read_labelled_tables, suffixes_of_named_files
-from ouvroir.data.listing import File, Listing, list_archive, list_folder, suffix_of
+from ouvroir.data.listing import File, Listing, join_sequences, list_archive, list_folder, suffix_of
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
-from ouvroir.media import TASKS, advice_on, detect_task, find_task, suffixes_of
+from ouvroir.media import TASKS, advice_on, detect_task, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.recipe import Data
 from ouvroir.task import Note, Refusal
 
@@ -40,6 +40,7 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         or _raise_nothing_readable(path, listing, "any task", _readable_by_any(None))
     )
     readable = suffixes_of(chosen)
+    join_sequences(listing, sequences_of(chosen))
     collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
     is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):
@@ -181,7 +182,7 @@ def _raise_nothing_readable(path: Path, listing: Listing, reader: str, readable:
     kinds = ", ".join(f"{n} {suffix}" for suffix, n in counts)
     refused = Counter(refusal.code for refusal in listing.refused).most_common(3)
     others = ", ".join([kinds] * bool(kinds) + [f"{n} {code}" for code, n in refused])
-    some = ", ".join(sorted(readable)[:6])
+    some = ", ".join(readable_suffixes(readable)[:6])
     known = (advice_on(file.suffix, None if reader == "any task" else reader) for file in listing.files)
     advice = next(filter(None, known), "")
     what = "the one file" if n_found == 1 else f"the {n_found} files"

@@ -9,7 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from ouvroir.evaluation.intervals import wilson
-from ouvroir.evaluation.metrics import Metric, classified, decided, decisions, labelled
+from ouvroir.evaluation.metrics import Metric, classified, decided, decisions, is_right, labelled
 from ouvroir.task import Answers
 
 POWER = 0.8
@@ -58,6 +58,44 @@ class CalibrationBin:
     end: float
     confidence: float
     right: Metric
+
+
+@dataclass(frozen=True)
+class GroupOutcome:
+    """How the `n` rows of one group were answered: a share of `right` of them as they should be.
+
+    given and answer: the confusion that came most often, `n_taken` times; None when all are right, and with several labels a row.
+    """
+
+    group: str
+    n: int
+    right: Metric
+    given: str | None
+    answer: str | None
+    n_taken: int
+
+
+def by_group(answers: Answers, groups: np.ndarray, *, least: int = 5, most: int = 60) -> list[GroupOutcome]:
+    """The largest groups (N,) of at least `least` rows, at most `most` of them, the worst first. '' is no group."""
+    names, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    right = is_right(answers)
+    large = [int(one) for one in np.argsort(-counts, kind="stable") if counts[one] >= least and names[one]][:most]
+    found = [_group_outcome(answers, str(names[one]), np.flatnonzero(place == one), right) for one in large]
+    return sorted(found, key=lambda one: (one.right.value, one.group))
+
+
+def _group_outcome(answers: Answers, name: str, rows: np.ndarray, right: np.ndarray) -> GroupOutcome:
+    n_right = int(right[rows].sum())
+    given = answer = None
+    n_taken = 0
+    if n_right < len(rows) and not answers.is_multi_label:
+        _, targets = classified(answers)
+        wrong = rows[~right[rows]]
+        pairs, counts = np.unique(np.stack([targets[wrong], decided(answers)[wrong]]), axis=1, return_counts=True)
+        best = int(counts.argmax())
+        given, answer = (answers.labels[int(one)] for one in pairs[:, best])
+        n_taken = int(counts[best])
+    return GroupOutcome(name, len(rows), _share(n_right, len(rows)), given, answer, n_taken)
 
 
 def per_class(answers: Answers) -> list[ClassRow]:

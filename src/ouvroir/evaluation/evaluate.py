@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ouvroir.data.loader import Sliced
     from ouvroir.data.table import Table
     from ouvroir.recipe import Recipe
-    from ouvroir.task import Items, Processor, Task
+    from ouvroir.task import Control, Items, Processor, Task
 
 _COLUMNS = ("index", "loss", "n_items", "scores", "targets", "answered")
 _LARGEST_BATCH = 256
@@ -38,13 +38,15 @@ def evaluate(
     *,
     device: str = "cpu",
     batch_size: int | None = None,
+    control: Control | None = None,
     progress: Progress = QUIET,
 ) -> Answers:
     """Answers of `model` to every item of `table`, in its order, on the CPU.
 
     The model is moved to `device`, judged without gradients in its evaluation mode and in the arithmetic of the recipe,
     and left in the mode it came in; its memory layout is its own. `batch_size` defaults to four training micro-batches, at
-    most 256, on a CPU at most 64 unless one micro-batch is larger; it is halved when memory runs out.
+    most 256, on a CPU at most 64 unless one micro-batch is larger; it is halved when memory runs out. `control` takes something
+    from the rows first.
     """
     import torch
 
@@ -56,7 +58,8 @@ def evaluate(
         start = 0
         while start < len(items.row):
             try:
-                found.append(_answer(task, model, processor, recipe, table, items, slice(start, start + size), place))
+                some = slice(start, start + size)
+                found.append(_answer(task, model, processor, recipe, table, items, some, place, control))
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -97,6 +100,7 @@ def _answer(
     items: Items,
     part: slice,
     place: torch.device,
+    control: Control | None,
 ) -> Answers:
     import torch
 
@@ -107,6 +111,8 @@ def _answer(
     batch = _to(task.collate(table.slice(items.row[part], start, length)), place)
     rng = Rng(recipe.loop.seed, 0, torch.arange(len(items.row[part]), device=place) + part.start)
     batch = task.prepare(batch, recipe, rng=rng, training=False)
+    if control is not None:
+        batch = control.take(batch, rng)
     return task.answers(batch, task.step(model, batch, recipe, rng=rng, training=False), processor)
 
 

@@ -117,6 +117,10 @@ SENTENCES: dict[str, str] = {
     "None of {n} files can be used. The first one: {a}": "Aucun des {n} fichiers n’est utilisable. Le premier : {a}",
     "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
     # notes on rows that are alike
+    "{n} numbered files in {m} folders are the parts of so many rows, each folder being one.": (
+        "{n} fichiers numérotés dans {m} dossiers sont les parties d’autant d’éléments, un par dossier."
+    ),
+    "`{a}` holds no files.": "`{a}` ne contient aucun fichier.",
     "The pattern `{a}` puts {n} of {m} files into {k} groups.": (
         "Le motif `{a}` répartit {n} des {m} fichiers en {k} groupes."
     ),

@@ -66,6 +66,11 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         steps=_steps(report, t),
         constants=_constants(report, t),
         costs=_costs(report, t),
+        controls=[
+            {**one, "said": _told(one["text"], [one.get("fr")], t) or t("control_elsewhere")}
+            for one in report.get("controls", ())  # absent in reports of the first version
+        ],
+        groups=report.get("groups", ()),
         named={one["name"]: one for one in report["systems"]},
         trained=[
             {"name": who(report, one, t), "kind": _kind(report, one)}

@@ -64,6 +64,8 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "notes": _notes(source),
         **_details(kept),
         **_cost(source),
+        "controls": _controls(source, kept, main),
+        "groups": _groups(source, kept),
         "threshold": _threshold(source, kept),
         "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
         "use": _use(source),
@@ -134,6 +136,27 @@ def _smallest(kept: System | None, main: str | None, metrics: Mapping[str, Mappi
         return None
     one = metrics[kept.name][main]
     return breakdown.smallest_difference(one.n, disagreement=breakdown.cautious_disagreement(one.value, one.value))
+
+
+def _controls(source: ReportInput, kept: System | None, main: str | None) -> list[dict[str, Any]]:
+    """What it costs the kept model when something is taken from the test rows, paired."""
+    if kept is None or main is None:
+        return []
+    found = []
+    for one in source.controls:
+        compared = compare(one.answers, _answers(kept), metric=main)
+        found.append({"text": one.text, "fr": in_french(one.text, source.french), **compared.as_dict()})
+    return found
+
+
+def _groups(source: ReportInput, kept: System | None) -> list[dict[str, Any]]:
+    """How the kept model answers the rows of each group of the test, the worst first; empty for a group alone."""
+    if kept is None or not source.groups or not is_classified(labelled(_answers(kept))):
+        return []
+    answers = labelled(_answers(kept))
+    names = np.array([source.groups[place] or "" for place in answers.index.tolist()])
+    outcomes = breakdown.by_group(answers, names)
+    return [asdict(one) for one in outcomes] if len(outcomes) > 1 else []
 
 
 def _details(kept: System | None) -> dict[str, Any]:

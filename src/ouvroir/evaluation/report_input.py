@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ouvroir.task import Answers, Label
 
@@ -12,8 +12,23 @@ if TYPE_CHECKING:
     from ouvroir.baselines import Suspect
     from ouvroir.run import Measurement
 
-Shown = tuple[str, str, bytes]
-"""A row for a person: its name, the MIME type of what shows it, and the bytes. No type where its file cannot be read."""
+
+class Shown(NamedTuple):
+    """A row for a person: its name, and MIME type, bytes and picture as of `Rendering`. No type where its file cannot be read."""
+
+    name: str
+    mime: str = ""
+    content: bytes = b""
+    picture: bytes = b""
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """Answers of the kept model to the test rows once more, something being taken from them, which `text` says."""
+
+    text: str
+    answers: Answers
+
 
 Role = Literal["baseline", "base", "tuned"]
 
@@ -59,7 +74,8 @@ class ReportInput:
     table, cheap baselines first. kept: the name of the system that became the bundle, by default the last one.
     show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds
     by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. french: `Task.french`. mislabels: most
-    doubted first. commands and python: how to use the model, by default made from `path`.
+    doubted first. commands and python: how to use the model, by default made from `path`. groups: of each row of the test table
+    the group that it was kept together by, empty where there are none or they are no one's own.
     """
 
     name: str
@@ -88,3 +104,5 @@ class ReportInput:
     commands: Sequence[tuple[str, str]] | None = None
     python: str | None = None
     synthesis: Synthesis | None = None
+    controls: Sequence[Controlled] = ()
+    groups: Sequence[str] = ()

@@ -48,11 +48,11 @@ class Shelf:
         if show is None:
             return {"name": name}
         try:
-            _, mime, content = show(name)
+            shown = Shown(*show(name))
         except (OuvroirError, OSError) as error:
             logger.info("%s is not shown in the report: %s", name, error)
-            mime, content = "", b""
-        return {"name": name, **self.content(mime, content)} if mime else {"name": name, "is_away": True}
+            shown = Shown(name)
+        return {"name": name, **self.content(shown)} if shown.mime else {"name": name, "is_away": True}
 
     def show(self, show: Callable[[int], Shown] | None, place: int) -> dict[str, Any]:
         """`name` and either `text`, or `mime` and `data` (base64), or neither when there is nothing to show.
@@ -62,26 +62,28 @@ class Shelf:
         if show is None:
             return {"name": f"#{place}"}
         try:
-            name, mime, content = show(place)
+            shown = Shown(*show(place))
         except (OuvroirError, OSError) as error:
             logger.info("Row %d is not shown in the report: %s", place, error)
             return {"name": f"#{place}"}
-        if not mime:
-            return {"name": name, "is_away": True}
-        return {"name": name, **self.content(mime, content)}
+        if not shown.mime:
+            return {"name": shown.name, "is_away": True}
+        return {"name": shown.name, **self.content(shown)}
 
-    def content(self, mime: str, content: bytes) -> dict[str, str]:
-        """`text`, or `mime` and `data`; empty when it is too large."""
-        family = mime.partition(";")[0].strip().lower()
+    def content(self, shown: Shown) -> dict[str, str]:
+        """`text`, or `mime`, `data` and, where there is one, `picture`; empty when it is too large."""
+        family = shown.mime.partition(";")[0].strip().lower()
         if family.startswith("text/"):
-            text = content.decode("utf-8", errors="replace")
+            text = shown.content.decode("utf-8", errors="replace")
             value = {"text": text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "…"}
             cost = len(value["text"].encode("utf-8"))
         else:
-            if not _MIME.fullmatch(family) or len(content) > MAX_ONE_BYTES:
+            if not _MIME.fullmatch(family) or len(shown.content) + len(shown.picture) > MAX_ONE_BYTES:
                 return {}
-            value = {"mime": family, "data": base64.b64encode(content).decode("ascii")}
-            cost = len(value["data"])
+            value = {"mime": family, "data": base64.b64encode(shown.content).decode("ascii")}
+            if shown.picture:
+                value["picture"] = base64.b64encode(shown.picture).decode("ascii")
+            cost = len(value["data"]) + len(value.get("picture", ""))
         if cost > self._left:
             return {}
         self._left -= cost
@@ -104,17 +106,17 @@ def show_again(
     `show` gives rows of the data, `show_made` made samples. Returns whether there were any.
     """
     real, made = _all_items(report), _made_items(report)
-    taken = sum(len(item.get("data", "")) + len(item.get("text", "")) for item in [*real, *made])
+    taken = sum(len(item.get(kind, "")) for item in [*real, *made] for kind in ("data", "text", "picture"))
     shelf = Shelf(MAX_ALL_BYTES - taken)
     found = False
     for items, give in ((made, show_made), (real, show)):
         for item in items:
             if give is not None and item.get("is_away"):
-                _, mime, content = give(item["name"])
-                if mime:
+                shown = Shown(*give(item["name"]))
+                if shown.mime:
                     found = True
                     del item["is_away"]
-                    item.update(shelf.content(mime, content))
+                    item.update(shelf.content(shown))
     return found
 
 

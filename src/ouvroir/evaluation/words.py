@@ -32,6 +32,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "section_confusions": ("What is taken for what", "Les confusions entre classes"),
     "section_calibration": ("Can its confidence be trusted?", "Peut-on se fier à sa confiance ?"),
     "section_mistakes": ("Most confident mistakes", "Les erreurs commises avec le plus d’assurance"),
+    "section_controls": ("What it relies on", "Sur quoi il s’appuie"),
+    "section_groups": ("Group by group", "Groupe par groupe"),
     "section_changes": ("What tuning changed", "Ce que l’affinage a changé"),
     "section_ledger": ("Every file accounted for", "Chaque fichier est compté"),
     "section_samples": ("What it learnt from", "Les exemples d’entraînement"),
@@ -267,6 +269,30 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "point": ("{value} point", "{value}\u00a0point"),
     "points": ("{value} points", "{value}\u00a0points"),
+    # controls
+    "controls_lead": (
+        "The same model answered the same test once more with something taken from every item. What costs nothing when it is "
+        "taken away, the model does not use.",
+        "Le même modèle a répondu encore une fois au même test, chaque élément étant privé de quelque chose. Ce qui ne coûte rien "
+        "quand on l’enlève, le modèle ne s’en sert pas.",
+    ),
+    "control": ("what is left", "ce qui reste"),
+    "control_whole": ("Everything", "Tout"),
+    "control_cost": ("difference", "différence"),
+    "control_better": ("it relies on this", "il s’appuie là-dessus"),
+    "control_same": ("not shown that it relies on this", "rien ne montre qu’il s’appuie là-dessus"),
+    "control_worse": ("better without it", "meilleur sans cela"),
+    "control_elsewhere": ("A control that the English report names", "Un contrôle que nomme le rapport en anglais"),
+    # groups
+    "groups_lead": (
+        "The test items by the group that they were kept together by, the worst first. None of these groups was learned from, so "
+        "this is how the model does on new ones; where groups differ much, an average says little about the next one.",
+        "Les éléments du test selon le groupe qui les a gardés ensemble, le pire d’abord. Rien n’a été appris de ces groupes : "
+        "voilà ce que vaut le modèle sur de nouveaux groupes ; s’ils diffèrent beaucoup, une moyenne dit peu du prochain.",
+    ),
+    "group": ("group", "groupe"),
+    "group_right": ("right", "justes"),
+    "group_taken": ("most frequent confusion", "confusion la plus fréquente"),
     # classes
     "classes_lead": (
         "Recall: of the items of a class, the share that was found. Precision: of the answers naming the class, "

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ouvroir.errors import UsageError
+from ouvroir.task import FOLDER
 
 if TYPE_CHECKING:
     from ouvroir.task import Task
@@ -25,13 +26,17 @@ class Entry:
 
     The suffixes stand here and not in the class, so that a task can be told from files without importing any.
     `advice`: what to do with files of other suffixes that belong to the medium; `columns`: what a table may call the column
-    of its files, in small letters without accents. `reads_text`: as of the task. `counts`: how much one of its files counts where
-    the task is told from the files: texts lie beside files of other media, and say things of these.
+    of its files, in small letters without accents. `also`: suffixes of files that are read too, though they tell no task: of
+    sounds, those of videos. `sequences`: suffixes of files that make one row together where a folder holds them numbered.
+    `reads_text`: as of the task. `counts`: how much one of its files counts where the task is told from the files: texts lie
+    beside files of other media, and say things of these.
     """
 
     target: str
     suffixes: frozenset[str]
     summary: str
+    also: frozenset[str] = frozenset()
+    sequences: frozenset[str] = frozenset()
     advice: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     reads_text: bool = False
@@ -57,6 +62,7 @@ AUDIO_SUFFIXES = frozenset(
 _AUDIO_COLUMNS = tuple("audio,sound,recording,clip,son,enregistrement,audio file,wav".split(","))
 
 VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mkv .webm .avi .mov .mpg .mpeg .ts .m2ts .wmv .flv .3gp .ogv".split())
+ANIMATED_SUFFIXES = frozenset({".gif"})
 _VIDEO_COLUMNS = tuple("video,videos,clip,clips,film,movie,video file,video path".split(","))
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown"})
@@ -91,24 +97,30 @@ TASKS: dict[str, Entry] = {
     "audio-classification": Entry(
         target="ouvroir.media.audio.classification:AudioClassification",
         suffixes=AUDIO_SUFFIXES,
+        also=VIDEO_SUFFIXES,
         summary="Sounds to one class, or to several labels.",
         columns=_AUDIO_COLUMNS,
     ),
     "audio-generation": Entry(
         target="ouvroir.media.audio.generation:AudioGeneration",
         suffixes=AUDIO_SUFFIXES,
+        also=VIDEO_SUFFIXES,
         summary="New sounds of a class, or of none.",
         columns=_AUDIO_COLUMNS,
     ),
     "video-classification": Entry(
         target="ouvroir.media.video.classification:VideoClassification",
         suffixes=VIDEO_SUFFIXES,
+        also=ANIMATED_SUFFIXES,
+        sequences=IMAGE_SUFFIXES - ANIMATED_SUFFIXES,
         summary="Videos to one class, or to several labels.",
         columns=_VIDEO_COLUMNS,
     ),
     "video-generation": Entry(
         target="ouvroir.media.video.generation:VideoGeneration",
         suffixes=VIDEO_SUFFIXES,
+        also=ANIMATED_SUFFIXES,
+        sequences=IMAGE_SUFFIXES - ANIMATED_SUFFIXES,
         summary="New clips of a class, or of none.",
         columns=_VIDEO_COLUMNS,
     ),
@@ -176,8 +188,21 @@ def _is_task(found: object) -> bool:
 
 
 def suffixes_of(task: str) -> frozenset[str]:
-    """File suffixes (lower case, with the dot) that `task` reads."""
-    return TASKS[task].suffixes if task in TASKS else find_task(task).suffixes
+    """File suffixes (lower case, with the dot) that `task` reads; FOLDER among them where folders can be rows."""
+    if task not in TASKS:
+        return find_task(task).suffixes
+    entry = TASKS[task]
+    return entry.suffixes | entry.also | (frozenset({FOLDER}) if entry.sequences else frozenset())
+
+
+def sequences_of(task: str) -> frozenset[str]:
+    """Suffixes of the files that make one row of `task` together where a folder holds them numbered."""
+    return TASKS[task].sequences if task in TASKS else frozenset()
+
+
+def readable_suffixes(suffixes: frozenset[str]) -> list[str]:
+    """Suffixes for a sentence."""
+    return sorted(suffixes - {FOLDER})
 
 
 def advice_on(suffix: str, task: str | None = None) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from ouvroir.errors import Refused
-from ouvroir.media.audio.decode import as_wav, decode, inspect_sound, near_key, usual_rate
+from ouvroir.media.audio.decode import decode, inspect_sound, near_key, usual_rate
+from ouvroir.media.audio.encode import as_wav
 from ouvroir.task import Limits, Source
 
 av = pytest.importorskip("av")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import ouvroir
 from ouvroir.cli import app
-from ouvroir.media.audio.decode import as_wav
+from ouvroir.media.audio.encode import as_wav
 from ouvroir.media.audio.samples import RATE, VOICES, WORDS, speak
 
 QUICK = {

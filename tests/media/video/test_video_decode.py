@@ -10,7 +10,7 @@ import pytest
 
 from ouvroir.errors import Refused
 from ouvroir.media import VIDEO_SUFFIXES
-from ouvroir.media.audio.decode import as_wav
+from ouvroir.media.audio.encode import as_wav
 from ouvroir.media.video.classification import VideoClassification
 from ouvroir.media.video.decode import decode, inspect_video, near_key
 from ouvroir.media.video.encode import as_mp4

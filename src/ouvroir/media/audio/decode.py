@@ -188,32 +188,6 @@ def near_key(samples: np.ndarray) -> np.ndarray:
     return found
 
 
-def as_wav(samples: np.ndarray, rate: int, facts: dict[str, str] | None = None) -> bytes:
-    """A WAV file of 16 bits and one channel; `facts` become its INFO chunk (RIFF; Microsoft and IBM 1991).
-
-    samples: (n,) int16. Keys of facts are the four letters of such chunks: ICMT for a comment, ISFT for software.
-    """
-    body = samples.astype("<i2").tobytes()
-    chunks = [
-        b"fmt " + _le(16, 4) + _le(1, 2) + _le(1, 2) + _le(rate, 4) + _le(2 * rate, 4) + _le(2, 2) + _le(16, 2),
-        b"data" + _le(len(body), 4) + body + b"\0" * (len(body) % 2),
-    ]
-    if facts:
-        told = b"".join(_info(name, text) for name, text in facts.items())
-        chunks.insert(1, b"LIST" + _le(4 + len(told), 4) + b"INFO" + told)
-    whole = b"WAVE" + b"".join(chunks)
-    return b"RIFF" + _le(len(whole), 4) + whole
-
-
-def _info(name: str, text: str) -> bytes:
-    content = text.encode("utf-8") + b"\0"
-    return name.encode("ascii") + _le(len(content), 4) + content + b"\0" * (len(content) % 2)
-
-
-def _le(value: int, n_bytes: int) -> bytes:
-    return value.to_bytes(n_bytes, "little")
-
-
 def usual_rate(rates: Mapping[int, int], most: int) -> int:
     """The rate to store sounds at, of those usual: the least that is no lower than the highest which a tenth of them have."""
     total = sum(rates.values())

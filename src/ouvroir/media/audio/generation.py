@@ -18,7 +18,8 @@ from pydantic import Field as Setting
 from ouvroir import recipe as recipes
 from ouvroir.classification import adopt_by_name
 from ouvroir.making import Maker, label_weights, shifted_views, train_classes
-from ouvroir.media.audio.decode import as_wav, usual_rate
+from ouvroir.media.audio.decode import usual_rate
+from ouvroir.media.audio.encode import as_wav
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.recipes import HIGHEST_HZ, look_at, window_seconds
 from ouvroir.media.audio.sounds import Sounds

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ouvroir.media.audio.decode import as_wav
+from ouvroir.media.audio.encode import as_wav
 
 RATE = 16_000
 N_TAKES = 5

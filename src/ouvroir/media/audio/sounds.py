@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from ouvroir.errors import UsageError
-from ouvroir.media import AUDIO_SUFFIXES
-from ouvroir.media.audio.decode import LOOKED_AT_HZ, as_wav, decode, decoder, inspect_sound
+from ouvroir.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
+from ouvroir.media.audio.decode import LOOKED_AT_HZ, decode, decoder, inspect_sound
+from ouvroir.media.audio.encode import as_mp3, as_wav, spectrogram
 from ouvroir.media.audio.french import FRENCH
 from ouvroir.media.audio.processor import AudioProcessor
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Source, source_of
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering, Source, source_of
 from ouvroir.windows import first_of, items_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SHOWN_SECONDS = 10.0
 class Sounds:
     """The part of a Task that is the same whatever is done with sounds."""
 
-    suffixes: ClassVar[frozenset[str]] = AUDIO_SUFFIXES
+    suffixes: ClassVar[frozenset[str]] = AUDIO_SUFFIXES | VIDEO_SUFFIXES
     reads_text: ClassVar[bool] = False
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
@@ -72,14 +73,14 @@ class Sounds:
 
         return write_digits(folder)
 
-    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
-        """The first seconds of the sound as WAV. Raises Refused."""
-        del max_edge_px
+    def render(self, source: Source, *, max_edge_px: int) -> Rendering:
+        """The first seconds of the sound as MP3, and a picture of its spectrogram. Raises Refused."""
         limits = Limits()
         sound = decode(
             source.read(limits.max_bytes), source.name, limits, rate=LOOKED_AT_HZ, most_seconds=SHOWN_SECONDS
         )
-        return "audio/wav", as_wav(sound.samples, sound.rate)
+        shown = spectrogram(sound.samples, sound.rate, width=2 * max_edge_px, height=max_edge_px // 2)
+        return Rendering("audio/mpeg", as_mp3(sound.samples, sound.rate), shown)
 
 
 def _whole_numbers(array: np.ndarray) -> np.ndarray:

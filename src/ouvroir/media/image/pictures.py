@@ -15,7 +15,7 @@ from ouvroir.media.image.decode import decode, decoder, inspect_picture
 from ouvroir.media.image.french import FRENCH
 from ouvroir.media.image.inputs import as_source
 from ouvroir.media.image.processor import ImageProcessor
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Source
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering, Source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +70,7 @@ class Pictures:
 
         return write_digits(folder)
 
-    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
+    def render(self, source: Source, *, max_edge_px: int) -> Rendering:
         """The picture as JPEG or, when small or grey, PNG, its longer side at most `max_edge_px`. Raises Refused."""
         limits = Limits()
         picture = decode(source.read(limits.max_bytes), source.name, limits, at_least_px=max_edge_px)
@@ -79,7 +79,7 @@ class Pictures:
         kind = "PNG" if max(image.size) <= 64 or image.mode == "L" else "JPEG"
         file = io.BytesIO()
         image.save(file, kind, **({"quality": 85} if kind == "JPEG" else {}))
-        return f"image/{kind.lower()}", file.getvalue()
+        return Rendering(f"image/{kind.lower()}", file.getvalue())
 
 
 def pixels_of(rows: TableSlice) -> Tensor:

@@ -15,7 +15,7 @@ from ouvroir.media.text import tokens
 from ouvroir.media.text.french import FRENCH
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.reading import inspect_text, text_of
-from ouvroir.task import Batch, Example, Facts, Input, Items, Limits, Row, Source, source_of
+from ouvroir.task import Batch, Example, Facts, Input, Items, Limits, Rendering, Row, Source, source_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,12 +80,12 @@ class Texts:
 
         return write_reviews(folder)
 
-    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
+    def render(self, source: Source, *, max_edge_px: int) -> Rendering:
         """The beginning of the text. Raises Refused."""
         del max_edge_px
         text, _ = text_of(source, Limits())
         shown = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1].rstrip() + "…"
-        return "text/plain; charset=utf-8", shown.encode("utf-8")
+        return Rendering("text/plain; charset=utf-8", shown.encode("utf-8"))
 
 
 def _padded_fields(fields: Mapping[str, Tensor | Ragged]) -> Batch:

@@ -6,7 +6,7 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from ouvroir.baselines import cheap_baselines
 from ouvroir.media.video import recipes
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.media.video.videos import Videos
-from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
+from ouvroir.task import Batch, Cheap, Control, Example, Moment, Note, Prediction, Processor, StepOutput
 from ouvroir.windows import answers_of, first_of, pieces_of
 
 if TYPE_CHECKING:
@@ -33,12 +33,31 @@ ROWS_AT_ONCE = 32
 BASELINE_PX = 8  # edge of the copies that cheap baselines look at
 
 
+def shuffled(batch: Batch, rng: Rng) -> Batch:
+    """The batch with the frames of each clip in an order that is drawn."""
+    frames = batch["frames"]
+    order = rng.uniform("order", frames.shape[1:2]).argsort(dim=1)
+    return {**batch, "frames": frames.take_along_dim(order[:, :, None, None, None], dim=1)}
+
+
+def stilled(batch: Batch, rng: Rng) -> Batch:
+    """The batch with the middle frame of each clip in place of all."""
+    del rng
+    frames = batch["frames"]
+    middle = frames.shape[1] // 2
+    return {**batch, "frames": frames[:, middle : middle + 1].expand_as(frames).contiguous()}
+
+
 class VideoClassification(shared.Classifier, Videos):
     """Videos to one class, or to several labels. See `ouvroir.task.Task`."""
 
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
     synthesiser: ClassVar[str | None] = "video-generation"
+    controls: ClassVar[tuple[Control, ...]] = (
+        Control("shuffled", "Each video with its frames in another order", shuffled),
+        Control("single", "One frame of each video, the middle one, for all of its time", stilled),
+    )
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -151,6 +170,13 @@ class VideoClassification(shared.Classifier, Videos):
             threshold=threshold,
             is_multi_label=processor.is_multi_label,
         )
+
+    def follow(self, address: str, processor: Processor, *, every_s: float) -> Generator[Moment, None, None]:
+        """The newest clip of a webcam, an address, or a file played in its own time. See `ouvroir.task.Streamer`."""
+        from ouvroir.media.video.stream import follow
+
+        assert isinstance(processor, VideoProcessor)
+        return follow(address, processor, every_s=every_s)
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`frames`: (2, T, H, W, 3) uint8."""

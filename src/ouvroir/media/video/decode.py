@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from ouvroir.errors import MissingExtra, Refused
+from ouvroir.media import IMAGE_SUFFIXES
 from ouvroir.task import Facts, Limits, Source
 
 MOST_FPS = 10.0  # at which clips are stored
+FOLDER_FPS = 10.0  # of frames that lie as pictures in a folder, which says nothing of their time
 USUAL_FPS = 25.0  # of a file that says neither its rate nor the time of a frame
 LOOKED_AT_PX = 16
 MOST_SECONDS = 3600.0
 LEAST_FRAMES = 2
 STILL = 0.5  # mean change of a level, of 255, from one frame to the next, that is none
+_ZIP = b"PK\x03\x04"
 _CUT = 0.9  # of the time that a file says it lasts
 _KEY_TIMES, _KEY_PX = 8, 8
 _NOISE = 3.0  # of 255: changes much smaller than this are what compression leaves, and no movement
@@ -65,8 +71,11 @@ def decode(
 ) -> Clip:
     """Decode `fps` frames a second, each the one shown at that time, as squares of `px`; no more than `most_seconds`.
 
-    Raises Refused (`not_a_film`, `no_film`, `damaged`, `too_short`, `too_large`), MissingExtra.
+    A zip, as a folder of frames is read, holds pictures that follow each other FOLDER_FPS a second. Raises Refused (`not_a_film`,
+    `no_film`, `damaged`, `too_short`, `too_large`), MissingExtra.
     """
+    if content.startswith(_ZIP):
+        return _pictures(content, name, limits, fps=fps, px=px, most_seconds=most_seconds)
     av = _library()
     try:
         with av.open(io.BytesIO(content), mode="r", metadata_errors="ignore") as container:
@@ -79,6 +88,39 @@ def decode(
     except av.error.InvalidDataError as error:
         raise Refused("not_a_film", f"`{name}` is no video that can be read: {_told(error)}.") from error
     except (av.FFmpegError, ValueError, OverflowError, ArithmeticError, IndexError, MemoryError) as error:
+        raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error
+
+
+def _pictures(content: bytes, name: str, limits: Limits, *, fps: float, px: int, most_seconds: float) -> Clip:
+    """Frames that lie in files of their own; only those that are looked at are opened."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = [one for one in archive.namelist() if PurePath(one).suffix.lower() in IMAGE_SUFFIXES]
+        if len(names) < LEAST_FRAMES:
+            raise Refused("too_short", f"`{name}` has {len(names)} frame, and a video {LEAST_FRAMES} at least.")
+        most = max(1, min(round(most_seconds * fps), limits.max_elements // (3 * px * px)))
+        seconds = len(names) / FOLDER_FPS
+        n = min(most, max(1, math.ceil(seconds * fps - 1e-6)))
+        places = [min(len(names) - 1, int(place * FOLDER_FPS / fps + 1e-6)) for place in range(n)]
+        opened = {
+            place: _picture(archive.read(names[place]), f"{name}/{names[place]}", limits, px)
+            for place in dict.fromkeys(places)
+        }
+    frames = np.stack([opened[place][0] for place in places])
+    width, height = opened[places[0]][1]
+    return Clip(frames, fps, FOLDER_FPS, width, height, "pictures", len(names), seconds, None)
+
+
+def _picture(content: bytes, name: str, limits: Limits, px: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """(px, px, 3) uint8 of one file, and its width and height."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if 3 * image.width * image.height > limits.max_elements:
+                raise Refused("too_large", f"`{name}` has {image.width} x {image.height} pixels. Make them smaller.")
+            turned = ImageOps.exif_transpose(image).convert("RGB")
+            return np.asarray(turned.resize((px, px), Image.Resampling.BOX)), turned.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error
 
 
@@ -106,13 +148,13 @@ def _decoded(av: Any, container: Any, name: str, limits: Limits, fps: float, px:
         last = max(last, at - begun)
         if before is not None:  # was shown until now
             while len(kept) < most and len(kept) / fps < at - begun - 1e-6:
-                kept.append(before if isinstance(before, np.ndarray) else (before := _square(before, px)))
+                kept.append(before if isinstance(before, np.ndarray) else (before := square(before, px)))
         if len(kept) >= most:
             before = None
             break
         before = frame
     while before is not None and len(kept) < most and len(kept) / fps < last + 1 / rate - 1e-6:
-        kept.append(before if isinstance(before, np.ndarray) else (before := _square(before, px)))
+        kept.append(before if isinstance(before, np.ndarray) else (before := square(before, px)))
     if n_decoded < LEAST_FRAMES:
         raise Refused("too_short", f"`{name}` has {n_decoded} frame, and a video {LEAST_FRAMES} at least.")
     seconds = last + 1 / rate
@@ -137,7 +179,7 @@ def _frames(av: Any, container: Any, stream: Any) -> Iterator[Any]:
         yield frame
 
 
-def _square(frame: Any, px: int) -> np.ndarray:
+def square(frame: Any, px: int) -> np.ndarray:
     """(px, px, 3) uint8, turned as the file says it was held."""
     small = frame.reformat(width=px, height=px, format="rgb24", interpolation="AREA").to_ndarray()
     turns = round(float(getattr(frame, "rotation", 0) or 0) / 90) % 4

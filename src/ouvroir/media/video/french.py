@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 FRENCH: dict[str, str] = {
+    "Each video with its frames in another order": "Chaque vidéo, ses images dans un autre ordre",
+    "One frame of each video, the middle one, for all of its time": (
+        "Une seule image de chaque vidéo, celle du milieu, pour toute sa durée"
+    ),
     "`{a}` holds {b}.": "`{a}` ne contient pas de vidéo ({b}).",
     "`{a}` has frames of {b} x {c} pixels. Make them smaller.": (
         "`{a}` a des images de {b} x {c} pixels. Réduisez-les."
     ),
+    "`{a}` has {b} x {c} pixels. Make them smaller.": "`{a}` a {b} x {c} pixels. Réduisez-les.",
     "`{a}` is no video that can be read: {b}.": "`{a}` n’est pas une vidéo lisible : {b}.",
     "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodée : {b}.",
     "`{a}` has {b} frame, and a video {c} at least.": "`{a}` a {b} image, et une vidéo au moins {c}.",

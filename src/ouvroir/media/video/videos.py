@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from ouvroir.errors import UsageError
-from ouvroir.media import VIDEO_SUFFIXES
+from ouvroir.media import ANIMATED_SUFFIXES, VIDEO_SUFFIXES
 from ouvroir.media.video.decode import decode, decoder, inspect_video
 from ouvroir.media.video.encode import animated
 from ouvroir.media.video.french import FRENCH
 from ouvroir.media.video.processor import VideoProcessor
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Source, source_of
+from ouvroir.task import FOLDER, Batch, Facts, Input, Items, Limits, Rendering, Source, source_of
 from ouvroir.windows import first_of, items_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SHOWN_FPS, SHOWN_SECONDS, SHOWN_PX = 8.0, 3.0, 96
 class Videos:
     """The part of a Task that is the same whatever is done with videos."""
 
-    suffixes: ClassVar[frozenset[str]] = VIDEO_SUFFIXES
+    suffixes: ClassVar[frozenset[str]] = VIDEO_SUFFIXES | ANIMATED_SUFFIXES | {FOLDER}
     reads_text: ClassVar[bool] = False
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
@@ -59,7 +59,10 @@ class Videos:
         }
 
     def as_source(self, given: Input) -> Source:
-        """Paths and bytes."""
+        """Paths, that of a folder of frames among them, and bytes."""
+        if isinstance(given, str | Path) and Path(given).is_dir():
+            path = Path(given).absolute()
+            return Source(root=str(path.parent), locator=path.name + FOLDER)
         if isinstance(given, Source | str | Path | bytes):
             return source_of(given)
         raise UsageError(f"A {type(given).__name__} is no video. Give a path or bytes.")
@@ -70,14 +73,15 @@ class Videos:
 
         return write_shapes(folder)
 
-    def render(self, source: Source, *, max_edge_px: int) -> tuple[str, bytes]:
+    def render(self, source: Source, *, max_edge_px: int) -> Rendering:
         """The first seconds as an animated picture. Raises Refused."""
         limits = Limits()
         edge = min(max_edge_px, SHOWN_PX)
         clip = decode(
             source.read(limits.max_bytes), source.name, limits, fps=SHOWN_FPS, px=edge, most_seconds=SHOWN_SECONDS
         )
-        return "image/webp", animated(clip.frames, SHOWN_FPS, width=_width(clip.width, clip.height, edge), height=edge)
+        shown = animated(clip.frames, SHOWN_FPS, width=_width(clip.width, clip.height, edge), height=edge)
+        return Rendering("image/webp", shown)
 
 
 def _width(width: int, height: int, edge: int) -> int:

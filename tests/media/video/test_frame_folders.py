@@ -1,0 +1,131 @@
+"""Folders of numbered pictures as videos: in a folder, in a zip, named by a table, handed to a model; and animated GIFs."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ouvroir
+from ouvroir.errors import Refused
+from ouvroir.media.video.decode import decode, inspect_video
+from ouvroir.media.video.processor import VideoProcessor
+from ouvroir.predictor import expand_inputs
+from ouvroir.task import Limits, Source
+
+TASK = "video-classification"
+PROCESSOR = VideoProcessor(fps=10, n_frames=4, storage_px=16, most_seconds=60)
+
+
+def write_frames(folder, levels, *, suffix=".png"):
+    folder.mkdir(parents=True)
+    for number, level in enumerate(levels, 1):
+        Image.new("RGB", (24, 20), (int(level),) * 3).save(folder / f"frame_{number}{suffix}")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    rng = np.random.default_rng(0)
+    for label, slope in (("brighter", 8), ("darker", -8)):
+        for take in range(6):
+            start = rng.integers(100, 150)
+            write_frames(
+                tmp_path / "clips" / label / f"take{take}", start + slope * np.arange(12) + rng.integers(0, 9, 12)
+            )
+    return tmp_path
+
+
+def test_each_folder_of_frames_is_one_row(place):
+    (place / "clips" / "darker" / "take0" / "note.txt").write_text("beside")
+    manifest = ouvroir.check(place / "clips", task=TASK)
+    assert len(manifest.rows) == 12
+    assert {row.label for row in manifest.rows} == {"brighter", "darker"}
+    assert [refusal.code for refusal in manifest.refused] == ["not_readable_here"]
+    assert manifest.found == 13
+    assert manifest.rows[0].id == "brighter/take0/"
+    assert manifest.rows[0].details["frames"] == 12
+    assert any(note.code == "sequences" for note in manifest.notes)
+    assert not any(note.code == "nested_folders" for note in manifest.notes)
+
+
+def test_a_changed_frame_is_seen(place):
+    before = {row.id: row.sha256 for row in ouvroir.check(place / "clips", task=TASK).rows}
+    Image.new("RGB", (24, 20), (255, 0, 0)).save(place / "clips" / "darker" / "take1" / "frame_3.png")
+    after = {row.id: row.sha256 for row in ouvroir.check(place / "clips", task=TASK).rows}
+    assert {name for name in before if before[name] != after[name]} == {"darker/take1/"}
+
+
+def test_frames_in_a_zip_and_named_by_a_table(place):
+    with zipfile.ZipFile(place / "clips.zip", "w") as archive:
+        for path in sorted((place / "clips").rglob("*.png")):
+            archive.write(path, path.relative_to(place / "clips"))
+    zipped = ouvroir.check(place / "clips.zip", task=TASK)
+    plain = ouvroir.check(place / "clips", task=TASK)
+    assert {row.sha256 for row in zipped.rows} == {row.sha256 for row in plain.rows}
+    lines = [f"{label}/take{take},{label}" for label in ("brighter", "darker") for take in range(6)]
+    (place / "clips" / "labels.csv").write_text("\n".join(["video,label", *lines]))
+    named = ouvroir.check(place / "clips" / "labels.csv", task=TASK)
+    assert {row.sha256 for row in named.rows} == {row.sha256 for row in plain.rows}
+
+
+def test_frames_are_in_the_order_of_their_numbers(place):
+    write_frames(place / "one", np.arange(12) * 20)
+    clip = decode(Source(str(place), "one/").read(10**7), "one", Limits(), fps=10, px=8)
+    assert clip.frames.mean(axis=(1, 2, 3)).tolist() == (np.arange(12) * 20).tolist()
+    assert clip.seconds == pytest.approx(1.2)
+    slower = decode(Source(str(place), "one/").read(10**7), "one", Limits(), fps=5, px=8)
+    assert slower.frames.mean(axis=(1, 2, 3)).tolist() == (np.arange(0, 12, 2) * 20).tolist()
+
+
+def test_what_cannot_be_frames_is_refused(place):
+    write_frames(place / "bad", [10, 20, 30])
+    (place / "bad" / "frame_2.png").write_bytes(b"no picture")
+    with pytest.raises(Refused, match=r"frame_2\.png` could not be decoded"):
+        inspect_video(Source(str(place), "bad/"), Limits())
+    (place / "none").mkdir()
+    with pytest.raises(Refused, match="holds no files"):
+        inspect_video(Source(str(place), "none/"), Limits())
+    with pytest.raises(Refused, match="larger than the limit"):
+        inspect_video(Source(str(place), "clips/darker/take0/"), Limits(max_bytes=100))
+    with pytest.raises(Refused, match="is not there"):
+        inspect_video(Source(str(place), "absent/"), Limits())
+
+
+def test_a_model_is_handed_folders(place):
+    given = [name for name, _ in expand_inputs([place / "clips"], TASK)]
+    assert len(given) == 12
+    assert given[0].endswith("brighter/take0")
+    settings = {
+        "loop.steps": 60,
+        "loop.batch_size": 8,
+        "loop.micro_batch": 8,
+        "loop.precision": "fp32",
+        "loop.threads": 1,
+        "options.storage_px": 32,
+        "options.light": 0.0,
+        "data.validation": 0.1,
+        "data.test": 0.2,
+    }
+    run = ouvroir.train(place / "clips", task=TASK, preset="tiny", settings=settings, runs=place / "runs")
+    write_frames(place / "new", 100 + 8 * np.arange(12))
+    (found,) = ouvroir.predict(run.path, [place / "new"])
+    assert set(found.scores) == {"brighter", "darker"}
+    assert "brighter/take" in (run.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_animated_gifs_are_videos_when_asked(place):
+    folder = place / "gifs" / "blink"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        frames = [Image.new("L", (32, 32), level + number) for level in (10, 200, 10, 200)]
+        frames[0].save(folder / f"{number}.gif", save_all=True, append_images=frames[1:], duration=100, loop=0)
+    file = io.BytesIO((folder / "0.gif").read_bytes())
+    clip = decode(file.getvalue(), "0.gif", Limits(), fps=10, px=8)
+    assert clip.n_decoded == 4
+    assert clip.frames.mean(axis=(1, 2, 3)) == pytest.approx([10, 200, 10, 200], abs=3)
+    manifest = ouvroir.check(place / "gifs", task=TASK)
+    assert manifest.found == 3
+    assert not manifest.refused
+    assert ouvroir.check(place / "gifs").task == "image-classification"
