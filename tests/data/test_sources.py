@@ -8,6 +8,7 @@ import zipfile
 import byte_task
 import pytest
 
+from ouvroir.data.admission import admit
 from ouvroir.data.sources import read_source
 from ouvroir.data.tabular import find_columns, proposed_separator, read_table
 from ouvroir.errors import DataError, MissingExtra
@@ -511,3 +512,27 @@ def test_json_without_end_costs_its_row(write, check):
     manifest = check(write({"1.bin": "1", "2.bin": "2", "t.jsonl": rows}))
     assert len(manifest.rows) == 2
     assert codes(manifest) == {"t.jsonl#2": "malformed_row"}
+
+
+def test_sources_that_lie_on_both_sides_are_told_and_classes_of_one_source_refused(tmp_path, monkeypatch):
+    """Clips of a few videos: mixed they leak, kept together half of the classes could not be tested."""
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    sources = {"cars": ["road"], "boxes": ["belt"], "faces": ["ann", "bob", "cy"], "walks": ["yard", "hall", "lane"]}
+    lines = ["text,label,source"]
+    for label, names in sources.items():
+        lines += [
+            f"{label} seen {take} times by {name},{label},{name}" for name in names for take in range(24 // len(names))
+        ]
+    (tmp_path / "clips.csv").write_text("\n".join(lines))
+    mixed = admit(tmp_path / "clips.csv")
+    n_test = sum(row.split == "test" for row in mixed.rows)
+    said = note(mixed, "groups_mixed").text
+    assert said.startswith(f"{n_test} of {n_test} test rows have the same `source`")
+    mixed.require_trainable()
+    apart = admit(tmp_path / "clips.csv", data=Data(group_column="source"))
+    assert "groups_mixed" not in {one.code for one in apart.notes}
+    with pytest.raises(
+        DataError, match=r"2 of 4 classes come from one group each: `boxes` \(`belt`\), `cars` \(`road`\)"
+    ):
+        apart.require_trainable()
+    apart.require_trainable(needs_labels=False)

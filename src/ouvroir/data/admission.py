@@ -87,6 +87,7 @@ def _admit(
         + findings.split_notes(rows, data)
         + findings.propose_group_pattern(rows, data)
     )
+    notes += findings.say_mixed_groups(rows, notes)
     if not rows and not any(note.code == "lone_folder" for note in notes):  # which has said it
         first = collection.refused[0].reason
         notes.append(Note("nothing_admitted", f"None of {collection.found} files can be used. The first one: {first}"))

@@ -168,6 +168,35 @@ def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
     return []
 
 
+def say_mixed_groups(rows: Sequence[Row], notes: Sequence[Note]) -> list[Note]:
+    """A note, `groups_mixed`, where the groups that a note proposes lie on both sides of the split: the test leaks then."""
+    for note in notes:
+        column, pattern = (note.proposal.get(f"data.group_{kind}") for kind in ("column", "pattern"))
+        if note.code != "group_proposed" or not (column or pattern):
+            continue
+        groups = [row.fields.get(column, "") if column else _by_name(row, str(pattern)) for row in rows]
+        learned = {group for group, row in zip(groups, rows, strict=True) if row.split == "train" and group}
+        asked = [group for group, row in zip(groups, rows, strict=True) if row.split == "test"]
+        n_known = sum(group in learned for group in asked)
+        if asked and 2 * n_known >= len(asked):
+            text = (
+                f"{n_known} of {len(asked)} test rows have the same `{column}` as rows that are learned from. If that is where "
+                "they come from, this split leaks: the test says how the model does on these very sources, not on new ones."
+            )
+            if not column:
+                text = (
+                    f"{n_known} of {len(asked)} test rows are, by their names, of groups that are learned from too. If these "
+                    "groups are real, this split leaks: the test says how the model does on these very groups, not on new ones."
+                )
+            return [Note("groups_mixed", text)]
+    return []
+
+
+def _by_name(row: Row, pattern: str) -> str:
+    found = re.search(pattern, row.locator.rsplit("/", 1)[-1])
+    return found.group(1) if found else ""
+
+
 def _token_patterns(names: Sequence[str]) -> list[str]:
     """Patterns for one token of names that all have the same number of tokens, words before numbers."""
     tokens = [re.split(r"[_-]", name.rsplit(".", 1)[0]) for name in names]

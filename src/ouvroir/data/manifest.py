@@ -140,6 +140,31 @@ class Manifest:
                 "Give each class a folder of its own, or give a table with a label column."
             )
 
+        if needs_labels:
+            self._require_testable_groups()
+
+    def _require_testable_groups(self) -> None:
+        """Raise DataError where rows were to be kept together by group, and half of the classes or more are in one group each."""
+        if not (self.data.group_column or self.data.group_level or self.data.group_pattern):
+            return
+        groups: dict[str, set[str]] = {}
+        tested: set[str] = set()
+        for row in self.rows:
+            for name in label_names(row.label):
+                groups.setdefault(name, set()).add(row.group or row.id)
+                if row.split == "test":
+                    tested.add(name)
+        alone = sorted(name for name, found in groups.items() if len(found) == 1 and name not in tested)
+        if 2 * len(alone) < len(groups):
+            return
+        shown = ", ".join(f"`{name}` (`{next(iter(groups[name]))}`)" for name in alone[:3])
+        more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+        raise DataError(
+            f"{len(alone)} of {len(groups)} classes come from one group each: {shown}{more}. Kept together, they can be learned or "
+            "tested and not both, so such a test would say nothing. Add rows of these classes from other groups. Or give no "
+            "groups: the test then mixes them, and says how the model does on these very groups, not on new ones."
+        )
+
     def save(self, path: Path | None = None) -> Path:
         """Write the manifest to `path`, by default under `home()/manifests/<fingerprint>`. Returns it; raises DiskFull."""
         path = path or _place(self.fingerprint)

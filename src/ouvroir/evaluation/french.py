@@ -121,6 +121,16 @@ SENTENCES: dict[str, str] = {
         "{n} fichiers numérotés dans {m} dossiers sont les parties d’autant d’éléments, un par dossier."
     ),
     "`{a}` holds no files.": "`{a}` ne contient aucun fichier.",
+    "{n} of {m} test rows have the same `{a}` as rows that are learned from. If that is where they come from, this split leaks: "
+    "the test says how the model does on these very sources, not on new ones.": (
+        "{n} des {m} éléments du test ont le même `{a}` que des éléments d’entraînement. S’il dit d’où ils viennent, cette "
+        "répartition fuit : le test dit ce que vaut le modèle sur ces sources-là, pas sur de nouvelles."
+    ),
+    "{n} of {m} test rows are, by their names, of groups that are learned from too. If these groups are real, this split leaks: "
+    "the test says how the model does on these very groups, not on new ones.": (
+        "{n} des {m} éléments du test sont, d’après leurs noms, de groupes dont on apprend aussi. Si ces groupes sont réels, cette "
+        "répartition fuit : le test dit ce que vaut le modèle sur ces groupes-là, pas sur de nouveaux."
+    ),
     "The pattern `{a}` puts {n} of {m} files into {k} groups.": (
         "Le motif `{a}` répartit {n} des {m} fichiers en {k} groupes."
     ),

@@ -132,6 +132,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "higher_better": ("higher is better", "plus c’est haut, mieux c’est"),
     "lower_better": ("lower is better", "plus c’est bas, mieux c’est"),
     # verdict
+    "leak": (
+        "Rows that belong together lie on both sides of the split, so the test may look better than what comes.",
+        "Des éléments qui vont ensemble sont des deux côtés de la répartition : le test peut paraître meilleur que la suite.",
+    ),
     "verdict_accuracy": (
         "{who} answers {value} of {n} unseen items correctly {interval}.",
         "{who} donne la bonne réponse pour {value} des {n} éléments jamais vus {interval}.",
