@@ -209,10 +209,13 @@ def test_check(room):
     done = call("check", "digits")
     assert "80 found = 80 admitted + 0 refused" in done.stdout
     assert "80 files found" in done.stderr
-    done = call("check", "digits", "--group-pattern", "^(0)")
+    done = call("check", "digits", "--group-pattern", "([0-9])[.]")
     assert re.search(
-        r"^  ouvroir refine digits --set 'data.group_pattern=\^\(0\)'  +teaches", done.stdout, re.MULTILINE
+        r"^  ouvroir refine digits --set 'data.group_pattern=\(\[0-9\]\)\[\.\]'  +teaches", done.stdout, re.MULTILINE
     )
+    done = call("check", "digits", "--group-pattern", "(png)")
+    assert "4 of 4 classes come from one group each" in done.stderr
+    assert "ouvroir refine" not in done.stdout
 
 
 def test_check_says_why_nothing_can_be_learned(room):

@@ -12,7 +12,7 @@ from pictures import environment, write_digits
 
 NAMES = """
 Arm OuvroirError Recipe Run SHOWN Way check compare evaluate export finetune generate load predict prove refine refit report
-resume sample train
+resume sample stream train
 """.split()
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import group_norm
+from ouvroir.layers import Conv3d, group_norm
 from ouvroir.making import left_out, weights_of
 from ouvroir.rng import Rng
 from ouvroir.task import Loss, StepOutput
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 N_FREQUENCIES = 6
 WIDTHS = {"tiny": 16, "small": 32, "base": 64}
 _HALVINGS = 2
-_CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: Conv3d}
 _TRANSPOSED: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 

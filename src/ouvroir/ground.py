@@ -130,7 +130,7 @@ def too_few(manifest: Manifest, split: Literal["validation", "test"] = "test") -
     needed = trial.least_items(WORTH_SEEING, _USUAL_DISAGREEMENT)
     n_all = len({row.group or f"\n{row.id}" for row in manifest.rows if row.origin == "real"})
     in_all = 10 * math.ceil(LEAST_ITEMS * n_all / max(1, n_items) / 10)
-    way_on = f"Add data: with {in_all} items in all, split as these are, a trial can begin."
+    way_on = f"Add data: with {in_all} independent items in all, split as these are, a trial can begin."
     if _MOST_SET_ASIDE * n_all >= LEAST_ITEMS:
         way_on = f"Add data, or train again with more of them set aside: --set data.{split}={_MOST_SET_ASIDE:g}."
     return (

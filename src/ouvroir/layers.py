@@ -153,3 +153,17 @@ class Head(nn.Module):
         """Draw the last layer anew, close to uniform answers."""
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
+
+
+class Conv3d(nn.Conv3d):
+    """As nn.Conv3d, and right where there are two frames: (B, C, T, H, W) to the same with other channels.
+
+    For maps of two frames under a kernel of three, oneDNN leaves a part of the gradient of the weights in bfloat16 unwritten (seen
+    in PyTorch 2.13 on processors with AMX). A third frame of zeros, as padding puts there anyway, changes no number and avoids it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, T, H, W)."""
+        if x.shape[2] != 2 or self.kernel_size[0] != 3:
+            return super().forward(x)
+        return super().forward(functional.pad(x, (0, 0, 0, 0, 0, 1)))[:, :, : 3 - self.stride[0]]

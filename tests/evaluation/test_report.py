@@ -12,6 +12,7 @@ from answers_made import from_decisions, only_loss, several, single
 from ouvroir.baselines import Suspect
 from ouvroir.errors import DataError
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
+from ouvroir.evaluation.report_input import Controlled
 from ouvroir.evaluation.samples import MAX_ALL_BYTES, MAX_TEXT, Shelf
 from ouvroir.recipe import Constants, Recipe
 from ouvroir.run import Measurement
@@ -61,6 +62,11 @@ def full():
             System(name="base", role="base", answers=single(200, seed=1, labels=labels), curves=curve(), steps=600),
             System(name="tuned", role="tuned", answers=single(200, seed=2, skill=2.6, labels=labels), curves=curve(), steps=600),
         ],
+        controls=[
+            Controlled(f"Without what {EVIL} is", single(200, seed=5, skill=0.2, labels=labels)),
+            Controlled("Without what it needs not", single(200, seed=2, skill=2.6, labels=labels)),
+        ],
+        groups=[(EVIL, "ann", "bob", "")[place % 4] for place in range(200)],
         show_test=show,
         show_train=show,
         train_labels=[labels[k % 4] for k in range(110)],
@@ -128,11 +134,44 @@ def test_the_values_are_plain_json_and_render_alike_when_read_back(report):
 def test_every_section_is_there(report, language):
     page = Page(render(report, language))
     assert page.sections == [
-        "verdict", "side_by_side", "mistakes", "changes", "confusions", "classes", "calibration", "ledger", "samples",
+        "verdict", "side_by_side", "controls", "mistakes", "changes", "confusions", "classes", "groups", "calibration", "ledger",
+        "samples",
         "mislabels", "curves", "cost", "use", "settings", "environment",
     ]  # fmt: skip
     assert page.of("html")[0]["lang"] == language
     assert report["verdict"]["lines"][language][1] in page.text
+
+
+def test_what_is_taken_away_is_compared_with_everything(report):
+    """The second control is the kept model itself, so that taking that away costs nothing."""
+    needed, spare = report["controls"]
+    assert needed["verdict"] == "better"
+    assert needed["second"] == spare["second"]
+    assert (spare["verdict"], spare["difference"]["value"]) == ("same", 0)
+    page = Page(render(report, "en"))
+    assert "it relies on this" in page.text
+    assert "not shown that it relies on this" in page.text
+    assert "A control that the English report names" not in page.text
+    assert "Un contrôle que nomme le rapport en anglais" in Page(render(report, "fr")).text
+
+
+def test_groups_are_told_apart_the_worst_first(report):
+    found = report["groups"]
+    assert {one["group"] for one in found} == {EVIL, "ann", "bob"}
+    assert sum(one["n"] for one in found) == 150
+    values = [one["right"]["value"] for one in found]
+    assert values == sorted(values)
+    worst = found[0]
+    assert worst["given"] != worst["answer"]
+    assert 1 <= worst["n_taken"] <= worst["n"]
+
+
+def test_a_leak_that_was_found_is_in_the_verdict(full):
+    note = {"code": "groups_mixed", "text": "3 of 4 test rows leak.", "proposal": {}}
+    leaking = dataclasses.replace(full, data={**full.data, "notes": [note]})
+    report = make_report(leaking)
+    assert note["text"] in report["verdict"]["lines"]["en"]
+    assert any("des deux côtés de la répartition" in line for line in report["verdict"]["lines"]["fr"])
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -316,6 +355,23 @@ def test_samples_show_by_their_type():
     assert "&lt;b&gt;é&lt;/b&gt;" in html
     assert "onerror" not in html
     assert "not shown here" in page.text
+
+
+def test_what_is_heard_has_a_picture_beside_it():
+    contents = [("a.mp3", "audio/mpeg", b"abc", PNG)]
+    answers = from_decisions([0, 1], [1, 1], "ab")
+    source = ReportInput(
+        name="n", task="t", systems=[System(name="m", role="base", answers=answers)], show_test=contents.__getitem__
+    )
+    report = make_report(source)
+    (item,) = report["mistakes"]["items"]
+    assert item["picture"]
+    page = Page(render(report))
+    assert [tag["class"] for tag in page.of("img")] == ["wave"]
+    assert len(page.of("audio")) == 1
+    shelf = Shelf(200)
+    shelf.show(lambda _: contents[0], 0)
+    assert shelf.used == len(item["data"]) + len(item["picture"])
 
 
 def test_a_sample_that_cannot_be_read_does_not_stop_the_report():

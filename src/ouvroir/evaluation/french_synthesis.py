@@ -105,8 +105,8 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
         "Le jeu de {a} a {n} éléments indépendants, et sur moins de {m} aucune différence qui compte ne se distingue du hasard ; "
         "il en faut environ {l} pour voir un gain de {k} points."
     ),
-    "Add data: with {n} items in all, split as these are, a trial can begin.": (
-        "Ajoutez des données : avec {n} éléments en tout, répartis comme ceux-ci, un essai est possible."
+    "Add data: with {n} independent items in all, split as these are, a trial can begin.": (
+        "Ajoutez des données : avec {n} éléments indépendants en tout, répartis comme ceux-ci, un essai est possible."
     ),
     "Add data, or train again with more of them set aside: --set data.{a}={b}.": (
         "Ajoutez des données, ou entraînez à nouveau en en réservant davantage : --set data.{a}={b}."

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import Head, Pool, through
+from ouvroir.layers import Conv3d, Head, Pool, through
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ class Residual(nn.Module):
 
 
 def _conv(width_in: int, width: int, n_dims: int, stride: int | tuple[int, ...] = 1) -> nn.Module:
-    kind = nn.Conv2d if n_dims == 2 else nn.Conv3d
+    kind = nn.Conv2d if n_dims == 2 else Conv3d
     return kind(width_in, width, 3, stride=stride, padding=1, bias=False)  # type: ignore[arg-type]
 
 

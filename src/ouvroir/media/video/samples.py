@@ -16,7 +16,7 @@ from ouvroir.media.video.encode import as_mp4
 
 FPS, SECONDS = 10, 2.0
 WIDTH, HEIGHT = 80, 64
-N_SCENES, N_TAKES = 10, 3
+N_CLIPS = 60  # of each move: as many as a trial of synthetic data needs in the test
 MOVES = ("drifts_left", "drifts_right", "pulses_fast", "pulses_slowly", "sways")
 
 
@@ -57,14 +57,11 @@ def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return ground, np.where(mean > 128, mean - rng.uniform(80, 120, 3), mean + rng.uniform(80, 120, 3))
 
 
-def write_shapes(folder: Path, *, n_scenes: int = N_SCENES, n_takes: int = N_TAKES) -> int:
-    """Write `n_takes` of each move in each scene as folder/move/scene_take.mp4. Returns the number of files."""
-    number = 0
-    for move in MOVES:
+def write_shapes(folder: Path, *, n_clips: int = N_CLIPS) -> int:
+    """Write `n_clips` of each move, each in a scene of its own, as folder/move/scene000.mp4. Returns the number of files."""
+    for place, move in enumerate(MOVES):
         (folder / move).mkdir(parents=True, exist_ok=True)
-        for scene in range(n_scenes):
-            for take in range(n_takes):
-                content = as_mp4(clip_of(move, scene, take), FPS)
-                (folder / move / f"scene{scene:02d}_{take}.mp4").write_bytes(content)
-                number += 1
-    return number
+        for number in range(n_clips):
+            scene = number * len(MOVES) + place
+            (folder / move / f"scene{scene:03d}.mp4").write_bytes(as_mp4(clip_of(move, scene, 0), FPS))
+    return n_clips * len(MOVES)
