@@ -112,12 +112,12 @@ def _our_rate(source: Path, n_workers: int, seconds: dict[str, list[float]]) -> 
 
 def second_start(result: Result, what: str, data: Path, place: Path, *, is_quick: bool) -> None:
     """Train once, then start anew several times."""
-    first = _told(_child(data, place, 1))
+    first = told_by(child_of(data, place, 1))
     say(f"  {what}: the first start took {first['first_step_s']:.1f} s to the first step")
     again = []
     for _ in range(1 if is_quick else STARTS):
         start = time.perf_counter()
-        child = _child(data, place, 1)
+        child = child_of(data, place, 1)
         assert child.stdout is not None
         for line in child.stdout:
             if "first_step_s" in line:
@@ -131,13 +131,13 @@ def second_start(result: Result, what: str, data: Path, place: Path, *, is_quick
     result.add(f"{what}: second start, from the start of Python", outside, "s")
 
 
-def _child(data: Path, place: Path, steps: int, *settings: str) -> subprocess.Popen[str]:
+def child_of(data: Path, place: Path, steps: int, *settings: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.child", str(data), str(place / "runs"), str(steps), *settings]
     root = Path(__file__).parent.parent
     return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def _told(child: subprocess.Popen[str]) -> dict[str, float]:
+def told_by(child: subprocess.Popen[str]) -> dict[str, float]:
     text, _ = child.communicate()
     if child.returncode:
         raise SystemExit("The process that trains ended with an error, said above.")
@@ -155,9 +155,9 @@ def memory(result: Result, place: Path, n: int) -> None:
     start = time.perf_counter()
     folder = datasets.write_smooth(place / "many", n=n)
     say(f"  {n:,} pictures made in {time.perf_counter() - start:.0f} s")
-    child = _child(folder, place, STEPS, *FEW)
+    child = child_of(folder, place, STEPS, *FEW)
     peak = Peak(child.pid)
-    told = _told(child)
+    told = told_by(child)
     found = peak.stop()
     result.add(f"{n:,} pictures: checked after", told["checked_s"], "s")
     result.add(f"{n:,} pictures: packed, and the first step done after", told["first_step_s"], "s")

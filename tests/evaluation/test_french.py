@@ -274,4 +274,4 @@ def test_why_nothing_was_tried_has_french():
         told = in_french(f"Synthetic data were not tried. {too_few(Manifest('', '', 't', some))}")
         assert "6 éléments indépendants" in told
         assert ("data.test=0.4" in told) == has_way
-        assert ("250 éléments en tout" in told) == (not has_way)
+        assert ("250 éléments indépendants en tout" in told) == (not has_way)

@@ -28,7 +28,7 @@ FAMILIES = (
     "found_",
     "verdict_",
 )
-FAMILIES += ("against_", "tuning_", "calibration_", "use_", "about_", "unjudged_")
+FAMILIES += ("against_", "control_", "tuning_", "calibration_", "use_", "about_", "unjudged_")
 FAMILIES += (
     "proof_",
     "trial_found_",

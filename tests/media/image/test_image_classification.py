@@ -250,7 +250,7 @@ def test_predict_names_what_is_wrong_with_an_input(table, tmp_path):
 def test_render(mode, size, kind):
     file = io.BytesIO()
     Image.new(mode, size, 90).save(file, "PNG")
-    mime, content = TASK.render(Source(root="", locator="", content=file.getvalue()), max_edge_px=100)
+    mime, content, _ = TASK.render(Source(root="", locator="", content=file.getvalue()), max_edge_px=100)
     assert mime == f"image/{kind}"
     assert max(Image.open(io.BytesIO(content)).size) == min(100, max(size))
 
