@@ -1,15 +1,20 @@
 """What the trial says of each kind of generator on one data set at several sizes, and whether an admission is confirmed.
 
+Labels that were shuffled hold nothing that samples could help with: an admission there would be a false one.
+
 Nothing is tuned to the outcome: base recipe, generator, samples, share and trial are those that `ouvroir prove` takes.
 """
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks import harness
 from benchmarks.harness import Options, Result
@@ -27,12 +32,13 @@ class Case:
     settings: dict[str, Any]
     minutes: float
     seeds: int = 6
+    generators: Mapping[str, str] = field(default_factory=lambda: GENERATORS)
 
 
 def measure(result: Result, cases: Sequence[Case], options: Options) -> Result:
     """A base model for each case, and a trial for each kind of generator; admissions are repeated on fresh splits."""
     for case in cases[:1] if options.is_quick else cases:
-        for kind, task in list(GENERATORS.items())[: 1 if options.is_quick else None]:
+        for kind, task in list(case.generators.items())[: 1 if options.is_quick else None]:
             verdict = one(result, case, kind, task, split=0, is_quick=options.is_quick)
             if verdict == "admitted":
                 again = [
@@ -91,3 +97,36 @@ def result_for(name: str, title: str, data: str) -> Result:
         spread="95 % interval",
         seeds=[0],
     )
+
+
+def write_table(path: Path, rows: Sequence[tuple[str, str]], *, what: str, is_shuffled: bool = False) -> Path:
+    """(file or text, label) as a table; with `is_shuffled` each row has the label of another, drawn."""
+    labels = [label for _, label in rows]
+    if is_shuffled:
+        labels = [labels[place] for place in np.random.default_rng(0).permutation(len(labels))]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([what, "label"])
+        writer.writerows([name, label] for (name, _), label in zip(rows, labels, strict=True))
+    return path
+
+
+def of_medium(
+    title: str, name: str, data: str, rows: Sequence[tuple[str, str]], place: Path, options: Options, **how: Any
+) -> Result:
+    """Two sizes, and the larger one with its labels shuffled. how: `generator`, `what` of the table, `sizes`, `minutes`."""
+    result = result_for(name, title, data)
+    plain = write_table(place / "plain.csv", rows, what=how["what"])
+    mixed = write_table(place / "shuffled.csv", rows, what=how["what"], is_shuffled=True)
+    generators = {"generator": how["generator"]}
+    cases = [
+        Case(f"{n} per class", plain, {"data.per_class": n}, how["minutes"], generators=generators)
+        for n in how["sizes"]
+    ]
+    most = max(how["sizes"])
+    cases.append(
+        Case(
+            f"{most} per class, labels shuffled", mixed, {"data.per_class": most}, how["minutes"], generators=generators
+        )
+    )
+    return measure(result, cases, options)
