@@ -149,8 +149,8 @@ def test_what_is_taken_away_is_compared_with_everything(report):
     assert needed["second"] == spare["second"]
     assert (spare["verdict"], spare["difference"]["value"]) == ("same", 0)
     page = Page(render(report, "en"))
-    assert "it relies on this" in page.text
-    assert "not shown that it relies on this" in page.text
+    assert "it needs what is missing" in page.text
+    assert "not shown that it needs what is missing" in page.text
     assert "A control that the English report names" not in page.text
     assert "Un contrôle que nomme le rapport en anglais" in Page(render(report, "fr")).text
 

@@ -283,9 +283,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "control": ("what is left", "ce qui reste"),
     "control_whole": ("Everything", "Tout"),
     "control_cost": ("difference", "différence"),
-    "control_better": ("it relies on this", "il s’appuie là-dessus"),
-    "control_same": ("not shown that it relies on this", "rien ne montre qu’il s’appuie là-dessus"),
-    "control_worse": ("better without it", "meilleur sans cela"),
+    "control_better": ("it needs what is missing", "il a besoin de ce qui manque"),
+    "control_same": ("not shown that it needs what is missing", "rien ne montre qu’il ait besoin de ce qui manque"),
+    "control_worse": ("better without what is missing", "meilleur sans ce qui manque"),
     "control_elsewhere": ("A control that the English report names", "Un contrôle que nomme le rapport en anglais"),
     # groups
     "groups_lead": (
