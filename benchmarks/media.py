@@ -30,7 +30,7 @@ from ouvroir.progress import QUIET
 from ouvroir.training.device import arithmetic, place
 from ouvroir.training.optim import rate
 
-ROUNDS = 5
+ROUNDS = 3
 SECONDS = 6.0  # of one measurement
 WARMUP = 5
 LEAST = 0.97
