@@ -1,4 +1,4 @@
-"""Texts, sounds and videos: training beside a plain loop and beside the usual DataLoader, packing, second start, bf16, memory.
+"""Texts, sounds and videos: training beside a plain loop and beside the usual DataLoader, packing, second start, bf16.
 
 The plain loop holds the same tensors in memory and makes the same changes with the same network, and does nothing else. The usual
 way opens each file anew in every epoch, in two DataLoader workers, and changes it there item by item.
@@ -6,11 +6,9 @@ way opens each file anew in every epoch, in two DataLoader workers, and changes 
 
 from __future__ import annotations
 
-import io
 import itertools
 import shutil
 import time
-import wave
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import datasets, harness
 from benchmarks.harness import Options, Result, Steps
-from benchmarks.packing import FEW, Peak, child_of, second_start, told_by
+from benchmarks.packing import second_start
 from ouvroir.progress import QUIET
 from ouvroir.training.device import arithmetic, place
 from ouvroir.training.optim import rate
@@ -37,9 +35,6 @@ LEAST = 0.97
 TIMES_THE_USUAL = 5.0
 TIMES_SINGLE = 1.8
 BATCH = {"text-classification": 32, "audio-classification": 32, "video-classification": 16}
-N_SOUNDS, SOUND_S = 4_500, 30.0  # of 0.96 MB each
-N_FILMS, FILM_FRAMES = 700, 40
-MEMORY_STEPS = 30
 EMA, MAX_GRAD_NORM = 0.999, 1.0
 
 
@@ -62,9 +57,7 @@ def measure(options: Options) -> Result:
             "Texts: 621 French paragraphs (PIAF). Sounds: 3,000 spoken digits at 8 kHz (FSDD). Videos: 200 clips of moving "
             "shapes, 640 x 480 at 25 frames a second, 2 s each. Preset small, one thread, start not counted. Plain loop: the "
             "same tensors in memory, the same changes, fused AdamW, clipping, averaged weights, and nothing else. Usual "
-            "DataLoader: two workers that open, decode, change and (sounds) transform item by item. Memory: anonymous memory "
-            "(RssAnon), summed over all processes, looked at every 50 ms, while checking, packing and "
-            f"{MEMORY_STEPS} steps on files made for it."
+            "DataLoader: two workers that open, decode, change and (sounds) transform item by item."
         ),
         seeds=[0],
         settings={"rounds": 1 if options.is_quick else ROUNDS},
@@ -79,8 +72,6 @@ def measure(options: Options) -> Result:
             if case.task != "text-classification":
                 in_half(result, ours, seconds, rounds)
             second_start(result, case.name, case.data, folder, is_quick=options.is_quick)
-        for what, write, n in (("sounds", write_sounds, N_SOUNDS), ("videos", write_films, N_FILMS)):
-            memory(result, what, write, 6 if options.is_quick else n, folder)
     return result
 
 
@@ -124,45 +115,6 @@ def films(folder: Path, n: int) -> Path:
             places = (np.arange(50) * FPS / 25).astype(int)
             large = np.stack([np.asarray(Image.fromarray(frame).resize((640, 480))) for frame in small])
             (folder / move / f"{take:03d}.mp4").write_bytes(as_mp4(large[places], 25))
-    return folder
-
-
-def write_sounds(folder: Path, n: int) -> Path:
-    """Recordings of half a minute at 16 kHz, each of its own noise and tone."""
-    times = np.arange(round(SOUND_S * 16_000)) / 16_000
-    noise = np.random.default_rng(0).normal(0, 800, 2 * len(times))
-    for number in range(n):
-        label = ("low", "high")[number % 2]
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(number)
-        begin = rng.integers(len(times))
-        tone = 6000 * np.sin(2 * np.pi * (rng.uniform(200, 300) + 900 * (number % 2)) * times)
-        with wave.open(str(folder / label / f"{number}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(16_000)
-            file.writeframes((tone + noise[begin : begin + len(times)]).astype("<i2").tobytes())
-    return folder
-
-
-def write_films(folder: Path, n: int) -> Path:
-    """Videos of 4 s as a camera's motion JPEG: noise, which no coder makes small, that drifts one way or the other."""
-    import av
-
-    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
-    for number in range(n):
-        label = ("left", "right")[number % 2]
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        file = io.BytesIO()
-        with av.open(file, mode="w", format="avi") as container:
-            stream: Any = container.add_stream("mjpeg", rate=10, options={"qmin": "2", "qmax": "2"})
-            stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p"
-            shown = np.roll(noise, 37 * number, axis=(0, 1)[number % 2])
-            for place in range(FILM_FRAMES):
-                moved = np.roll(shown, (1 if label == "right" else -1) * 8 * place, axis=1)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
-            container.mux(stream.encode())
-        (folder / label / f"{number}.avi").write_bytes(file.getvalue())
     return folder
 
 
@@ -396,24 +348,6 @@ def item_by_item(ours: Ours) -> Batches:
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
-
-
-# --- memory -----------------------------------------------------------------------------------------------------------
-
-
-def memory(result: Result, what: str, write: Callable[[Path, int], Path], n: int, folder: Path) -> None:
-    """Peak anonymous memory of everything that check, pack and training start, on more than 4 GB."""
-    data = write(folder / f"many {what}", n)
-    n_bytes = size_of(data)
-    child = child_of(data, folder, MEMORY_STEPS, *FEW)
-    peak = Peak(child.pid)
-    told = told_by(child)
-    found = peak.stop()
-    title = f"{n:,} {what} of {n_bytes / 1e9:.1f} GB"
-    result.add(f"{title}: checked, packed and the first step done after", told["first_step_s"], "s")
-    result.add(f"{title}: checked and packed", n_bytes / told["first_step_s"] / 1e6, "MB/s")
-    result.add(f"{title}: peak anonymous memory, all processes", found.highest / 1e6, "MB", at_most=2000)
-    shutil.rmtree(data)
 
 
 if __name__ == "__main__":

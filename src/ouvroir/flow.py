@@ -5,8 +5,7 @@ the straight line x_t = (1 - t) ε + t x; the network learns the velocity x - ε
 2210.02747; Liu 2023, arXiv 2209.03003). Following it from noise at t = 0 gives a new sample at t = 1; beginning at t > 0 from a
 noisy real one gives a variation of that one.
 
-Axes: B rows, C channels, H and W height and width, K classes, S numbers of a style, E width of what is known of time, class and
-style. Maps of films have an axis of frames before H and W.
+Axes: B rows, C channels, H and W height and width, K classes, E width of what is known of time and class.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import Conv3d, group_norm
+from ouvroir.layers import group_norm
 from ouvroir.making import left_out, weights_of
 from ouvroir.rng import Rng
 from ouvroir.task import Loss, StepOutput
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 N_FREQUENCIES = 6
 WIDTHS = {"tiny": 16, "small": 32, "base": 64}
 _HALVINGS = 2
-_CONVS: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: Conv3d}
-_TRANSPOSED: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
 class Condition(nn.Module):
@@ -44,21 +41,18 @@ class Condition(nn.Module):
 
     frequencies: Tensor
 
-    def __init__(self, n_classes: int, width: int, pi: float | None, n_styles: int = 0) -> None:
+    def __init__(self, n_classes: int, width: int, pi: float | None) -> None:
         super().__init__()
         first = 1.0 if pi is None else pi
         self.register_buffer("frequencies", first * 2.0 ** torch.arange(N_FREQUENCIES), persistent=False)
         self.time = nn.Linear(2 * N_FREQUENCIES, width)
         self.label = nn.Linear(n_classes + 1, width, bias=False)
-        self.style = nn.Linear(n_styles, width, bias=False) if n_styles else None
         self.out = nn.Linear(width, width)
 
-    def forward(self, times: Tensor, labels: Tensor, style: Tensor | None = None) -> Tensor:
-        """times: (B,); labels: (B, K + 1), the weight of each class and last that of no class at all; style: (B, S)."""
+    def forward(self, times: Tensor, labels: Tensor) -> Tensor:
+        """times: (B,); labels: (B, K + 1), the weight of each class and last that of no class at all."""
         angles = times[:, None] * self.frequencies
         known = self.time(torch.cat([angles.sin(), angles.cos()], dim=1)) + self.label(labels)
-        if self.style is not None and style is not None:
-            known = known + self.style(style)
         found: Tensor = functional.silu(self.out(functional.silu(known)))
         return found
 
@@ -69,21 +63,20 @@ class Block(nn.Module):
     Scale and shift of the second normalisation are linear in the condition (FiLM; Perez 2018, arXiv 1709.07871).
     """
 
-    def __init__(self, width_in: int, width: int, width_known: int, scale: float, n_dims: int = 2) -> None:
+    def __init__(self, width_in: int, width: int, width_known: int, scale: float) -> None:
         super().__init__()
-        conv = _CONVS[n_dims]
         self.norm1 = group_norm(width_in)
-        self.conv1 = conv(width_in, width, 3, padding=1)
+        self.conv1 = nn.Conv2d(width_in, width, 3, padding=1)
         self.film = nn.Linear(width_known, 2 * width)
         self.norm2 = group_norm(width)
-        self.conv2 = conv(width, width, 3, padding=1)
-        self.scale = nn.Parameter(torch.full((width, *[1] * n_dims), scale))
-        self.skip = nn.Identity() if width_in == width else conv(width_in, width, 1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.scale = nn.Parameter(torch.full((width, 1, 1), scale))
+        self.skip = nn.Identity() if width_in == width else nn.Conv2d(width_in, width, 1)
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """x: (B, C, H, W); known: (B, E). Returns (B, width, H, W)."""
         y = self.conv1(functional.silu(self.norm1(x)))
-        gain, shift = self.film(known).view(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, dim=1)
+        gain, shift = self.film(known)[:, :, None, None].chunk(2, dim=1)
         y = self.conv2(functional.silu(self.norm2(y) * (1 + gain) + shift))
         found: Tensor = self.skip(x) + y * self.scale
         return found
@@ -95,37 +88,26 @@ class FlowModel(nn.Module):
     Samples whose edges are no multiple of 4 are padded inside. Parts, input first: condition, down, middle, up, out.
     """
 
-    def __init__(
-        self,
-        *,
-        n_channels: int,
-        n_classes: int,
-        width: int,
-        scale: float,
-        pi: float | None,
-        n_dims: int = 2,
-        n_styles: int = 0,
-    ) -> None:
+    def __init__(self, *, n_channels: int, n_classes: int, width: int, scale: float, pi: float | None) -> None:
         super().__init__()
         self.n_classes = n_classes
-        conv, transposed = _CONVS[n_dims], _TRANSPOSED[n_dims]
         widths = [width * 2**level for level in range(_HALVINGS + 1)]
         known = 4 * width
-        self.condition = Condition(n_classes, known, pi, n_styles)
-        self.first = conv(n_channels, width, 3, padding=1)
+        self.condition = Condition(n_classes, known, pi)
+        self.first = nn.Conv2d(n_channels, width, 3, padding=1)
         self.down = nn.ModuleList()
         self.smaller = nn.ModuleList()
         for before, after in pairwise(widths):
-            self.down.append(Block(before, before, known, scale, n_dims))
-            self.smaller.append(conv(before, after, 4, stride=2, padding=1))
-        self.middle = Block(widths[-1], widths[-1], known, scale, n_dims)
+            self.down.append(Block(before, before, known, scale))
+            self.smaller.append(nn.Conv2d(before, after, 4, stride=2, padding=1))
+        self.middle = Block(widths[-1], widths[-1], known, scale)
         self.larger = nn.ModuleList()
         self.up = nn.ModuleList()
         for before, after in pairwise(reversed(widths)):
-            self.larger.append(transposed(before, after, 4, stride=2, padding=1))
-            self.up.append(Block(2 * after, after, known, scale, n_dims))
+            self.larger.append(nn.ConvTranspose2d(before, after, 4, stride=2, padding=1))
+            self.up.append(Block(2 * after, after, known, scale))
         self.norm = group_norm(width)
-        self.out = conv(width, n_channels, 3, padding=1)
+        self.out = nn.Conv2d(width, n_channels, 3, padding=1)
         for param in self.out.parameters():  # the first answer is no velocity at all, about the mean of all
             nn.init.zeros_(param)
 
@@ -139,12 +121,12 @@ class FlowModel(nn.Module):
             ("out", nn.ModuleList([self.norm, self.out])),
         ]
 
-    def forward(self, x: Tensor, times: Tensor, labels: Tensor, style: Tensor | None = None) -> Tensor:
-        """Velocity (B, C, ..., H, W) at x (B, C, ..., H, W) and times (B,) for labels (B, K + 1) and style (B, S)."""
-        edges = x.shape[2:]
+    def forward(self, x: Tensor, times: Tensor, labels: Tensor) -> Tensor:
+        """Velocity (B, C, H, W) at x (B, C, H, W) and times (B,) for labels (B, K + 1)."""
+        height, width = x.shape[2:]
         size = 2**_HALVINGS
-        x = functional.pad(x, [n for edge in reversed(edges) for n in (0, -edge % size)], mode="replicate")
-        known = self.condition(times, labels, style)
+        x = functional.pad(x, (0, -width % size, 0, -height % size), mode="replicate")
+        known = self.condition(times, labels)
         x = self.first(x)
         kept = []
         for block, smaller in zip(self.down, self.smaller, strict=True):
@@ -155,25 +137,17 @@ class FlowModel(nn.Module):
         for larger, block in zip(self.larger, self.up, strict=True):
             x = block(torch.cat([larger(x), kept.pop()], dim=1), known)
         velocity: Tensor = self.out(functional.silu(self.norm(x)))
-        return velocity[(slice(None), slice(None), *(slice(edge) for edge in edges))]
+        return velocity[:, :, :height, :width]
 
 
 def on_the_way(samples: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-    """x_t and the velocity there, each (B, C, H, W), for samples in [-1, 1], noise, and times (B,)."""
+    """x_t and the velocity there, each as samples (B, ...) of about unit size, for noise of that shape and times (B,)."""
     t = times.view(-1, *[1] * (samples.ndim - 1))
     return (1 - t) * noise + t * samples, samples - noise
 
 
 def flow_step(
-    model: nn.Module,
-    samples: Tensor,
-    batch: Batch,
-    recipe: Recipe,
-    *,
-    n_classes: int,
-    rng: Rng,
-    training: bool,
-    style: Tensor | None = None,
+    model: nn.Module, samples: Tensor, batch: Batch, recipe: Recipe, *, n_classes: int, rng: Rng, training: bool
 ) -> StepOutput:
     """Mean squared error of the velocity at one time of each of samples (B, C, H, W), drawn anew at each step; always the same in
     judging.
@@ -190,29 +164,17 @@ def flow_step(
     phi = recipe.constants.phi
     times = rng.uniform("time") if phi == "ordinary" else rng.spread("time", 1 / phi)
     x, wanted = on_the_way(samples, noise, times)
-    velocity = _velocity(model, x, times, labels, style)
+    velocity = model(x, times, labels).float()
     per_row = (velocity - wanted).square().flatten(1).mean(dim=1)
     n_items = torch.ones(len(per_row), dtype=torch.int64, device=per_row.device)
     return StepOutput(losses={"flow": Loss(per_row, n_items)}, outputs=velocity)
 
 
-def _velocity(model: nn.Module, x: Tensor, times: Tensor, labels: Tensor, style: Tensor | None) -> Tensor:
-    found: Tensor = model(x, times, labels) if style is None else model(x, times, labels, style)
-    return found.float()
-
-
 @torch.no_grad()
 def follow(
-    model: nn.Module,
-    x: Tensor,
-    labels: Tensor,
-    *,
-    steps: int,
-    guidance: float = 1.0,
-    begin: float = 0.0,
-    style: Tensor | None = None,
+    model: nn.Module, x: Tensor, labels: Tensor, *, steps: int, guidance: float = 1.0, begin: float = 0.0
 ) -> Tensor:
-    """Samples (B, C, H, W) in about [-1, 1]: the flow followed from x at time `begin` to time 1, by Heun's method.
+    """Samples (B, ...) of about unit size: the flow followed from x at time `begin` to time 1, by Heun's method.
 
     guidance: 1 is the flow of the class; more goes further away from that of no class (Ho and Salimans 2022, arXiv 2207.12598),
     which makes samples more typical and less varied. Each step costs two evaluations, four with guidance.
@@ -223,10 +185,10 @@ def follow(
 
     def velocity(at: Tensor, t: Tensor) -> Tensor:
         when = t.expand(len(at))
-        towards = _velocity(model, at, when, labels, style)
+        towards: Tensor = model(at, when, labels).float()
         if guidance == 1.0:
             return towards
-        anywhere = _velocity(model, at, when, nothing, style)
+        anywhere: Tensor = model(at, when, nothing).float()
         return anywhere + guidance * (towards - anywhere)
 
     for now, then in pairwise(times):

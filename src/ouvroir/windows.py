@@ -19,9 +19,7 @@ from ouvroir.task import Items, Prediction, Timed
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ouvroir.data.table import Ragged, Table
-
-_ROWS_AT_ONCE = 4096
+    from ouvroir.data.table import Ragged, Table, TableSlice
 
 
 def starts_of(n: int, window: int) -> np.ndarray:
@@ -31,23 +29,19 @@ def starts_of(n: int, window: int) -> np.ndarray:
     return np.array([*range(0, n - window, window), n - window] if n > window else [0], dtype=np.int32)
 
 
-def windows_of_rows(table: Table) -> np.ndarray:
-    """(N,) int64: how many windows each row has."""
-    found = [np.zeros(0, dtype=np.int64)]
-    for first in range(0, len(table), _ROWS_AT_ONCE):
-        field: Ragged = table.slice(np.arange(first, min(first + _ROWS_AT_ONCE, len(table)))).fields["begin"]  # type: ignore[assignment]
-        found.append(field.lengths.numpy())
-    return np.concatenate(found)
-
-
 def items_of(table: Table) -> Items:
     """One draw is one window of a row; its stratum is the row's class, or its rarest label when multi-label."""
-    n_windows = windows_of_rows(table)
+    n_windows = table.lengths("begin").numpy()
     row = np.repeat(np.arange(len(table), dtype=np.int64), n_windows)
     start = np.arange(len(row), dtype=np.int64) - np.repeat(n_windows.cumsum() - n_windows, n_windows)
     labels = table.targets.get("labels")
     stratum = None if labels is None else shared.strata(labels.numpy())[row]
     return Items(row=row, start=start, length=np.ones(len(row), dtype=np.int64), stratum=stratum)
+
+
+def first_windows(table: Table, places: np.ndarray) -> TableSlice:
+    """The rows at `places` (B,), of each its first window alone: a row may be hours long."""
+    return table.slice(places, np.zeros(len(places), dtype=np.int64), np.ones(len(places), dtype=np.int64))
 
 
 def first_of(field: Tensor | Ragged) -> Tensor:

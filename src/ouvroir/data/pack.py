@@ -102,6 +102,16 @@ class Pack:
                 found[name] = self._take_fixed(name, places, parts)
         return found
 
+    def lengths(self, name: str, positions: Tensor) -> Tensor:
+        """(B,) int64: how many elements the ragged field `name` of each row at `positions` has; nothing else is read."""
+        places = self._place[positions]
+        found = torch.empty(len(places), dtype=torch.int64)
+        for number, at in self._parts(positions):
+            chosen = slice(None) if at is None else at
+            offsets = self._shards[number][offsets_name(name)]
+            found[chosen] = offsets[places[chosen] + 1] - offsets[places[chosen]]
+        return found
+
     def _parts(self, positions: Tensor) -> list[tuple[int, Tensor | None]]:
         """Shards that hold some of the positions, and which of these; None stands for all."""
         if self._only is not None:

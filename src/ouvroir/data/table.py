@@ -85,6 +85,10 @@ class Table:
             length=n,
         )
 
+    def lengths(self, name: str) -> Tensor:
+        """(N,) int64: how many elements the ragged field `name` of each row has, without reading any."""
+        return self._pack.lengths(name, self._positions)
+
     def subset(self, positions: Tensor | np.ndarray) -> Table:
         """A table of some of the rows, in the order given. Shares the pack."""
         places = _whole_numbers(positions)

@@ -17,7 +17,7 @@ from ouvroir.media.audio import recipes
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.sounds import Sounds
 from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
-from ouvroir.windows import answers_of, pieces_of
+from ouvroir.windows import answers_of, first_windows, pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -76,7 +76,8 @@ class AudioClassification(shared.Classifier, Sounds):
         if mel is None:
             return
         mel.measure(
-            self.collate(table.slice(some))["wave"] for some in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE)
+            self.collate(first_windows(table, some))["wave"]
+            for some in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE)
         )
 
     # --- training -----------------------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ def simple_features(table: Table, places: np.ndarray, rate: int) -> np.ndarray:
     mel, turn = LogMel(rate, usual_bands(rate)), cosines(usual_bands(rate))
     task, found = Sounds(), []
     for start in range(0, len(places), ROWS_AT_ONCE):
-        wave = task.collate(table.slice(places[start : start + ROWS_AT_ONCE]))["wave"]
+        wave = task.collate(first_windows(table, places[start : start + ROWS_AT_ONCE]))["wave"]
         with torch.no_grad():
             levels = mel.levels(wave)
             loud = levels.logsumexp(dim=1)

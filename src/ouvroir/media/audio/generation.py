@@ -25,7 +25,7 @@ from ouvroir.media.audio.recipes import HIGHEST_HZ, look_at, window_seconds
 from ouvroir.media.audio.sounds import Sounds
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Batch, Example, Made, Note, Processor, StepOutput
-from ouvroir.windows import pieces_of
+from ouvroir.windows import first_windows, pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -136,7 +136,8 @@ class AudioGeneration(Maker, Sounds):
         """Mean and deviation of each band over train sounds."""
         del recipe
         _network(model).mel.measure(
-            self.collate(table.slice(places))["wave"] for places in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE)
+            self.collate(first_windows(table, places))["wave"]
+            for places in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE)
         )
 
     def adopt(

@@ -17,7 +17,7 @@ from ouvroir.media.video import recipes
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.media.video.videos import Videos
 from ouvroir.task import Batch, Cheap, Control, Example, Moment, Note, Prediction, Processor, StepOutput
-from ouvroir.windows import answers_of, first_of, pieces_of
+from ouvroir.windows import answers_of, first_of, first_windows, pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -202,7 +202,7 @@ def level_statistics(table: Table) -> tuple[Tensor, Tensor]:
 
     n, total, squares = 0, torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
     for places in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE):
-        levels = first_of(table.slice(places).fields["frames"]).flatten(0, 3).int()
+        levels = first_of(first_windows(table, places).fields["frames"]).flatten(0, 3).int()
         n += len(levels)
         total += levels.sum(dim=0, dtype=torch.int64)
         squares += levels.square().sum(dim=0, dtype=torch.int64)
@@ -216,7 +216,10 @@ def simple_features(table: Table, places: np.ndarray) -> np.ndarray:
 
     found = []
     for start in range(0, len(places), ROWS_AT_ONCE):
-        frames = first_of(table.slice(places[start : start + ROWS_AT_ONCE]).fields["frames"]).float().mean(dim=4) / 255
+        frames = (
+            first_of(first_windows(table, places[start : start + ROWS_AT_ONCE]).fields["frames"]).float().mean(dim=4)
+            / 255
+        )
         small = functional.interpolate(frames, size=BASELINE_PX, mode="area")  # (B, T, h, w)
         half = small.shape[1] // 2
         change = small.diff(dim=1).abs().mean(dim=1)

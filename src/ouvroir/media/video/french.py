@@ -73,5 +73,8 @@ FRENCH: dict[str, str] = {
     "How far samples go towards their class; more than 1 makes them more typical and less varied.": (
         "Jusqu’où les échantillons vont vers leur classe ; plus de 1 les rend plus typiques et moins variés."
     ),
-    "Steps from noise to a clip.": "Étapes du bruit à un extrait.",
+    "Steps from noise to the latent of a clip.": "Étapes du bruit au code d’un extrait.",
+    "Moved in the frame by up to this share of it, in learning; 0 where the place is what tells the classes apart.": (
+        "Déplacée dans l’image, au plus de cette part, à l’apprentissage ; 0 là où c’est l’endroit qui distingue les classes."
+    ),
 }

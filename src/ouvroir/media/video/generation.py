@@ -1,6 +1,6 @@
-"""Video generation: new clips of a class, by a flow over space and time with the style of a clip as second condition.
+"""Video generation: new clips of a class, from a latent that a flow leads to, with the style of a clip as second condition.
 
-The flow is that of `ouvroir.flow`, in three dimensions; the network and the style are in filming.py. torch is imported by the
+The network and the style are in filming.py. torch is imported by the
 methods that need it.
 """
 
@@ -16,7 +16,7 @@ from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
 from ouvroir.classification import adopt_by_name
-from ouvroir.making import Maker, label_weights, shifted_views, train_classes
+from ouvroir.making import Maker, label_weights, left_out, shifted_views, train_classes, weights_of
 from ouvroir.media.video.decode import MOST_FPS
 from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor
@@ -24,14 +24,14 @@ from ouvroir.media.video.recipes import look_at, sampling
 from ouvroir.media.video.videos import Videos
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Batch, Example, Made, Note, Processor, StepOutput
-from ouvroir.windows import first_of, pieces_of
+from ouvroir.windows import first_of, first_windows, pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table, TableSlice
-    from ouvroir.media.video.filming import ClipFlow
+    from ouvroir.media.video.filming import ClipMaker
     from ouvroir.rng import Rng
 
 AT_ONCE = 16  # samples; always so many, so that a sample does not depend on how many are asked for
@@ -39,6 +39,7 @@ USUAL_PX, USUAL_FRAMES = 32, 8
 STATISTICS_ROWS, ROWS_AT_ONCE = 1000, 64
 _ENLARGED = 2  # colours of a file are stored at half the size: each pixel becomes four
 _QUALITY = 8
+_CLIP_WEIGHT = 10.0  # of the clips in the loss, beside the flow of their latents
 _VIEWED = 4  # frames of a clip that copies are looked for by
 
 
@@ -60,10 +61,14 @@ class Options:
     label_dropout: Annotated[float, Setting(ge=0, lt=1)] = setting(
         0.1, "Share of the rows that are learned from without their class, so that clips of no class can be made too."
     )
+    shift: Annotated[float, Setting(ge=0, le=0.5)] = setting(
+        0.1,
+        "Moved in the frame by up to this share of it, in learning; 0 where the place is what tells the classes apart.",
+    )
     guidance: Annotated[float, Setting(ge=1)] = setting(
         1.0, "How far samples go towards their class; more than 1 makes them more typical and less varied."
     )
-    sample_steps: Annotated[int, Setting(ge=1)] = setting(10, "Steps from noise to a clip.")
+    sample_steps: Annotated[int, Setting(ge=1)] = setting(20, "Steps from noise to the latent of a clip.")
 
 
 class VideoGeneration(Maker, Videos):
@@ -99,7 +104,7 @@ class VideoGeneration(Maker, Videos):
 
     def scheduled(self, recipe: Recipe, n_train: int) -> Recipe:
         """Steps by the root of the number of videos; an average over the last tenth of them."""
-        steps = float(np.clip(40 * n_train**0.5, 600, 8000))
+        steps = float(np.clip(120 * n_train**0.5, 1500, 12_000))
         batch = 16
         found = recipe.replace("optim", lr=2e-3, ema=round(1 - 10 / steps, 4), max_grad_norm=1.0)
         return found.replace("loop", batch_size=batch, epochs=round(steps * batch / max(1, n_train), 1))
@@ -143,7 +148,7 @@ class VideoGeneration(Maker, Videos):
         del recipe
         styles, classes = [], []
         for places in pieces_of(len(table), STATISTICS_ROWS, ROWS_AT_ONCE):
-            batch = self.collate(table.slice(places))
+            batch = self.collate(first_windows(table, places))
             styles.append(style_of(batch["frames"]))
             classes.append(_one_class(batch["labels"]))
         order = torch.randperm(sum(map(len, styles)), generator=torch.Generator().manual_seed(0))
@@ -153,44 +158,64 @@ class VideoGeneration(Maker, Videos):
         self, model: nn.Module, processor: Processor, weights: Mapping[str, Tensor], labels: tuple[str, ...]
     ) -> list[str]:
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name, styles are of these videos."""
-        per_class = {"flow.condition.label.weight": 1}
+        per_class = {"flow.condition.label.weight": 1, "decoder.label.weight": 1}
         own = ("styles", "styles_of")
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class, own=own)
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
-        """condition, down, middle, up, out."""
-        return _network(model).flow.parts()
+        """coder, flow, decoder."""
+        return _network(model).parts()
 
     # --- training -----------------------------------------------------------------------------------------------------
 
     def prepare(self, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> Batch:
-        """As it is: the noise is added in `step`."""
-        del recipe, rng, training
-        return batch
+        """Move the clips a little in training. Latents and noise are drawn in `step`."""
+        share = recipe.options.shift
+        if not training or not share:
+            return batch
+        from ouvroir.media.video.filming import shifted
+
+        most = share * batch["frames"].shape[2]
+        across, down = ((most * (2 * rng.uniform(name) - 1)).round().long() for name in ("across", "down"))
+        return {**batch, "frames": shifted(batch["frames"], across, down)}
 
     def step(self, model: nn.Module, batch: Batch, recipe: Recipe, *, rng: Rng, training: bool) -> StepOutput:
-        """How far the velocity is from that of the flow: `ouvroir.flow.flow_step`."""
-        from ouvroir.flow import flow_step
+        """How far decoded clips are from those that were coded, and how far the velocity of latents from that of the flow."""
+        import torch
+
+        from ouvroir.media.video.filming import JITTER, clip_loss
+        from ouvroir.rng import Rng
+        from ouvroir.task import Loss
 
         network = _network(model)
-        maps, style, n_classes = network.maps(batch["frames"]), network.style(batch["frames"]), network.flow.n_classes
-        return flow_step(model, maps, batch, recipe, n_classes=n_classes, rng=rng, training=training, style=style)
+        if not training:  # by the row, and not by its place in a batch
+            rng = Rng(rng.seed, 0, batch["index"])
+        maps, style = network.maps(batch["frames"]), network.style(batch["frames"])
+        labels = weights_of(batch["labels"], network.n_classes)
+        jitter = JITTER * rng.normal("jitter", (network.n_latent,))
+        if training:
+            labels = left_out(labels, recipe.options.label_dropout, rng)
+        phi = recipe.constants.phi
+        times = rng.uniform("time") if phi == "ordinary" else rng.spread("time", 1 / phi)
+        found, velocity, wanted = model(jitter, labels, style, maps, rng.normal("noise", (network.n_latent,)), times)
+        per_row = _CLIP_WEIGHT * clip_loss(found, maps) + (velocity.float() - wanted).square().mean(dim=1)
+        n_items = torch.ones(len(per_row), dtype=torch.int64, device=per_row.device)
+        return StepOutput(losses={"clip": Loss(per_row, n_items)}, outputs=found)
 
     # --- using --------------------------------------------------------------------------------------------------------
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
-        """`x`: (2, 12, T, H/2, W/2) float32; `times`: (2,); `labels`: (2, K + 1); `style`: (2, 7)."""
+        """`z`: (2, D) latents; `labels`: (2, K + 1); `style`: (2, 7). What comes out are maps (2, 12, T, H/2, W/2) in [-1, 1]."""
         import torch
 
-        from ouvroir.media.video.filming import N_STYLES, map_shape
+        from ouvroir.media.video.filming import N_LATENT, N_STYLES
 
         assert isinstance(processor, VideoProcessor)
-        shape = map_shape(processor)
         labels = torch.zeros(2, len(processor.labels) + 1)
         labels[:, -1] = 1
-        x = torch.linspace(-1, 1, 2 * int(np.prod(shape))).view(2, *shape)
         style = torch.linspace(-1, 1, 2 * N_STYLES).view(2, N_STYLES)
-        return {"x": x, "times": torch.tensor([0.25, 0.75]), "labels": labels, "style": style}
+        z = torch.linspace(-1, 1, 2 * N_LATENT).view(2, N_LATENT)
+        return {"z": z, "labels": labels, "style": style}
 
     def make(
         self,
@@ -232,17 +257,17 @@ def _one_class(labels: Tensor) -> Tensor:
     return labels if labels.ndim == 1 else labels.argmax(dim=1)
 
 
-def _network(model: nn.Module) -> ClipFlow:
+def _network(model: nn.Module) -> ClipMaker:
     """The network itself, out of a wrapper for several processes."""
-    from ouvroir.media.video.filming import ClipFlow
+    from ouvroir.media.video.filming import ClipMaker
 
     inner = getattr(model, "module", model)
-    assert isinstance(inner, ClipFlow)
+    assert isinstance(inner, ClipMaker)
     return inner
 
 
 def _made(
-    network: ClipFlow,
+    network: ClipMaker,
     processor: VideoProcessor,
     options: Options,
     labels: Sequence[str | None],
@@ -254,25 +279,26 @@ def _made(
     import torch
 
     from ouvroir.flow import follow, on_the_way
-    from ouvroir.media.video.filming import map_shape
     from ouvroir.rng import Rng
 
+    n_latent = network.n_latent
     for start in range(0, len(labels), AT_ONCE):
         mine = labels[start : start + AT_ONCE]
         weights = torch.from_numpy(label_weights([*mine, *[None] * (AT_ONCE - len(mine))], processor.labels)).to(device)
         rng = Rng(seed, 0, torch.arange(start, start + AT_ONCE, device=device))
-        x = rng.normal("sample", map_shape(processor))
+        x = rng.normal("sample", (n_latent,))
         style = network.drawn(weights, rng.uniform("style"))
-        if parents is not None:
-            some = [parents[min(start + number, len(parents) - 1)]["frames"][0] for number in range(AT_ONCE)]
-            frames = torch.from_numpy(np.stack(some)).to(device)
-            x, _ = on_the_way(network.maps(frames), x, torch.full((AT_ONCE,), begin, device=device))
-            style = network.style(frames)
-        maps = follow(
-            network, x, weights, steps=options.sample_steps, guidance=options.guidance, begin=begin, style=style
-        )
-        for frames, label in zip(network.frames(maps).cpu().numpy(), mine, strict=False):
-            yield _as_made(frames, processor.fps, {"label": label or "", "seed": str(seed)})
+        with torch.no_grad():
+            if parents is not None:
+                some = [parents[min(start + number, len(parents) - 1)]["frames"][0] for number in range(AT_ONCE)]
+                frames = torch.from_numpy(np.stack(some)).to(device)
+                coded = network.latents(network.maps(frames))
+                x, _ = on_the_way(coded, x, torch.full((AT_ONCE,), begin, device=device))
+                style = network.style(frames)
+            z = follow(network.flow, x, weights, steps=options.sample_steps, guidance=options.guidance, begin=begin)
+            maps = network.painted(torch.nn.functional.layer_norm(z, (n_latent,)), weights, style)
+        for made, label in zip(network.frames(maps).cpu().numpy(), mine, strict=False):
+            yield _as_made(made, processor.fps, {"label": label or "", "seed": str(seed)})
 
 
 def _as_made(frames: np.ndarray, fps: float, facts: Mapping[str, str]) -> Made:
