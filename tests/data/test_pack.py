@@ -91,6 +91,16 @@ def test_windows_of_ragged_rows(write, check, monkeypatch, shard_bytes):
         assert window == expected(manifest, place)[1][first : first + n].tolist()
 
 
+@pytest.mark.parametrize("shard_bytes", [1000, 10**6])
+def test_lengths_are_told_without_reading_what_is_so_long(write, check, monkeypatch, shard_bytes):
+    monkeypatch.setattr(packs, "SHARD_BYTES", shard_bytes)
+    manifest = check(write(files_of(40)))
+    pack, positions = build(manifest), torch.tensor([39, 2, 20, 2])
+    monkeypatch.setattr(type(pack), "_take_ragged", None)
+    found = pack.lengths("tokens", positions)
+    assert found.tolist() == [len(expected(manifest, place)[1]) for place in positions.tolist()]
+
+
 def test_shards_are_ordinary_safetensors_files(write, check, home):
     manifest = check(write(files_of(9)))
     build(manifest)
