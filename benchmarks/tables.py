@@ -31,9 +31,9 @@ figure. Speeds depend on the machine, so compare within a table; `make bench` me
 | `python -m benchmarks.verdicts_mnist`, `.verdicts_clothing` | the same for MNIST and for clothes at 32 px | 1 h each |
 | `python -m benchmarks.texts` | topics of French paragraphs with TF-IDF and logistic regression | 20 min |
 | `python -m benchmarks.sounds` | spoken digits, known and new speakers, with an SVM on cepstra | 12 min |
-| `python -m benchmarks.media` | texts, sounds, videos: training with a plain loop and the usual DataLoader, packing, second start, bf16 | 10 min |
+| `python -m benchmarks.media` | texts, sounds, videos: with a plain loop and the usual DataLoader; bf16 | 10 min |
 | `python -m benchmarks.memory` | memory on more than 4 GB of sounds and of videos | 12 min |
-| `python -m benchmarks.verdicts_texts`, `.verdicts_sounds`, `.verdicts_videos` | what the trial says of synthetic texts, sounds and clips, and of shuffled labels | 25 min each |
+| `python -m benchmarks.verdicts_texts`, `.verdicts_sounds`, `.verdicts_videos` | the same for other media | 25 min each |
 
 `python -m benchmarks` runs all of them, `--quick` makes a smoke run of a minute that keeps no figures, and `--seeds N`
 repeats trainings more often. They need `pip install 'ouvroir[all,bench]'` and the folder of the data sets (mnist,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -414,17 +415,19 @@ def predict_stream(
     from ouvroir import streaming
 
     if output not in ("table", "jsonl"):
-        raise UsageError(f"A stream has no end that {output} could be closed at. Give --format jsonl or table.")
+        raise UsageError(f"A stream is written line by line, which {output} is not. Give --format jsonl or table.")
     at = Workplace(Path(runs), progress=progress)
     at.require_order(str(model), address)
-    n_answers, n_dropped, latencies = 0, 0, []
+    n_answers, n_dropped = 0, 0
+    latencies: deque[float] = deque(maxlen=10_000)
     try:
         for one in stream(at.place_of(str(model)), address, every_s=every_s, threshold=threshold, device=device):
             to.write(streaming.as_line(one) if output == "table" else streaming.as_json_line(address, one))
             to.flush()
             n_answers += one.prediction is not None
             n_dropped += one.n_dropped
-            latencies.append(one.latency_s)
+            if one.prediction is not None:
+                latencies.append(one.latency_s)
     finally:
         if n_answers:
             middle = sorted(latencies)[len(latencies) // 2]

@@ -278,7 +278,7 @@ def _from_path(
     here: Counter[str] = Counter()
     for folder, folders, names in os.walk(path):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
-        if is_sequence(names, sequences_of(task)):
+        if is_sequence(names, sequences_of(task), suffixes):
             found = True
             yield folder, Path(folder)
             continue
@@ -387,7 +387,7 @@ def as_csv(named: Iterable[Named], labels: Sequence[str]) -> Iterator[str]:
     for name, prediction in named:
         score = "" if prediction.error or not prediction.scores else f"{_score(prediction):.6f}"
         columns = [f"{prediction.scores[label]:.6f}" if label in prediction.scores else "" for label in labels]
-        writer.writerow([name, _answer(prediction), score, prediction.error or "", *columns])
+        writer.writerow([name, answer_of(prediction), score, prediction.error or "", *columns])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
@@ -436,7 +436,7 @@ def _table_row(name: str, prediction: Prediction) -> tuple[str, ...]:
     if prediction.error is not None:
         return name, "error", prediction.error
     best = [f"{label} {score:.1%}" for label, score in itertools.islice(prediction.scores.items(), _TABLE_LABELS)]
-    return name, _answer(prediction) or prediction.text or "", ", ".join(best)
+    return name, answer_of(prediction) or prediction.text or "", ", ".join(best)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]], widths: list[int]) -> Iterator[str]:
@@ -454,7 +454,8 @@ WRITERS: dict[str, Callable[[Iterable[Named], Sequence[str]], Iterator[str]]] = 
 }
 
 
-def _answer(prediction: Prediction) -> str:
+def answer_of(prediction: Prediction) -> str:
+    """The label, or several, or that there is none of these."""
     if prediction.labels:
         return "|".join(prediction.labels)
     if prediction.label is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ouvroir.errors import UsageError
-from ouvroir.predictor import as_dict
+from ouvroir.predictor import answer_of, as_dict
 from ouvroir.task import Prediction, Streamer
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def as_line(one: Rolling) -> str:
         return f"{one.at_s:8.1f} s {said}\n"
     best = ", ".join(f"{label} {score:.1%}" for label, score in list(one.prediction.scores.items())[:3])
     missed = f"  {one.n_dropped} dropped" if one.n_dropped else ""
-    answer = one.prediction.label or "(none of these)"
+    answer = answer_of(one.prediction)
     return f"{one.at_s:8.1f} s  {answer:<16}  {best}  {1000 * one.latency_s:.0f} ms{missed}{said}\n"
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from ouvroir.errors import Refused, UsageError
 from ouvroir.files import natural
@@ -124,30 +124,36 @@ class Source:
         return io.BytesIO(self.read(max_bytes))
 
 
-def _members(place: Path, inside: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _members(place: Path, inside: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     """Names of the files directly in a folder, or in the folder `inside` of an archive, and what reads each; hidden ones apart."""
     if not inside:
         for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
             if path.is_file() and not path.name.startswith("."):
-                yield path.name, path.read_bytes
+                yield path.name, partial(_opened, path)
         return
     with zipfile.ZipFile(place) as archive:
         names = [name for name in archive.namelist() if name.startswith(inside) and FOLDER not in name[len(inside) :]]
         for name in sorted(names, key=natural):
             if (short := name[len(inside) :]) and not short.startswith("."):
-                yield short, partial(archive.read, name)
+                yield short, partial(archive.open, name)
 
 
-def _as_zip(members: Iterator[tuple[str, Callable[[], bytes]]], locator: str, max_bytes: int) -> bytes:
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _as_zip(members: Iterator[tuple[str, Callable[[], IO[bytes]]]], locator: str, max_bytes: int) -> bytes:
     """The files as one zip, the same bytes for the same files. Raises Refused (`empty`, `too_large`)."""
     file = io.BytesIO()
     n_files = 0
     with zipfile.ZipFile(file, "w") as archive:
         for name, read in members:
-            archive.writestr(zipfile.ZipInfo(name), read())
+            with read() as member:
+                content = member.read(max(0, max_bytes - file.tell()) + 1)
             n_files += 1
-            if file.tell() > max_bytes:
+            if file.tell() + len(content) > max_bytes:
                 raise Refused("too_large", f"`{locator}` is larger than the limit of {max_bytes} bytes.")
+            archive.writestr(zipfile.ZipInfo(name), content)
     if not n_files:
         raise Refused("empty", f"`{locator}` holds no files.")
     return file.getvalue()

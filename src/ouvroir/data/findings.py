@@ -151,7 +151,7 @@ def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
     """A group pattern when file names look like `speaker_take.ext` or `name_12.ext`; never applied by itself."""
     if data.group_pattern or data.group_column or data.group_level or len(rows) < 8:
         return []
-    names = [row.locator.rsplit("/", 1)[-1] for row in rows if row.locator]
+    names = [row.locator.rstrip("/").rsplit("/", 1)[-1] for row in rows if row.locator]
     if not names:
         return []
     labels = [row.label if isinstance(row.label, str) else "" for row in rows if row.locator]
@@ -193,7 +193,7 @@ def say_mixed_groups(rows: Sequence[Row], notes: Sequence[Note]) -> list[Note]:
 
 
 def _by_name(row: Row, pattern: str) -> str:
-    found = re.search(pattern, row.locator.rsplit("/", 1)[-1])
+    found = re.search(pattern, row.locator.rstrip("/").rsplit("/", 1)[-1])
     return found.group(1) if found else ""
 
 

@@ -188,17 +188,20 @@ def _refuse_entry(entry: zipfile.ZipInfo, locator: str) -> Refusal | None:
     return refusal if refusal is None else Refusal(locator, refusal.code, refusal.reason)
 
 
-def join_sequences(listing: Listing, suffixes: frozenset[str]) -> None:
+def join_sequences(listing: Listing, suffixes: frozenset[str], readable: frozenset[str]) -> None:
     """Put one entry, a folder, in place of the files of each folder whose names all end in numbers: frames of a clip.
 
-    Only files of `suffixes` are joined, and no folder of fewer than two. What is joined is said in a note.
+    Only files of `suffixes` are joined, no folder of fewer than two, and none beside files that are `readable` alone. What is
+    joined is said in a note.
     """
     by_folder: dict[str, list[File]] = {}
     for file in listing.files:
-        if file.suffix in suffixes and "/" in file.path:
+        if file.suffix in suffixes | readable and "/" in file.path:
             by_folder.setdefault(file.path.rsplit("/", 1)[0], []).append(file)
     joined = {
-        folder: files for folder, files in by_folder.items() if is_sequence([file.name for file in files], suffixes)
+        folder: files
+        for folder, files in by_folder.items()
+        if is_sequence([file.name for file in files], suffixes, readable)
     }
     if not joined:
         return
@@ -207,12 +210,16 @@ def join_sequences(listing: Listing, suffixes: frozenset[str]) -> None:
     listing.files = sorted(
         [*(file for file in listing.files if file.path not in gone), *made], key=lambda file: file.path
     )
-    text = f"{len(gone)} numbered files in {len(joined)} folders are the parts of so many rows, each folder being one."
+    text = f"{len(gone)} numbered files in {len(joined)} folders were read as so many rows, one for each folder."
     listing.notes.append(Note("sequences", text))
 
 
-def is_sequence(names: Sequence[str], suffixes: frozenset[str]) -> bool:
-    """Whether the files of `suffixes` among those of one folder are two or more, and all have names that end in numbers."""
+def is_sequence(names: Sequence[str], suffixes: frozenset[str], readable: frozenset[str]) -> bool:
+    """Whether the files of `suffixes` among those of one folder are two or more, all have names that end in numbers, and none of
+    the others is `readable` alone.
+    """
+    if any(suffix_of(name) in readable for name in names):
+        return False
     stems = [name.rsplit(".", 1)[0] for name in names if suffix_of(name) in suffixes]
     return len(stems) > 1 and all(stem[-1:].isdigit() for stem in stems)
 

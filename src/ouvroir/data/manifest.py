@@ -147,6 +147,8 @@ class Manifest:
         """Raise DataError where rows were to be kept together by group, and half of the classes or more are in one group each."""
         if not (self.data.group_column or self.data.group_level or self.data.group_pattern):
             return
+        if self.data.test == 0 and not any(row.split == "test" for row in self.rows):
+            return
         groups: dict[str, set[str]] = {}
         tested: set[str] = set()
         for row in self.rows:

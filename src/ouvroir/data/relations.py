@@ -51,7 +51,7 @@ def groups_of(candidates: Sequence[Candidate], pattern: str | None) -> tuple[lis
         raise DataError(f"The group pattern `{pattern}` has no group. Put ( ) around the part that names it.")
     groups = []
     for candidate in candidates:
-        found = compiled.search(candidate.locator.rsplit("/", 1)[-1] if candidate.locator else candidate.id)
+        found = compiled.search(candidate.locator.rstrip("/").rsplit("/", 1)[-1] if candidate.locator else candidate.id)
         groups.append((found.group(1) or "") if found else "")
     n_matched = sum(map(bool, groups))
     if not n_matched:

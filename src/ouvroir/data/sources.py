@@ -40,7 +40,7 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         or _raise_nothing_readable(path, listing, "any task", _readable_by_any(None))
     )
     readable = suffixes_of(chosen)
-    join_sequences(listing, sequences_of(chosen))
+    join_sequences(listing, sequences_of(chosen), readable)
     collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
     is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):

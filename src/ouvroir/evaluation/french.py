@@ -117,8 +117,8 @@ SENTENCES: dict[str, str] = {
     "None of {n} files can be used. The first one: {a}": "Aucun des {n} fichiers n’est utilisable. Le premier : {a}",
     "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
     # notes on rows that are alike
-    "{n} numbered files in {m} folders are the parts of so many rows, each folder being one.": (
-        "{n} fichiers numérotés dans {m} dossiers sont les parties d’autant d’éléments, un par dossier."
+    "{n} numbered files in {m} folders were read as so many rows, one for each folder.": (
+        "{n} fichiers numérotés dans {m} dossiers ont été lus comme autant d’éléments, un par dossier."
     ),
     "`{a}` holds no files.": "`{a}` ne contient aucun fichier.",
     "{n} of {m} test rows have the same `{a}` as rows that are learned from. If that is where they come from, this split leaks: "

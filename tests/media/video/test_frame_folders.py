@@ -1,6 +1,7 @@
 """Folders of numbered pictures as videos: in a folder, in a zip, named by a table, handed to a model; and animated GIFs."""
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 import ouvroir
 from ouvroir.errors import Refused
 from ouvroir.media.video.decode import decode, inspect_video
+from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.predictor import expand_inputs
 from ouvroir.task import Limits, Source
@@ -72,10 +74,10 @@ def test_frames_in_a_zip_and_named_by_a_table(place):
 
 def test_frames_are_in_the_order_of_their_numbers(place):
     write_frames(place / "one", np.arange(12) * 20)
-    clip = decode(Source(str(place), "one/").read(10**7), "one", Limits(), fps=10, px=8)
+    clip = decode(Source(str(place), "one/").read(10**7), "one", Limits(), fps=10, px=8, is_folder=True)
     assert clip.frames.mean(axis=(1, 2, 3)).tolist() == (np.arange(12) * 20).tolist()
     assert clip.seconds == pytest.approx(1.2)
-    slower = decode(Source(str(place), "one/").read(10**7), "one", Limits(), fps=5, px=8)
+    slower = decode(Source(str(place), "one/").read(10**7), "one", Limits(), fps=5, px=8, is_folder=True)
     assert slower.frames.mean(axis=(1, 2, 3)).tolist() == (np.arange(0, 12, 2) * 20).tolist()
 
 
@@ -129,3 +131,34 @@ def test_animated_gifs_are_videos_when_asked(place):
     assert manifest.found == 3
     assert not manifest.refused
     assert ouvroir.check(place / "gifs").task == "image-classification"
+
+
+def test_pictures_beside_videos_make_no_row(place):
+    (place / "clips" / "brighter" / "film.mp4").write_bytes(as_mp4(np.zeros((4, 32, 32, 3), np.uint8), 10))
+    for number in range(2):
+        Image.new("RGB", (24, 20)).save(place / "clips" / "brighter" / f"poster{number}.jpg")
+    manifest = ouvroir.check(place / "clips", task=TASK)
+    assert {row.label for row in manifest.rows} == {"brighter", "darker"}
+    assert {refusal.id for refusal in manifest.refused} == {"brighter/poster0.jpg", "brighter/poster1.jpg"}
+    grouped = ouvroir.check(place / "clips", task=TASK, settings={"data.group_pattern": "^(take[0-9]|film)"})
+    assert {row.group for row in grouped.rows} >= {"take0", "take5"}
+
+
+def test_what_a_folder_holds_is_read_no_further_than_the_limit_and_by_no_program(place):
+    with zipfile.ZipFile(place / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(2):
+            archive.writestr(f"clip/{number}.png", bytes(50_000_000))
+    tracemalloc.start()
+    with pytest.raises(Refused, match="larger than the limit"):
+        Source(str(place), "bomb.zip::clip/").read(1_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    write_frames(place / "eps", [10, 20])
+    (place / "eps" / "frame_1.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
+    with pytest.raises(Refused, match=r"frame_1\.png` could not be decoded"):
+        inspect_video(Source(str(place), "eps/"), Limits())
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.write(place / "eps" / "frame_2.png", "0.png")
+    with pytest.raises(Refused, match="no video that can be read"):
+        inspect_video(Source("", "zip.mp4", content=zipped.getvalue()), Limits())

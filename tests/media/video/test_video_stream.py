@@ -107,10 +107,13 @@ def test_a_file_is_played_in_its_own_time(predictor, tmp_path):
 def test_what_is_answered_for_is_the_newest_clip(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(as_mp4(levels_clip(2.0), FPS, quality=4))
-    for moment in TASK.follow(str(path), PROCESSOR, every_s=0.4):
+    times = []
+    for moment in TASK.follow(str(path), PROCESSOR, every_s=0.0):
+        times.append(moment.at_s)
         levels = moment.example["frames"][0].mean(axis=(1, 2, 3))
         assert moment.example["frames"].shape == (1, 4, 16, 16, 3)
         assert levels[-1] == pytest.approx(10 * moment.at_s, abs=3)
+    assert 3 <= len(times) == len(set(times))  # no clip is given twice
 
 
 def test_a_slow_model_misses_frames_and_does_not_lag(predictor, tmp_path):

@@ -21,7 +21,7 @@ import numpy as np
 
 from ouvroir.errors import MissingExtra, Refused
 from ouvroir.media import IMAGE_SUFFIXES
-from ouvroir.task import Facts, Limits, Source
+from ouvroir.task import FOLDER, Facts, Limits, Source
 
 MOST_FPS = 10.0  # at which clips are stored
 FOLDER_FPS = 10.0  # of frames that lie as pictures in a folder, which says nothing of their time
@@ -30,7 +30,7 @@ LOOKED_AT_PX = 16
 MOST_SECONDS = 3600.0
 LEAST_FRAMES = 2
 STILL = 0.5  # mean change of a level, of 255, from one frame to the next, that is none
-_ZIP = b"PK\x03\x04"
+_FORMATS = tuple("PNG JPEG BMP GIF TIFF WEBP PPM TGA AVIF JPEG2000 PCX ICO".split())  # no decoder that starts a program
 _CUT = 0.9  # of the time that a file says it lasts
 _KEY_TIMES, _KEY_PX = 8, 8
 _NOISE = 3.0  # of 255: changes much smaller than this are what compression leaves, and no movement
@@ -67,14 +67,21 @@ def decoder() -> str:
 
 
 def decode(
-    content: bytes, name: str, limits: Limits, *, fps: float, px: int, most_seconds: float = MOST_SECONDS
+    content: bytes,
+    name: str,
+    limits: Limits,
+    *,
+    fps: float,
+    px: int,
+    most_seconds: float = MOST_SECONDS,
+    is_folder: bool = False,
 ) -> Clip:
     """Decode `fps` frames a second, each the one shown at that time, as squares of `px`; no more than `most_seconds`.
 
-    A zip, as a folder of frames is read, holds pictures that follow each other FOLDER_FPS a second. Raises Refused (`not_a_film`,
-    `no_film`, `damaged`, `too_short`, `too_large`), MissingExtra.
+    `is_folder`: the content is that of a folder of pictures, which follow each other FOLDER_FPS a second. Raises Refused
+    (`not_a_film`, `no_film`, `damaged`, `too_short`, `too_large`), MissingExtra.
     """
-    if content.startswith(_ZIP):
+    if is_folder:
         return _pictures(content, name, limits, fps=fps, px=px, most_seconds=most_seconds)
     av = _library()
     try:
@@ -115,7 +122,7 @@ def _picture(content: bytes, name: str, limits: Limits, px: int) -> tuple[np.nda
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if 3 * image.width * image.height > limits.max_elements:
                 raise Refused("too_large", f"`{name}` has {image.width} x {image.height} pixels. Make them smaller.")
             turned = ImageOps.exif_transpose(image).convert("RGB")
@@ -189,7 +196,8 @@ def square(frame: Any, px: int) -> np.ndarray:
 def inspect_video(source: Source, limits: Limits) -> Facts:
     """One look at a video. Raises Refused."""
     content = source.read(limits.max_bytes)
-    clip = decode(content, source.name, limits, fps=MOST_FPS, px=LOOKED_AT_PX)
+    is_folder = source.locator.endswith(FOLDER)
+    clip = decode(content, source.name, limits, fps=MOST_FPS, px=LOOKED_AT_PX, is_folder=is_folder)
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),

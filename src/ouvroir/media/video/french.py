@@ -64,7 +64,7 @@ FRENCH: dict[str, str] = {
     "Frames a second of what is learned from and made; worked out from the data, at most 10.": (
         "Images par seconde de ce dont on apprend et que l’on génère ; déterminé d’après les données, 10 au plus."
     ),
-    "Frames of what is made, and of each video that are learned from; worked out from the data, at most 8.": (
+    "Frames of what is made, and of each video learned from; worked out from the data, at most 8.": (
         "Images de ce que l’on génère, et de chaque vidéo dont on apprend ; déterminé d’après les données, 8 au plus."
     ),
     "Share of the rows that are learned from without their class, so that clips of no class can be made too.": (

@@ -56,7 +56,7 @@ class Options:
         None, "Frames a second of what is learned from and made; worked out from the data, at most 10."
     )
     n_frames: Annotated[int, Setting(ge=4, le=64)] | None = setting(
-        None, "Frames of what is made, and of each video that are learned from; worked out from the data, at most 8."
+        None, "Frames of what is made, and of each video learned from; worked out from the data, at most 8."
     )
     label_dropout: Annotated[float, Setting(ge=0, lt=1)] = setting(
         0.1, "Share of the rows that are learned from without their class, so that clips of no class can be made too."
@@ -159,7 +159,7 @@ class VideoGeneration(Maker, Videos):
     ) -> list[str]:
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name, styles are of these videos."""
         per_class = {"flow.condition.label.weight": 1, "decoder.label.weight": 1}
-        own = ("styles", "styles_of")
+        own = ("styles", "styles_of", "style_mean", "style_std")
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class, own=own)
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -12,7 +12,7 @@ import numpy as np
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
 from ouvroir.media.video.decode import decode, decoder
-from ouvroir.task import Example, Field, Limits, Source
+from ouvroir.task import FOLDER, Example, Field, Limits, Source
 from ouvroir.windows import starts_of
 
 FILE_NAME = "video_processor.json"
@@ -43,7 +43,15 @@ class VideoProcessor:
     def encode(self, source: Source, limits: Limits) -> Example:
         """Read, decode, sample, cut. Raises Refused."""
         content = source.read(limits.max_bytes)
-        clip = decode(content, source.name, limits, fps=self.fps, px=self.storage_px, most_seconds=self.most_seconds)
+        clip = decode(
+            content,
+            source.name,
+            limits,
+            fps=self.fps,
+            px=self.storage_px,
+            most_seconds=self.most_seconds,
+            is_folder=source.locator.endswith(FOLDER),
+        )
         return in_clips(clip.frames, self.n_frames)
 
     def storage_fingerprint(self) -> str:

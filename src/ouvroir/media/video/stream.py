@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir.errors import DataError, MissingExtra, OuvroirError
-from ouvroir.media.video.decode import square
+from ouvroir.media.video.decode import decoder, square
 from ouvroir.media.video.processor import in_clips
 from ouvroir.task import Moment
 
@@ -31,18 +31,20 @@ STALL_S = 2.0  # without a frame, after which it is said that the stream stands 
 OPEN_S, READ_S = 15.0, 10.0
 RETRIES = 5  # to open a stream again that broke off, each later than the one before
 _LATE_S, _VERY_LATE_S = 0.5, 2.0  # behind the time of the stream: frames that no other needs are not decoded, then most
+_LEAST_OFTEN_S = 0.5  # in which one frame at least is kept, however late it is
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _WEBCAM = re.compile(r"^(?:webcam|/dev/video)(?::?(\d+))?$")
 
 
 def follow(address: str, processor: VideoProcessor, *, every_s: float) -> Generator[Moment, None, None]:
     """The newest clip at least every `every_s` seconds of the stream, until it ends. Raises DataError, MissingExtra."""
+    decoder()  # which says what to install where it is missing
     reader = Reader(address, fps=processor.fps, px=processor.storage_px, n_frames=processor.n_frames)
     reader.start()
     with closing(reader):
         n_answered, least_at, is_still = 0, 0.0, False
         while True:
-            found = reader.newest(least_at, timeout_s=STALL_S)
+            found = reader.newest(n_answered, least_at, timeout_s=STALL_S)
             if found is None:
                 if reader.is_over:
                     break
@@ -54,11 +56,11 @@ def follow(address: str, processor: VideoProcessor, *, every_s: float) -> Genera
                 continue
             said = "It goes on." if is_still else ""
             is_still = False
-            frames, n_seen, at_s, seen_s, n_late = found
+            frames, n_seen, at_s, seen_s = found
             n_missed = max(0, n_seen - len(frames) - n_answered) if n_answered else 0
             n_answered, least_at = n_seen, at_s + every_s
             example = in_clips(frames, processor.n_frames)
-            yield Moment(at_s, seen_s, example, n_dropped=n_missed + n_late, said=said)
+            yield Moment(at_s, seen_s, example, n_dropped=n_missed, said=said)
         if reader.said and not n_answered:
             raise reader.failed or DataError(reader.said)
         if reader.said:
@@ -77,13 +79,15 @@ class Reader(threading.Thread):
         self.at_s = 0.0
         self._frames: deque[np.ndarray] = deque(maxlen=n_frames)
         self._n_frames = n_frames
-        self._n_seen = self._n_late = 0
+        self._n_seen = 0
         self._seen_s = 0.0
         self._news = threading.Condition()
         self._is_closed = threading.Event()
 
-    def newest(self, least_at: float, *, timeout_s: float) -> tuple[np.ndarray, int, float, float, int] | None:
-        """Frames (T, H, W, 3), how many were seen in all, seconds of the stream, when the last came, how many were left out since.
+    def newest(
+        self, n_answered: int, least_at: float, *, timeout_s: float
+    ) -> tuple[np.ndarray, int, float, float] | None:
+        """Frames (T, H, W, 3), how many were seen in all, seconds of the stream, and when the last came.
 
         Waits for the stream to be at `least_at` seconds and to have shown enough; at its end a shorter clip is given. None when
         nothing new comes for `timeout_s`, or nothing is left.
@@ -91,19 +95,21 @@ class Reader(threading.Thread):
         with self._news:
             n_before = self._n_seen
             until = time.monotonic() + timeout_s
-            while not (len(self._frames) == self._n_frames and self.at_s >= least_at) and not self.is_over:
+            while not self._has_more(n_answered, least_at) and not self.is_over:
                 if self._n_seen != n_before:
                     n_before, until = self._n_seen, time.monotonic() + timeout_s
                 if not self._news.wait(max(0.0, until - time.monotonic())) and time.monotonic() >= until:
                     return None
-            is_rest = self.is_over and (not self._frames or self.at_s < least_at)
-            if is_rest and (least_at > 0 or not self._frames):
+            if not self._frames or (n_answered and not self._has_more(n_answered, least_at)):
                 return None
-            found = np.stack(self._frames), self._n_seen, self.at_s, self._seen_s, self._n_late
-            self._n_late = 0
+            found = np.stack(self._frames), self._n_seen, self.at_s, self._seen_s
             if self.is_over:
                 self._frames.clear()
             return found
+
+    def _has_more(self, n_answered: int, least_at: float) -> bool:
+        is_new = self._n_seen > n_answered and self.at_s >= least_at
+        return is_new and len(self._frames) == self._n_frames
 
     def close(self) -> None:
         """Stop decoding, and wait for it."""
@@ -137,8 +143,13 @@ class Reader(threading.Thread):
                     return
             except av.FFmpegError as error:
                 told = _told(error)
-                if not self._n_seen and not self._may_come(error):
-                    raise DataError(f"`{self.address}` is no stream that can be read: {told}.") from error
+                if not self._n_seen:
+                    advice = (
+                        " Check the address, the name and password in it, and the network."
+                        if "://" in self.address
+                        else ""
+                    )
+                    raise DataError(f"`{self.address}` is no stream that can be read: {told}.{advice}") from error
                 if not self._may_come(error):  # a file that is damaged there, an address that is gone
                     self.said = f"It ended: {told}."
                     return
@@ -180,15 +191,15 @@ class Reader(threading.Thread):
                 self._take(frame, at, is_late=late > _VERY_LATE_S)
 
     def _take(self, frame: Any, at: float, *, is_late: bool) -> None:
-        small = None if is_late else square(frame, self.px)
+        if is_late and time.monotonic() - self._seen_s < _LEAST_OFTEN_S:
+            with self._news:
+                self._n_seen += 1
+            return
+        small = square(frame, self.px)
         with self._news:
             self._n_seen += 1
-            self.at_s = at
-            if small is None:
-                self._n_late += 1
-            else:
-                self._seen_s = time.monotonic()
-                self._frames.append(small)
+            self.at_s, self._seen_s = at, time.monotonic()
+            self._frames.append(small)
             self._news.notify_all()
 
 

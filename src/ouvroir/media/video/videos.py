@@ -78,7 +78,13 @@ class Videos:
         limits = Limits()
         edge = min(max_edge_px, SHOWN_PX)
         clip = decode(
-            source.read(limits.max_bytes), source.name, limits, fps=SHOWN_FPS, px=edge, most_seconds=SHOWN_SECONDS
+            source.read(limits.max_bytes),
+            source.name,
+            limits,
+            fps=SHOWN_FPS,
+            px=edge,
+            most_seconds=SHOWN_SECONDS,
+            is_folder=source.locator.endswith(FOLDER),
         )
         shown = animated(clip.frames, SHOWN_FPS, width=_width(clip.width, clip.height, edge), height=edge)
         return Rendering("image/webp", shown)
