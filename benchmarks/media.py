@@ -85,7 +85,7 @@ def cases(folder: Path, *, is_quick: bool) -> list[Case]:
     return [
         Case("texts", "text-classification", texts),
         Case("sounds", "audio-classification", spoken(folder / "spoken", is_quick=is_quick)),
-        Case("videos", "video-classification", films(folder / "films", 4 if is_quick else 40)),
+        Case("videos", "video-classification", films(folder / "films", 12 if is_quick else 40)),
     ]
 
 

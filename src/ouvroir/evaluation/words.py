@@ -289,10 +289,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "control_elsewhere": ("A control that the English report names", "Un contrôle que nomme le rapport en anglais"),
     # groups
     "groups_lead": (
-        "The test items by the group that they were kept together by, the worst first. None of these groups was learned from, so "
-        "this is how the model does on new ones; where groups differ much, an average says little about the next one.",
-        "Les éléments du test selon le groupe qui les a gardés ensemble, le pire d’abord. Rien n’a été appris de ces groupes : "
-        "voilà ce que vaut le modèle sur de nouveaux groupes ; s’ils diffèrent beaucoup, une moyenne dit peu du prochain.",
+        "The test items by the group that they were kept together by, the worst first. Where groups "
+        "differ much, an average says little about the next one.",
+        "Les éléments du test selon le groupe qui les a gardés ensemble, le pire d’abord. S’ils "
+        "diffèrent beaucoup, une moyenne dit peu du prochain.",
     ),
     "group": ("group", "groupe"),
     "group_right": ("right", "justes"),

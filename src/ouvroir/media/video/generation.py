@@ -1,7 +1,6 @@
 """Video generation: new clips of a class, from a latent that a flow leads to, with the style of a clip as second condition.
 
-The network and the style are in filming.py. torch is imported by the
-methods that need it.
+The network and the style are in filming.py. torch is imported by the methods that need it.
 """
 
 from __future__ import annotations
