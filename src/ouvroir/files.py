@@ -52,6 +52,11 @@ def readable_names(names: Iterable[str] | Mapping[str, int], *, most: int = 10) 
     return ", ".join(shown) + (f" and {len(counts) - most} more" if len(counts) > most else "")
 
 
+def without_password(address: str) -> str:
+    """An address to show: what stands between `//` and `@` is who may see it, and nobody else's."""
+    return re.sub(r"(?<=://)[^/@]*@", "…@", address)
+
+
 def natural(name: str) -> tuple[list[str | int], str]:
     """A key to sort by in which numbers count as such: img2 before img10."""
     parts = re.split(r"([0-9]+)", name)

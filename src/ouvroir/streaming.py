@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ouvroir.errors import UsageError
+from ouvroir.files import without_password
 from ouvroir.predictor import answer_of, as_dict
 from ouvroir.task import Prediction, Streamer
 
@@ -77,7 +78,8 @@ def as_line(one: Rolling) -> str:
 
 def as_json_line(address: str, one: Rolling) -> str:
     """One answer as a JSON object: as of a file, and `at_s`, `latency_s`, `dropped` and `said`."""
-    value: dict[str, Any] = {"input": address} if one.prediction is None else as_dict(address, one.prediction)
+    shown = without_password(address)
+    value: dict[str, Any] = {"input": shown} if one.prediction is None else as_dict(shown, one.prediction)
     value |= {"at_s": round(one.at_s, 3), "latency_s": round(one.latency_s, 4), "dropped": one.n_dropped}
     if one.said:
         value["said"] = one.said

@@ -1,12 +1,15 @@
 """Streams of pictures: a webcam, an address, a site's page, or a file played as fast as it was recorded, all read alike.
 
 A thread decodes, and keeps the newest frames only; who asks gets these, so that a slow model misses some and never lags behind.
+Where decoding is too slow itself, what was sent meanwhile is left out, up to a frame that needs no other. No clip holds frames
+from before and after such a gap.
 
 Axes: T frames, H and W height and width.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import threading
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir.errors import DataError, MissingExtra, OuvroirError
+from ouvroir.files import without_password
 from ouvroir.media.video.decode import decoder, square
 from ouvroir.media.video.processor import in_clips
 from ouvroir.task import Moment
@@ -30,10 +34,12 @@ if TYPE_CHECKING:
 STALL_S = 2.0  # without a frame, after which it is said that the stream stands still
 OPEN_S, READ_S = 15.0, 10.0
 RETRIES = 5  # to open a stream again that broke off, each later than the one before
-_LATE_S, _VERY_LATE_S = 0.5, 2.0  # behind the time of the stream: frames that no other needs are not decoded, then most
-_LEAST_OFTEN_S = 0.5  # in which one frame at least is kept, however late it is
+_LATE_S, _VERY_LATE_S = 0.5, 2.0  # behind what goes on: the most to begin again with, and where decoding stops
+_JUMP_S = 10.0  # between two frames of a stream without an end: its clock was set anew
+_BACK_S = 1.0  # from one frame to the next: the same
+_PAYS = 10.0  # seconds of work that a second of waiting makes up for: who waits a tenth of the time keeps up
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_WEBCAM = re.compile(r"^(?:webcam|/dev/video)(?::?(\d+))?$")
+_WEBCAM = re.compile(r"^(?:webcam(?::(.+))?|/dev/video(\d+))$")
 
 
 def follow(address: str, processor: VideoProcessor, *, every_s: float) -> Generator[Moment, None, None]:
@@ -50,11 +56,10 @@ def follow(address: str, processor: VideoProcessor, *, every_s: float) -> Genera
                     break
                 if not is_still:
                     is_still = True
-                    yield Moment(
-                        reader.at_s, time.monotonic(), said=f"Nothing has come for {STALL_S:g} s; waiting for more."
-                    )
+                    said = f"Nothing has come for {STALL_S:g} s; waiting for more."
+                    yield Moment(reader.at_s, time.monotonic(), said=said)
                 continue
-            said = "It goes on." if is_still else ""
+            said = "It goes on." if is_still and n_answered else ""
             is_still = False
             frames, n_seen, at_s, seen_s = found
             n_missed = max(0, n_seen - len(frames) - n_answered) if n_answered else 0
@@ -73,6 +78,7 @@ class Reader(threading.Thread):
     def __init__(self, address: str, *, fps: float, px: int, n_frames: int) -> None:
         super().__init__(daemon=True, name="stream")
         self.address, self.fps, self.px = address, fps, px
+        self._name = without_password(address)
         self.said = ""
         self.failed: OuvroirError | None = None
         self.is_over = False
@@ -81,6 +87,7 @@ class Reader(threading.Thread):
         self._n_frames = n_frames
         self._n_seen = 0
         self._seen_s = 0.0
+        self._next_at: float | None = None  # seconds of the stream of the next frame to keep
         self._news = threading.Condition()
         self._is_closed = threading.Event()
 
@@ -125,7 +132,7 @@ class Reader(threading.Thread):
         except OuvroirError as error:
             self.failed, self.said = error, str(error)
         except Exception as error:  # noqa: BLE001 - whatever ends this thread must reach who waits for it
-            self.said = f"`{self.address}` could not be read on: {type(error).__name__}: {error}."
+            self.said = f"`{self._name}` could not be read on: {type(error).__name__}: {error}."
         finally:
             with self._news:
                 self.is_over = True
@@ -149,13 +156,13 @@ class Reader(threading.Thread):
                         if "://" in self.address
                         else ""
                     )
-                    raise DataError(f"`{self.address}` is no stream that can be read: {told}.{advice}") from error
+                    raise DataError(f"`{self._name}` is no stream that can be read: {told}.{advice}") from error
                 if not self._may_come(error):  # a file that is damaged there, an address that is gone
                     self.said = f"It ended: {told}."
                     return
             n_failed, wait_s = (0, 1.0) if self._n_seen > n_before else (n_failed + 1, 2 * wait_s)
             if n_failed > RETRIES:
-                self.said = f"`{self.address}` gave nothing in {RETRIES} more attempts: {told}."
+                self.said = f"`{self._name}` gave nothing in {RETRIES} more attempts: {told}."
                 return
             self._is_closed.wait(wait_s)
 
@@ -169,68 +176,147 @@ class Reader(threading.Thread):
     def _read_once(self) -> None:
         with opened(self.address) as container:
             if not container.streams.video:
-                raise DataError(f"`{self.address}` holds no pictures.")
+                raise DataError(f"`{self._name}` holds no pictures.")
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            clock = Clock(self.at_s)
-            rate = float(stream.average_rate or 25)
-            next_at = self.at_s
-            for number, frame in enumerate(container.decode(stream)):
-                at = clock.place(float(frame.time) if frame.time is not None else number / rate)
-                if not is_live(self.address):
-                    self._is_closed.wait(clock.ahead(at))
+            pace = pace_of(self.address, container, begin=self._now_at())
+            stream.thread_type = "AUTO" if pace.is_local else "SLICE"  # whole frames side by side come late
+            self._begin_clip()
+            is_behind, asked_s = False, time.monotonic()
+            for packet in container.demux(stream):
+                came_s = time.monotonic()
+                pace.waited(came_s - asked_s)
                 if self._is_closed.is_set():
                     return
-                late = clock.behind(at)
-                stream.codec_context.skip_frame = (
-                    "NONKEY" if late > _VERY_LATE_S else "NONREF" if late > _LATE_S else "DEFAULT"
-                )
-                if at + 1e-6 < next_at:
-                    continue
-                next_at = max(next_at + 1 / self.fps, at)
-                self._take(frame, at, is_late=late > _VERY_LATE_S)
+                if is_behind:
+                    if not packet.is_keyframe or pace.late(pace.peek(packet)) > _LATE_S:
+                        asked_s = time.monotonic()
+                        continue
+                    stream.codec_context.flush_buffers()
+                    self._begin_clip(pace.peek(packet))
+                    is_behind = False
+                for frame in packet.decode():
+                    at, is_elsewhere = pace.place(None if frame.time is None else float(frame.time))
+                    if is_elsewhere:
+                        self._begin_clip()
+                    if (ahead := pace.ahead(at)) > 0:
+                        self._is_closed.wait(ahead)
+                        came_s = time.monotonic()
+                        pace.waited(ahead)
+                    if self._is_closed.is_set():
+                        return
+                    self._see(frame, at, came_s)
+                asked_s = time.monotonic()
+                pace.worked(asked_s - came_s)
+                is_behind = len(self._frames) == self._n_frames and pace.late(self.at_s) > _VERY_LATE_S
 
-    def _take(self, frame: Any, at: float, *, is_late: bool) -> None:
-        if is_late and time.monotonic() - self._seen_s < _LEAST_OFTEN_S:
-            with self._news:
-                self._n_seen += 1
+    def _now_at(self) -> float:
+        """Seconds of the stream by the clock of the world, however long nothing came."""
+        return self.at_s + time.monotonic() - self._seen_s if self._n_seen else 0.0
+
+    def _begin_clip(self, at: float | None = None) -> None:
+        """What comes does not follow on what came. at: seconds up to which the stream was left out, if it was."""
+        with self._news:
+            self._frames.clear()
+            if at is not None and self._next_at is not None:
+                self._n_seen += max(0, int((at - self._next_at) * self.fps))
+        self._next_at = None
+
+    def _see(self, frame: Any, at: float, came_s: float) -> None:
+        """Keep the frame if it is time for one, and the one before again where there was none for its time."""
+        first = at if self._next_at is None else self._next_at
+        if at < first - 1e-6:
             return
+        n_since = int((at - first) * self.fps + 1e-6)
+        self._next_at = first + (n_since + 1) / self.fps
         small = square(frame, self.px)
         with self._news:
-            self._n_seen += 1
-            self.at_s, self._seen_s = at, time.monotonic()
+            if self._frames:
+                self._frames.extend([self._frames[-1]] * min(n_since, self._n_frames))
+            self._n_seen += 1 + n_since
+            self.at_s, self._seen_s = at, came_s
             self._frames.append(small)
             self._news.notify_all()
 
 
-class Clock:
-    """The time of a stream beside that of the world, set again after the stream stood still."""
+class Pace:
+    """The time of a stream beside that of the world, and how far behind it one is.
 
-    def __init__(self, begin: float) -> None:
-        self._begin = begin
-        self._first: float | None = None
-        self._start = self._last = 0.0
+    is_local: a file, which needs no waiting for; is_paced: its frames may come before they are due; is_stamped: they say when
+    they are, and else are when they come; is_endless: its clock may be set anew at any time.
+    """
 
-    def place(self, stamp: float) -> float:
-        """Seconds of the stream, by what a frame is stamped with; those before it broke off are counted."""
-        now = time.monotonic()
-        if self._first is None:
-            self._first = stamp
-            self._start = now - self._begin
-        at = self._begin + stamp - self._first
-        if self._last and now - self._last > STALL_S:
-            self._start = now - at
-        self._last = now
-        return at
+    def __init__(
+        self, begin: float, rate: float, *, is_local: bool, is_paced: bool, is_stamped: bool, is_endless: bool
+    ) -> None:
+        self.is_local, self.is_paced, self.is_stamped, self.is_endless = is_local, is_paced, is_stamped, is_endless
+        self._rate = rate
+        self._at = begin
+        self._offset: float | None = None  # of its seconds from its stamps
+        self._start = time.monotonic() - begin
+        self._busy_s = 0.0
+
+    def place(self, stamp: float | None) -> tuple[float, bool]:
+        """Seconds of the stream for a frame stamped so, and whether it follows on none, since the clock was set anew."""
+        if not self.is_stamped:
+            self._at = time.monotonic() - self._start
+            return self._at, False
+        if self._offset is None:
+            self._set(stamp, self._at)
+            return self._at, False
+        at = self._at + 1 / self._rate if stamp is None else stamp + self._offset
+        is_elsewhere = at < self._at - _BACK_S or (self.is_endless and at > self._at + _JUMP_S)
+        if is_elsewhere:
+            at = max(self._at + 1 / self._rate, time.monotonic() - self._start)
+            self._set(stamp, at)
+        self._at = at
+        return at, is_elsewhere
+
+    def _set(self, stamp: float | None, at: float) -> None:
+        self._offset = at - (stamp or 0.0)
+        self._start = time.monotonic() - at
+
+    def peek(self, packet: Any) -> float:
+        """Seconds of the stream for what is not decoded yet."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if not self.is_stamped or stamp is None or self._offset is None:
+            return time.monotonic() - self._start
+        return float(stamp * packet.time_base) + self._offset
 
     def ahead(self, at: float) -> float:
         """Seconds to wait until a frame is due."""
-        return max(0.0, self._start + at - time.monotonic())
+        return max(0.0, self._start + at - time.monotonic()) if self.is_paced else 0.0
 
-    def behind(self, at: float) -> float:
-        """Seconds since a frame was due."""
-        self._last = time.monotonic()
-        return max(0.0, self._last - self._start - at)
+    def waited(self, seconds: float) -> None:
+        """Count time in which there was nothing to do."""
+        self._busy_s = max(0.0, self._busy_s - _PAYS * seconds)
+
+    def worked(self, seconds: float) -> None:
+        """Count time in which more may have come."""
+        self._busy_s = min(self._busy_s + seconds, 2 * _VERY_LATE_S)
+
+    def late(self, at: float) -> float:
+        """Seconds that one is behind, at `at` seconds of the stream.
+
+        By its clock, but no more than one has worked without waiting: who waits for a slow network is not late.
+        """
+        by_clock = max(0.0, time.monotonic() - self._start - at) if self.is_paced else math.inf
+        return by_clock if self.is_local else min(by_clock, self._busy_s)
+
+
+def pace_of(address: str, container: Any, *, begin: float) -> Pace:
+    """How the stream that `container` reads is paced, from `begin` seconds on."""
+    import av
+
+    is_local = not _ADDRESS.match(address) and not _WEBCAM.match(address)
+    is_stamped = is_local or not container.format.flags & av.format.Flags.no_timestamps.value
+    return Pace(
+        begin,
+        float(container.streams.video[0].average_rate or 25),
+        is_local=is_local,
+        is_paced=is_stamped and not is_live(address),
+        is_stamped=is_stamped,
+        is_endless=not is_local and not container.duration,
+    )
 
 
 def is_live(address: str) -> bool:
@@ -247,7 +333,7 @@ def opened(address: str) -> Any:
     except ImportError as error:
         raise MissingExtra("Following a stream", "video") from error
     if found := _WEBCAM.match(address):
-        return _webcam(av, int(found[1] or 0))
+        return _webcam(av, found[1] or found[2] or "")
     if not _ADDRESS.match(address):
         path = Path(address).expanduser()
         if not path.is_file():
@@ -266,12 +352,17 @@ def opened(address: str) -> Any:
         return av.open(_inside_page(address), mode="r", timeout=(OPEN_S, READ_S), metadata_errors="ignore")
 
 
-def _webcam(av: Any, number: int) -> Any:
-    kinds = {"linux": ("v4l2", f"/dev/video{number}"), "darwin": ("avfoundation", str(number))}
-    kind, name = kinds.get(sys.platform, ("dshow", f"video={number}"))
-    if sys.platform == "linux" and not Path(name).exists():
-        raise DataError(f"There is no webcam {number}: {name} does not exist.")
-    return av.open(name, mode="r", format=kind, timeout=(OPEN_S, READ_S))
+def _webcam(av: Any, name: str) -> Any:
+    if sys.platform == "win32":
+        if not name:
+            raise DataError("Say which camera, as Windows calls it under Cameras in its settings: `webcam:NAME`.")
+        return av.open(f"video={name}", mode="r", format="dshow", timeout=(OPEN_S, READ_S))
+    if sys.platform == "darwin":
+        return av.open(name or "0", mode="r", format="avfoundation", timeout=(OPEN_S, READ_S))
+    path = Path(f"/dev/video{name or 0}")
+    if not path.exists():
+        raise DataError(f"There is no webcam {name or 0}: {path} does not exist.")
+    return av.open(str(path), mode="r", format="v4l2", timeout=(OPEN_S, READ_S))
 
 
 def _inside_page(address: str) -> str:
@@ -279,15 +370,17 @@ def _inside_page(address: str) -> str:
     try:
         import yt_dlp  # type: ignore[import-untyped]
     except ImportError as error:
-        raise MissingExtra(f"Finding the video inside the page {address}", "stream") from error
+        raise MissingExtra(f"Finding the video inside the page {without_password(address)}", "stream") from error
     settings = {"quiet": True, "no_warnings": True, "noplaylist": True, "format": "best[height<=480]/best"}
     try:
         with yt_dlp.YoutubeDL(settings) as finder:
             found = finder.extract_info(address, download=False)
     except yt_dlp.utils.YoutubeDLError as error:
-        raise DataError(f"No video was found on the page {address}: {error}.") from error
+        raise DataError(
+            f"No video was found on the page {without_password(address)}: {without_password(str(error))}."
+        ) from error
     if not found or "url" not in found:
-        raise DataError(f"No video was found on the page {address}.")
+        raise DataError(f"No video was found on the page {without_password(address)}.")
     return str(found["url"])
 
 
