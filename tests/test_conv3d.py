@@ -32,3 +32,12 @@ def test_gradients_in_half_precision_are_whole():
             found = layer(x)
         found.float().sum().backward()
         assert (layer.weight.grad - want).abs().max() < 0.05 * want.abs().max()
+
+
+def test_two_frames_are_calculated_as_three(monkeypatch):
+    seen = []
+    forward = nn.Conv3d.forward
+    monkeypatch.setattr(nn.Conv3d, "forward", lambda self, x: seen.append(x.shape[2]) or forward(self, x))
+    for n_frames in (1, 2, 3):
+        assert Conv3d(4, 6, 3, padding=1)(torch.randn(1, 4, n_frames, 8, 8)).shape[2] == n_frames
+    assert seen == [1, 3, 3]

@@ -296,7 +296,7 @@ def test_samples_are_learned_from_and_never_judged_by(run):
 def test_too_few_items_are_said_before_anything_is_trained(room, tmp_path):
     few = pictures.write_digits(tmp_path / "few", per_class=10, classes="012")
     made = ouvroir.train(few, preset="tiny", settings=QUICK, runs=tmp_path / "runs")
-    with pytest.raises(Untried, match=r"has 6 independent items.*takes about \d+"):
+    with pytest.raises(Untried, match=r"Independent items in the \w+ split: 6\..*takes about \d+"):
         hold_trial(Ground.of(made), Design.of([SOFTER]), AT, name="x")
     assert not (made.path / "trial").exists()
 

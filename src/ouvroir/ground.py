@@ -134,7 +134,7 @@ def too_few(manifest: Manifest, split: Literal["validation", "test"] = "test") -
     if _MOST_SET_ASIDE * n_all >= LEAST_ITEMS:
         way_on = f"Add data, or train again with more of them set aside: --set data.{split}={_MOST_SET_ASIDE:g}."
     return (
-        f"The {split} split has {n_items} independent items, and on fewer than {LEAST_ITEMS} no difference that matters can be "
+        f"Independent items in the {split} split: {n_items}. On fewer than {LEAST_ITEMS} no difference that matters can be "
         f"told from chance; to see a gain of {100 * WORTH_SEEING:.0f} points takes about {round(needed, -2)}. {way_on}"
     )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import shlex
 import zipfile
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,8 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ZIP_SEPARATOR = "::"
 FOLDER = "/"
-"""How the locator of a folder ends whose numbered files are one row together, such as the frames of a clip."""
+"""How the locator of a folder ends whose numbered files are one row together, such as the frames of a clip. Where the last part
+of it is a suffix alone, `take1/.png/`, only files that end so are meant."""
 
 Label = str | tuple[str, ...] | None
 """A class name, several of them (multi-label; may be empty), or none."""
@@ -58,7 +59,7 @@ class Source:
     """Where the content of one row is. Cheap, picklable, opened in worker processes.
 
     `locator` is a path relative to `root`, or `archive.zip::path/inside` (the archive relative to `root`), or empty for
-    a row whose content is `text` or `content` itself. One that ends in `/` is a folder, read as a zip of the files in it.
+    a row whose content is `text` or `content` itself. One that ends in `/` is a folder (see FOLDER), read as a zip of its files.
     """
 
     root: str
@@ -69,13 +70,13 @@ class Source:
     @property
     def name(self) -> str:
         """The last part of the locator, for messages."""
-        return self.locator.rsplit(ZIP_SEPARATOR, 1)[-1].rstrip(FOLDER).rsplit("/", 1)[-1] or "input"
+        return name_of(self.locator) or "input"
 
     def is_there(self) -> bool:
         """Whether its file, or the archive that it is in, is where it was; nothing is opened."""
         if self.content is not None or self.text is not None:
             return True
-        path, _, inside = self.locator.partition(ZIP_SEPARATOR)
+        path, _, inside = _folder_of(self.locator)[0].partition(ZIP_SEPARATOR)
         place = Path(self.root) / path
         return place.is_dir() if path.endswith(FOLDER) and not inside else place.is_file()
 
@@ -104,9 +105,10 @@ class Source:
             raise Refused("unreadable", f"`{self.locator}` could not be unpacked: {error}.") from error
 
     def _read(self, max_bytes: int) -> bytes:
-        path, _, inside = self.locator.partition(ZIP_SEPARATOR)
-        if self.locator.endswith(FOLDER):
-            data = _as_zip(_members(Path(self.root) / path, inside), self.locator, max_bytes)
+        locator, suffix = _folder_of(self.locator)
+        path, _, inside = locator.partition(ZIP_SEPARATOR)
+        if locator.endswith(FOLDER):
+            data = _as_zip(_members(Path(self.root) / path, inside, suffix), self.locator, max_bytes)
         elif not inside:
             with open(Path(self.root) / path, "rb") as file:
                 data = file.read(max_bytes + 1)
@@ -124,17 +126,42 @@ class Source:
         return io.BytesIO(self.read(max_bytes))
 
 
-def _members(place: Path, inside: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+def folder_locator(folder: str, suffixes: Iterable[str]) -> str:
+    """The locator of a folder whose files, all of `suffixes`, are one row."""
+    only = set(suffixes)
+    return folder + FOLDER + (only.pop() + FOLDER if len(only) == 1 else "")
+
+
+def _folder_of(locator: str) -> tuple[str, str]:
+    """A locator without the suffix that says which files of a folder are meant, and this suffix, '' for all."""
+    if locator.endswith(FOLDER):
+        folder, _, last = locator[: -len(FOLDER)].rpartition(FOLDER)
+        if last.startswith("."):
+            return folder + FOLDER, last
+    return locator, ""
+
+
+def shown_locator(locator: str) -> str:
+    """A locator as a person reads it: without the suffix that says which files of a folder are meant."""
+    return _folder_of(locator)[0]
+
+
+def name_of(locator: str) -> str:
+    """The last part of a locator that is a name, in an archive or not."""
+    return shown_locator(locator).rsplit(ZIP_SEPARATOR, 1)[-1].rstrip(FOLDER).rsplit("/", 1)[-1]
+
+
+def _members(place: Path, inside: str, suffix: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     """Names of the files directly in a folder, or in the folder `inside` of an archive, and what reads each; hidden ones apart."""
     if not inside:
         for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
-            if path.is_file() and not path.name.startswith("."):
+            if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(suffix):
                 yield path.name, partial(_opened, path)
         return
     with zipfile.ZipFile(place) as archive:
         names = [name for name in archive.namelist() if name.startswith(inside) and FOLDER not in name[len(inside) :]]
         for name in sorted(names, key=natural):
-            if (short := name[len(inside) :]) and not short.startswith("."):
+            if (short := name[len(inside) :]) and not short.startswith(".") and short.lower().endswith(suffix):
                 yield short, partial(archive.open, name)
 
 

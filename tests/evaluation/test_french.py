@@ -272,6 +272,6 @@ def test_why_nothing_was_tried_has_french():
     rows = tuple(Row(f"{n}.png", "", str(n), "a", split="test" if n < 6 else "train") for n in range(140))
     for some, has_way in ((rows, True), (rows[:30], False)):
         told = in_french(f"Synthetic data were not tried. {too_few(Manifest('', '', 't', some))}")
-        assert "6 éléments indépendants" in told
+        assert "Éléments indépendants du jeu de test\u202f: 6." in told
         assert ("data.test=0.4" in told) == has_way
         assert ("250 éléments indépendants en tout" in told) == (not has_way)

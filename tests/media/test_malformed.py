@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,8 +13,10 @@ import pytest
 
 import ouvroir
 from ouvroir.media.audio.encode import as_wav
+from ouvroir.media.text.reading import text_of
 from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.samples import clip_of
+from ouvroir.task import Limits
 
 TASKS = ("image-classification", "text-classification", "audio-classification", "video-classification")
 
@@ -80,9 +83,14 @@ def test_texts(place):
     }
     manifest, found = outcomes(write(place / "texts", {**good, **bad}), "text-classification")
     refused = {name for name, code in found.items() if code}
-    assert {"nothing.txt", "blank.txt", "binary.txt", "picture.txt"} <= refused
-    assert not refused & {name.rsplit("/", 1)[-1] for name in good}
-    assert found["utf16.txt"] == ""
+    assert refused == {"nothing.txt", "blank.txt", "binary.txt", "picture.txt", "one_line_of_50_MB.txt"}
+    assert found["one_line_of_50_MB.txt"] == "too_large"
+    said = " ".join(note.text for note in manifest.notes)
+    for name in ("latin.txt", "utf16.txt", "mixed.txt"):
+        assert f"`{name}` is not UTF-8" in said
+    assert "`nul.txt` holds zero bytes" in said
+    mixed = next(row for row in manifest.rows if row.id.endswith("mixed.txt"))
+    assert text_of(mixed.source(manifest.root), Limits())[0].endswith("déjà vu été")
     notes = {note.code for note in manifest.notes}
     assert {"label_variants", "single_row"} <= notes
 
@@ -147,10 +155,47 @@ def test_videos(place):
         return file.getvalue()
 
     def bomb():
-        """An MP4 header that says its frames are 60,000 pixels wide and high."""
-        content = bytearray(film(0))
-        place = content.index(b"avc1", content.index(b"stsd"))
-        content[place + 28 : place + 32] = (60_000).to_bytes(2, "big") * 2
+        """Frames of 8,000 pixels, wide and high, all alike: a few kilobytes that would fill 192 MB each."""
+        file = io.BytesIO()
+        with av.open(file, mode="w", format="matroska") as container:
+            stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast", "threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = 8000, 8000, "yuv420p"
+            frame = av.VideoFrame(8000, 8000, "yuv420p")
+            for plane in frame.planes:
+                np.frombuffer(plane, np.uint8)[:] = 128
+            for number in range(2):
+                frame.pts = number
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return file.getvalue()
+
+    def uneven():
+        """Frames whose times are far apart and near: a second, then three together."""
+        file = io.BytesIO()
+        with av.open(file, mode="w", format="matroska") as container:
+            stream = container.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 48, "yuv420p"
+            stream.codec_context.time_base = Fraction(1, 1000)
+            for at, frame in zip((0, 1000, 1033, 1066, 2500, 2600), clip_of("sways", 5, 0), strict=False):
+                picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+                picture.pts, picture.time_base = at, Fraction(1, 1000)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode())
+        return file.getvalue()
+
+    def no_rate():
+        """An AVI whose header says that a frame lasts no time and that there are 0 in a second."""
+        file = io.BytesIO()
+        with av.open(file, mode="w", format="avi") as container:
+            stream = container.add_stream("mjpeg", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 48, "yuvj420p"
+            for frame in clip_of("drifts_right", 6, 0):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+        content = bytearray(file.getvalue())
+        head, stream_head = content.index(b"avih") + 8, content.index(b"strh") + 8
+        content[head : head + 4] = bytes(4)
+        content[stream_head + 24 : stream_head + 28] = bytes(4)
         return bytes(content)
 
     whole = film(1)
@@ -162,17 +207,23 @@ def test_videos(place):
         "A/no_end.mp4": whole[:-10],
         "A/text.mp4": b"no video at all, and long enough to be looked at twice",
         "A/one_frame.mp4": as_mp4(clip_of("sways", 3, 0)[:1], 10),
-        "A/bomb.mp4": bomb(),
+        "A/bomb.mkv": bomb(),
+        "A/uneven.mkv": uneven(),
+        "A/no_rate.avi": no_rate(),
         "B/sound.mp4": sound_alone(),
         "B/mkv_by_name.mkv": film(99),
     }
     manifest, found = outcomes(write(place / "videos", {**good, **bad}), "video-classification")
-    assert {name for name, code in found.items() if code} >= {"nothing.mp4", "text.mp4", "one_frame.mp4", "sound.mp4"}
+    refused = {"nothing.mp4", "cut.mp4", "text.mp4", "one_frame.mp4", "sound.mp4", "bomb.mkv"}
+    assert {name for name, code in found.items() if code} == refused
+    assert found["bomb.mkv"] == "too_large"
     assert found["sound.mp4"] == "no_film"
     assert found["one_frame.mp4"] == "too_short"
     assert found["mkv_by_name.mkv"] == ""
     assert not any(found[name.rsplit("/", 1)[-1]] for name in good)
-    assert all(row.details["width"] < 1000 for row in manifest.rows)
+    seconds = {row.id.rsplit("/", 1)[-1]: row.details["seconds"] for row in manifest.rows}
+    assert seconds["uneven.mkv"] == pytest.approx(2.7, abs=0.15)
+    assert 0.5 < seconds["no_rate.avi"] < 5
 
 
 @pytest.mark.parametrize("task", TASKS[1:])

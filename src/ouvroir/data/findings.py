@@ -10,7 +10,7 @@ from typing import Any
 
 from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.recipe import Data
-from ouvroir.task import SPLITS, Note, Row, Split, options_of
+from ouvroir.task import SPLITS, Note, Row, Split, name_of, options_of
 
 TINY_CLASS_ROWS = 10
 UNEVEN_RATIO = 3.0  # largest class to smallest, in train
@@ -151,7 +151,7 @@ def propose_group_pattern(rows: Sequence[Row], data: Data) -> list[Note]:
     """A group pattern when file names look like `speaker_take.ext` or `name_12.ext`; never applied by itself."""
     if data.group_pattern or data.group_column or data.group_level or len(rows) < 8:
         return []
-    names = [row.locator.rstrip("/").rsplit("/", 1)[-1] for row in rows if row.locator]
+    names = [name_of(row.locator) for row in rows if row.locator]
     if not names:
         return []
     labels = [row.label if isinstance(row.label, str) else "" for row in rows if row.locator]
@@ -193,7 +193,7 @@ def say_mixed_groups(rows: Sequence[Row], notes: Sequence[Note]) -> list[Note]:
 
 
 def _by_name(row: Row, pattern: str) -> str:
-    found = re.search(pattern, row.locator.rstrip("/").rsplit("/", 1)[-1])
+    found = re.search(pattern, name_of(row.locator))
     return found.group(1) if found else ""
 
 

@@ -93,19 +93,17 @@ def read_folders(collection: Collection, files: list[File], data: Data, *, needs
             found = pattern.search(file.name)
             label = (found.group(1) or None) if found else None
         if levels.split is not None and split is None and levels.split < levels.label:
-            text = f"`{file.locator}` lies outside of the train, validation and test folders. Move it into one."
-            collection.refuse(file.locator, "no_split", text)
+            text = f"`{file.id}` lies outside of the train, validation and test folders. Move it into one."
+            collection.refuse(file.id, "no_split", text)
         elif label is None and needs_labels:
-            text = (
-                f"`{file.locator}` lies in no class folder, so it has no label. Move it into the folder of its class."
-            )
+            text = f"`{file.id}` lies in no class folder, so it has no label. Move it into the folder of its class."
             if pattern is not None:
-                text = f"The label pattern finds no label in the name of `{file.locator}`. Rename it, or widen the pattern."
-            collection.refuse(file.locator, "no_label", text)
+                text = f"The label pattern finds no label in the name of `{file.id}`. Rename it, or widen the pattern."
+            collection.refuse(file.id, "no_label", text)
         else:
             group = _group_of(parts, data.group_level)
             collection.candidates.append(
-                Candidate(file.locator, file.locator, label, split, None, group, {}, file.size, file.stamp)
+                Candidate(file.id, file.locator, label, split, None, group, {}, file.size, file.stamp)
             )
     if pattern is None:
         _say_nested(collection, folders, levels, data)

@@ -357,7 +357,7 @@ def _read_row(table: _Used, place: str, cells: Sequence[Any], data: Data) -> Can
 
 def _with_file(row: Candidate, file: File, taken: set[str], data: Data) -> Candidate:
     """The candidate with its file; it is called by the file's path unless another row has that name."""
-    name = row.id if file.locator in taken else file.locator
+    name = row.id if file.locator in taken else file.id
     taken.add(file.locator)
     group = row.group
     if not group and data.group_level is not None:
@@ -413,7 +413,7 @@ def _refuse_unnamed(collection: Collection, listing: Listing, used: set[str]) ->
         if file.locator in used:
             continue
         if file.suffix in readable:
-            text = f"`{file.locator}` is named by no row of the table. Add a row for it, or leave it."
-            collection.refuse(file.locator, "not_in_table", text)
+            text = f"`{file.id}` is named by no row of the table. Add a row for it, or leave it."
+            collection.refuse(file.id, "not_in_table", text)
         else:
-            collection.refuse_kind(file.locator, file.suffix)
+            collection.refuse_kind(file.id, file.suffix)

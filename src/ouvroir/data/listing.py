@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ouvroir.errors import DataError
-from ouvroir.task import FOLDER, ZIP_SEPARATOR, Note, Refusal
+from ouvroir.task import FOLDER, ZIP_SEPARATOR, Note, Refusal, folder_locator, shown_locator
 
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r"}
 _ENCRYPTED = 0x1
@@ -31,6 +31,11 @@ class File:
     path: str
     size: int
     stamp: int
+
+    @property
+    def id(self) -> str:
+        """How it is called in manifests: its locator, less what says which files of a folder are meant."""
+        return shown_locator(self.locator)
 
     @property
     def name(self) -> str:
@@ -227,4 +232,5 @@ def is_sequence(names: Sequence[str], suffixes: frozenset[str], readable: frozen
 def _joined(folder: str, files: list[File]) -> File:
     stamps = sorted((file.path, file.size, file.stamp) for file in files)
     stamp = int.from_bytes(hashlib.sha256(repr(stamps).encode("utf-8", "surrogatepass")).digest()[:7], "big")
-    return File(files[0].locator.rsplit("/", 1)[0] + FOLDER, folder + FOLDER, sum(file.size for file in files), stamp)
+    locator = folder_locator(files[0].locator.rsplit("/", 1)[0], {file.suffix for file in files})
+    return File(locator, folder + FOLDER, sum(file.size for file in files), stamp)

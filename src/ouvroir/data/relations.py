@@ -24,7 +24,7 @@ from ouvroir.data.manifest import label_names
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home
 from ouvroir.media import find_task
-from ouvroir.task import SPLITS, Note, Refusal, Row
+from ouvroir.task import SPLITS, Note, Refusal, Row, name_of
 
 _SHOWN = 3  # names in a sentence
 _MOST_NEW = 0.2  # share of new contents up to which only their pairs are looked for
@@ -51,7 +51,7 @@ def groups_of(candidates: Sequence[Candidate], pattern: str | None) -> tuple[lis
         raise DataError(f"The group pattern `{pattern}` has no group. Put ( ) around the part that names it.")
     groups = []
     for candidate in candidates:
-        found = compiled.search(candidate.locator.rstrip("/").rsplit("/", 1)[-1] if candidate.locator else candidate.id)
+        found = compiled.search(name_of(candidate.locator) if candidate.locator else candidate.id)
         groups.append((found.group(1) or "") if found else "")
     n_matched = sum(map(bool, groups))
     if not n_matched:
@@ -307,6 +307,9 @@ def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups
             where.setdefault(group, set()).add(split[place])
     both = sorted(group for group, splits in where.items() if len(splits) > 1)
     if both:
-        text = f"{len(both)} groups lie in several splits of yours ({', '.join(both[:_SHOWN])}). Your splits were kept as they are."
+        text = (
+            f"{len(both)} groups lie in several splits of yours ({', '.join(both[:_SHOWN])}). Your splits were kept as they are, "
+            "so the test says how the model does on groups that it knows, not on new ones."
+        )
         notes.append(Note("group_leak", text))
     return notes

@@ -50,7 +50,7 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
             collection.notes.append(_lone_folder(path, len(files), readable))
         for file in listing.files:
             if file.suffix not in readable:
-                collection.refuse_kind(file.locator, file.suffix)
+                collection.refuse_kind(file.id, file.suffix)
         for column in filter(None, (data.path_column, data.text_column, data.label_column, data.group_column)):
             text = f"No table of labels was used, so the column `{column}` has no effect; folders are the classes."
             collection.notes.append(Note("column_unused", text))

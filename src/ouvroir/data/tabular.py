@@ -142,21 +142,32 @@ def _looks_like_utf16(data: bytes) -> bool:
 
 
 def _decode_lines(data: bytes) -> tuple[str, str]:
-    """Windows-1252 where a line is no UTF-8: files that were put together hold both."""
+    """Windows-1252 where a line is no UTF-8, or where a few places of it are not: files that were put together hold both."""
     lines, kinds = [], set()
     for line in data.split(b"\n"):
-        try:
-            lines.append(line.decode("utf-8"))
-            if not line.isascii():
-                kinds.add("UTF-8")
-        except UnicodeDecodeError:
-            try:
-                lines.append(line.decode("cp1252"))
-                kinds.add("Windows-1252")
-            except UnicodeDecodeError:
-                lines.append(line.decode("latin-1"))
-                kinds.add("Latin-1")
-    return "\n".join(lines), " and ".join(sorted(kinds)) + (", line by line" if len(kinds) > 1 else "")
+        text = line.decode("utf-8", errors="surrogateescape")
+        wrong = [one for one in text if "\udc80" <= one <= "\udcff"]
+        n_accents = sum(not one.isascii() for one in text) - len(wrong)
+        if n_accents > len(wrong) or (n_accents and not wrong):
+            kinds.add("UTF-8")
+        if not wrong:
+            lines.append(text)
+        elif n_accents > len(wrong):
+            places = {one: _western(bytes([ord(one) - 0xDC00])) for one in set(wrong)}
+            kinds |= {kind for _, kind in places.values()}
+            lines.append("".join(places[one][0] if one in places else one for one in text))
+        else:
+            text, kind = _western(line)
+            kinds.add(kind)
+            lines.append(text)
+    return "\n".join(lines), " and ".join(sorted(kinds)) + (", place by place" if len(kinds) > 1 else "")
+
+
+def _western(data: bytes) -> tuple[str, str]:
+    try:
+        return data.decode("cp1252"), "Windows-1252"
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "Latin-1"
 
 
 def _read_csv(name: str, text: str) -> RawTable:

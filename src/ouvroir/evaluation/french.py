@@ -174,8 +174,10 @@ SENTENCES: dict[str, str] = {
         "{n} paires de fichiers presque identiques se trouvent dans des jeux différents parmi les vôtres, par exemple `{a}` "
         "et `{b}`. Le résultat peut en paraître meilleur qu’il n’est."
     ),
-    "{n} groups lie in several splits of yours ({a}). Your splits were kept as they are.": (
-        "{n} groupes sont répartis sur plusieurs de vos jeux ({a}). Vos jeux ont été gardés tels quels."
+    "{n} groups lie in several splits of yours ({a}). Your splits were kept as they are, so the test says how the model does on "
+    "groups that it knows, not on new ones.": (
+        "{n} groupes sont répartis sur plusieurs de vos jeux ({a}). Vos jeux ont été gardés tels quels : le test dit ce que vaut "
+        "le modèle sur des groupes qu’il connaît, pas sur de nouveaux."
     ),
     # refusals
     "`{a}` has the same content as `{b}` of the {c} split, so it is not trained on.": (

@@ -100,9 +100,9 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "Several processes trained here; {a} tries them in one.": (
         "L’entraînement s’est fait en plusieurs processus ; {a} les essaie en un seul."
     ),
-    "The {a} split has {n} independent items, and on fewer than {m} no difference that matters can be told from chance; to see a "
+    "Independent items in the {a} split: {n}. On fewer than {m} no difference that matters can be told from chance; to see a "
     "gain of {k} points takes about {l}.": (
-        "Le jeu de {a} a {n} éléments indépendants, et sur moins de {m} aucune différence qui compte ne se distingue du hasard ; "
+        "Éléments indépendants du jeu de {a} : {n}. Sur moins de {m} aucune différence qui compte ne se distingue du hasard ; "
         "il en faut environ {l} pour voir un gain de {k} points."
     ),
     "Add data: with {n} independent items in all, split as these are, a trial can begin.": (

@@ -43,7 +43,7 @@ def _leaks(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [
         note
         for note in report["ledger"].get("notes", ())
-        if not isinstance(note, str) and note.get("code") == "groups_mixed"
+        if not isinstance(note, str) and note.get("code") in ("groups_mixed", "group_leak")
     ]
 
 

@@ -275,10 +275,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "points": ("{value} points", "{value}\u00a0points"),
     # controls
     "controls_lead": (
-        "The same model answered the same test once more with something taken from every item. What costs nothing when it is "
-        "taken away, the model does not use.",
-        "Le même modèle a répondu encore une fois au même test, chaque élément étant privé de quelque chose. Ce qui ne coûte rien "
-        "quand on l’enlève, le modèle ne s’en sert pas.",
+        "The same model answered the same test once more with something taken from every item. Where that costs little, the model "
+        "rests on what is left.",
+        "Le même modèle a répondu encore une fois au même test, chaque élément étant privé de quelque chose. Là où cela coûte peu, "
+        "le modèle s’appuie sur ce qui reste.",
     ),
     "control": ("what is left", "ce qui reste"),
     "control_whole": ("Everything", "Tout"),

@@ -59,6 +59,28 @@ def test_a_changed_frame_is_seen(place):
     assert {name for name in before if before[name] != after[name]} == {"darker/take1/"}
 
 
+def test_what_lies_beside_frames_is_not_read(place):
+    beside = place / "clips" / "darker" / "take1" / "0001.txt"
+    beside.write_text("before")
+    before = {row.id: row.sha256 for row in ouvroir.check(place / "clips", task=TASK).rows}
+    beside.write_text("and after")
+    after = ouvroir.check(place / "clips", task=TASK)
+    assert {row.id: row.sha256 for row in after.rows} == before
+    with zipfile.ZipFile(io.BytesIO(after.rows[0].source(after.root).read(10**7))) as archive:
+        assert set(archive.namelist()) == {f"frame_{number}.png" for number in range(1, 13)}
+
+
+def test_frames_of_16_bits_are_scaled_alike(tmp_path):
+    for number, level in enumerate((500, 2000, 4000), 1):
+        path = tmp_path / "take" / f"frame_{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((20, 24), level, np.uint16)).save(path)
+    source = Source(root=str(tmp_path), locator="take/.png/")
+    clip = decode(source.read(10**7), source.name, Limits(), fps=10, px=16, is_folder=True)
+    assert source.name == "take"
+    assert [int(frame.mean()) for frame in clip.frames] == [31, 125, 249]
+
+
 def test_frames_in_a_zip_and_named_by_a_table(place):
     with zipfile.ZipFile(place / "clips.zip", "w") as archive:
         for path in sorted((place / "clips").rglob("*.png")):

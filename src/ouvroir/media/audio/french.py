@@ -47,11 +47,11 @@ FRENCH: dict[str, str] = {
     "Random changes in training; auto leaves them out when only the head learns, so the rest runs once.": (
         "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête apprend, pour calculer le reste une fois."
     ),
-    "Earlier or later by up to this share of the sound, and by all of the silence about it.": (
-        "Plus tôt ou plus tard, au plus de cette part du son, et de tout le silence autour."
+    "Sounds come earlier or later by up to this share of them, and by all of the silence about them.": (
+        "Les sons viennent plus tôt ou plus tard, au plus de cette part, et de tout le silence autour."
     ),
-    "Faster or slower by up to this ratio, higher or lower with it.": (
-        "Plus vite ou plus lent, au plus de ce rapport, et plus aigu ou plus grave d’autant."
+    "Sounds are played faster or slower by up to this ratio, and are higher or lower with it.": (
+        "Les sons sont joués plus vite ou plus lentement, au plus de ce rapport, et sont plus aigus ou plus graves d’autant."
     ),
     "Share of the sounds whose frequencies are moved, as by longer and shorter throats.": (
         "Part des sons dont les fréquences sont déplacées, comme par des gorges plus longues ou plus courtes."

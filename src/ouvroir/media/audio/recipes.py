@@ -53,10 +53,10 @@ class Options:
         "auto", "Random changes in training; auto leaves them out when only the head learns, so the rest runs once."
     )
     shift: Share = setting(
-        0.1, "Earlier or later by up to this share of the sound, and by all of the silence about it."
+        0.1, "Sounds come earlier or later by up to this share of them, and by all of the silence about them."
     )
     speed: Annotated[float, Setting(ge=0, lt=0.5)] = setting(
-        0.1, "Faster or slower by up to this ratio, higher or lower with it."
+        0.1, "Sounds are played faster or slower by up to this ratio, and are higher or lower with it."
     )
     warp: Share = setting(0.8, "Share of the sounds whose frequencies are moved, as by longer and shorter throats.")
     noise: Share = setting(0.5, "Share of the sounds that noise is put under.")

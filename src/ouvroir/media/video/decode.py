@@ -31,6 +31,7 @@ MOST_SECONDS = 3600.0
 LEAST_FRAMES = 2
 STILL = 0.5  # mean change of a level, of 255, from one frame to the next, that is none
 _FORMATS = tuple("PNG JPEG BMP GIF TIFF WEBP PPM TGA AVIF JPEG2000 PCX ICO".split())  # no decoder that starts a program
+_TOPS = (1, 255, 1023, 4095, 16383, 65535)  # the greatest value of 1, 8, 10, 12, 14 and 16 bits
 _CUT = 0.9  # of the time that a file says it lasts
 _KEY_TIMES, _KEY_PX = 8, 8
 _NOISE = 3.0  # of 255: changes much smaller than this are what compression leaves, and no movement
@@ -112,21 +113,35 @@ def _pictures(content: bytes, name: str, limits: Limits, *, fps: float, px: int,
             place: _picture(archive.read(names[place]), f"{name}/{names[place]}", limits, px)
             for place in dict.fromkeys(places)
         }
-    frames = np.stack([opened[place][0] for place in places])
+    levels = _in_8_bits({place: values for place, (values, _) in opened.items()})
+    frames = np.stack([levels[place] for place in places])
     width, height = opened[places[0]][1]
     return Clip(frames, fps, FOLDER_FPS, width, height, "pictures", len(names), seconds, None)
 
 
+def _in_8_bits(opened: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Frames as (px, px, 3) uint8. Those of deeper values, (px, px), are scaled alike, by the fewest bits that hold them all."""
+    highest = max((float(values.max()) for values in opened.values() if values.ndim == 2), default=0.0)
+    top = next((top for top in _TOPS if highest <= top), highest)
+    return {
+        place: values
+        if values.ndim == 3
+        else np.repeat((values * (255 / top)).clip(0, 255).round().astype(np.uint8)[:, :, None], 3, axis=2)
+        for place, values in opened.items()
+    }
+
+
 def _picture(content: bytes, name: str, limits: Limits, px: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """(px, px, 3) uint8 of one file, and its width and height."""
+    """(px, px, 3) uint8 of one file, or (px, px) float32 where its values are deeper than 8 bits; and its width and height."""
     from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             if 3 * image.width * image.height > limits.max_elements:
                 raise Refused("too_large", f"`{name}` has {image.width} x {image.height} pixels. Make them smaller.")
-            turned = ImageOps.exif_transpose(image).convert("RGB")
-            return np.asarray(turned.resize((px, px), Image.Resampling.BOX)), turned.size
+            turned = ImageOps.exif_transpose(image)
+            turned = turned.convert("F" if turned.mode.startswith("I") or turned.mode == "F" else "RGB")
+            return np.nan_to_num(np.asarray(turned.resize((px, px), Image.Resampling.BOX))), turned.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error
 

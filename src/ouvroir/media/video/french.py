@@ -41,12 +41,12 @@ FRENCH: dict[str, str] = {
     "Mirror half of the videos in training; not where a direction is what is learned.": (
         "Retourner la moitié des vidéos en miroir à l’entraînement ; pas là où une direction est ce qui s’apprend."
     ),
-    "Moved in the frame by up to this share of it.": "Déplacée dans l’image, au plus de cette part.",
+    "Pictures are moved by up to this share of their edge.": "Les images sont déplacées, au plus de cette part de leur côté.",
     "Larger or smaller by up to this ratio.": "Plus grande ou plus petite, au plus de ce rapport.",
     "Brighter or darker, and of more or less contrast, by up to this share.": (
         "Plus claire ou plus sombre, et plus ou moins contrastée, au plus de cette part."
     ),
-    "Faster or slower, and begun earlier or later, by up to this ratio.": (
+    "Clips are played faster or slower, and begun earlier or later, by up to this ratio.": (
         "Plus rapide ou plus lente, et commencée plus tôt ou plus tard, au plus de ce rapport."
     ),
     "Share of each target spread evenly; 1/137.": "Part de chaque cible répartie uniformément ; 1/137.",
@@ -74,7 +74,7 @@ FRENCH: dict[str, str] = {
         "Jusqu’où les échantillons vont vers leur classe ; plus de 1 les rend plus typiques et moins variés."
     ),
     "Steps from noise to the latent of a clip.": "Étapes du bruit au code d’un extrait.",
-    "Moved in the frame by up to this share of it, in learning; 0 where the place is what tells the classes apart.": (
+    "Pictures are moved by up to this share of their edge, in learning; 0 where the place is what tells the classes apart.": (
         "Déplacée dans l’image, au plus de cette part, à l’apprentissage ; 0 là où c’est l’endroit qui distingue les classes."
     ),
 }

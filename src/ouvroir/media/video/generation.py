@@ -62,7 +62,7 @@ class Options:
     )
     shift: Annotated[float, Setting(ge=0, le=0.5)] = setting(
         0.1,
-        "Moved in the frame by up to this share of it, in learning; 0 where the place is what tells the classes apart.",
+        "Pictures are moved by up to this share of their edge, in learning; 0 where the place is what tells the classes apart.",
     )
     guidance: Annotated[float, Setting(ge=1)] = setting(
         1.0, "How far samples go towards their class; more than 1 makes them more typical and less varied."
