@@ -23,7 +23,7 @@ def measure(options: Options) -> Result:
             generator="video-generation",
             what="file",
             sizes=(10, 30),
-            minutes=6.0,
+            minutes=8.0,
         )
 
 

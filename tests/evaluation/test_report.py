@@ -67,6 +67,10 @@ def full():
             Controlled("Without what it needs not", single(200, seed=2, skill=2.6, labels=labels)),
         ],
         groups=[(EVIL, "ann", "bob", "")[place % 4] for place in range(200)],
+        at_random=[
+            System(name="most frequent class", role="baseline", answers=from_decisions(single(200).targets, [0] * 200, labels)),
+            System(name=EVIL, role="baseline", answers=single(200, seed=4, skill=2, labels=labels)),
+        ],
         show_test=show,
         show_train=show,
         train_labels=[labels[k % 4] for k in range(110)],
@@ -164,6 +168,19 @@ def test_groups_are_told_apart_the_worst_first(report):
     worst = found[0]
     assert worst["given"] != worst["answer"]
     assert 1 <= worst["n_taken"] <= worst["n"]
+
+
+def test_what_a_split_at_random_would_have_said_stands_beside(full, report):
+    found = report["random_split"]
+    cheap = {one["name"]: one["metrics"]["accuracy"]["value"] for one in report["systems"] if one["role"] == "baseline"}
+    assert found["name"] == max(cheap, key=cheap.get)
+    assert found["apart"]["value"] == cheap[found["name"]]
+    assert found["mixed"]["value"] > found["apart"]["value"]
+    page = Page(render(report, "en")).text
+    assert "Items dealt out at random" in page
+    alone = make_report(dataclasses.replace(full, at_random=()))
+    assert alone["random_split"] is None
+    assert "Items dealt out at random" not in Page(render(alone, "en")).text
 
 
 def test_a_leak_that_was_found_is_in_the_verdict(full):

@@ -101,6 +101,17 @@ class Table:
             weight=self.weight.index_select(0, places),
         )
 
+    def joined(self, other: Table) -> Table:
+        """A table of these rows and then those of `other`, which has the same pack and columns."""
+        return Table(
+            rows=[*self.rows, *other.rows],
+            root=self.root,
+            pack=self._pack,
+            positions=torch.cat([self._positions, other._positions]),
+            targets={name: torch.cat([column, other.targets[name]]) for name, column in self.targets.items()},
+            weight=torch.cat([self.weight, other.weight]),
+        )
+
     def source(self, place: int) -> Source:
         """Where to read the content of one row."""
         return self.rows[place].source(self.root)

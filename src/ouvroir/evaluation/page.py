@@ -71,6 +71,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
             for one in report.get("controls", ())  # absent in reports of the first version
         ],
         groups=report.get("groups", ()),
+        random_split=_random_split(report, t),
         named={one["name"]: one for one in report["systems"]},
         trained=[
             {"name": who(report, one, t), "kind": _kind(report, one)}
@@ -367,6 +368,11 @@ def _constants(report: Mapping[str, Any], t: Language) -> list[dict[str, str]]:
             }
         )
     return found
+
+
+def _random_split(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
+    found = report.get("random_split")  # absent in earlier reports
+    return found and {**found, "who": who(report, found, t, with_article=True)}
 
 
 def _costs(report: Mapping[str, Any], t: Language) -> list[tuple[str, str]]:

@@ -66,6 +66,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         **_cost(source),
         "controls": _controls(source, kept, main),
         "groups": _groups(source, kept),
+        "random_split": _random_split(source, judged, main, metrics),
         "threshold": _threshold(source, kept),
         "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
         "use": _use(source),
@@ -157,6 +158,26 @@ def _groups(source: ReportInput, kept: System | None) -> list[dict[str, Any]]:
     names = np.array([source.groups[place] or "" for place in answers.index.tolist()])
     outcomes = breakdown.by_group(answers, names)
     return [asdict(one) for one in outcomes] if len(outcomes) > 1 else []
+
+
+def _random_split(
+    source: ReportInput, judged: Sequence[System], main: str | None, metrics: Mapping[str, Mapping[str, Metric]]
+) -> dict[str, Any] | None:
+    """What the best cheap baseline says of the test, whose groups it never saw, beside what it says of rows dealt out at random."""
+    again = {one.name: one for one in source.at_random if one.answers is not None}
+    cheap = [one for one in judged if one.role == "baseline" and one.name in again]
+    if main is None or not cheap:
+        return None
+    sign = 1 if is_higher_better(main) else -1
+    best = max(cheap, key=lambda one: sign * metrics[one.name][main].value)
+    apart, mixed = metrics[best.name][main], measure((main,), _answers(again[best.name]))[main]
+    return {
+        "name": best.name,
+        "n_rows": best.n_rows,
+        "role": "baseline",
+        "apart": {**apart.as_dict(), "n": apart.n},
+        "mixed": {**mixed.as_dict(), "n": mixed.n},
+    }
 
 
 def _details(kept: System | None) -> dict[str, Any]:

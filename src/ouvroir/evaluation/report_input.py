@@ -75,7 +75,8 @@ class ReportInput:
     show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds
     by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. french: `Task.french`. mislabels: most
     doubted first. commands and python: how to use the model, by default made from `path`. groups: of each row of the test table
-    the group that it was kept together by, empty where there are none or they are no one's own.
+    the group that it was kept together by, empty where there are none or they are no one's own. at_random: the cheap baselines
+    once more, on train and test rows that were dealt out anew without regard to groups.
     """
 
     name: str
@@ -106,3 +107,4 @@ class ReportInput:
     synthesis: Synthesis | None = None
     controls: Sequence[Controlled] = ()
     groups: Sequence[str] = ()
+    at_random: Sequence[System] = ()

@@ -60,6 +60,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "nearest neighbours on simple features",
         "les plus proches voisins sur des caractéristiques simples",
     ),
+    "the_n-gram network": (
+        "the network of n-grams alone",
+        "le réseau des n-grammes seuls",
+    ),
     "the_logistic regression on n-grams": (
         "logistic regression on n-grams",
         "la régression logistique sur des n-grammes",
@@ -293,6 +297,17 @@ WORDS: dict[str, tuple[str, str]] = {
         "differ much, an average says little about the next one.",
         "Les éléments du test selon le groupe qui les a gardés ensemble, le pire d’abord. S’ils "
         "diffèrent beaucoup, une moyenne dit peu du prochain.",
+    ),
+    "random_lead": (
+        "What a split at random would have said: {name}, taught once more with as many items, members of a group on both sides.",
+        "Ce qu’aurait dit un jeu de test tiré au hasard : {name}, avec autant d’éléments, les groupes étant des deux côtés.",
+    ),
+    "random_split": ("split", "répartition"),
+    "random_apart": ("Groups kept apart, as in this report", "Groupes séparés, comme dans ce rapport"),
+    "random_mixed": ("Items dealt out at random", "Éléments répartis au hasard"),
+    "random_gap": (
+        "Where the lower line says more, a test of known groups flatters, and the model with it.",
+        "Si la seconde ligne dit davantage, un test sur des groupes connus flatte, et le modèle avec lui.",
     ),
     "group": ("group", "groupe"),
     "group_right": ("right", "justes"),
@@ -549,6 +564,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "nearest neighbours on simple features",
         "plus proches voisins sur des caractéristiques simples",
     ),
+    "name_n-gram network": ("network of n-grams alone", "réseau des n-grammes seuls"),
     "name_logistic regression on n-grams": (
         "logistic regression on n-grams",
         "régression logistique sur des n-grammes",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ouvroir.data.table import Ragged, Table
 
 MOST_ROWS = 20_000
+MOST_STEPS = 2_000  # of the network that is taught as a baseline
 ROWS_AT_ONCE = 1024
 STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties of logistic regression that are tried
 NEIGHBOURS = 5
@@ -22,9 +23,7 @@ NEIGHBOURS = 5
 def text_baselines(train: Table, test: Table, labels: tuple[str, ...]) -> list[Cheap]:
     """Most frequent class, logistic regression on weighted n-grams of words and characters, the most similar texts."""
     wanted, targets = train.targets["labels"].numpy(), test.targets["labels"].numpy()
-    places = np.arange(len(train))
-    if len(places) > MOST_ROWS:
-        places = np.sort(np.random.default_rng(0).permutation(len(places))[:MOST_ROWS])
+    places = some_rows(len(train))
     seen = counts(train, places)
     rare = rarity(seen)
     known, asked = weighted(seen, rare), weighted(counts(test, np.arange(len(test))), rare)
@@ -35,6 +34,12 @@ def text_baselines(train: Table, test: Table, labels: tuple[str, ...]) -> list[C
     ]
     learned = [Cheap(name, answers_from_scores(scores, targets, labels), n_rows) for name, scores in found]
     return [majority_baseline(wanted, targets, labels), *learned]
+
+
+def some_rows(n: int) -> np.ndarray:
+    """Places of all of `n` rows, or of MOST_ROWS of them, in order."""
+    places = np.arange(n)
+    return places if n <= MOST_ROWS else np.sort(np.random.default_rng(0).permutation(n)[:MOST_ROWS])
 
 
 def counts(table: Table, places: np.ndarray) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ouvroir import classification as shared
 from ouvroir.media.text import recipes
-from ouvroir.media.text.baselines import counts, rarity, text_baselines
+from ouvroir.media.text.baselines import MOST_STEPS, ROWS_AT_ONCE, counts, rarity, some_rows, text_baselines
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.texts import Texts, batch_of
 from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
@@ -122,8 +122,49 @@ class TextClassification(shared.Classifier, Texts):
     # --- judging and using --------------------------------------------------------------------------------------------
 
     def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
-        """Most frequent class; logistic regression on weighted n-grams; nearest texts by these."""
-        return text_baselines(train, test, processor.labels)
+        """Most frequent class; logistic regression on weighted n-grams; nearest texts by these; the network of n-grams alone."""
+        return [*text_baselines(train, test, processor.labels), self._ngrams_alone(train, test, processor)]
+
+    def _ngrams_alone(self, train: Table, test: Table, processor: Processor) -> Cheap:
+        """What `options.network=ngrams` learns in seconds, with the steps that are proposed for so many texts."""
+        import torch
+
+        from ouvroir.baselines import answers_from_scores
+        from ouvroir.rng import Rng
+
+        places = some_rows(len(train))
+        known = train if len(places) == len(train) else train.subset(places)
+        recipe = recipes.ngrams_alone(len(known))
+        batch = recipe.loop.batch_size
+        n_steps = max(1, min(MOST_STEPS, round(recipe.loop.epochs * len(known) / batch)))
+        order = np.concatenate(
+            [np.random.default_rng(epoch).permutation(len(known)) for epoch in range(1 + n_steps * batch // len(known))]
+        )
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            model = self.build_model(recipe, processor).train()
+        self.prepare_model(model, known, recipe)
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=recipe.optim.lr, weight_decay=recipe.optim.weight_decay, fused=True
+        )
+        for step in range(n_steps):
+            mine = torch.from_numpy(order[step * batch : (step + 1) * batch])
+            rng = Rng(0, step, mine)
+            inputs = self.prepare(self.collate(known.slice(mine)), recipe, rng=rng, training=True)
+            out = self.step(model, inputs, recipe, rng=rng, training=True)
+            loss = torch.stack([one.per_row.mean() for one in out.losses.values()]).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.param_groups[0]["lr"] = recipe.optim.lr * (1 - step / n_steps)
+            optimizer.step()
+        model.eval()
+        asked = [test.slice(places) for places in torch.split(torch.arange(len(test)), ROWS_AT_ONCE)]
+        is_multi_label = known.targets["labels"].ndim == 2
+        with torch.inference_mode():
+            logits = torch.cat([model(*_inputs(self.collate(rows))) for rows in asked])
+            scores = shared.scores_of(logits, is_multi_label=is_multi_label)
+        answers = answers_from_scores(scores, test.targets["labels"].numpy(), processor.labels)
+        return Cheap("n-gram network", answers, len(known) if len(known) < len(train) else None)
 
     def predict(
         self,

@@ -107,6 +107,11 @@ def scheduled(recipe: Recipe, n_train: int) -> Recipe:
     return found.replace("loop", batch_size=batch, epochs=round(steps * batch / max(1, n_train), 1))
 
 
+def ngrams_alone(n_train: int) -> Recipe:
+    """What is proposed for the network of n-grams alone, and so many texts."""
+    return scheduled(Recipe(task="text-classification", options=Options(network="ngrams")), n_train)
+
+
 def tuning(recipe: Recipe, manifest: Manifest | None = None) -> Recipe:
     """A third of the rate, and less hidden."""
     if manifest is not None:
