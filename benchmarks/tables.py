@@ -33,6 +33,7 @@ figure. Speeds depend on the machine, so compare within a table; `make bench` me
 | `python -m benchmarks.sounds` | spoken digits, known and new speakers, with an SVM on cepstra | 12 min |
 | `python -m benchmarks.media` | texts, sounds, videos: with a plain loop and the usual DataLoader; bf16 | 10 min |
 | `python -m benchmarks.memory` | memory on more than 4 GB of sounds and of videos | 12 min |
+| `python -m benchmarks.clips` | made clips in the eyes of a classifier that saw none | 15 min |
 | `python -m benchmarks.verdicts_texts`, `.verdicts_sounds`, `.verdicts_videos` | the same for other media | 25 min each |
 
 `python -m benchmarks` runs all of them, `--quick` makes a smoke run of a minute that keeps no figures, and `--seeds N`

@@ -116,7 +116,7 @@ def write_table(path: Path, rows: Sequence[tuple[str, str]], *, what: str, is_sh
 def of_medium(
     title: str, name: str, data: str, rows: Sequence[tuple[str, str]], place: Path, options: Options, **how: Any
 ) -> Result:
-    """Two sizes, and the larger one with its labels shuffled. how: `generator`, `what` of the table, `sizes`, `minutes`."""
+    """Two sizes, and the larger one with its labels shuffled. how: generator, preset, `what` of the table, sizes, minutes."""
     result = result_for(name, title, data)
     plain = write_table(place / "plain.csv", rows, what=how["what"])
     mixed = write_table(place / "shuffled.csv", rows, what=how["what"], is_shuffled=True)
@@ -127,7 +127,7 @@ def of_medium(
         (f"{most} per class, labels shuffled", mixed, most),
     ]
     cases = [
-        Case(name, source, {"model.preset": "tiny", "data.per_class": n}, how["minutes"], generators=generators)
+        Case(name, source, {"model.preset": how["preset"], "data.per_class": n}, how["minutes"], generators=generators)
         for name, source, n in asked
     ]
     return measure(result, cases, options)

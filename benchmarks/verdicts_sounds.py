@@ -20,6 +20,7 @@ def measure(options: Options) -> Result:
             place,
             options,
             generator="audio-generation",
+            preset="small",
             what="file",
             sizes=(10, 40),
             minutes=6.0,

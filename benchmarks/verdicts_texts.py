@@ -17,6 +17,7 @@ def measure(options: Options) -> Result:
             place,
             options,
             generator="text-generation",
+            preset="small",
             what="text",
             sizes=(15, 40),
             minutes=5.0,

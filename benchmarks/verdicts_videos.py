@@ -21,6 +21,7 @@ def measure(options: Options) -> Result:
             place,
             options,
             generator="video-generation",
+            preset="tiny",
             what="file",
             sizes=(10, 30),
             minutes=8.0,

@@ -1,7 +1,7 @@
-"""Spoken digits to try things on, made by a small formant synthesiser: English words from zero to nine, six voices.
+"""Spoken digits to try things on: English words from zero to nine, six voices, by eSpeak NG or a small formant synthesiser.
 
-They exist for trying and for tests, and sound like a machine of 1970; results on them say nothing of real voices. Vowels have the
-formants of Peterson and Barney (1952), table II; a voice is its pitch and the length of its throat.
+They exist for trying and for tests, and ours sound like a machine of 1970; results on them say nothing of real voices. Vowels have
+the formants of Peterson and Barney (1952), table II; a voice is its pitch and the length of its throat.
 
 Axes: T samples, K harmonics.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ouvroir.media.audio import espeak
 from ouvroir.media.audio.encode import as_wav
 
 RATE = 16_000
@@ -26,6 +27,7 @@ VOICES = {
     "finn": (135, 1.03),
 }
 """Pitch in Hz, and by what the formants of a middling throat are multiplied."""
+ESPEAK_VOICES = {"ana": "en+f2", "ben": "en+m1", "cleo": "en+f4", "dov": "en+m3", "eve": "en+f1", "finn": "en+m7"}
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,20 @@ def speak(word: str, rng: np.random.Generator, *, pitch: float, throat: float) -
         if phone.noise:
             hissed[start : start + length] += phone.noise * _hiss(rng, length, phone.middle, phone.width)
         start += length
-    wave = np.pad(voiced + hissed, round(_SILENCE_S * RATE))
-    wave += rng.normal(0, 10 ** rng.uniform(-3.4, -2.4), len(wave))
+    return _recorded(voiced + hissed, RATE, rng)
+
+
+def spoken(word: str, rng: np.random.Generator, *, voice: str) -> tuple[np.ndarray, int]:
+    """(T,) int16 and its rate: a word by one of ESPEAK_VOICES, a little different each time. Raises RuntimeError."""
+    pace, pitch = int(rng.integers(130, 211)), int(rng.integers(30, 71))
+    wave, rate = espeak.say(word, ESPEAK_VOICES[voice], words_per_minute=pace, pitch=pitch)
+    return _recorded(wave / 32768, rate, rng), rate
+
+
+def _recorded(wave: np.ndarray, rate: int, rng: np.random.Generator) -> np.ndarray:
+    """(T,) int16: more or less loud, in a room that is more or less quiet."""
+    wave = np.pad(wave, round(_SILENCE_S * rate))
+    wave = wave + rng.normal(0, 10 ** rng.uniform(-3.4, -2.4), len(wave))
     loud = rng.uniform(0.25, 0.8) / np.abs(wave).max()
     found: np.ndarray = np.rint(wave * loud * 32767).astype(np.int16)
     return found
@@ -143,7 +157,11 @@ def write_digits(folder: Path, *, n_takes: int = N_TAKES, seed: int = 0) -> int:
         for voice, (pitch, throat) in VOICES.items():
             for take in range(n_takes):
                 rng = np.random.Generator(np.random.PCG64([seed, number]))
-                wave = speak(word, rng, pitch=pitch, throat=throat)
-                (folder / word / f"{voice}_{take:02d}.wav").write_bytes(as_wav(wave, RATE))
+                wave, rate = (
+                    spoken(word, rng, voice=voice)
+                    if espeak.is_there()
+                    else (speak(word, rng, pitch=pitch, throat=throat), RATE)
+                )
+                (folder / word / f"{voice}_{take:02d}.wav").write_bytes(as_wav(wave, rate))
                 number += 1
     return number
