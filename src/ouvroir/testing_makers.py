@@ -74,6 +74,7 @@ def check_contest(task: Task, model: nn.Module, batch: Batch, recipe: Recipe, rn
             for param, grad in zip(params, grads, strict=True):
                 param.grad = grad
             optimizer.step()
-        if number >= CONTEST_STEPS - 5:
+        if number >= CONTEST_STEPS // 2:  # a contest goes up and down, so the mean of its second half counts
             found.append(judged())
-    assert min(found) < 0.8 * before, f"Eight rows are not learnt: {before:.3f} became {found[-1]:.3f}."
+    after = sum(found) / len(found)
+    assert after < 0.93 * before, f"Eight rows are not learnt: {before:.3f} became {after:.3f} on average."
