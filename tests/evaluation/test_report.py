@@ -170,6 +170,13 @@ def test_groups_are_told_apart_the_worst_first(report):
     assert 1 <= worst["n_taken"] <= worst["n"]
 
 
+def test_few_groups_are_said(full, report):
+    assert report["n_test_groups"] == 3
+    assert any(line.startswith("Groups in the test: 3.") for line in report["verdict"]["lines"]["en"])
+    many = make_report(dataclasses.replace(full, groups=[str(place % 40) for place in range(200)]))
+    assert not any(line.startswith("Groups in the test") for line in many["verdict"]["lines"]["en"])
+
+
 def test_what_a_split_at_random_would_have_said_stands_beside(full, report):
     found = report["random_split"]
     cheap = {one["name"]: one["metrics"]["accuracy"]["value"] for one in report["systems"] if one["role"] == "baseline"}

@@ -66,6 +66,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         **_cost(source),
         "controls": _controls(source, kept, main),
         "groups": _groups(source, kept),
+        "n_test_groups": len(set(_names_of_groups(source, kept)) - {""}),
         "random_split": _random_split(source, judged, main, metrics),
         "threshold": _threshold(source, kept),
         "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
@@ -154,10 +155,15 @@ def _groups(source: ReportInput, kept: System | None) -> list[dict[str, Any]]:
     """How the kept model answers the rows of each group of the test, the worst first; empty for a group alone."""
     if kept is None or not source.groups or not is_classified(labelled(_answers(kept))):
         return []
-    answers = labelled(_answers(kept))
-    names = np.array([source.groups[place] or "" for place in answers.index.tolist()])
-    outcomes = breakdown.by_group(answers, names)
+    outcomes = breakdown.by_group(labelled(_answers(kept)), np.array(_names_of_groups(source, kept)))
     return [asdict(one) for one in outcomes] if len(outcomes) > 1 else []
+
+
+def _names_of_groups(source: ReportInput, kept: System | None) -> list[str]:
+    """The group of each row that the kept model was judged by, '' for none."""
+    if kept is None or not source.groups:
+        return []
+    return [source.groups[place] or "" for place in labelled(_answers(kept)).index.tolist()]
 
 
 def _random_split(

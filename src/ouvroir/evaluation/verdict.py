@@ -13,6 +13,7 @@ from ouvroir.evaluation.language import Language, sentence
 from ouvroir.evaluation.metrics import counts_rows, is_percent
 
 _FEW_ITEMS = 100
+_FEW_GROUPS = 10  # of which an average says little about the next one
 _FEW_OF_A_CLASS = 20
 
 
@@ -33,6 +34,8 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
         had_validation = judged.get("validation", 1) > 0
         lines.append(t("kept_on_validation" if had_validation else "kept_without_validation"))
     lines += [note["text"] if t.name == "en" else note.get("fr") or t("leak") for note in _leaks(report)]
+    if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS:  # absent in earlier reports
+        lines.append(t("few_groups", n=t.count(report["n_test_groups"])))
     if report["n_test"] < _FEW_ITEMS:
         lines.append(t("few_items", n=t.count(report["n_test"])))
     return lines

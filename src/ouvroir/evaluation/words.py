@@ -204,6 +204,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "There were no validation data to choose by, so the base model was kept.",
         "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
+    "few_groups": (
+        "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more.",
+        "Groupes dans le test : {n}. Les intervalles portent sur d’autres éléments de ces groupes ; un nouveau groupe peut "
+        "différer de bien davantage.",
+    ),
     "few_items": (
         "With {n} test items the intervals are wide. More test items make them narrower.",
         "Avec {n} éléments de test, les intervalles sont larges ; davantage d’éléments les resserreraient.",
