@@ -212,7 +212,9 @@ def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
 
     if "test" not in prepared.tables:
         return []
-    with workflow.timed(run, "baselines_s"):
+    from ouvroir.training.device import threads
+
+    with workflow.timed(run, "baselines_s"), threads(1):  # more of them only wait for each other on small matrices
         found = task.baselines(prepared.tables["train"], prepared.tables["test"], prepared.processor)
     return [System(name=one.name, role="baseline", answers=one.answers, n_rows=one.n_rows) for one in found]
 
