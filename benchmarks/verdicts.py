@@ -65,8 +65,9 @@ def one(result: Result, case: Case, kind: str, task: str, *, split: int, is_quic
         except Untried as error:
             print(error)
             summaries = [json.loads(path.read_text()) for path in run.path.glob("generator/*/assessment.json")]
-            if not summaries:  # it never came to samples: that is no verdict on them
-                raise
+            if not summaries:  # it never came to samples
+                result.add(f"{what}: not tried, samples made", 0, "")
+                return "refused"
             made, kept = (sum(one[name] for one in summaries) for name in ("n_made", "n_kept"))
             result.add(f"{what}: not tried; samples that nothing spoke against, of {made:,}", kept, "")
             return "refused"

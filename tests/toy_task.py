@@ -197,7 +197,7 @@ class Numbers:
             is_multi_label=False,
         )
 
-    def baselines(self, train, test, processor):
+    def baselines(self, train, test, processor, recipe):
         known, asked = (
             facts_of(table.slice(np.arange(len(table))).fields["values"]).numpy() for table in (train, test)
         )

@@ -54,7 +54,7 @@ def readable_names(names: Iterable[str] | Mapping[str, int], *, most: int = 10) 
 
 def without_password(address: str) -> str:
     """An address to show: what stands between `//` and `@` is who may see it, and nobody else's."""
-    return re.sub(r"(?<=://)[^/@]*@", "…@", address)
+    return re.sub(r"(?<=://)[^/?#\s]*@", "…@", address)
 
 
 def natural(name: str) -> tuple[list[str | int], str]:

@@ -157,17 +157,17 @@ def anew(generator: Run) -> str:
 
 
 def as_trained(found: Iterator[Made], model: nn.Module, recipe: Recipe, device: str) -> Iterator[Made]:
-    """What `model` makes, in the layout that it was trained in, and in its arithmetic where the device has it.
+    """What `model` makes, in the layout and with the threads that it was trained in, and in its arithmetic where the device has it.
 
     `found`: what `Synthesiser.make` gave, not begun yet.
     """
-    from ouvroir.training.device import arithmetic, has_bf16, place
+    from ouvroir.training.device import arithmetic, has_bf16, place, threads
 
     if not has_bf16(device):
         recipe = recipe.replace("loop", precision="fp32")
     place(model, recipe.loop, device)
     while True:
-        with arithmetic(recipe.loop, device):  # not while the caller works on what it got
+        with arithmetic(recipe.loop, device), threads(recipe.loop.threads):  # not while the caller works on what it got
             one = next(found, None)
         if one is None:
             return

@@ -93,9 +93,9 @@ class Maker(ABC):
             n_items=loss.n_items.cpu().numpy(),
         )
 
-    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
+    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
         """None."""
-        del train, test, processor
+        del train, test, processor, recipe
         return []
 
     def passages(self, asked: Table, known: Table, *, is_itself: bool) -> np.ndarray:

@@ -101,6 +101,7 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
     prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=progress)
     train, test = prepared.tables["train"], prepared.tables.get("test")
     groups = _groups(recipe, test)
+    are_apart = {row.group for row in train.rows}.isdisjoint({*groups} - {""})
     return ReportInput(
         name=run.name,
         task=recipe.task,
@@ -127,7 +128,7 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         synthesis=_synthesis(run, task, manifest),
         controls=_controls(kept, task),
         groups=groups,
-        at_random=_baselines_at_random(run, task, prepared) if groups else (),
+        at_random=_baselines_at_random(run, task, prepared) if groups and are_apart else (),
     )
 
 
@@ -215,7 +216,8 @@ def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
     from ouvroir.training.device import threads
 
     with workflow.timed(run, "baselines_s"), threads(1):  # more of them only wait for each other on small matrices
-        found = task.baselines(prepared.tables["train"], prepared.tables["test"], prepared.processor)
+        tables = prepared.tables
+        found = task.baselines(tables["train"], tables["test"], prepared.processor, run.recipe())
     return [System(name=one.name, role="baseline", answers=one.answers, n_rows=one.n_rows) for one in found]
 
 

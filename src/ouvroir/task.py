@@ -35,7 +35,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ZIP_SEPARATOR = "::"
 FOLDER = "/"
 """How the locator of a folder ends whose numbered files are one row together, such as the frames of a clip. Where the last part
-of it is a suffix alone, `take1/.png/`, only files that end so are meant."""
+of it is suffixes alone, `take1/.jpeg.jpg/`, only files that end so are meant. `.` is the top of an archive."""
 
 Label = str | tuple[str, ...] | None
 """A class name, several of them (multi-label; may be empty), or none."""
@@ -89,26 +89,27 @@ class Source:
             return self.content
         if self.text is not None:
             return self.text.encode("utf-8")
+        shown = shown_locator(self.locator)
         try:
             return self._read(max_bytes)
         except Refused:
             raise
         except FileNotFoundError as error:
-            raise Refused("missing", f"`{self.locator}` is not there. Was it moved or deleted?") from error
+            raise Refused("missing", f"`{shown}` is not there. Was it moved or deleted?") from error
         except IsADirectoryError as error:
-            raise Refused("not_a_file", f"`{self.locator}` is a folder. Give the files in it.") from error
+            raise Refused("not_a_file", f"`{shown}` is a folder. Give the files in it.") from error
         except PermissionError as error:
-            raise Refused("unreadable", f"`{self.locator}` may not be read by you. Change its permissions.") from error
+            raise Refused("unreadable", f"`{shown}` may not be read by you. Change its permissions.") from error
         except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, EOFError, NotImplementedError) as error:
-            raise Refused("unreadable", f"`{self.locator}` could not be read: {error}.") from error
+            raise Refused("unreadable", f"`{shown}` could not be read: {error}.") from error
         except Exception as error:  # zlib.error has no public base class
-            raise Refused("unreadable", f"`{self.locator}` could not be unpacked: {error}.") from error
+            raise Refused("unreadable", f"`{shown}` could not be unpacked: {error}.") from error
 
     def _read(self, max_bytes: int) -> bytes:
-        locator, suffix = _folder_of(self.locator)
+        locator, suffixes = _folder_of(self.locator)
         path, _, inside = locator.partition(ZIP_SEPARATOR)
         if locator.endswith(FOLDER):
-            data = _as_zip(_members(Path(self.root) / path, inside, suffix), self.locator, max_bytes)
+            data = _as_zip(_members(Path(self.root) / path, inside, suffixes), shown_locator(locator), max_bytes)
         elif not inside:
             with open(Path(self.root) / path, "rb") as file:
                 data = file.read(max_bytes + 1)
@@ -116,9 +117,9 @@ class Source:
             with zipfile.ZipFile(Path(self.root) / path) as archive, archive.open(inside) as member:
                 data = member.read(max_bytes + 1)
         if not data:
-            raise Refused("empty", f"`{self.locator}` is 0 bytes long.")
+            raise Refused("empty", f"`{shown_locator(locator)}` is 0 bytes long.")
         if len(data) > max_bytes:
-            raise Refused("too_large", f"`{self.locator}` is larger than the limit of {max_bytes} bytes.")
+            raise Refused("too_large", f"`{shown_locator(locator)}` is larger than the limit of {max_bytes} bytes.")
         return data
 
     def stream(self, max_bytes: int) -> io.BytesIO:
@@ -126,42 +127,44 @@ class Source:
         return io.BytesIO(self.read(max_bytes))
 
 
-def folder_locator(folder: str, suffixes: Iterable[str]) -> str:
-    """The locator of a folder whose files, all of `suffixes`, are one row."""
-    only = set(suffixes)
-    return folder + FOLDER + (only.pop() + FOLDER if len(only) == 1 else "")
+def folder_locator(file: str, suffixes: Iterable[str]) -> str:
+    """The locator of the folder that the file at the locator `file` is in, of whose files those of `suffixes` are one row."""
+    archive, _, inside = file.rpartition(ZIP_SEPARATOR)
+    folder = (inside.rpartition("/")[0] or ".") if archive else file.rpartition("/")[0]
+    return (archive + ZIP_SEPARATOR if archive else "") + folder + FOLDER + "".join(sorted(set(suffixes))) + FOLDER
 
 
-def _folder_of(locator: str) -> tuple[str, str]:
-    """A locator without the suffix that says which files of a folder are meant, and this suffix, '' for all."""
+def _folder_of(locator: str) -> tuple[str, tuple[str, ...]]:
+    """A locator without the suffixes that say which files of a folder are meant, and these, ('',) for all."""
     if locator.endswith(FOLDER):
         folder, _, last = locator[: -len(FOLDER)].rpartition(FOLDER)
-        if last.startswith("."):
-            return folder + FOLDER, last
-    return locator, ""
+        if folder and last.startswith("."):
+            return folder + FOLDER, tuple(f".{one}" for one in last.split(".")[1:])
+    return locator, ("",)
 
 
 def shown_locator(locator: str) -> str:
-    """A locator as a person reads it: without the suffix that says which files of a folder are meant."""
+    """A locator as a person reads it: without the suffixes that say which files of a folder are meant."""
     return _folder_of(locator)[0]
 
 
 def name_of(locator: str) -> str:
     """The last part of a locator that is a name, in an archive or not."""
-    return shown_locator(locator).rsplit(ZIP_SEPARATOR, 1)[-1].rstrip(FOLDER).rsplit("/", 1)[-1]
+    return shown_locator(locator).replace(ZIP_SEPARATOR, "/").removesuffix("/./").rstrip(FOLDER).rsplit("/", 1)[-1]
 
 
-def _members(place: Path, inside: str, suffix: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+def _members(place: Path, inside: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     """Names of the files directly in a folder, or in the folder `inside` of an archive, and what reads each; hidden ones apart."""
     if not inside:
         for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
-            if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(suffix):
+            if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(suffixes):
                 yield path.name, partial(_opened, path)
         return
+    inside = inside.removeprefix("./")
     with zipfile.ZipFile(place) as archive:
         names = [name for name in archive.namelist() if name.startswith(inside) and FOLDER not in name[len(inside) :]]
         for name in sorted(names, key=natural):
-            if (short := name[len(inside) :]) and not short.startswith(".") and short.lower().endswith(suffix):
+            if (short := name[len(inside) :]) and not short.startswith(".") and short.lower().endswith(suffixes):
                 yield short, partial(archive.open, name)
 
 
@@ -550,8 +553,11 @@ class Task(Protocol):
     def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
         """Answers for the rows of one prepared batch, on the CPU."""
 
-    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
-        """The cheap ways of the report, the most trivial first: majority class, logistic regression on simple features."""
+    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+        """The cheap ways of the report, the most trivial first: majority class, logistic regression on simple features.
+
+        `recipe` is that of the model which they stand beside. What they calculate with torch has one thread.
+        """
 
     def as_source(self, given: Input) -> Source:
         """What a person hands in as a Source that `Processor.encode` opens, here or in a worker: a path, bytes, an array...

@@ -420,7 +420,7 @@ def _check_answers(stage: _Stage) -> None:
             assert np.allclose(answers.scores.sum(axis=1), 1, atol=1e-4), "Scores of a row sum to 1."
     names = stage.task.metrics_for(stage.processor)
     assert set(measure(names, answers)) == set(names), "A metric of metrics_for() cannot be measured."
-    for cheap in stage.task.baselines(stage.train, stage.tables["test"], stage.processor):
+    for cheap in stage.task.baselines(stage.train, stage.tables["test"], stage.processor, stage.recipe):
         assert cheap.name, "A baseline has a name."
         assert len(cheap.answers.loss) == len(stage.tables["test"]), f"{cheap.name} does not answer every row."
         measure(names, cheap.answers)

@@ -149,7 +149,7 @@ def say_files_away(run: Run, progress: Progress) -> None:
         return
     step = max(1, len(manifest.rows) // _LOOKED_AT)
     looked_at = manifest.rows[::step]
-    away = [row.locator for row in looked_at if not row.source(manifest.root).is_there()]
+    away = [row.id for row in looked_at if not row.source(manifest.root).is_there()]
     if away:
         which = "The files" if len(away) == len(looked_at) else f"Some files, such as `{away[0]}`,"
         told = f"{which} are not in {manifest.root} any more. The run goes on from what is packed of them."

@@ -183,6 +183,7 @@ def test_what_a_split_at_random_would_have_said_stands_beside(full, report):
     assert found["name"] == max(cheap, key=cheap.get)
     assert found["apart"]["value"] == cheap[found["name"]]
     assert found["mixed"]["value"] > found["apart"]["value"]
+    assert found["is_easier"] == (found["mixed"]["low"] > found["apart"]["high"])
     page = Page(render(report, "en")).text
     assert "Items dealt out at random" in page
     alone = make_report(dataclasses.replace(full, at_random=()))

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from ouvroir.errors import Refused
 from ouvroir.media import find_task
-from ouvroir.task import ZIP_SEPARATOR, Limits, Source
+from ouvroir.task import ZIP_SEPARATOR, Limits, Source, shown_locator
 
 FRAME = struct.Struct("<IQ")  # bytes of the JSON header, bytes of the payload
 _ARCHIVES_KEPT_OPEN = 4
@@ -55,7 +55,7 @@ def main() -> None:
 def _serve(
     job: dict[str, Any], content: bytes, reader: Reader, work: Callable[[Source, dict[str, Any]], Answer]
 ) -> Answer:
-    name = job["locator"] or "input"
+    name = shown_locator(job["locator"]) or "input"
     try:
         return work(reader.load(job, content), job)
     except Refused as error:
@@ -127,7 +127,7 @@ def _encoder(setup: dict[str, Any], limits: Limits) -> Callable[[Source, dict[st
 
     def work(source: Source, job: dict[str, Any]) -> Answer:
         if job["sha256"] and hashlib.sha256(source.read(limits.max_bytes)).hexdigest() != job["sha256"]:
-            raise Refused("changed", f"`{source.locator}` has changed since it was checked.")
+            raise Refused("changed", f"`{shown_locator(source.locator)}` has changed since it was checked.")
         example = processor.encode(source, limits)
         arrays = {name: [array.dtype.name, list(array.shape)] for name, array in example.items()}
         return {"arrays": arrays}, [array.tobytes() for array in example.values()]

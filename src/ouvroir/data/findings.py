@@ -36,13 +36,23 @@ def count_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+_READ_BY = (
+    "path_column text_column label_column label_pattern label_separator group_column group_level group_pattern".split()
+)
+
+
 def in_short(manifest: Manifest) -> list[str]:
     """What a check found, in a few sentences to read before a training: counts that are explained, notes with proposals."""
     summary = manifest.summary()
     first, *others = count_lines(summary)
     if manifest.refused:
         codes = ", ".join(f"{count:,} {code}" for code, count in summary["refused_by_code"].items())
-        first += f" ({codes}; `ouvroir check {shlex.quote(manifest.source)}` says why)"
+        read = {f"data.{name}": value for name in _READ_BY if (value := getattr(manifest.data, name)) is not None}
+        asked = options_of({name: str(value) for name, value in read.items()})
+        command = " ".join(
+            filter(None, ["ouvroir check", shlex.quote(manifest.source), f"--task {manifest.task}", asked])
+        )
+        first += f" ({codes}; `{command}` says why)"
     splits = ", ".join(f"{count:,} {split}" for split, count in summary["splits"].items())
     lines = [first, splits, *others]
     of_code: dict[str, list[Note]] = {}

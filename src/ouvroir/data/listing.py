@@ -215,7 +215,7 @@ def join_sequences(listing: Listing, suffixes: frozenset[str], readable: frozens
     listing.files = sorted(
         [*(file for file in listing.files if file.path not in gone), *made], key=lambda file: file.path
     )
-    text = f"{len(gone)} numbered files in {len(joined)} folders were read as so many rows, one for each folder."
+    text = f"Numbered files: {len(gone)}, in folders: {len(joined)}. Each of these folders was read as one row."
     listing.notes.append(Note("sequences", text))
 
 
@@ -232,5 +232,5 @@ def is_sequence(names: Sequence[str], suffixes: frozenset[str], readable: frozen
 def _joined(folder: str, files: list[File]) -> File:
     stamps = sorted((file.path, file.size, file.stamp) for file in files)
     stamp = int.from_bytes(hashlib.sha256(repr(stamps).encode("utf-8", "surrogatepass")).digest()[:7], "big")
-    locator = folder_locator(files[0].locator.rsplit("/", 1)[0], {file.suffix for file in files})
+    locator = folder_locator(files[0].locator, {file.suffix for file in files})
     return File(locator, folder + FOLDER, sum(file.size for file in files), stamp)

@@ -57,7 +57,7 @@ def groups_of(candidates: Sequence[Candidate], pattern: str | None) -> tuple[lis
     if not n_matched:
         raise DataError(
             f"The group pattern `{pattern}` matches none of {len(groups)} file names, such as "
-            f"`{candidates[0].locator.rsplit('/', 1)[-1]}`."
+            f"`{name_of(candidates[0].locator) or candidates[0].id}`."
             if candidates
             else f"There is nothing for `{pattern}` to match."
         )

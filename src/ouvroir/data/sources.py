@@ -46,7 +46,9 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):
         files = [file for file in listing.files if file.suffix in readable]
         read_folders(collection, files, data, needs_labels=find_task(chosen).needs_labels)
-        if path.is_dir() and files and not collection.candidates and not any("/" in file.locator for file in files):
+        has_other_way = any(note.code == "label_proposed" for note in collection.notes)
+        is_flat = path.is_dir() and bool(files) and not any("/" in file.locator for file in files)
+        if is_flat and not collection.candidates and not has_other_way:
             collection.notes.append(_lone_folder(path, len(files), readable))
         for file in listing.files:
             if file.suffix not in readable:

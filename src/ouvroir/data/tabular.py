@@ -5,6 +5,7 @@ Only the table itself is read here. Whether the files it names exist is asked of
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
@@ -125,7 +126,7 @@ def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
             text, encoding = _decode_lines(data)
     if encoding != "UTF-8":
         said = (
-            f"`{name}` is not UTF-8; it was read as {encoding}. Look at a label with accents to see that it is right."
+            f"`{name}` is not UTF-8; it was read as {encoding}. Look at a place with accents to see that it is right."
         )
         notes.append(Note("encoding", said))
     if "\0" in text:
@@ -144,15 +145,18 @@ def _looks_like_utf16(data: bytes) -> bool:
 def _decode_lines(data: bytes) -> tuple[str, str]:
     """Windows-1252 where a line is no UTF-8, or where a few places of it are not: files that were put together hold both."""
     lines, kinds = [], set()
-    for line in data.split(b"\n"):
-        text = line.decode("utf-8", errors="surrogateescape")
+    for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n"):
+        try:
+            lines.append(line.decode("utf-8"))
+            if not line.isascii():
+                kinds.add("UTF-8")
+            continue
+        except UnicodeDecodeError:
+            text = line.decode("utf-8", errors="surrogateescape")
         wrong = [one for one in text if "\udc80" <= one <= "\udcff"]
         n_accents = sum(not one.isascii() for one in text) - len(wrong)
-        if n_accents > len(wrong) or (n_accents and not wrong):
+        if n_accents > len(wrong):
             kinds.add("UTF-8")
-        if not wrong:
-            lines.append(text)
-        elif n_accents > len(wrong):
             places = {one: _western(bytes([ord(one) - 0xDC00])) for one in set(wrong)}
             kinds |= {kind for _, kind in places.values()}
             lines.append("".join(places[one][0] if one in places else one for one in text))

@@ -10,6 +10,7 @@ import re
 import string
 from collections.abc import Mapping
 from functools import cache
+from itertools import chain
 
 from ouvroir.evaluation.french_synthesis import SENTENCES_OF_TRIALS
 from ouvroir.evaluation.language import unbroken
@@ -105,7 +106,7 @@ SENTENCES: dict[str, str] = {
     "No table of labels was used, so the column `{a}` has no effect; folders are the classes.": (
         "Aucun tableau d’étiquettes n’a servi : la colonne `{a}` est sans effet, et les dossiers sont les classes."
     ),
-    "`{a}` is not UTF-8; it was read as {b}. Look at a label with accents to see that it is right.": (
+    "`{a}` is not UTF-8; it was read as {b}. Look at a place with accents to see that it is right.": (
         "`{a}` n’est pas en UTF-8 ; il a été lu comme {b}. Vérifiez une étiquette qui porte des accents."
     ),
     "`{a}` holds zero bytes, which were left out. Was it cut while being copied?": (
@@ -117,7 +118,7 @@ SENTENCES: dict[str, str] = {
     "None of {n} files can be used. The first one: {a}": "Aucun des {n} fichiers n’est utilisable. Le premier : {a}",
     "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
     # notes on rows that are alike
-    "{n} numbered files in {m} folders were read as so many rows, one for each folder.": (
+    "Numbered files: {n}, in folders: {m}. Each of these folders was read as one row.": (
         "{n} fichiers numérotés dans {m} dossiers ont été lus comme autant d’éléments, un par dossier."
     ),
     "`{a}` holds no files.": "`{a}` ne contient aucun fichier.",
@@ -391,7 +392,7 @@ def in_french(text: str, own: Mapping[str, str] | None = None) -> str | None:
 
     Several sentences may follow one another.
     """
-    for english, french in {**SENTENCES, **SENTENCES_OF_TRIALS, **(own or {})}.items():
+    for english, french in chain((own or {}).items(), SENTENCES.items(), SENTENCES_OF_TRIALS.items()):
         found = _pattern(english).fullmatch(text)
         if found is None:
             continue

@@ -66,7 +66,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         **_cost(source),
         "controls": _controls(source, kept, main),
         "groups": _groups(source, kept),
-        "n_test_groups": len(set(_names_of_groups(source, kept)) - {""}),
+        "n_test_groups": _n_groups(_names_of_groups(source, kept)),
         "random_split": _random_split(source, judged, main, metrics),
         "threshold": _threshold(source, kept),
         "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
@@ -152,11 +152,16 @@ def _controls(source: ReportInput, kept: System | None, main: str | None) -> lis
 
 
 def _groups(source: ReportInput, kept: System | None) -> list[dict[str, Any]]:
-    """How the kept model answers the rows of each group of the test, the worst first; empty for a group alone."""
+    """How the kept model answers the rows of each group of the test, the worst first."""
     if kept is None or not source.groups or not is_classified(labelled(_answers(kept))):
         return []
     outcomes = breakdown.by_group(labelled(_answers(kept)), np.array(_names_of_groups(source, kept)))
-    return [asdict(one) for one in outcomes] if len(outcomes) > 1 else []
+    return [asdict(one) for one in outcomes]
+
+
+def _n_groups(names: Sequence[str]) -> int:
+    """How many groups the test rows are of; 0 where most are of none."""
+    return len({*names} - {""}) if 2 * sum(map(bool, names)) > len(names) else 0
 
 
 def _names_of_groups(source: ReportInput, kept: System | None) -> list[str]:
@@ -183,6 +188,7 @@ def _random_split(
         "role": "baseline",
         "apart": {**apart.as_dict(), "n": apart.n},
         "mixed": {**mixed.as_dict(), "n": mixed.n},
+        "is_easier": mixed.low > apart.high if is_higher_better(main) else mixed.high < apart.low,
     }
 
 

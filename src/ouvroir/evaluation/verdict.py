@@ -36,7 +36,7 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     lines += [note["text"] if t.name == "en" else note.get("fr") or t("leak") for note in _leaks(report)]
     if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS:  # absent in earlier reports
         lines.append(t("few_groups", n=t.count(report["n_test_groups"])))
-    if report["n_test"] < _FEW_ITEMS:
+    elif report["n_test"] < _FEW_ITEMS:
         lines.append(t("few_items", n=t.count(report["n_test"])))
     return lines
 

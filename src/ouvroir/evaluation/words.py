@@ -205,9 +205,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
     "few_groups": (
-        "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more.",
+        "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more. "
+        "More groups in the test would say more.",
         "Groupes dans le test : {n}. Les intervalles portent sur d’autres éléments de ces groupes ; un nouveau groupe peut "
-        "différer de bien davantage.",
+        "différer de bien davantage. Davantage de groupes en diraient plus.",
     ),
     "few_items": (
         "With {n} test items the intervals are wide. More test items make them narrower.",
@@ -305,14 +306,20 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "random_lead": (
         "What a split at random would have said: {name}, taught once more with as many items, members of a group on both sides.",
-        "Ce qu’aurait dit un jeu de test tiré au hasard : {name}, avec autant d’éléments, les groupes étant des deux côtés.",
+        "Ce qu’aurait dit un jeu de test tiré au hasard : {name}, instruite une fois de plus sur autant d’éléments, "
+        "les groupes étant des deux côtés.",
     ),
     "random_split": ("split", "répartition"),
     "random_apart": ("Groups kept apart, as in this report", "Groupes séparés, comme dans ce rapport"),
     "random_mixed": ("Items dealt out at random", "Éléments répartis au hasard"),
-    "random_gap": (
-        "Where the lower line says more, a test of known groups flatters, and the model with it.",
-        "Si la seconde ligne dit davantage, un test sur des groupes connus flatte, et le modèle avec lui.",
+    "random_easier": (
+        "The intervals do not overlap: groups that are known make this test easier, and a split at random would have flattered.",
+        "Les intervalles ne se recouvrent pas : des groupes connus rendent ce test plus facile, et une répartition au hasard "
+        "aurait flatté.",
+    ),
+    "random_same": (
+        "It is not shown here that known groups make the test easier.",
+        "Rien ne montre ici que des groupes connus rendent le test plus facile.",
     ),
     "group": ("group", "groupe"),
     "group_right": ("right", "justes"),

@@ -267,7 +267,7 @@ def _chosen(best: Recipe, trial: _Trial, strays: Sequence[Recipe], *, is_on_cpu:
     if is_on_cpu:
         words += f", {best.loop.threads} thread{'s' if best.loop.threads > 1 else ''}"
     times, chosen_ms = trial.times_ms, trial.times_ms[_name(best)]
-    told = ", ".join(f"{name}: {ms:.3g} ms" for name, ms in times.items())
+    told = ", ".join(f"{name}: {ms:,.0f} ms" if ms >= 100 else f"{name}: {ms:.3g} ms" for name, ms in times.items())
     n_rows, n_all = trial.share.last - trial.share.first, trial.n_rows
     if n_rows < n_all:
         told += f"; for {n_rows} of the {n_all} rows of a step"

@@ -55,6 +55,12 @@ def run(place):
     return ouvroir.train(place / "words", preset="tiny", settings=settings, runs=place / "runs")
 
 
+def test_a_split_at_random_stands_beside_the_voices(run):
+    found = run.read_json("report.json")["random_split"]
+    assert found["apart"]["n"] == found["mixed"]["n"] > 0
+    assert found["mixed"]["value"] > 0.5  # of three words
+
+
 def test_words_are_told_apart_and_voices_kept_apart(run, place):
     assert run.recipe().task == "audio-classification"
     manifest = ouvroir.check(place / "words", settings={"data.group_pattern": "^([a-z]+)_"})

@@ -10,13 +10,15 @@ from PIL import Image
 
 import ouvroir
 from ouvroir.errors import Refused
+from ouvroir.media import find_task
 from ouvroir.media.video.decode import decode, inspect_video
 from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.predictor import expand_inputs
-from ouvroir.task import Limits, Source
+from ouvroir.task import Limits, Source, folder_locator
 
 TASK = "video-classification"
+PROCESSOR_SOURCE = find_task(TASK).as_source
 PROCESSOR = VideoProcessor(fps=10, n_frames=4, storage_px=16, most_seconds=60)
 
 
@@ -68,6 +70,37 @@ def test_what_lies_beside_frames_is_not_read(place):
     assert {row.id: row.sha256 for row in after.rows} == before
     with zipfile.ZipFile(io.BytesIO(after.rows[0].source(after.root).read(10**7))) as archive:
         assert set(archive.namelist()) == {f"frame_{number}.png" for number in range(1, 13)}
+
+
+def test_frames_of_several_suffixes_and_at_the_top_of_a_zip(place):
+    for number, path in enumerate(sorted((place / "clips" / "darker" / "take1").iterdir())):
+        if number % 2:
+            Image.open(path).save(path.with_suffix(".jpg"))
+            path.unlink()
+    beside = place / "clips" / "darker" / "take1" / "log2.txt"
+    beside.write_text("what is no frame")
+    manifest = ouvroir.check(place / "clips", task=TASK)
+    row = next(row for row in manifest.rows if row.id == "darker/take1/")
+    with zipfile.ZipFile(io.BytesIO(row.source(manifest.root).read(10**7))) as archive:
+        assert len(archive.namelist()) == 12
+        assert "log2.txt" not in archive.namelist()
+    with zipfile.ZipFile(place / "take.zip", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}.png", b"a picture")
+        archive.writestr("log.txt", b"no picture")
+        archive.writestr("deeper/4.png", b"another")
+    top = Source(root=str(place), locator=folder_locator("take.zip::0.png", {".png"}))
+    assert (top.name, top.is_there()) == ("take.zip", True)
+    with zipfile.ZipFile(io.BytesIO(top.read(10**7))) as archive:
+        assert archive.namelist() == ["0.png", "1.png", "2.png"]
+
+
+def test_a_hidden_folder_is_read_and_not_the_root_of_the_disk(tmp_path):
+    write_frames(tmp_path / ".take", [10, 20, 30])
+    source = PROCESSOR_SOURCE(tmp_path / ".take")
+    assert source.name == ".take"
+    with zipfile.ZipFile(io.BytesIO(source.read(10**7))) as archive:
+        assert len(archive.namelist()) == 3
 
 
 def test_frames_of_16_bits_are_scaled_alike(tmp_path):

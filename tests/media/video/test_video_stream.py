@@ -55,6 +55,11 @@ def predictor():
     return Predictor(TASK, TASK.build_model(recipe, PROCESSOR).eval(), PROCESSOR, recipe)
 
 
+def shown(address):
+    """The moments that hold a clip."""
+    return (moment for moment in TASK.follow(address, PROCESSOR, every_s=0.0) if moment.example is not None)
+
+
 class Served:
     """A server on this machine that sends a stream in pieces, each after a pause; once where it does not say how long it is."""
 
@@ -109,7 +114,7 @@ def test_what_is_answered_for_is_the_newest_clip(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(as_mp4(levels_clip(2.0), FPS, quality=4))
     times = []
-    for moment in TASK.follow(str(path), PROCESSOR, every_s=0.0):
+    for moment in shown(str(path)):
         times.append(moment.at_s)
         levels = moment.example["frames"][0].mean(axis=(1, 2, 3))
         assert moment.example["frames"].shape == (1, 4, 16, 16, 3)
@@ -121,7 +126,7 @@ def test_a_slow_model_misses_frames_and_does_not_lag(predictor, tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(as_mp4(levels_clip(4.0), FPS))
     times, n_dropped = [], 0
-    for moment in TASK.follow(str(path), PROCESSOR, every_s=0.0):
+    for moment in shown(str(path)):
         times.append(moment.at_s)
         n_dropped += moment.n_dropped
         time.sleep(0.9)
@@ -143,7 +148,7 @@ def test_a_slow_decoder_leaves_out_and_mixes_no_clips(tmp_path, monkeypatch):
     path = tmp_path / "clip.ts"
     path.write_bytes(as_ts(levels_clip(6.0)))
     times, n_dropped, begin = [], 0, time.monotonic()
-    for moment in TASK.follow(str(path), PROCESSOR, every_s=0.0):
+    for moment in shown(str(path)):
         times.append(moment.at_s)
         n_dropped += moment.n_dropped
         levels = moment.example["frames"][0].mean(axis=(1, 2, 3))
@@ -158,9 +163,41 @@ def test_a_camera_that_is_slower_than_the_model_looks_is_shown_longer(tmp_path):
     frames = 4 * levels_clip(3.0)[::5]  # 4 a second, each 10 levels brighter
     path = tmp_path / "clip.mp4"
     path.write_bytes(as_mp4(frames, 4, quality=4))
-    for moment in TASK.follow(str(path), PROCESSOR, every_s=0.0):
+    found = list(shown(str(path)))
+    assert found
+    assert not any(moment.n_dropped for moment in found)
+    for moment in found:
         levels = moment.example["frames"][0].mean(axis=(1, 2, 3))
         assert levels[-1] - levels[0] < 25  # 0.3 s, and not 0.75
+
+
+def test_a_machine_that_stood_still_is_on_time_again_without_key_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "_VERY_LATE_S", 0.6)
+    square, n = streams.square, []
+
+    def once_slow(*args):
+        n.append(1)
+        time.sleep(1.5 if len(n) == 8 else 0)
+        return square(*args)
+
+    monkeypatch.setattr(streams, "square", once_slow)
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(as_mp4(levels_clip(5.0), FPS))  # one key frame, the first
+    found = list(shown(str(path)))
+    assert found[-1].at_s > 4
+    assert sum(moment.n_dropped for moment in found) > 5
+
+
+def test_a_damaged_picture_ends_no_camera():
+    pieces = list(as_pictures(levels_clip(1.0), 20))
+    pause, whole = pieces[8]
+    pieces[8] = (
+        pause,
+        whole.split(b"\r\n\r\n")[0] + b"\r\n\r\n" + bytes(len(whole.split(b"\r\n\r\n", 1)[1]) - 2) + b"\r\n",
+    )
+    with Served(*pieces, kind="multipart/x-mixed-replace; boundary=part") as address:
+        times = [moment.at_s for moment in shown(address)]
+    assert times[-1] > 0.6  # and the damaged one came at 0.4
 
 
 def as_pictures(frames, fps):
@@ -176,7 +213,7 @@ def as_pictures(frames, fps):
 def test_a_camera_without_times_is_shown_as_it_comes():
     pieces = list(as_pictures(levels_clip(2.0), 10))  # at a tenth of a second each, and FFmpeg takes it for a 25th
     with Served(*pieces, kind="multipart/x-mixed-replace; boundary=part") as address:
-        times = [moment.at_s for moment in TASK.follow(address, PROCESSOR, every_s=0.0) if moment.example]
+        times = [moment.at_s for moment in shown(address)]
     assert times[-1] - times[0] > 2.5
 
 
@@ -217,7 +254,7 @@ def test_who_waits_for_the_network_is_not_late(monkeypatch):
 
 def test_passwords_are_not_shown(predictor):
     with Served((0, b"not a stream"), kind="video/mp2t") as address:
-        secret = address.replace("://", "://ann:sesame@")
+        secret = address.replace("://", "://ann:p@sesame@")
         with pytest.raises(DataError) as caught:
             list(rolling(predictor, secret.replace("http", "rtsp")))
     assert "sesame" not in str(caught.value)

@@ -121,8 +121,9 @@ class AudioClassification(shared.Classifier, Sounds):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
+    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on means and deviations of cepstra."""
+        del recipe
         assert isinstance(processor, AudioProcessor)
         targets = test.targets["labels"].numpy()
         return cheap_baselines(

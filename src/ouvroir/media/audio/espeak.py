@@ -54,16 +54,19 @@ def _library() -> tuple[Any, int, list[np.ndarray], Any] | None:
 
 
 def say(text: str, voice: str, *, words_per_minute: int, pitch: int) -> tuple[np.ndarray, int]:
-    """(T,) int16 and its rate: `text` by a voice such as `en+f2`, pitch from 0 to 99. Raises RuntimeError without the library."""
+    """(T,) int16 and its rate: `text` by a voice such as `en+f2`, pitch from 0 to 99. Raises RuntimeError where it cannot."""
     found = _library()
     if found is None:
         raise RuntimeError("eSpeak NG is not there.")
     library, rate, heard, _ = found
     heard.clear()
-    library.espeak_SetVoiceByName(voice.encode())
+    if library.espeak_SetVoiceByName(voice.encode()):
+        raise RuntimeError(f"eSpeak NG has no voice `{voice}`.")
     library.espeak_SetParameter(_WORDS_PER_MINUTE, words_per_minute, 0)
     library.espeak_SetParameter(_PITCH, pitch, 0)
     content = text.encode()
-    library.espeak_Synth(content, len(content) + 1, 0, _BY_CHARACTER, 0, _UTF8, None, None)
+    failed = library.espeak_Synth(content, len(content) + 1, 0, _BY_CHARACTER, 0, _UTF8, None, None)
     library.espeak_Synchronize()
-    return np.concatenate(heard) if heard else np.zeros(0, np.int16), rate
+    if failed or not heard:
+        raise RuntimeError(f"eSpeak NG did not say `{text}`.")
+    return np.concatenate(heard), rate

@@ -135,8 +135,9 @@ class ImageClassification(shared.Classifier, Pictures):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
+    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on a small copy of the picture."""
+        del recipe
 
         def of_train(places: np.ndarray) -> np.ndarray:
             return simple_features(train, places)

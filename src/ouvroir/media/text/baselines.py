@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 20_000
 MOST_TURNED = 2_000  # texts whose products with each other are cheap to take apart
-MOST_STEPS = 2_000  # of the network that is taught as a baseline
 ROWS_AT_ONCE = 1024
 STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties of logistic regression that are tried
 NEIGHBOURS = 5

@@ -13,7 +13,7 @@ import numpy as np
 
 from ouvroir import classification as shared
 from ouvroir.media.text import recipes
-from ouvroir.media.text.baselines import MOST_STEPS, ROWS_AT_ONCE, rarity, some_rows, text_baselines
+from ouvroir.media.text.baselines import ROWS_AT_ONCE, rarity, some_rows, text_baselines
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.texts import Texts, batch_of
 from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
@@ -121,9 +121,13 @@ class TextClassification(shared.Classifier, Texts):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
-        """Most frequent class; logistic regression on weighted n-grams; nearest texts by these; the network of n-grams alone."""
-        return [*text_baselines(train, test, processor.labels), self._ngrams_alone(train, test, processor)]
+    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+        """Most frequent class; logistic regression on weighted n-grams; nearest texts by these; the network of n-grams alone,
+        unless the model is one.
+        """
+        found = text_baselines(train, test, processor.labels)
+        options: recipes.Options = recipe.options
+        return found if options.network == "ngrams" else [*found, self._ngrams_alone(train, test, processor)]
 
     def _ngrams_alone(self, train: Table, test: Table, processor: Processor) -> Cheap:
         """What `options.network=ngrams` learns in seconds, with the steps that are proposed for so many texts."""
@@ -136,7 +140,7 @@ class TextClassification(shared.Classifier, Texts):
         known = train if len(places) == len(train) else train.subset(places)
         recipe = recipes.ngrams_alone(len(known))
         batch = recipe.loop.batch_size
-        n_steps = max(1, min(MOST_STEPS, round(recipe.loop.epochs * len(known) / batch)))
+        n_steps = max(1, round(recipe.loop.epochs * len(known) / batch))
         order = np.concatenate(
             [np.random.default_rng(epoch).permutation(len(known)) for epoch in range(1 + n_steps * batch // len(known))]
         )

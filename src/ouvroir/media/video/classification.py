@@ -129,8 +129,9 @@ class VideoClassification(shared.Classifier, Videos):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor) -> list[Cheap]:
+    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on the mean picture and where it changes."""
+        del recipe
         return cheap_baselines(
             train.targets["labels"].numpy(),
             lambda places: simple_features(train, places),

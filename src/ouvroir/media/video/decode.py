@@ -31,7 +31,7 @@ MOST_SECONDS = 3600.0
 LEAST_FRAMES = 2
 STILL = 0.5  # mean change of a level, of 255, from one frame to the next, that is none
 _FORMATS = tuple("PNG JPEG BMP GIF TIFF WEBP PPM TGA AVIF JPEG2000 PCX ICO".split())  # no decoder that starts a program
-_TOPS = (1, 255, 1023, 4095, 16383, 65535)  # the greatest value of 1, 8, 10, 12, 14 and 16 bits
+_TOPS = (1, 255, 4095, 65535)  # of numbers with a point, and the greatest values of 12 and 16 bits
 _CUT = 0.9  # of the time that a file says it lasts
 _KEY_TIMES, _KEY_PX = 8, 8
 _NOISE = 3.0  # of 255: changes much smaller than this are what compression leaves, and no movement
@@ -104,7 +104,7 @@ def _pictures(content: bytes, name: str, limits: Limits, *, fps: float, px: int,
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         names = [one for one in archive.namelist() if PurePath(one).suffix.lower() in IMAGE_SUFFIXES]
         if len(names) < LEAST_FRAMES:
-            raise Refused("too_short", f"`{name}` has {len(names)} frame, and a video {LEAST_FRAMES} at least.")
+            raise Refused("too_short", f"Frames in `{name}`: {len(names)}. A video has {LEAST_FRAMES} at least.")
         most = max(1, min(round(most_seconds * fps), limits.max_elements // (3 * px * px)))
         seconds = len(names) / FOLDER_FPS
         n = min(most, max(1, math.ceil(seconds * fps - 1e-6)))
@@ -120,9 +120,13 @@ def _pictures(content: bytes, name: str, limits: Limits, *, fps: float, px: int,
 
 
 def _in_8_bits(opened: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Frames as (px, px, 3) uint8. Those of deeper values, (px, px), are scaled alike, by the fewest bits that hold them all."""
+    """Frames as (px, px, 3) uint8. Those of deeper values, (px, px), are scaled alike: by 12 bits if these hold them all, else 16.
+
+    Numbers with a point reach to 1, or to 255.
+    """
     highest = max((float(values.max()) for values in opened.values() if values.ndim == 2), default=0.0)
-    top = next((top for top in _TOPS if highest <= top), highest)
+    is_whole = all((values % 1 == 0).all() for values in opened.values() if values.ndim == 2)
+    top = next((top for top in _TOPS[2 if is_whole else 0 :] if highest <= top), highest)
     return {
         place: values
         if values.ndim == 3
@@ -178,7 +182,7 @@ def _decoded(av: Any, container: Any, name: str, limits: Limits, fps: float, px:
     while before is not None and len(kept) < most and len(kept) / fps < last + 1 / rate - 1e-6:
         kept.append(before if isinstance(before, np.ndarray) else (before := square(before, px)))
     if n_decoded < LEAST_FRAMES:
-        raise Refused("too_short", f"`{name}` has {n_decoded} frame, and a video {LEAST_FRAMES} at least.")
+        raise Refused("too_short", f"Frames in `{name}`: {n_decoded}. A video has {LEAST_FRAMES} at least.")
     seconds = last + 1 / rate
     codec = str(stream.codec_context.name)
     return Clip(np.stack(kept), fps, round(rate, 3), width, height, codec, n_decoded, seconds, told)

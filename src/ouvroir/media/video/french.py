@@ -14,7 +14,7 @@ FRENCH: dict[str, str] = {
     "`{a}` has {b} x {c} pixels. Make them smaller.": "`{a}` a {b} x {c} pixels. Réduisez-les.",
     "`{a}` is no video that can be read: {b}.": "`{a}` n’est pas une vidéo lisible : {b}.",
     "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodée : {b}.",
-    "`{a}` has {b} frame, and a video {c} at least.": "`{a}` a {b} image, et une vidéo au moins {c}.",
+    "Frames in `{a}`: {b}. A video has {c} at least.": "Images dans `{a}` : {b}. Une vidéo en a au moins {c}.",
     "`{a}` ends after {b} s, and says that it lasts {c} s. It was probably cut.": (
         "`{a}` finit après {b} s, et annonce {c} s. Elle a sans doute été coupée."
     ),
@@ -42,12 +42,12 @@ FRENCH: dict[str, str] = {
         "Retourner la moitié des vidéos en miroir à l’entraînement ; pas là où une direction est ce qui s’apprend."
     ),
     "Pictures are moved by up to this share of their edge.": "Les images sont déplacées, au plus de cette part de leur côté.",
-    "Larger or smaller by up to this ratio.": "Plus grande ou plus petite, au plus de ce rapport.",
-    "Brighter or darker, and of more or less contrast, by up to this share.": (
-        "Plus claire ou plus sombre, et plus ou moins contrastée, au plus de cette part."
+    "Pictures are made larger or smaller by up to this ratio.": "Les images sont agrandies ou réduites, au plus de ce rapport.",
+    "Pictures are made brighter or darker, and of more or less contrast, by up to this share.": (
+        "Les images sont éclaircies ou assombries, et plus ou moins contrastées, au plus de cette part."
     ),
     "Clips are played faster or slower, and begun earlier or later, by up to this ratio.": (
-        "Plus rapide ou plus lente, et commencée plus tôt ou plus tard, au plus de ce rapport."
+        "Les extraits sont joués plus vite ou plus lentement, et commencent plus tôt ou plus tard, au plus de ce rapport."
     ),
     "Share of each target spread evenly; 1/137.": "Part de chaque cible répartie uniformément ; 1/137.",
     "Dropout before each layer of the head.": "Dropout avant chaque couche de la tête.",
@@ -75,6 +75,7 @@ FRENCH: dict[str, str] = {
     ),
     "Steps from noise to the latent of a clip.": "Étapes du bruit au code d’un extrait.",
     "Pictures are moved by up to this share of their edge, in learning; 0 where the place is what tells the classes apart.": (
-        "Déplacée dans l’image, au plus de cette part, à l’apprentissage ; 0 là où c’est l’endroit qui distingue les classes."
+        "Les images sont déplacées, au plus de cette part de leur côté, à l’apprentissage ; 0 là où c’est l’endroit qui distingue "
+        "les classes."
     ),
 }

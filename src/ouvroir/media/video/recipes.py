@@ -53,8 +53,10 @@ class Options:
     )
     flip: bool = setting(False, "Mirror half of the videos in training; not where a direction is what is learned.")
     shift: Share = setting(0.1, "Pictures are moved by up to this share of their edge.")
-    zoom: Share = setting(0.1, "Larger or smaller by up to this ratio.")
-    light: Share = setting(0.2, "Brighter or darker, and of more or less contrast, by up to this share.")
+    zoom: Share = setting(0.1, "Pictures are made larger or smaller by up to this ratio.")
+    light: Share = setting(
+        0.2, "Pictures are made brighter or darker, and of more or less contrast, by up to this share."
+    )
     speed: Share = setting(0.1, "Clips are played faster or slower, and begun earlier or later, by up to this ratio.")
     label_smoothing: Share = setting(ALPHA.value, "Share of each target spread evenly; 1/137.")
     dropout: Share = setting(0.2, "Dropout before each layer of the head.")

@@ -1,8 +1,8 @@
 """Streams of pictures: a webcam, an address, a site's page, or a file played as fast as it was recorded, all read alike.
 
 A thread decodes, and keeps the newest frames only; who asks gets these, so that a slow model misses some and never lags behind.
-Where decoding is too slow itself, what was sent meanwhile is left out, up to a frame that needs no other. No clip holds frames
-from before and after such a gap.
+Where decoding is too slow itself, what was sent meanwhile is left out, if need be up to a frame that needs no other. No clip holds
+frames from before and after such a gap.
 
 Axes: T frames, H and W height and width.
 """
@@ -37,9 +37,12 @@ RETRIES = 5  # to open a stream again that broke off, each later than the one be
 _LATE_S, _VERY_LATE_S = 0.5, 2.0  # behind what goes on: the most to begin again with, and where decoding stops
 _JUMP_S = 10.0  # between two frames of a stream without an end: its clock was set anew
 _BACK_S = 1.0  # from one frame to the next: the same
+_CATCH_UP_S = 2.0  # in which frames are decoded and not kept, to be on time again
+_KEYS_S = 10.0  # between two frames that need no other, at most, where one waits for the next
+_MOST_DAMAGED = 100  # packets after each other: that is no stream any more
 _PAYS = 10.0  # seconds of work that a second of waiting makes up for: who waits a tenth of the time keeps up
 _ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_WEBCAM = re.compile(r"^(?:webcam(?::(.+))?|/dev/video(\d+))$")
+_WEBCAM = re.compile(r"^(?:webcam(?::(.+)|(\d*))|/dev/video(\d+))$")
 
 
 def follow(address: str, processor: VideoProcessor, *, every_s: float) -> Generator[Moment, None, None]:
@@ -87,6 +90,11 @@ class Reader(threading.Thread):
         self._n_frames = n_frames
         self._n_seen = 0
         self._seen_s = 0.0
+        self._behind_s: float | None = None  # by the clock of the world, since when one is too late
+        self._is_lost = False  # whether nothing is decoded until a frame comes that needs no other
+        self._key_at: float | None = None  # seconds of the stream of the last such frame
+        self._has_keys = False  # whether they come often
+        self._n_damaged = 0
         self._next_at: float | None = None  # seconds of the stream of the next frame to keep
         self._news = threading.Condition()
         self._is_closed = threading.Event()
@@ -161,7 +169,7 @@ class Reader(threading.Thread):
                     self.said = f"It ended: {told}."
                     return
             n_failed, wait_s = (0, 1.0) if self._n_seen > n_before else (n_failed + 1, 2 * wait_s)
-            if n_failed > RETRIES:
+            if n_failed >= RETRIES:
                 self.said = f"`{self._name}` gave nothing in {RETRIES} more attempts: {told}."
                 return
             self._is_closed.wait(wait_s)
@@ -181,33 +189,74 @@ class Reader(threading.Thread):
             pace = pace_of(self.address, container, begin=self._now_at())
             stream.thread_type = "AUTO" if pace.is_local else "SLICE"  # whole frames side by side come late
             self._begin_clip()
-            is_behind, asked_s = False, time.monotonic()
+            self._behind_s, self._is_lost, self._key_at, self._has_keys = None, False, None, False
+            asked_s = time.monotonic()
             for packet in container.demux(stream):
                 came_s = time.monotonic()
                 pace.waited(came_s - asked_s)
                 if self._is_closed.is_set():
                     return
-                if is_behind:
-                    if not packet.is_keyframe or pace.late(pace.peek(packet)) > _LATE_S:
-                        asked_s = time.monotonic()
-                        continue
-                    stream.codec_context.flush_buffers()
-                    self._begin_clip(pace.peek(packet))
-                    is_behind = False
-                for frame in packet.decode():
-                    at, is_elsewhere = pace.place(None if frame.time is None else float(frame.time))
-                    if is_elsewhere:
-                        self._begin_clip()
-                    if (ahead := pace.ahead(at)) > 0:
-                        self._is_closed.wait(ahead)
-                        came_s = time.monotonic()
-                        pace.waited(ahead)
-                    if self._is_closed.is_set():
-                        return
-                    self._see(frame, at, came_s)
+                if self._is_wanted(packet, pace, stream.codec_context):
+                    for frame in self._decoded(packet):
+                        self._place(frame, pace, came_s)
                 asked_s = time.monotonic()
                 pace.worked(asked_s - came_s)
-                is_behind = len(self._frames) == self._n_frames and pace.late(self.at_s) > _VERY_LATE_S
+                has_clip = len(self._frames) == self._n_frames
+                if self._behind_s is None and has_clip and pace.late(self.at_s) > _VERY_LATE_S:
+                    self._behind_s = asked_s
+
+    def _is_wanted(self, packet: Any, pace: Pace, codec: Any) -> bool:
+        """Whether to decode a packet. Who is behind decodes on and keeps nothing; where that does not help, nothing is decoded up
+        to a frame that needs no other, if such frames come; and who is slower than all that begins again where the stream is.
+        """
+        at, now = pace.peek(packet), time.monotonic()
+        if packet.is_keyframe:
+            self._has_keys = self._key_at is not None and at - self._key_at < _KEYS_S
+            self._key_at = at
+        if self._behind_s is None:
+            return True
+        behind_s = now - self._behind_s
+        is_too_long = behind_s > _CATCH_UP_S + _KEYS_S
+        if is_too_long or (pace.late(at) <= _LATE_S and (packet.is_keyframe or not self._is_lost)):
+            if is_too_long:
+                pace.begin_anew(at)
+            if self._is_lost:
+                codec.flush_buffers()
+            self._begin_clip(at)
+            self._behind_s, self._is_lost = None, False
+        elif self._has_keys and behind_s > _CATCH_UP_S:
+            self._is_lost = True
+        return not self._is_lost
+
+    def _decoded(self, packet: Any) -> list[Any]:
+        """The frames of a packet; none where it is damaged, which a camera's next one need not be."""
+        import av
+
+        try:
+            found = packet.decode()
+        except av.error.InvalidDataError:
+            self._n_damaged += 1
+            if self._n_damaged > _MOST_DAMAGED:
+                raise
+            self._begin_clip()
+            return []
+        if found:
+            self._n_damaged = 0
+        return list(found)
+
+    def _place(self, frame: Any, pace: Pace, came_s: float) -> None:
+        """Wait until a frame is due, and keep it, unless one is behind."""
+        at, is_elsewhere = pace.place(None if frame.time is None else float(frame.time))
+        if is_elsewhere:
+            self._begin_clip()
+        if self._behind_s is not None:
+            return
+        if (ahead := pace.ahead(at)) > 0:
+            self._is_closed.wait(ahead)
+            came_s = time.monotonic()
+            pace.waited(ahead)
+        if not self._is_closed.is_set():
+            self._see(frame, at, came_s)
 
     def _now_at(self) -> float:
         """Seconds of the stream by the clock of the world, however long nothing came."""
@@ -231,8 +280,8 @@ class Reader(threading.Thread):
         small = square(frame, self.px)
         with self._news:
             if self._frames:
-                self._frames.extend([self._frames[-1]] * min(n_since, self._n_frames))
-            self._n_seen += 1 + n_since
+                self._frames.extend([self._frames[-1]] * min(n_since, self._n_frames - 1))
+            self._n_seen += 1 + min(n_since, self._n_frames - 1)  # none of them was missed
             self.at_s, self._seen_s = at, came_s
             self._frames.append(small)
             self._news.notify_all()
@@ -274,6 +323,10 @@ class Pace:
     def _set(self, stamp: float | None, at: float) -> None:
         self._offset = at - (stamp or 0.0)
         self._start = time.monotonic() - at
+
+    def begin_anew(self, at: float) -> None:
+        """What is at `at` seconds of the stream is due now."""
+        self._start, self._busy_s = time.monotonic() - at, 0.0
 
     def peek(self, packet: Any) -> float:
         """Seconds of the stream for what is not decoded yet."""
@@ -333,7 +386,7 @@ def opened(address: str) -> Any:
     except ImportError as error:
         raise MissingExtra("Following a stream", "video") from error
     if found := _WEBCAM.match(address):
-        return _webcam(av, found[1] or found[2] or "")
+        return _webcam(av, found[1] or found[2] or found[3] or "")
     if not _ADDRESS.match(address):
         path = Path(address).expanduser()
         if not path.is_file():
