@@ -18,7 +18,7 @@ from typing import NoReturn
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import read_folders
 from ouvroir.data.labels import n_texts, read_labelled_tables, suffixes_of_named_files
-from ouvroir.data.listing import File, Listing, join_sequences, list_archive, list_folder, suffix_of
+from ouvroir.data.listing import File, Listing, is_sequence, join_sequences, list_archive, list_folder, suffix_of
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
 from ouvroir.media import TASKS, advice_on, detect_task, find_task, readable_suffixes, sequences_of, suffixes_of
@@ -26,6 +26,7 @@ from ouvroir.recipe import Data
 from ouvroir.task import Note, Refusal
 
 _SHOWN = 3  # names in a sentence
+_LEAST_OF_SEQUENCE = 8  # numbered files of a folder that look like parts of one whole
 _LOOKED_AT = 200  # folders, and entries of each, when class folders are looked for above a folder
 _DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
 
@@ -41,6 +42,8 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     )
     readable = suffixes_of(chosen)
     join_sequences(listing, sequences_of(chosen), readable)
+    if task is None:
+        listing.notes += _perhaps_sequences(listing, chosen)
     collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
     is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):
@@ -60,6 +63,29 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         _raise_nothing_readable(path, listing, chosen, readable)
     collection.make_ids_unique()
     return collection
+
+
+def _perhaps_sequences(listing: Listing, chosen: str) -> list[Note]:
+    """The note on numbered files in folders inside class folders: another task would read each such folder as one row."""
+    other = next((name for name in TASKS if sequences_of(name)), None)
+    if other is None or sequences_of(chosen):
+        return []
+    folders: dict[str, list[str]] = {}
+    for file in listing.files:
+        if file.path.count("/") >= 2:
+            folders.setdefault(file.path.rpartition("/")[0], []).append(file.name)
+    found = [
+        names
+        for names in folders.values()
+        if len(names) >= _LEAST_OF_SEQUENCE and is_sequence(names, sequences_of(other), frozenset())
+    ]
+    if len(found) < 2 or 2 * sum(map(len, found)) < len(listing.files):
+        return []
+    text = (
+        f"Numbered files lie in {len(found)} folders inside other folders, as the parts of one recording do. If each folder is one "
+        f"item, say so: `--task {other}`."
+    )
+    return [Note("sequences_proposed", text)]
 
 
 def _lone_folder(path: Path, n_files: int, readable: frozenset[str]) -> Note:

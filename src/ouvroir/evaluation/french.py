@@ -118,6 +118,11 @@ SENTENCES: dict[str, str] = {
     "None of {n} files can be used. The first one: {a}": "Aucun des {n} fichiers n’est utilisable. Le premier : {a}",
     "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
     # notes on rows that are alike
+    "Numbered files lie in {n} folders inside other folders, as the parts of one recording do. If each folder is one item, say so: "
+    "`--task {a}`.": (
+        "Des fichiers numérotés se trouvent dans {n} dossiers à l’intérieur d’autres dossiers, comme les parties d’un même "
+        "enregistrement. Si chaque dossier est un élément, dites-le : `--task {a}`."
+    ),
     "Numbered files: {n}, in folders: {m}. Each of these folders was read as one row.": (
         "{n} fichiers numérotés dans {m} dossiers ont été lus comme autant d’éléments, un par dossier."
     ),

@@ -171,16 +171,16 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "against_same": (
         "The best cheap baseline, {name}, gets {value}: no difference is shown ({gap}). A cheap method may do as well; "
-        "more data, or a start from pretrained weights, may change that.",
+        "longer training, more data, or a start from pretrained weights, may change that.",
         "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence "
-        "({gap}). Une méthode simple suffit peut-être ; davantage de données, ou des poids préentraînés au départ, "
-        "peuvent changer cela.",
+        "({gap}). Une méthode simple suffit peut-être ; un entraînement plus long, davantage de données, ou des poids "
+        "préentraînés au départ, peuvent changer cela.",
     ),
     "against_worse": (
         "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Use the baseline, "
-        "or more data, or start from pretrained weights.",
+        "or train longer, or on more data, or start from pretrained weights.",
         "La meilleure référence simple, {name}, obtient {value} et fait mieux que le modèle ({gap}). "
-        "Préférez-la, ou ajoutez des données, ou partez de poids préentraînés.",
+        "Préférez-la, ou entraînez plus longtemps, ajoutez des données, ou partez de poids préentraînés.",
     ),
     "tuning_better": (
         "Tuning helped: {gap} over the base model (items fixed: {fixed}, broken: {broken}).",

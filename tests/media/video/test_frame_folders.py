@@ -54,6 +54,12 @@ def test_each_folder_of_frames_is_one_row(place):
     assert not any(note.code == "nested_folders" for note in manifest.notes)
 
 
+def test_without_a_task_it_is_said_that_folders_may_be_clips(place):
+    notes = {note.code: note.text for note in ouvroir.check(place / "clips").notes}
+    assert f"--task {TASK}" in notes["sequences_proposed"]
+    assert "sequences_proposed" not in {note.code for note in ouvroir.check(place / "clips", task=TASK).notes}
+
+
 def test_a_changed_frame_is_seen(place):
     before = {row.id: row.sha256 for row in ouvroir.check(place / "clips", task=TASK).rows}
     Image.new("RGB", (24, 20), (255, 0, 0)).save(place / "clips" / "darker" / "take1" / "frame_3.png")

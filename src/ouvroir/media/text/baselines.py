@@ -25,7 +25,7 @@ def text_baselines(train: Table, test: Table, labels: tuple[str, ...]) -> list[C
     wanted, targets = train.targets["labels"].numpy(), test.targets["labels"].numpy()
     places = some_rows(len(train))
     seen = counts(train, places)
-    rare = rarity(train, places)
+    rare = rarity(holding(train, places), len(places))
     known, asked = weighted(seen, rare), weighted(counts(test, np.arange(len(test))), rare)
     n_rows = len(places) if len(places) < len(train) else None
     found = [
@@ -56,13 +56,18 @@ def counts(table: Table, places: np.ndarray) -> Any:
     return vstack(found).tocsr()
 
 
-def rarity(table: Table, places: np.ndarray) -> np.ndarray:
-    """(N_BUCKETS,) float32 of the n texts at `places`: 1 + log((1 + n) / (1 + n that hold it)) (Sparck Jones 1972, smoothed)."""
-    holding = np.zeros(N_BUCKETS, dtype=np.int64)
+def holding(table: Table, places: np.ndarray) -> np.ndarray:
+    """(N_BUCKETS,) int64: how many of the texts at `places` hold each n-gram."""
+    found = np.zeros(N_BUCKETS, dtype=np.int64)
     for start in range(0, len(places), ROWS_AT_ONCE):
         grams: Ragged = table.slice(places[start : start + ROWS_AT_ONCE]).fields["grams"]  # type: ignore[assignment]
-        holding += np.bincount(grams.values.numpy(), minlength=N_BUCKETS)
-    found: np.ndarray = (1 + np.log((1 + len(places)) / (1 + holding))).astype(np.float32)
+        found += np.bincount(grams.values.numpy(), minlength=N_BUCKETS)
+    return found
+
+
+def rarity(n_holding: np.ndarray, n_texts: int) -> np.ndarray:
+    """(N_BUCKETS,) float32: 1 + log((1 + n) / (1 + n that hold it)) for n texts (Sparck Jones 1972, smoothed)."""
+    found: np.ndarray = (1 + np.log((1 + n_texts) / (1 + n_holding))).astype(np.float32)
     return found
 
 

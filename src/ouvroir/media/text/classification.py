@@ -13,7 +13,7 @@ import numpy as np
 
 from ouvroir import classification as shared
 from ouvroir.media.text import recipes
-from ouvroir.media.text.baselines import ROWS_AT_ONCE, rarity, some_rows, text_baselines
+from ouvroir.media.text.baselines import ROWS_AT_ONCE, holding, rarity, some_rows, text_baselines
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.texts import Texts, batch_of
 from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
@@ -69,7 +69,7 @@ class TextClassification(shared.Classifier, Texts):
         import torch
 
         network = _network(model)
-        network.grams.rarity.copy_(torch.from_numpy(rarity(table, np.arange(len(table)))))
+        network.grams.rarity.copy_(torch.from_numpy(rarity(holding(table, np.arange(len(table))), len(table))))
         shared.weigh_classes(network, table, recipe)
 
     # --- training -----------------------------------------------------------------------------------------------------
