@@ -210,11 +210,10 @@ def _name(model: Run, models: list[Run]) -> str:
 
 def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
     from ouvroir.evaluation.report import System
+    from ouvroir.training.device import threads
 
     if "test" not in prepared.tables:
         return []
-    from ouvroir.training.device import threads
-
     with workflow.timed(run, "baselines_s"), threads(1):  # more of them only wait for each other on small matrices
         tables = prepared.tables
         found = task.baselines(tables["train"], tables["test"], prepared.processor, run.recipe())

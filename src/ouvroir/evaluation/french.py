@@ -107,7 +107,7 @@ SENTENCES: dict[str, str] = {
         "Aucun tableau d’étiquettes n’a servi : la colonne `{a}` est sans effet, et les dossiers sont les classes."
     ),
     "`{a}` is not UTF-8; it was read as {b}. Look at a place with accents to see that it is right.": (
-        "`{a}` n’est pas en UTF-8 ; il a été lu comme {b}. Vérifiez une étiquette qui porte des accents."
+        "`{a}` n’est pas en UTF-8 ; il a été lu comme {b}. Vérifiez un endroit qui porte des accents."
     ),
     "`{a}` holds zero bytes, which were left out. Was it cut while being copied?": (
         "`{a}` contient des octets nuls, qui ont été ignorés. A-t-il été tronqué lors d’une copie ?"
@@ -124,7 +124,7 @@ SENTENCES: dict[str, str] = {
         "enregistrement. Si chaque dossier est un élément, dites-le : `--task {a}`."
     ),
     "Numbered files: {n}, in folders: {m}. Each of these folders was read as one row.": (
-        "{n} fichiers numérotés dans {m} dossiers ont été lus comme autant d’éléments, un par dossier."
+        "Fichiers numérotés : {n}, dossiers : {m}. Chacun de ces dossiers a été lu comme un élément."
     ),
     "`{a}` holds no files.": "`{a}` ne contient aucun fichier.",
     "{n} of {m} test rows have the same `{a}` as rows that are learned from. If that is where they come from, this split leaks: "
