@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ouvroir.data.manifest import Manifest, label_names
-from ouvroir.recipe import Data
+from ouvroir.recipe import Data, data_settings
 from ouvroir.task import SPLITS, Note, Row, Split, name_of, options_of
 
 TINY_CLASS_ROWS = 10
@@ -36,19 +36,13 @@ def count_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-_READ_BY = (
-    "path_column text_column label_column label_pattern label_separator group_column group_level group_pattern".split()
-)
-
-
 def in_short(manifest: Manifest) -> list[str]:
     """What a check found, in a few sentences to read before a training: counts that are explained, notes with proposals."""
     summary = manifest.summary()
     first, *others = count_lines(summary)
     if manifest.refused:
         codes = ", ".join(f"{count:,} {code}" for code, count in summary["refused_by_code"].items())
-        read = {f"data.{name}": value for name in _READ_BY if (value := getattr(manifest.data, name)) is not None}
-        asked = options_of({name: str(value) for name, value in read.items()})
+        asked = options_of(data_settings(manifest.data, Data()))
         command = " ".join(
             filter(None, ["ouvroir check", shlex.quote(manifest.source), f"--task {manifest.task}", asked])
         )
