@@ -15,7 +15,8 @@ from ouvroir.errors import ExportError, UsageError
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.recipes import Options
 from ouvroir.recipe import Recipe
-from ouvroir.task import Limits, source_of
+from ouvroir.source import source_of
+from ouvroir.task import Limits
 
 transformers = pytest.importorskip("transformers")
 

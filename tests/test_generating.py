@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +13,12 @@ from typer.testing import CliRunner
 
 import ouvroir
 import pictures
+from ouvroir import workflow
 from ouvroir.cli import app
 from ouvroir.errors import DataError, TrainingError, UsageError
+from ouvroir.media import find_task
+from ouvroir.options import Workplace, answers, does, makes
+from ouvroir.run import GENERATOR
 from ouvroir.synthesis.samples import Sample, Samples
 
 QUICK = {
@@ -69,6 +75,55 @@ def test_the_command_line(run):
     wrong = CliRunner().invoke(app, ["generate", str(run.path), "--label", "rose"])
     assert wrong.exit_code == 2
     assert "knows no class `rose`" in wrong.stderr
+
+
+def test_samples_that_are_what_was_learned_from_are_counted(run, monkeypatch, tmp_path):
+    """A generator that writes train pictures again, every second time."""
+    from ouvroir.media.image.generation import ImageGeneration
+
+    monkeypatch.setenv("OUVROIR_HOME", str(run.path.parent.parent / "home"))
+    fresh = ouvroir.generate(run.path, count=2, seed=11)
+    assert fresh.copies == ()
+    make = ImageGeneration.make
+
+    def copying(self, *given, **others):
+        for number, one in enumerate(make(self, *given, **others)):
+            yield one if number % 2 else replace(one, content=known[number].read_bytes())
+
+    manifest = workflow.manifest_of(run)
+    known = [Path(manifest.root) / row.locator for row in manifest.rows if row.split == "train"]
+    monkeypatch.setattr(ImageGeneration, "make", copying)
+    found = ouvroir.generate(run.path, "1", count=4, seed=12)
+    assert found.copies == (found.samples[0].id, found.samples[2].id)
+    shown = CliRunner().invoke(app, ["generate", str(run.path), "--label", "1", "--count", "4", "--seed", "13"])
+    assert "2 of them are items that the generator learned from, or nearly." in shown.stdout
+    told = CliRunner().invoke(
+        app, ["generate", str(run.path), "--label", "1", "--count", "1", "--seed", "13", "--json"]
+    )
+    assert json.loads(told.stdout)["copies"] == 1
+
+
+def test_last_is_the_newest_run_that_can_do_what_is_asked(run, tmp_path):
+    """Of a classifier, a generator that was trained after it, and a classifier that holds a generator of its own."""
+    root, wanted = tmp_path / "runs", {}
+    recipe = run.recipe()
+    for number, (name, task) in enumerate([("mine", "image-classification"), ("maker", recipe.task)]):
+        made = ouvroir.Run.create(
+            replace(recipe, task=task, options=find_task(task).Options()), root, name=name, now=1e9 + number
+        )
+        made.set_status("finished", "Finished.")
+        made.write_json("environment.json", {"created": 1e9 + number})
+        wanted[name] = made.path
+    at = Workplace(root)
+    assert at.run_of("last").path == at.run_of("last", makes).path == wanted["maker"]
+    assert at.run_of("last", answers).path == wanted["mine"]
+    assert at.place_of("last/base", answers) == str(wanted["mine"] / "base")
+    assert at.run_of("last", does(recipe.task)).path == wanted["maker"]
+    assert at.run_of("last", does(None)).path == wanted["mine"]
+    assert at.run_of("last", does("text-generation")).path == wanted["maker"]  # where there is none, the newest
+    ouvroir.Run(wanted["mine"]).child(GENERATOR, recipe)
+    (wanted["maker"] / "recipe.json").unlink()
+    assert at.run_of("last", makes).path == wanted["mine"]
 
 
 def test_a_run_without_a_generator_says_what_to_do(tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ from ouvroir import predictor
 from ouvroir.errors import Refused, RunError, UsageError
 from ouvroir.predictor import Predictor, expand_inputs
 from ouvroir.progress import Quiet
-from ouvroir.task import Prediction, Source, source_of
+from ouvroir.source import Source, source_of
+from ouvroir.task import Prediction
 
 TASK = "image-classification"
 CAT = Prediction(scores={"cat": 0.75, "dog": 0.25}, label="cat")
@@ -285,3 +286,18 @@ def test_a_table_is_written_as_answers_come_and_to_the_end_of_what_came():
 def test_every_writer_takes_the_same_arguments():
     for write in predictor.WRITERS.values():
         assert "x.png" in "".join(write(NAMED, ["cat", "dog"]))
+
+
+def test_each_row_of_a_table_has_its_answer(tmp_path):
+    table = tmp_path / "texts.csv"
+    table.write_text('text\n"one text, of words"\n""\n   \n\nanother text of words\na,b,c\n', encoding="utf-8")
+    found = dict(expand_inputs([str(table)], "text-classification"))
+    assert [name.rpartition("#")[2] for name in found] == ["2", "3", "4", "6", "7"]  # an empty line is none
+    texts = [one.reason if isinstance(one, Refused) else one.text for one in found.values()]
+    assert texts == [
+        "one text, of words",
+        "Row 3 of `texts.csv` has no text.",
+        "Row 4 of `texts.csv` has no text.",
+        "another text of words",
+        "Row 7 of `texts.csv` is left out: it has 3 cells and the first line names 1 columns.",
+    ]

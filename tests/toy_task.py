@@ -21,7 +21,8 @@ from ouvroir import classification as shared
 from ouvroir.baselines import linear_baseline, majority_baseline
 from ouvroir.errors import Refused
 from ouvroir.recipe import Recipe, setting
-from ouvroir.task import Facts, Field, Items, Limits, Note, Rendering, Source, StepOutput, source_of
+from ouvroir.source import Source, source_of
+from ouvroir.task import Facts, Field, Items, Limits, Note, Rendering, StepOutput
 
 NAME = "toy_task:Numbers"
 CLASSES = {"small": (0.0, 1.0), "large": (4.0, 1.0), "wide": (0.0, 6.0)}  # mean and deviation of each

@@ -15,7 +15,7 @@ from ouvroir import assessing, generating
 from ouvroir.errors import DataError
 from ouvroir.evaluation.proof import UNTRIED
 from ouvroir.recipe import Value
-from ouvroir.run import Run
+from ouvroir.run import GENERATOR, Run
 from ouvroir.task import Row
 from ouvroir.trials import rows_digest
 
@@ -45,7 +45,7 @@ def leave_out(run: Run, reason: str, kind: str | None = None) -> None:
 
 def folder_of(run: Run) -> Path:
     """Where the samples of a run are that were tried; the new ones where none were."""
-    return run.path / generating.GENERATOR / ((run.read_json(OUTCOME) or {}).get("kind") or generating.FOLDER)
+    return run.path / GENERATOR / ((run.read_json(OUTCOME) or {}).get("kind") or generating.FOLDER)
 
 
 def admitted(run: Run) -> Admitted:

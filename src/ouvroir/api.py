@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from ouvroir.arms import Arm
 from ouvroir.errors import DataError, OuvroirError, Untried, UsageError
 from ouvroir.files import disk_errors, make_folder, readable_names
 from ouvroir.media import find_task
-from ouvroir.options import Language, Training, Workplace
+from ouvroir.options import Language, Training, Workplace, answers, makes
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe, Value, check_settings, data_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
@@ -240,9 +241,14 @@ def evaluate(
 
     chosen, at = resolve_device(device), Workplace(Path(runs), progress=progress)
     at.require_order(str(model), str(source))
-    place = at.place_of(str(model))
+    place = at.place_of(str(model), answers)
     predictor = load_predictor(place, device=chosen)
     data = unseen.reading(source, predictor.recipe.data, settings or {})
+    if (pattern := predictor.recipe.data.label_pattern) and data.label_pattern is None:
+        progress.say(
+            "The model learned labels that were read from the names of files, and here they are read from folders or a table. "
+            f"If these are named alike, add --set {shlex.quote(f'data.label_pattern={pattern}')}."
+        )
     manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
     folder, _ = model_folder(place)
     learned = workflow.learned_from(predictor.recipe, folder, progress=progress)
@@ -369,7 +375,7 @@ def predict_files(
     at, files = Workplace(Path(runs), progress=progress), list(files)
     if len(files) == 1:
         at.require_order(str(model), files[0])
-    chosen = found.load(at.place_of(str(model)), device=device)
+    chosen = found.load(at.place_of(str(model), answers), device=device)
     paths, inputs = itertools.tee(
         found.expand_inputs(files, chosen.recipe.task, stdin=sys.stdin.buffer, progress=progress)
     )
@@ -421,7 +427,9 @@ def predict_stream(
     n_answers, n_dropped = 0, 0
     latencies: deque[float] = deque(maxlen=10_000)
     try:
-        for one in stream(at.place_of(str(model)), address, every_s=every_s, threshold=threshold, device=device):
+        for one in stream(
+            at.place_of(str(model), answers), address, every_s=every_s, threshold=threshold, device=device
+        ):
             to.write(streaming.as_line(one) if output == "table" else streaming.as_json_line(address, one))
             to.flush()
             n_answers += one.prediction is not None
@@ -490,7 +498,7 @@ def generate(
     from ouvroir.generating import generate as make
 
     at = Workplace(Path(runs), device, progress=progress)
-    of = at.run_of(run)
+    of = at.run_of(run, makes)
     with of.whole.hold():
         return make(of, [labels] if isinstance(labels, str) else labels, count, seed, at)
 
@@ -523,7 +531,7 @@ def prove(
     from ouvroir.reporting import tell_of_trials
 
     at = Workplace(Path(runs), device, workers, language, progress)
-    of = at.run_of(run)
+    of = at.run_of(run, answers)
     wishes = proving.Wishes(seeds=seeds, minutes=minutes, share=share, generator=generator)
     proving.check(wishes)
     with of.hold():

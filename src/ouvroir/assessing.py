@@ -26,7 +26,7 @@ from ouvroir.media import find_task
 from ouvroir.recipe import Recipe
 from ouvroir.rng import key
 from ouvroir.run import Run
-from ouvroir.synthesis.samples import Sample, Samples
+from ouvroir.synthesis.samples import Sample, Samples, sample_row
 from ouvroir.task import Row, Synthesiser
 from ouvroir.trials import train_all
 
@@ -74,18 +74,6 @@ class Assessed:
         """The samples that nothing speaks against, as rows to learn from."""
         kept = ((sample, one.weight) for sample, one in zip(self.samples, self.scored, strict=True) if not one.reason)
         return tuple(sample_row(self.folder, sample, weight) for sample, weight in kept)
-
-
-def sample_row(folder: Path, sample: Sample, weight: float = 1.0) -> Row:
-    """A made sample as a train row, marked as synthetic, in a manifest of any root."""
-    return Row(
-        id=f"synthetic:{folder.name}/{sample.id}",
-        locator=str(folder / sample.id),
-        sha256=sample.sha256,
-        label=sample.label,
-        origin="synthetic",
-        weight=weight,
-    )
 
 
 def kept_rows(folder: Path) -> tuple[Row, ...]:
@@ -271,7 +259,7 @@ class Door:
 
     def _is_held_out(self, samples: Samples, found: Sequence[Sample], asked: np.ndarray) -> np.ndarray:
         """The one look at validation and test rows: yes or no, never a score."""
-        from ouvroir.data.duplicates import find_pairs
+        from ouvroir.data.duplicates import is_duplicate
         from ouvroir.data.facts import near_keys
         from ouvroir.synthesis import scores
 
@@ -284,11 +272,7 @@ class Door:
         rows = [replace(sample_row(samples.folder, one), locator=one.id) for one in found]
         name = self.ground.manifest.task
         mine = near_keys(str(samples.folder), rows, name, workers=self.at.workers, progress=self.at.progress)
-        if theirs.shape[1] != mine.shape[1]:  # one side has no keys at all
-            return told
-        pairs = find_pairs(np.concatenate([theirs, mine]), n_known=len(theirs)).places
-        is_across = (pairs[:, 0] < len(theirs)) & (pairs[:, 1] >= len(theirs))
-        told[pairs[is_across, 1] - len(theirs)] = True
+        told |= is_duplicate(mine, theirs)
         return told
 
 

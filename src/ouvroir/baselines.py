@@ -21,6 +21,8 @@ BASELINE_WORK = 1e11  # rows x features x classes x iterations of one logistic r
 BASELINE_ITERATIONS = (20, 200)  # of the solver: as many as the work allows, between these
 STRENGTHS = (0.01, 0.1, 1.0)  # inverse penalties of logistic regression that are tried
 NEIGHBOURS = 5
+MOST_FREQUENT = ("most frequent class", "most frequent labels")
+"""Names of the baseline that looks at nothing, for rows of one label and of several."""
 
 
 def answers_from_scores(scores: np.ndarray, targets: np.ndarray, labels: tuple[str, ...]) -> Answers:
@@ -50,12 +52,12 @@ def majority_baseline(train_targets: np.ndarray, test_targets: np.ndarray, label
     """
     answered = None
     if train_targets.ndim == 2:
-        name, counts = "most frequent labels", train_targets.sum(axis=0)
+        name, counts = MOST_FREQUENT[1], train_targets.sum(axis=0)
         shares = (counts + 0.5) / (len(train_targets) + 1)
         n_answered = min(len(labels), max(1, round(float(counts.sum()) / len(train_targets))))
         answered = np.repeat((counts >= np.sort(counts)[-n_answered])[None], len(test_targets), axis=0)
     else:
-        name, counts = "most frequent class", np.bincount(train_targets, minlength=len(labels)) + 0.5
+        name, counts = MOST_FREQUENT[0], np.bincount(train_targets, minlength=len(labels)) + 0.5
         shares = counts / counts.sum()
     scores = np.repeat(shares[None].astype(np.float32), len(test_targets), axis=0)
     return Cheap(name, replace(answers_from_scores(scores, test_targets, labels), answered=answered))

@@ -28,7 +28,8 @@ from ouvroir.predictor import model_folder
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Batch, Processor, Source, Task
+from ouvroir.source import Source
+from ouvroir.task import Batch, Processor, Task
 from ouvroir.workflow import kept_manifest
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from ouvroir.files import readable_names, require_space
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.rng import key
-from ouvroir.run import Run
-from ouvroir.synthesis.samples import Sample, Samples
+from ouvroir.run import GENERATOR, Run
+from ouvroir.synthesis.samples import Sample, Samples, sample_row
 from ouvroir.task import Synthesiser
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
     from ouvroir.task import Example, Label, Made
 
-GENERATOR = "generator"
-"""The run of the generator, in that of the job or the model that it belongs to."""
 FOLDER, VARIED, MIXED = "synthetic", "varied", "mixed"
 LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 _LARGEST_B = 100_000  # of one sample: what is asked of the disk
@@ -40,11 +38,15 @@ _ALIKE = 8  # so many samples and more that are all the same show that a generat
 
 @dataclass(frozen=True)
 class Generated:
-    """What was made: the folder, the samples in it that this call made, and the seconds that making them took."""
+    """What was made: the folder, the samples in it that this call made, and the seconds that making them took.
+
+    `copies`: ids of those that are items which the generator learned from, or nearly; None where these are not there to compare.
+    """
 
     folder: Path
     samples: tuple[Sample, ...]
     seconds: float
+    copies: tuple[str, ...] | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -135,7 +137,24 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
                 )
             samples.note(mine)
             made += mine
-    return Generated(samples.folder, tuple(made), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Generated(samples.folder, tuple(made), seconds, _copies(of, samples, made, at))
+
+
+def _copies(of: Run, samples: Samples, made: Sequence[Sample], at: Workplace) -> tuple[str, ...] | None:
+    """The samples that a check of the data would call duplicates of train rows; None where their data are away or changed."""
+    from ouvroir.data.duplicates import is_duplicate
+    from ouvroir.data.facts import near_keys
+
+    try:
+        manifest = workflow.manifest_of(of)
+    except ManifestError:
+        return None
+    known = [row for row in manifest.rows if row.split == "train" and row.origin == "real"]
+    rows = [replace(sample_row(samples.folder, one), locator=one.id) for one in made]
+    theirs = near_keys(manifest.root, known, manifest.task, workers=at.workers, progress=at.progress)
+    mine = near_keys(str(samples.folder), rows, manifest.task, workers=at.workers, progress=at.progress)
+    return tuple(one.id for one, is_one in zip(made, is_duplicate(mine, theirs), strict=True) if is_one)
 
 
 def _warn(of: Run, at: Workplace) -> None:

@@ -21,6 +21,7 @@ from ouvroir import admitting, planning, proving, workflow
 from ouvroir.errors import CheckpointError, ManifestError, TrainingError, Untried, UsageError
 from ouvroir.evaluation.proof import UNTRIED
 from ouvroir.media import find_task
+from ouvroir.options import does
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Value
 from ouvroir.run import Run
@@ -65,7 +66,7 @@ def plan_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> 
     """
     if "loop.minutes" in training.settings:
         raise UsageError("Two models share the time of refine: give it with --minutes, and not as loop.minutes.")
-    init_from = at.place_of(training.start)
+    init_from = at.place_of(training.start, does(training.task))
     is_pretrained = init_from != "scratch"
     settings = dict(training.settings)
     if not is_pretrained:

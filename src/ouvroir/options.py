@@ -5,18 +5,51 @@ The verbs of the API name these options one by one, with the same defaults, for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ouvroir.errors import RunError, UsageError
+from ouvroir.errors import OuvroirError, RunError, UsageError
+from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe, Value
-from ouvroir.run import DEFAULT_ROOT, Run
+from ouvroir.run import DEFAULT_ROOT, GENERATOR, Run
+from ouvroir.task import Synthesiser, Task
 
 Language = Literal["en", "fr"]
 _OF_MODELS = ("recipe.json", "model.safetensors")
+
+
+def answers(run: Run) -> bool:
+    """Whether what the run trained gives answers, and does not make samples: what `last` means where answers are wanted."""
+    task = _task_of(run)
+    return task is not None and not isinstance(task, Synthesiser)
+
+
+def makes(run: Run) -> bool:
+    """Whether the run trained what makes samples, for itself or beside its model."""
+    return any(isinstance(_task_of(one), Synthesiser) for one in (run, Run(run.path / GENERATOR)))
+
+
+def does(task: str | None) -> Callable[[Run], bool]:
+    """Which runs are of a task; where none is named, those that give answers."""
+    return answers if task is None else lambda run: _named_task(run) == task
+
+
+def _named_task(run: Run) -> str | None:
+    with suppress(OuvroirError, OSError):
+        return run.recipe().task
+    return None
+
+
+def _task_of(run: Run) -> Task | None:
+    """None where it cannot be told, as of a task from outside that is not trusted."""
+    name = _named_task(run)
+    with suppress(OuvroirError):
+        return None if name is None else find_task(name)
+    return None
 
 
 @dataclass(frozen=True)
@@ -61,16 +94,17 @@ class Workplace:
     language: Language | None = None
     progress: Progress = QUIET
 
-    def place_of(self, source: str) -> str:
+    def place_of(self, source: str, suits: Callable[[Run], bool] | None = None) -> str:
         """A local place, or one in `runs` (the name of a run, `NAME/base`, `last`), made absolute; anything else as it is.
 
-        That is `scratch` and hub names. Which run `last` is, and that a run is not finished, is said. Raises RunError.
+        That is `scratch` and hub names. `suits`: which runs `last` means, if there is one. Which run that is, and that a run is
+        not finished, is said. Raises RunError.
         """
         if source == "scratch":
             return source
         name, _, inside = source.partition("/")
         if name == "last":
-            return str(self.run_of("last").path / inside)
+            return str(self.run_of("last", suits).path / inside)
         places = [place.absolute() for place in (Path(source), self.runs / source) if place.exists()]
         ours = [place for place in places if (place / "recipe.json").is_file()]
         if not places:
@@ -93,12 +127,12 @@ class Workplace:
                 f"`{data}` is a run or a model, and `{model}` is none: the model comes first, then what it is to work on."
             )
 
-    def run_of(self, source: str | Path) -> Run:
+    def run_of(self, source: str | Path, suits: Callable[[Run], bool] | None = None) -> Run:
         """A run by its path, its name in `runs` or `last`; which run that is, is said. Its final_model stands for it.
 
-        Raises RunError; also for a model that was carried away from its run.
+        `suits`: which runs `last` means, if there is one. Raises RunError; also for a model that was carried away from its run.
         """
-        run = Run.open(source, self.runs)
+        run = Run.open(source, self.runs, suits=suits)
         if (run.path / "config.json").is_file() and not (run.path / "status.json").is_file():
             whole = Run(run.path.parent)
             if whole.bundle != run.path or not (whole.path / "recipe.json").is_file():

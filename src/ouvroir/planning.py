@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ouvroir.errors import UsageError
 from ouvroir.files import readable_names
 from ouvroir.media import find_task
+from ouvroir.options import does
 from ouvroir.progress import Progress
 from ouvroir.recipe import Data, Recipe, Value, check_settings, read_data
 from ouvroir.task import Note, Task
@@ -33,7 +34,7 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     settings, recipe, task = training.overrides, training.recipe, training.task
     check_settings(settings)  # before the files are looked at, which may take long
     at.require_order(training.start, str(training.source))
-    init_from = at.place_of(training.start)
+    init_from = at.place_of(training.start, does(training.task))
     if "model.scope" in settings:
         _require_scope_of_earlier(init_from, settings)
     data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)

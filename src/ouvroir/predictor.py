@@ -26,10 +26,11 @@ from ouvroir.data.tabular import TABLE_SUFFIXES, as_text, find_text, read_table
 from ouvroir.errors import OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
 from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of
-from ouvroir.options import Workplace
+from ouvroir.options import Workplace, answers
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Example, Input, Limits, Prediction, Processor, Source, Task
+from ouvroir.source import Source
+from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -216,7 +217,7 @@ def load(source: str | Path, *, device: str | None = None, runs: str | Path = DE
 
 def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> tuple[Path, Run | None]:
     """The bundle or checkpoint folder that `source` stands for, and its run if it names one. Raises RunError."""
-    path = Path(Workplace(Path(runs)).place_of(str(source)))
+    path = Path(Workplace(Path(runs)).place_of(str(source), answers))
     if (path / "model.safetensors").is_file():
         return path, None
     try:
@@ -315,8 +316,16 @@ def _texts_of(path: Path) -> Iterator[tuple[str, Input]]:
     column = find_text(table)
     if column is None:
         raise UsageError(f"No column of {path} holds texts. Its columns are: {', '.join(table.columns)}.")
+    rows: list[tuple[int, Input]] = [
+        (number, Refused("malformed_row", f"Row {number} of `{path.name}` is left out: {reason}."))
+        for number, reason in table.broken
+    ]
     for number, cells in zip(table.numbers, table.values, strict=True):
-        yield f"{path}#{number}", Source(root="", locator="", text=as_text(cells[column]))
+        text = as_text(cells[column])
+        empty = Refused("empty", f"Row {number} of `{path.name}` has no text.")
+        rows.append((number, Source(root="", locator="", text=text) if text.strip() else empty))
+    for number, found in sorted(rows, key=lambda row: row[0]):
+        yield f"{path}#{number}", found
 
 
 def _from_stream(stream: BinaryIO, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:

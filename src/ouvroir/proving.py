@@ -28,8 +28,8 @@ from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Data, Value, data_settings
-from ouvroir.run import Run
-from ouvroir.synthesis.samples import Sample, Samples
+from ouvroir.run import GENERATOR, Run
+from ouvroir.synthesis.samples import Sample, Samples, sample_row
 from ouvroir.task import Row, Synthesiser
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ouvroir.options import Workplace
     from ouvroir.recipe import Recipe
 
-GENERATOR, BEFORE = generating.GENERATOR, "generator_before"
+BEFORE = "generator_before"
 SYNTHETIC, VARIED, MIXED = generating.FOLDER, generating.VARIED, "interpolation"
 """Names of arms; the first two are those of the folders of their samples too."""
 PLAN = "trial/synthetic_plan.json"
@@ -488,7 +488,7 @@ class Synthesis:
 
     def _plain(self, mixtures: Samples, table: Table, share: float) -> Arm:
         """Mixtures of two rows of a class, and real rows once more, in the place of samples: equal compute without a generator."""
-        blends = [assessing.sample_row(mixtures.folder, one) for one in mixtures.read()]
+        blends = [sample_row(mixtures.folder, one) for one in mixtures.read()]
         again = [replace(row, id=f"synthetic:again/{row.id}", origin="synthetic") for row in table.rows]
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(again))[: len(blends)]
         rows = (*blends, *(again[place] for place in order.tolist()))

@@ -19,7 +19,8 @@ import numpy as np
 
 from ouvroir.errors import CheckpointError, DataError, ExportError, Refused
 from ouvroir.files import whole_file
-from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, Row, Source, Split, StepOutput, Task
+from ouvroir.source import Source
+from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, Row, Split, StepOutput, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -17,7 +17,7 @@ from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
 from ouvroir.run import Measurement, Run
-from ouvroir.task import Source
+from ouvroir.source import Source
 
 if TYPE_CHECKING:
     from ouvroir.assessing import Scored

@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from ouvroir.system import try_lock, usable_cores
 
 State = Literal["queued", "running", "finished", "stopped", "failed"]
 DEFAULT_ROOT = Path("runs")
+GENERATOR = "generator"
+"""The run of a generator, in that of the job or the model that it belongs to."""
 _LOOK_S = 0.2  # `is_held` of another process has the lock for less
 _LONGEST_NAME = 120  # characters of a folder's name after the time; most file systems take 255 bytes
 
@@ -103,10 +105,13 @@ class Run:
         return self
 
     @classmethod
-    def open(cls, path: str | Path, root: Path = DEFAULT_ROOT) -> Run:
-        """Open a run by its path, its name in `root`, or `last` for the newest that is finished. Raises RunError."""
+    def open(cls, path: str | Path, root: Path = DEFAULT_ROOT, *, suits: Callable[[Run], bool] | None = None) -> Run:
+        """Open a run by its path, its name in `root`, or `last` for the newest that is finished. Raises RunError.
+
+        `suits`: which runs `last` means; where none of them does, it is the newest finished one, whatever it is.
+        """
         if str(path) == "last":
-            return cls._last(root)
+            return cls._last(root, suits)
         for place in (Path(path), Path(root) / str(path)):
             if (place / "recipe.json").is_file():
                 return cls(place.absolute())
@@ -125,18 +130,17 @@ class Run:
             return 0.0
 
     @classmethod
-    def _last(cls, root: Path) -> Run:
-        newest: Run | None = None
-        for run in reversed(cls.all(root)):
-            if run.state == "finished":
-                return run
-            newest = newest or run
-        if newest is None:
+    def _last(cls, root: Path, suits: Callable[[Run], bool] | None) -> Run:
+        runs = cls.all(root)
+        if not runs:
             raise RunError(no_runs(root))
-        raise RunError(
-            f"No run in {Path(root).absolute()} is finished yet. The newest is {newest.name}: "
-            f"`{newest.way_on}` goes on with it."
-        )
+        finished = [run for run in reversed(runs) if run.state == "finished"]
+        if not finished:
+            raise RunError(
+                f"No run in {Path(root).absolute()} is finished yet. The newest is {runs[-1].name}: "
+                f"`{runs[-1].way_on}` goes on with it."
+            )
+        return next((run for run in finished if suits is None or suits(run)), finished[0])
 
     @classmethod
     def last_unfinished(cls, root: Path = DEFAULT_ROOT) -> Run:

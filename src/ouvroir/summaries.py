@@ -59,13 +59,17 @@ def run_summary(run: Run) -> dict[str, Any]:
 
 
 def generated_summary(found: Generated) -> dict[str, Any]:
-    """`folder`, `made`, `seconds`, `per_second`, `labels` (samples of each) and `samples` (as in rows.jsonl)."""
+    """`folder`, `made`, `copies`, `seconds`, `per_second`, `labels` (samples of each) and `samples` (as in rows.jsonl).
+
+    `copies`: how many are items that were learned from, or nearly; null where these are not there to compare.
+    """
     counts: dict[str, int] = {}
     for sample in found.samples:
         counts[sample.label or ""] = counts.get(sample.label or "", 0) + 1
     return {
         "folder": str(found.folder),
         "made": len(found.samples),
+        "copies": None if found.copies is None else len(found.copies),
         "seconds": round(found.seconds, 3),
         "per_second": round(len(found.samples) / max(found.seconds, 1e-9), 1),
         "labels": counts,

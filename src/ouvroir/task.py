@@ -9,17 +9,13 @@ Axes: B rows of a batch, N rows of a table, C classes.
 
 from __future__ import annotations
 
-import io
 import shlex
-import zipfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
-from ouvroir.errors import Refused, UsageError
-from ouvroir.files import natural
+from ouvroir.source import Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,10 +28,6 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-ZIP_SEPARATOR = "::"
-FOLDER = "/"
-"""How the locator of a folder ends whose numbered files are one row together, such as the frames of a clip. Where the last part
-of it is suffixes alone, `take1/.jpeg.jpg/`, only files that end so are meant. `.` is the top of an archive."""
 
 Label = str | tuple[str, ...] | None
 """A class name, several of them (multi-label; may be empty), or none."""
@@ -52,153 +44,6 @@ Example = dict[str, "np.ndarray"]
 
 Input = Any
 """What a person hands to `predict`: a path, bytes, PIL.Image.Image, numpy array, text, or a mapping. The task says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where the content of one row is. Cheap, picklable, opened in worker processes.
-
-    `locator` is a path relative to `root`, or `archive.zip::path/inside` (the archive relative to `root`), or empty for
-    a row whose content is `text` or `content` itself. One that ends in `/` is a folder (see FOLDER), read as a zip of its files.
-    """
-
-    root: str
-    locator: str
-    text: str | None = None
-    content: bytes | None = None
-
-    @property
-    def name(self) -> str:
-        """The last part of the locator, for messages."""
-        return name_of(self.locator) or "input"
-
-    def is_there(self) -> bool:
-        """Whether its file, or the archive that it is in, is where it was; nothing is opened."""
-        if self.content is not None or self.text is not None:
-            return True
-        path, _, inside = _folder_of(self.locator)[0].partition(ZIP_SEPARATOR)
-        place = Path(self.root) / path
-        return place.is_dir() if path.endswith(FOLDER) and not inside else place.is_file()
-
-    def read(self, max_bytes: int) -> bytes:
-        """The whole content; never reads past `max_bytes`.
-
-        Raises Refused (`empty`, `too_large`, `missing`, `not_a_file`, `unreadable`).
-        """
-        if self.content is not None:
-            return self.content
-        if self.text is not None:
-            return self.text.encode("utf-8")
-        shown = shown_locator(self.locator)
-        try:
-            return self._read(max_bytes)
-        except Refused:
-            raise
-        except FileNotFoundError as error:
-            raise Refused("missing", f"`{shown}` is not there. Was it moved or deleted?") from error
-        except IsADirectoryError as error:
-            raise Refused("not_a_file", f"`{shown}` is a folder. Give the files in it.") from error
-        except PermissionError as error:
-            raise Refused("unreadable", f"`{shown}` may not be read by you. Change its permissions.") from error
-        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, EOFError, NotImplementedError) as error:
-            raise Refused("unreadable", f"`{shown}` could not be read: {error}.") from error
-        except Exception as error:  # zlib.error has no public base class
-            raise Refused("unreadable", f"`{shown}` could not be unpacked: {error}.") from error
-
-    def _read(self, max_bytes: int) -> bytes:
-        locator, suffixes = _folder_of(self.locator)
-        path, _, inside = locator.partition(ZIP_SEPARATOR)
-        if locator.endswith(FOLDER):
-            data = _as_zip(_members(Path(self.root) / path, inside, suffixes), shown_locator(locator), max_bytes)
-        elif not inside:
-            with open(Path(self.root) / path, "rb") as file:
-                data = file.read(max_bytes + 1)
-        else:
-            with zipfile.ZipFile(Path(self.root) / path) as archive, archive.open(inside) as member:
-                data = member.read(max_bytes + 1)
-        if not data:
-            raise Refused("empty", f"`{shown_locator(locator)}` is 0 bytes long.")
-        if len(data) > max_bytes:
-            raise Refused("too_large", f"`{shown_locator(locator)}` is larger than the limit of {max_bytes} bytes.")
-        return data
-
-    def stream(self, max_bytes: int) -> io.BytesIO:
-        """The whole content as a seekable file. Raises as `read`."""
-        return io.BytesIO(self.read(max_bytes))
-
-
-def folder_locator(file: str, suffixes: Iterable[str]) -> str:
-    """The locator of the folder that the file at the locator `file` is in, of whose files those of `suffixes` are one row."""
-    archive, _, inside = file.rpartition(ZIP_SEPARATOR)
-    folder = (inside.rpartition("/")[0] or ".") if archive else file.rpartition("/")[0]
-    return (archive + ZIP_SEPARATOR if archive else "") + folder + FOLDER + "".join(sorted(set(suffixes))) + FOLDER
-
-
-def _folder_of(locator: str) -> tuple[str, tuple[str, ...]]:
-    """A locator without the suffixes that say which files of a folder are meant, and these, ('',) for all."""
-    if locator.endswith(FOLDER):
-        folder, _, last = locator[: -len(FOLDER)].rpartition(FOLDER)
-        if folder and last.startswith("."):
-            return folder + FOLDER, tuple(f".{one}" for one in last.split(".")[1:])
-    return locator, ("",)
-
-
-def shown_locator(locator: str) -> str:
-    """A locator as a person reads it: without the suffixes that say which files of a folder are meant."""
-    return _folder_of(locator)[0]
-
-
-def name_of(locator: str) -> str:
-    """The last part of a locator that is a name, in an archive or not."""
-    return shown_locator(locator).replace(ZIP_SEPARATOR, "/").removesuffix("/./").rstrip(FOLDER).rsplit("/", 1)[-1]
-
-
-def _members(place: Path, inside: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    """Names of the files directly in a folder, or in the folder `inside` of an archive, and what reads each; hidden ones apart."""
-    if not inside:
-        for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
-            if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(suffixes):
-                yield path.name, partial(_opened, path)
-        return
-    inside = inside.removeprefix("./")
-    with zipfile.ZipFile(place) as archive:
-        names = [name for name in archive.namelist() if name.startswith(inside) and FOLDER not in name[len(inside) :]]
-        for name in sorted(names, key=natural):
-            if (short := name[len(inside) :]) and not short.startswith(".") and short.lower().endswith(suffixes):
-                yield short, partial(archive.open, name)
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return path.open("rb")
-
-
-def _as_zip(members: Iterator[tuple[str, Callable[[], IO[bytes]]]], locator: str, max_bytes: int) -> bytes:
-    """The files as one zip, the same bytes for the same files. Raises Refused (`empty`, `too_large`)."""
-    file = io.BytesIO()
-    n_files = 0
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, read in members:
-            with read() as member:
-                content = member.read(max(0, max_bytes - file.tell()) + 1)
-            n_files += 1
-            if file.tell() + len(content) > max_bytes:
-                raise Refused("too_large", f"`{locator}` is larger than the limit of {max_bytes} bytes.")
-            archive.writestr(zipfile.ZipInfo(name), content)
-    if not n_files:
-        raise Refused("empty", f"`{locator}` holds no files.")
-    return file.getvalue()
-
-
-def source_of(given: Input) -> Source:
-    """A path, bytes or a Source as a Source; nothing is opened. Raises UsageError for anything else."""
-    if isinstance(given, Source):
-        return given
-    if isinstance(given, str | Path):
-        path = Path(given).absolute()
-        return Source(root=str(path.parent), locator=path.name)
-    if isinstance(given, bytes):
-        return Source(root="", locator="", content=given)
-    raise UsageError(f"A {type(given).__name__} cannot be read. Give a path or bytes.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -409,6 +409,9 @@ def show_generated(summary: Mapping[str, Any]) -> None:
     speed = f"{rate:,.0f} a second" if rate >= 1 else f"{summary['seconds'] / max(1, summary['made']):.1f} s each"
     took = f"{summary['seconds']:.1f} s ({speed})"
     _out().print(Text(f"{made} made in {took}. They are in {summary['folder']}."))
+    if n := summary["copies"]:
+        are = "1 of them is an item" if n == 1 else f"{n:,} of them are items"
+        _out().print(Text(f"{are} that the generator learned from, or nearly. refine and prove leave such copies out."))
 
 
 def show_proof(summary: Mapping[str, Any]) -> None:

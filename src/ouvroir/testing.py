@@ -24,7 +24,8 @@ from ouvroir.errors import Refused
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.progress import QUIET
 from ouvroir.recipe import Data, Recipe, json_schema
-from ouvroir.task import FOLDER, SPLITS, Limits, Processor, Row, Source, Split, Synthesiser, Task
+from ouvroir.source import FOLDER, Source
+from ouvroir.task import SPLITS, Limits, Processor, Row, Split, Synthesiser, Task
 from ouvroir.testing_makers import check_contest, check_samples
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir.errors import UsageError
-from ouvroir.task import Limits, Source, Synthesiser, Task
+from ouvroir.source import Source
+from ouvroir.task import Limits, Synthesiser, Task
 
 if TYPE_CHECKING:
     from torch import nn

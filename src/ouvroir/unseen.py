@@ -27,7 +27,8 @@ def reading(source: str | Path, trained: Data, settings: Mapping[str, Value]) ->
     """How to read data to judge on: labels as in training, columns too when it is the same table; only their own splits."""
     check_settings(settings, sections=("data",))
     is_same = str(Path(source).expanduser().absolute()) == trained.source
-    kept = ("label_separator", "label_column", "path_column", "text_column") if is_same else ("label_separator",)
+    of_same = ("label_separator", "label_column", "label_pattern", "path_column", "text_column")
+    kept = of_same if is_same else ("label_separator",)
     data = replace(USUAL, **{name: getattr(trained, name) for name in kept})
     return planning.with_data_settings(data, settings)
 

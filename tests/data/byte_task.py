@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ouvroir.errors import Refused
-from ouvroir.task import Facts, Field, Prediction, source_of
+from ouvroir.source import source_of
+from ouvroir.task import Facts, Field, Prediction
 
 NAME = "byte_task:ByteTask"
 KEY_LENGTH = 16

@@ -9,18 +9,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import byte_task
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ouvroir.data import facts, findings
 from ouvroir.data.admission import admit
+from ouvroir.data.facts import near_keys
 from ouvroir.data.manifest import Manifest
 from ouvroir.errors import DataError, RecipeError
 from ouvroir.evaluation.french import in_french
+from ouvroir.progress import QUIET
 from ouvroir.recipe import Data
 from ouvroir.task import Limits
 
@@ -469,3 +473,25 @@ def test_shares_that_leave_nothing_to_learn_from_are_refused(write, check):
     folder = write({f"{label}/{n}.bin": f"{label}{n}" for label in "xy" for n in range(4)})
     with pytest.raises(RecipeError, match="nothing to learn from"):
         check(folder, validation=0.6, test=0.4)
+
+
+def test_keys_of_rows_are_those_that_admission_kept(write, check):
+    folder = write(
+        {
+            f"{kind}/{n}.bin": f"KEY{n:03d}{kind}"
+            for kind, start in (("a", 0), ("b", 4))
+            for n in range(start, start + 4)
+        }
+    )
+    rows = check(folder, max_seconds=Limits().max_seconds).rows
+    opened = near_keys(str(folder), rows, byte_task.NAME, workers=1, progress=QUIET)
+    (folder / rows[0].locator).unlink()
+    (folder / rows[1].locator).write_text("KEY099 other")
+    again = near_keys(str(folder), rows, byte_task.NAME, workers=1, progress=QUIET)
+    assert opened.any(axis=1).all()
+    np.testing.assert_array_equal(again, opened)  # nothing is opened again
+    other = replace(rows[1], sha256="0" * 64)  # of another content, which is opened
+    found = near_keys(str(folder), [rows[2], other], byte_task.NAME, workers=1, progress=QUIET)
+    np.testing.assert_array_equal(found[0], opened[2])
+    assert found[1].any()
+    assert (found[1] != opened[1]).any()

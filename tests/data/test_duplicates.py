@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ouvroir.data import duplicates
-from ouvroir.data.duplicates import Clusters, find_pairs
+from ouvroir.data.duplicates import Clusters, find_pairs, is_duplicate
 
 DATA = Path(os.environ.get("OUVROIR_TEST_DATA", "/nowhere"))
 
@@ -137,3 +137,12 @@ def test_photographs_are_recognised_after_recompression_and_brightening():
     keys = np.stack([near_key(picture) for picture in [*photographs, *changed]])
     pairs = {tuple(pair) for pair in find_pairs(keys).places.tolist()}
     assert pairs == {(number, len(photographs) + number) for number in range(60)}
+
+
+def test_copies_of_known_rows_are_told_and_new_ones_are_not():
+    rng = np.random.default_rng(0)
+    known, others = (rng.normal(size=(n, 32)).astype(np.float32) for n in (60, 5))
+    asked = np.concatenate([others, known[[7, 3]] * 1.0001, np.zeros((1, 32), np.float32), others[:1]])
+    assert is_duplicate(asked, known).tolist() == [False] * 5 + [True] * 2 + [False] * 2
+    assert not is_duplicate(asked, known[:, :8]).any()
+    assert is_duplicate(asked[:0], known).shape == (0,)

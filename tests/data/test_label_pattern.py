@@ -2,7 +2,9 @@
 
 import pytest
 
+from ouvroir import unseen
 from ouvroir.errors import DataError
+from ouvroir.recipe import Data
 
 
 def named(n=5):
@@ -55,3 +57,10 @@ def test_splits_of_folders_stay(write, check):
 def test_bad_patterns_are_said(write, check, pattern, said):
     with pytest.raises(DataError, match=said):
         check(write(named()), label_pattern=pattern)
+
+
+def test_a_model_is_judged_on_its_own_data_with_the_labels_that_it_learned(folder):
+    trained = Data(source=str(folder), label_pattern=r"^(\d)_")
+    assert unseen.reading(folder, trained, {}).label_pattern == r"^(\d)_"
+    assert unseen.reading(folder, trained, {"data.label_pattern": "(x)"}).label_pattern == "(x)"
+    assert unseen.reading(folder / "others", trained, {}).label_pattern is None  # where folders may be the classes

@@ -24,7 +24,8 @@ from ouvroir.task import Row
 
 PACKAGE = Path(ouvroir.__file__).parent
 SOURCES = [
-    PACKAGE / "task.py",
+    PACKAGE / "source.py",
+    PACKAGE / "containers.py",
     PACKAGE / "planning.py",
     PACKAGE / "workflow.py",
     *(PACKAGE / "data").glob("*.py"),
@@ -135,7 +136,7 @@ def are_known(text):
 
 def test_the_source_was_read():
     assert len(SAID) > 60
-    files = "decode findings labels listing planning relations task workers"
+    files = "decode findings labels listing planning relations source containers workers"
     assert {f"{name}.py" for name in files.split()} <= {file for file, *_ in SAID}
 
 

@@ -151,6 +151,7 @@ def test_what_is_taken_away_is_compared_with_everything(report):
     needed, spare = report["controls"]
     assert needed["verdict"] == "better"
     assert needed["second"] == spare["second"]
+    assert not needed["guesses"]
     assert (spare["verdict"], spare["difference"]["value"]) == ("same", 0)
     page = Page(render(report, "en"))
     assert "it needs what is missing" in page.text
@@ -481,3 +482,14 @@ def test_it_fits_the_window_and_keeps_its_own_policy(report, tmp_path, width, sc
         browser.close()
     assert said == []
     assert all(url.startswith(("file:", "data:")) for url in asked)
+
+
+def test_what_a_model_that_guesses_needs_cannot_be_told(full):
+    """It loses nothing where something is taken from it, since it saw nothing."""
+    guesses = from_decisions(single(200).targets, [0] * 200, full.systems[0].answers.labels)
+    systems = [one if one.role == "baseline" else dataclasses.replace(one, answers=guesses) for one in full.systems]
+    found = make_report(dataclasses.replace(full, systems=systems, controls=[Controlled("Nothing", guesses)]))
+    assert [(one["verdict"], one["guesses"]) for one in found["controls"]] == [("same", True)]
+    page = Page(render(found, "en"))
+    assert "says nothing: the model is not shown to do better than the most frequent class" in page.text
+    assert "not shown that it needs" not in page.text

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ouvroir.recipe import Loop, Optim, Recipe
-from ouvroir.task import Answers, Items, Loss, Row, Source, StepOutput
+from ouvroir.source import Source
+from ouvroir.task import Answers, Items, Loss, Row, StepOutput
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,9 @@ DataArgument = Annotated[
 DataUnlessResumed = Annotated[str | None, typer.Argument(metavar="DATA", help="A folder, a table or a zip.")]
 ModelArgument = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run, its name, `last` (the newest finished one), or a final_model folder."),
+    typer.Argument(metavar="RUN", help="A run, its name, `last` (the newest that can), or a final_model folder."),
 ]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run, its name, or `last` (the newest finished one).")
-]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run, its name, or `last` (the newest that can).")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 Runs = Annotated[Path, typer.Option("--runs", help="The folder of runs.")]

@@ -22,7 +22,8 @@ from typing import Any, BinaryIO
 
 from ouvroir.errors import Refused
 from ouvroir.media import find_task
-from ouvroir.task import ZIP_SEPARATOR, Limits, Source, shown_locator
+from ouvroir.source import ZIP_SEPARATOR, Source, shown_locator
+from ouvroir.task import Limits
 
 FRAME = struct.Struct("<IQ")  # bytes of the JSON header, bytes of the payload
 _ARCHIVES_KEPT_OPEN = 4

@@ -41,6 +41,16 @@ def find_pairs(keys: np.ndarray, *, n_known: int = 0) -> Pairs:
     return Pairs(usable[close.places], close.distance)
 
 
+def is_duplicate(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(N,) bool: which of the keys (N, D) have a near-duplicate among `known` (K, D); none where either side has no keys at all."""
+    told = np.zeros(len(keys), dtype=bool)
+    if keys.shape[1] != known.shape[1]:
+        return told
+    pairs = find_pairs(np.concatenate([known, keys]), n_known=len(known)).places
+    told[pairs[(pairs[:, 0] < len(known)) & (pairs[:, 1] >= len(known)), 1] - len(known)] = True
+    return told
+
+
 def _unit_rows(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places of the comparable rows, and these rows at length 1."""
     length = np.sqrt(np.einsum("nd,nd->n", keys, keys, dtype=np.float64))

@@ -82,7 +82,7 @@ def look(
 ) -> Looked:
     """Open every candidate that is not known yet, in worker processes, and keep what was seen."""
     cache = _Cache(_place(root, task, limits), root, fresh=fresh)
-    names = [candidate.locator or f"\1{_hash_text(candidate.text or '')}" for candidate in candidates]
+    names = [_name_of(candidate.locator, candidate.text) for candidate in candidates]
     places = [
         cache.find(name, candidate.size, candidate.stamp) for name, candidate in zip(names, candidates, strict=True)
     ]
@@ -106,17 +106,21 @@ def look(
 
 
 def near_keys(root: str, rows: Sequence[Row], task: str, *, workers: int | None, progress: Progress) -> np.ndarray:
-    """(len(rows), D) float32: near-duplicate keys of admitted rows; zeros for one that has none, or whose file is away."""
-    keys: list[bytes] = [b""] * len(rows)
-    if rows:
-        jobs = [Job(row.locator, row.text) for row in rows]
+    """(len(rows), D) float32: near-duplicate keys of admitted rows; zeros for one that has none, or whose file is away.
+
+    Those that admission kept of the same content are taken from there.
+    """
+    keys = _kept_keys(root, rows, task)
+    left = [place for place, key in enumerate(keys) if not key]
+    if left:
+        jobs = [Job(rows[place].locator, rows[place].text) for place in left]
         n = n_workers(workers, len(jobs))
         with (
             progress.bar("Looking", len(jobs)) as bar,
             Pool({"job": "inspect", "task": task, "root": root}, Limits(), n) as pool,
         ):
             for done in pool.run(jobs):
-                keys[done.place] = b"" if done.refused else done.payload
+                keys[left[done.place]] = b"" if done.refused else done.payload
                 bar.advance()
     width = max((len(key) // 4 for key in keys), default=0)
     found = np.zeros((len(rows), width), dtype=np.float32)
@@ -124,6 +128,25 @@ def near_keys(root: str, rows: Sequence[Row], task: str, *, workers: int | None,
         if key:
             found[place] = np.frombuffer(key, dtype="<f4")
     return found
+
+
+def _kept_keys(root: str, rows: Sequence[Row], task: str) -> list[bytes]:
+    """The near-duplicate key of each row as admission saw it; b"" where it saw none of this content."""
+    cache = _Cache(_place(root, task, Limits()), root, fresh=False)
+    places = [cache.place_of.get(_name_of(row.locator, row.text), -1) for row in rows]
+    known = [
+        place >= 0 and cache.near_place[place] >= 0 and cache.sha256[place] == row.sha256
+        for place, row in zip(places, rows, strict=True)
+    ]
+    return [
+        cache.near_old[cache.near_place[place]].astype("<f4").tobytes() if is_known else b""
+        for place, is_known in zip(places, known, strict=True)
+    ]
+
+
+def _name_of(locator: str, text: str | None) -> str:
+    """What a row is called in the file of facts."""
+    return locator or f"\1{_hash_text(text or '')}"
 
 
 def _open_all(

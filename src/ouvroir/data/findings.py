@@ -10,7 +10,8 @@ from typing import Any
 
 from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.recipe import Data, data_settings
-from ouvroir.task import SPLITS, Note, Row, Split, name_of, options_of
+from ouvroir.source import name_of
+from ouvroir.task import SPLITS, Note, Row, Split, options_of
 
 TINY_CLASS_ROWS = 10
 UNEVEN_RATIO = 3.0  # largest class to smallest, in train

@@ -40,7 +40,8 @@ from ouvroir.errors import DataError, Refused
 from ouvroir.files import readable_size
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data
-from ouvroir.task import FOLDER, ZIP_SEPARATOR, Note, Source, Split
+from ouvroir.source import FOLDER, ZIP_SEPARATOR, Source
+from ouvroir.task import Note, Split
 
 _SAMPLE = 200  # rows looked at to tell where the files are
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ouvroir.errors import DataError
-from ouvroir.task import FOLDER, ZIP_SEPARATOR, Note, Refusal, folder_locator, shown_locator
+from ouvroir.source import FOLDER, ZIP_SEPARATOR, folder_locator, shown_locator
+from ouvroir.task import Note, Refusal
 
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r"}
 _ENCRYPTED = 0x1

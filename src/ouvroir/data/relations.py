@@ -24,7 +24,8 @@ from ouvroir.data.manifest import label_names
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home
 from ouvroir.media import find_task
-from ouvroir.task import SPLITS, Note, Refusal, Row, name_of
+from ouvroir.source import name_of
+from ouvroir.task import SPLITS, Note, Refusal, Row
 
 _SHOWN = 3  # names in a sentence
 _MOST_NEW = 0.2  # share of new contents up to which only their pairs are looked for

@@ -14,7 +14,8 @@ import torch
 
 from ouvroir.data.pack import Pack, Ragged
 from ouvroir.errors import DataError
-from ouvroir.task import SPLITS, Row, Source, Split
+from ouvroir.source import Source
+from ouvroir.task import SPLITS, Row, Split
 
 __all__ = ["Ragged", "Table", "TableSlice", "make_tables", "refuse_synthetic"]
 

@@ -211,7 +211,8 @@ def _read_records(table: RawTable, lines: Sequence[str], start: int, delimiter: 
             if end == len(lines) and end > first + 1 and "\n".join(lines[first:]).count('"') % 2:
                 table.broken.append((first + 1, "it opens a quote that is never closed"))
                 return first + 1
-            if any(cell.strip() for cell in cells):
+            is_quoted = cells == [""] and len(table.columns) == 1  # a line of a table of one column that is `""`
+            if is_quoted or any(cell.strip() for cell in cells):
                 if table.columns:
                     _add_cells(table, cells, first + 1)
                 else:

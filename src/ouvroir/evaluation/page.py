@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -82,7 +83,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         notes=_notes(report, t),
         refusals=[(one["id"], _reason(one, t)) for one in report["ledger"].get("refusals", ())],
         settings=[(name, value, _told(entry[0], entry[1:], t)) for name, value, *entry in report["settings"]],
-        environment=_flat(report["environment"]),
+        environment=_flat(_dated(report["environment"])),
         synthesis=synthesis_view(report, t),
     )
     return page
@@ -166,6 +167,14 @@ def _ledger_labels(report: Mapping[str, Any]) -> list[str]:
     """All classes of the ledger's table."""
     counts = report["ledger"].get("counts", {})
     return sorted({label for split in counts.values() for label in split})
+
+
+def _dated(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """With the time as people write it, which is kept in seconds since 1970."""
+    created = environment.get("created")
+    if not isinstance(created, int | float):
+        return dict(environment)
+    return {**environment, "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(created))}
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
@@ -269,7 +278,8 @@ def _curve(
     title = t("curve_loss") if split == "train" else t("curve_validation", metric=t(f"metric_{metric}"))
     title = sentence(title)
     values = [y for one in lines for _, y in one["points"]]
-    ticks = plots.nice_ticks(*plots.domain(values, values))
+    axis = plots.domain(values, values, floor=0.0, ceiling=1.0) if is_percent(metric) else plots.domain(values, values)
+    ticks = plots.nice_ticks(*axis)
 
     def write(value: float) -> str:
         if is_percent(metric):
@@ -287,7 +297,7 @@ def _curve(
     steps = t.count(max(one["points"][-1][0] for one in lines))
     alt = t("curve_alt", title=title, steps=steps, ends=ends)
     label = t("metric_loss") if split == "train" else t(f"metric_{metric}")
-    return title, plots.curves(series, title=alt, y_label=label, t=t, write=write)
+    return title, plots.curves(series, axis=axis, title=alt, y_label=label, t=t, write=write)
 
 
 def _confusion(report: Mapping[str, Any], t: Language) -> Markup | None:

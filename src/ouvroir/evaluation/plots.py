@@ -142,11 +142,17 @@ def thin(points: Sequence[tuple[float, float]], most: int = _MAX_POINTS) -> list
     return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
 
 
-def curves(series: Sequence[Series], *, title: str, y_label: str, t: Language, write: Callable[[float], str]) -> Markup:
-    """Lines over training steps. Points of few measurements are marked, each with its value as a tooltip."""
-    xs = [x for one in series for x, _ in one.points]
-    ys = [y for one in series for _, y in one.points]
-    frame = _Frame(x=(0.0, max(xs)), y=domain(ys, ys))
+def curves(
+    series: Sequence[Series],
+    *,
+    axis: tuple[float, float],
+    title: str,
+    y_label: str,
+    t: Language,
+    write: Callable[[float], str],
+) -> Markup:
+    """Lines over training steps, values on `axis`. Points of few measurements are marked, each with its value as a tooltip."""
+    frame = _Frame(x=(0.0, max(x for one in series for x, _ in one.points)), y=axis)
     parts = [frame.axes(t("step"), y_label, t.count, write)]
     for one in series:
         points = thin(one.points)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ouvroir.baselines import MOST_FREQUENT
 from ouvroir.evaluation import breakdown
 from ouvroir.evaluation.compare import Comparison, compare
 from ouvroir.evaluation.french import in_french
@@ -64,7 +65,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "notes": _notes(source),
         **_details(kept),
         **_cost(source),
-        "controls": _controls(source, kept, main),
+        "controls": _controls(source, kept, judged, main),
         "groups": _groups(source, kept),
         "n_test_groups": _n_groups(_names_of_groups(source, kept)),
         "random_split": _random_split(source, judged, main, metrics),
@@ -140,14 +141,22 @@ def _smallest(kept: System | None, main: str | None, metrics: Mapping[str, Mappi
     return breakdown.smallest_difference(one.n, disagreement=breakdown.cautious_disagreement(one.value, one.value))
 
 
-def _controls(source: ReportInput, kept: System | None, main: str | None) -> list[dict[str, Any]]:
-    """What it costs the kept model when something is taken from the test rows, paired."""
+def _controls(
+    source: ReportInput, kept: System | None, judged: Sequence[System], main: str | None
+) -> list[dict[str, Any]]:
+    """What it costs the kept model when something is taken from the test rows, paired.
+
+    A model that is not shown to do better than the most frequent class may lose nothing because it saw nothing: `guesses`.
+    """
     if kept is None or main is None:
         return []
+    blind = next((one for one in judged if one.name in MOST_FREQUENT), None)
+    guesses = blind is not None and compare(_answers(blind), _answers(kept), metric=main).verdict != "better"
     found = []
     for one in source.controls:
         compared = compare(one.answers, _answers(kept), metric=main)
-        found.append({"text": one.text, "fr": in_french(one.text, source.french), **compared.as_dict()})
+        told = {"text": one.text, "fr": in_french(one.text, source.french), "guesses": guesses}
+        found.append({**told, **compared.as_dict()})
     return found
 
 

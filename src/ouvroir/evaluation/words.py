@@ -295,6 +295,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "control_cost": ("difference", "différence"),
     "control_better": ("it needs what is missing", "il a besoin de ce qui manque"),
     "control_same": ("not shown that it needs what is missing", "rien ne montre qu’il ait besoin de ce qui manque"),
+    "control_guesses": (
+        "says nothing: the model is not shown to do better than the most frequent class",
+        "ne dit rien : rien ne montre que le modèle fasse mieux que la classe la plus fréquente",
+    ),
     "control_worse": ("better without what is missing", "meilleur sans ce qui manque"),
     "control_elsewhere": ("A control that the English report names", "Un contrôle que nomme le rapport en anglais"),
     # groups

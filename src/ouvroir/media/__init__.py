@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ouvroir.errors import UsageError
-from ouvroir.task import FOLDER
+from ouvroir.source import FOLDER
 
 if TYPE_CHECKING:
     from ouvroir.task import Task

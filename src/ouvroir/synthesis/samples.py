@@ -19,6 +19,7 @@ from pathlib import Path
 from ouvroir.errors import DataError
 from ouvroir.files import disk_errors, each_line, make_folder, write_text
 from ouvroir.hashes import hash_file
+from ouvroir.task import Row
 
 ROWS, MAKING = "rows.jsonl", "making.json"
 NO_LABEL = "of_no_class"
@@ -38,6 +39,18 @@ class Sample:
     generator: str
     parents: tuple[str, ...] = ()
     begin: float = 0.0
+
+
+def sample_row(folder: Path, sample: Sample, weight: float = 1.0) -> Row:
+    """A made sample as a train row, marked as synthetic, in a manifest of any root."""
+    return Row(
+        id=f"synthetic:{folder.name}/{sample.id}",
+        locator=str(folder / sample.id),
+        sha256=sample.sha256,
+        label=sample.label,
+        origin="synthetic",
+        weight=weight,
+    )
 
 
 class Samples:

@@ -14,7 +14,8 @@ from ouvroir.training.features import free_memory
 
 if TYPE_CHECKING:
     from ouvroir.data.table import Table
-    from ouvroir.task import Items, Row, Source
+    from ouvroir.source import Source
+    from ouvroir.task import Items, Row
 
 MEMORY_SHARE = 0.4
 """Share of a GPU's free memory that the data may take; the rest is for the model and its activations."""

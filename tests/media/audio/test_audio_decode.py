@@ -12,7 +12,8 @@ import pytest
 from ouvroir.errors import Refused
 from ouvroir.media.audio.decode import decode, inspect_sound, near_key, usual_rate
 from ouvroir.media.audio.encode import as_wav
-from ouvroir.task import Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Limits
 
 av = pytest.importorskip("av")
 RATE = 16_000
@@ -119,6 +120,7 @@ def test_what_is_no_sound_is_refused(content, code):
         inspect_sound(Source("", "x.wav", content=content), Limits())
     assert code in (None, refused.value.code)
     assert refused.value.reason.endswith(".")
+    assert ("holds text" in refused.value.reason) == content.startswith(b"this is a text")
 
 
 def test_a_header_that_lies_about_its_length_is_noted():

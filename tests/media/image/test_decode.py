@@ -11,7 +11,8 @@ from PIL import Image
 
 from ouvroir.errors import Refused
 from ouvroir.media.image.decode import common_levels, decode, fit_to_square, inspect_picture, near_key
-from ouvroir.task import Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Limits
 
 LIMITS = Limits()
 

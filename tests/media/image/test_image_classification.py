@@ -15,7 +15,8 @@ from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.predictor import Predictor
 from ouvroir.recipe import Model, Recipe
 from ouvroir.rng import Rng
-from ouvroir.task import Limits, Row, Source
+from ouvroir.source import Source
+from ouvroir.task import Limits, Row
 
 TASK = find_task("image-classification")
 LABELS = ("a", "b", "c")

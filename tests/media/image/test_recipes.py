@@ -16,7 +16,8 @@ from ouvroir.media.image.models import build
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.samples import write_digits
 from ouvroir.recipe import Recipe, check_settings, read_data
-from ouvroir.task import Limits, Row, Source, options_of
+from ouvroir.source import Source
+from ouvroir.task import Limits, Row, options_of
 
 GLYPH = {"width": 28, "height": 28, "is_grey": True, "background": 1.0, "two_tone": 0.9}
 PHOTO = {"width": 640, "height": 480, "is_grey": False, "background": 0.2, "two_tone": 0.4}

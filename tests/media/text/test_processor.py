@@ -8,7 +8,8 @@ import pytest
 from ouvroir.errors import RunError
 from ouvroir.media.text import tokens
 from ouvroir.media.text.processor import MOST_GRAMS, N_BUCKETS, TextProcessor, grams
-from ouvroir.task import Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Limits
 
 PIECES = tokens.learn(["one two three four five six seven eight"] * 40, 2000)
 PROCESSOR = TextProcessor(labels=("a", "b"), pieces=PIECES, max_pieces=20)

@@ -8,7 +8,8 @@ import pytest
 from ouvroir.data.duplicates import MAX_DISTANCE
 from ouvroir.errors import Refused
 from ouvroir.media.text.reading import MOST_CHARACTERS, inspect_text, marked, near_key, text_of
-from ouvroir.task import Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Limits
 
 
 def of(content):

@@ -14,7 +14,8 @@ from ouvroir.media.text.rewriting import words_alike
 from ouvroir.media.text.texts import batch_of
 from ouvroir.recipe import Model, Recipe
 from ouvroir.rng import Rng
-from ouvroir.task import Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Limits
 
 TASK = TextGeneration()
 TEXTS = [f"the {what} lamp is {how}" for what in "red blue green white".split() for how in "good bad new old".split()]

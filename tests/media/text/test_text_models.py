@@ -16,7 +16,8 @@ from ouvroir.media.text.processor import N_BUCKETS, TextProcessor, grams
 from ouvroir.media.text.texts import batch_of
 from ouvroir.recipe import Constants, Model, Recipe
 from ouvroir.rng import Rng
-from ouvroir.task import Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Limits
 
 TASK = TextClassification()
 TEXTS = ["the red lamp broke", "I like the blue lamp, and the hat", "a note", "word " * 40]

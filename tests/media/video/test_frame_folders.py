@@ -15,7 +15,8 @@ from ouvroir.media.video.decode import decode, inspect_video
 from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.predictor import expand_inputs
-from ouvroir.task import Limits, Source, folder_locator
+from ouvroir.source import Source, folder_locator
+from ouvroir.task import Limits
 
 TASK = "video-classification"
 PROCESSOR_SOURCE = find_task(TASK).as_source

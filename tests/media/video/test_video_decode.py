@@ -16,7 +16,8 @@ from ouvroir.media.video.decode import decode, inspect_video, near_key
 from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor, in_clips
 from ouvroir.media.video.samples import clip_of
-from ouvroir.task import Facts, Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Facts, Limits
 
 PROCESSOR = VideoProcessor(fps=5, n_frames=4, storage_px=16, most_seconds=60)
 
@@ -76,9 +77,9 @@ def test_clips_lie_end_to_end_and_the_last_frame_stays():
     ("content", "code"),
     [
         (b"", "not_a_film"),
-        (b"no video at all, but words" * 40, "not_a_film"),
+        (b"no video at all, but words" * 400, "not_a_film"),
         (as_wav(np.zeros(4000, np.int16), 8000), "no_film"),
-        (grey_clip([9] * 8)[:400], "not_a_film"),
+        (grey_clip([9] * 8)[:400], "damaged"),
         (grey_clip([90]), "too_short"),
     ],
     ids=["nothing", "words", "sound", "cut in its head", "one frame"],
@@ -143,3 +144,19 @@ def test_real_videos_of_other_containers_open():
         facts = inspect_video(Source(root=str(path.parent), locator=path.name), Limits())
         assert facts.details["fps"] == pytest.approx(30, abs=1)
         assert facts.details["width"] == 640
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (grey_clip([9] * 8)[:400], "`clip.mp4` lacks its index, which is written at the end: it was probably cut."),
+        (grey_clip([9] * 8)[:39], "`clip.mp4` lacks its index"),
+        ("où est le film ?".encode() * 300, "`clip.mp4` holds text, whatever it is called."),
+        (bytes(range(256)) * 8, "`clip.mp4` is no video that can be read: Invalid data found when processing input."),
+    ],
+    ids=["cut in its data", "cut in its head", "words", "numbers"],
+)
+def test_what_is_wrong_is_said_where_it_can_be_told(content, said):
+    with pytest.raises(Refused) as refused:
+        PROCESSOR.encode(of(content), Limits())
+    assert refused.value.reason.startswith(said)

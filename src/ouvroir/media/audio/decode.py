@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ouvroir.containers import explain_unopened
 from ouvroir.errors import MissingExtra, Refused
-from ouvroir.task import Facts, Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Facts, Limits
 
 LOOKED_AT_HZ = 16_000
 """Rate at which a sound is looked at when it is checked."""
@@ -76,6 +78,7 @@ def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds
     except Refused:
         raise
     except av.error.InvalidDataError as error:
+        explain_unopened(content, name, "not_a_sound")
         raise Refused("not_a_sound", f"`{name}` is no sound that can be read: {_told(error)}.") from error
     except (av.FFmpegError, ValueError, OverflowError, ArithmeticError, IndexError) as error:
         raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error

@@ -5,6 +5,10 @@ from __future__ import annotations
 FRENCH: dict[str, str] = {
     "`{a}` holds {b}.": "`{a}` ne contient pas de son ({b}).",
     "`{a}` is no sound that can be read: {b}.": "`{a}` n’est pas un son lisible : {b}.",
+    "`{a}` lacks its index, which is written at the end: it was probably cut. Copy it or record it again.": (
+        "`{a}` n’a pas son index, qui s’écrit à la fin : le fichier a sans doute été coupé. Copiez-le ou enregistrez-le de nouveau."
+    ),
+    "`{a}` holds text, whatever it is called.": "`{a}` contient du texte, malgré son nom.",
     "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodé : {b}.",
     "`{a}` says that it has {b} samples a second. Save it again.": (
         "`{a}` annonce {b} échantillons par seconde. Enregistrez-le de nouveau."

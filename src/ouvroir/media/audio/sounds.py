@@ -14,7 +14,8 @@ from ouvroir.media.audio.decode import LOOKED_AT_HZ, decode, decoder, inspect_so
 from ouvroir.media.audio.encode import as_mp3, as_wav, spectrogram
 from ouvroir.media.audio.french import FRENCH
 from ouvroir.media.audio.processor import AudioProcessor
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering, Source, source_of
+from ouvroir.source import Source, source_of
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering
 from ouvroir.windows import first_of, items_of
 
 if TYPE_CHECKING:

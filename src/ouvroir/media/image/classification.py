@@ -17,16 +17,8 @@ from ouvroir.baselines import cheap_baselines
 from ouvroir.media.image import recipes
 from ouvroir.media.image.pictures import Pictures, pixels_of
 from ouvroir.media.image.processor import ImageProcessor
-from ouvroir.task import (
-    Batch,
-    Cheap,
-    Example,
-    Note,
-    Prediction,
-    Processor,
-    Source,
-    StepOutput,
-)
+from ouvroir.source import Source
+from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

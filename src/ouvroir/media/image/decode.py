@@ -24,7 +24,8 @@ import PIL
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError, features
 
 from ouvroir.errors import Refused
-from ouvroir.task import Facts, Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Facts, Limits
 
 Aspect = Literal["stretch", "pad", "crop"]
 Values = Literal["whole", "float"]

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ouvroir.media.image.processor import ImageProcessor
-    from ouvroir.task import Batch, Source
+    from ouvroir.source import Source
+    from ouvroir.task import Batch
 
 LEVELS_OFF = 4.0
 """Mean difference of a picture, of 255 levels, that two ways of resizing may leave: 1 on photographs, 2.5 on dithered ones."""

@@ -10,7 +10,8 @@ import numpy as np
 
 from ouvroir.errors import Refused, UsageError
 from ouvroir.media.image.decode import kind_of_values, upright
-from ouvroir.task import Input, Source, source_of
+from ouvroir.source import Source, source_of
+from ouvroir.task import Input
 
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 

@@ -15,7 +15,8 @@ from ouvroir.media.image.decode import decode, decoder, inspect_picture
 from ouvroir.media.image.french import FRENCH
 from ouvroir.media.image.inputs import as_source
 from ouvroir.media.image.processor import ImageProcessor
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering, Source
+from ouvroir.source import Source
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering
 
 if TYPE_CHECKING:
     from torch import Tensor

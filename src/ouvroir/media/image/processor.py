@@ -12,7 +12,8 @@ from typing import Any
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
 from ouvroir.media.image.decode import Aspect, Levels, decode, decoder, fit_to_square
-from ouvroir.task import Example, Field, Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Example, Field, Limits
 
 FILE_NAME = "image_processor.json"
 ENCODING = 1  # raise when `encode` gives other bytes for the same settings

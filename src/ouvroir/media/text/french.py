@@ -4,6 +4,7 @@ from __future__ import annotations
 
 FRENCH: dict[str, str] = {
     "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
+    "The text is empty.": "Le texte est vide.",
     "`{a}` has {b} characters, and a text to classify at most {c}. Split it.": (
         "`{a}` a {b} caractères, et un texte à classer au plus {c}. Découpez-le."
     ),

@@ -17,7 +17,8 @@ from ouvroir.errors import RunError
 from ouvroir.files import write_bytes, write_json
 from ouvroir.media.text import tokens
 from ouvroir.media.text.reading import DECODING, text_of
-from ouvroir.task import Example, Field, Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Example, Field, Limits
 
 FILE_NAME, PIECES = "text_processor.json", "pieces.model"
 ENCODING = 1  # raise when `encode` gives other numbers for the same settings

@@ -16,7 +16,8 @@ import numpy as np
 
 from ouvroir.data.tabular import decode_text
 from ouvroir.errors import Refused
-from ouvroir.task import Facts, Limits, Source
+from ouvroir.source import Source
+from ouvroir.task import Facts, Limits
 
 MOST_CHARACTERS = 1_000_000
 """Of one text: a longer one is a corpus, and no item to classify."""
@@ -43,7 +44,7 @@ def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
     if marks := _MARK.match(text):  # of a text that a generator made: what it says of itself is no part of it
         text = text[marks.end() :]
     if not text.strip():
-        raise Refused("empty", f"`{source.name}` holds no text.")
+        raise Refused("empty", f"`{source.name}` holds no text." if source.locator else "The text is empty.")
     if len(text) > min(MOST_CHARACTERS, limits.max_elements):
         raise Refused(
             "too_large",

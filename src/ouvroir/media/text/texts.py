@@ -15,7 +15,8 @@ from ouvroir.media.text import tokens
 from ouvroir.media.text.french import FRENCH
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.reading import inspect_text, text_of
-from ouvroir.task import Batch, Example, Facts, Input, Items, Limits, Rendering, Row, Source, source_of
+from ouvroir.source import Source, source_of
+from ouvroir.task import Batch, Example, Facts, Input, Items, Limits, Rendering, Row
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,9 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from ouvroir.containers import explain_unopened
 from ouvroir.errors import MissingExtra, Refused
 from ouvroir.media import IMAGE_SUFFIXES
-from ouvroir.task import FOLDER, Facts, Limits, Source
+from ouvroir.source import FOLDER, Source
+from ouvroir.task import Facts, Limits
 
 MOST_FPS = 10.0  # at which clips are stored
 FOLDER_FPS = 10.0  # of frames that lie as pictures in a folder, which says nothing of their time
@@ -94,6 +96,7 @@ def decode(
     except Refused:
         raise
     except av.error.InvalidDataError as error:
+        explain_unopened(content, name, "not_a_film")
         raise Refused("not_a_film", f"`{name}` is no video that can be read: {_told(error)}.") from error
     except (av.FFmpegError, ValueError, OverflowError, ArithmeticError, IndexError, MemoryError) as error:
         raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error

@@ -13,6 +13,10 @@ FRENCH: dict[str, str] = {
     ),
     "`{a}` has {b} x {c} pixels. Make them smaller.": "`{a}` a {b} x {c} pixels. Réduisez-les.",
     "`{a}` is no video that can be read: {b}.": "`{a}` n’est pas une vidéo lisible : {b}.",
+    "`{a}` lacks its index, which is written at the end: it was probably cut. Copy it or record it again.": (
+        "`{a}` n’a pas son index, qui s’écrit à la fin : le fichier a sans doute été coupé. Copiez-le ou enregistrez-le de nouveau."
+    ),
+    "`{a}` holds text, whatever it is called.": "`{a}` contient du texte, malgré son nom.",
     "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodée : {b}.",
     "Frames in `{a}`: {b}. A video has {c} at least.": "Images dans `{a}` : {b}. Une vidéo en a au moins {c}.",
     "`{a}` ends after {b} s, and says that it lasts {c} s. It was probably cut.": (

@@ -12,7 +12,8 @@ import numpy as np
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
 from ouvroir.media.video.decode import decode, decoder
-from ouvroir.task import FOLDER, Example, Field, Limits, Source
+from ouvroir.source import FOLDER, Source
+from ouvroir.task import Example, Field, Limits
 from ouvroir.windows import starts_of
 
 FILE_NAME = "video_processor.json"

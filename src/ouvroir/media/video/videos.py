@@ -14,7 +14,8 @@ from ouvroir.media.video.decode import decode, decoder, inspect_video
 from ouvroir.media.video.encode import animated
 from ouvroir.media.video.french import FRENCH
 from ouvroir.media.video.processor import VideoProcessor
-from ouvroir.task import FOLDER, Batch, Facts, Input, Items, Limits, Rendering, Source, source_of
+from ouvroir.source import FOLDER, Source, source_of
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering
 from ouvroir.windows import first_of, items_of
 
 if TYPE_CHECKING:
