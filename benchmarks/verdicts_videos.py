@@ -24,7 +24,7 @@ def measure(options: Options) -> Result:
             preset="tiny",
             what="file",
             sizes=(10, 30),
-            minutes=5.5,
+            minutes=7,
         )
 
 

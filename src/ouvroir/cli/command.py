@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
@@ -85,15 +84,4 @@ def _fail(error: OuvroirError, status: int, *, as_json: bool) -> int:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """The one object of a command."""
-    print(json.dumps(_rounded(value), ensure_ascii=False, indent=2))
-
-
-def _rounded(value: Any) -> Any:
-    """Numbers with as many places as mean something: six, or six digits of one that is smaller than 1."""
-    if isinstance(value, Mapping):
-        return {name: _rounded(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
-    if isinstance(value, float) and math.isfinite(value):
-        return round(value, 6) if abs(value) >= 1 else float(f"{value:.6g}")
-    return value
+    print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -85,7 +85,7 @@ def test_what_is_no_sound_is_told(run, place):
     (place / "text.wav").write_text("no sound at all")
     (place / "empty.wav").write_bytes(b"")
     found = ouvroir.predict(run.path, [place / "text.wav", place / "empty.wav"])
-    assert "no sound" in found[0].error
+    assert "holds text" in found[0].error
     assert "0 bytes" in found[1].error
 
 

@@ -84,7 +84,7 @@ def test_what_is_no_video_is_told(run, place):
     (place / "text.mp4").write_text("no video at all")
     result = CliRunner().invoke(app, ["predict", str(run.path), str(place / "text.mp4"), "--json"])
     (told,) = json.loads(result.stdout)["predictions"]
-    assert "no video that can be read" in told["error"]
+    assert "holds text" in told["error"]
 
 
 def test_the_exported_file_answers_as_the_model(run):
