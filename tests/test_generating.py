@@ -17,7 +17,7 @@ from ouvroir import workflow
 from ouvroir.cli import app
 from ouvroir.errors import DataError, TrainingError, UsageError
 from ouvroir.media import find_task
-from ouvroir.options import Workplace, answers, does, makes
+from ouvroir.options import Workplace, answers, does, is_judged, makes
 from ouvroir.run import GENERATOR
 from ouvroir.synthesis.samples import Sample, Samples
 
@@ -96,11 +96,20 @@ def test_samples_that_are_what_was_learned_from_are_counted(run, monkeypatch, tm
     found = ouvroir.generate(run.path, "1", count=4, seed=12)
     assert found.copies == (found.samples[0].id, found.samples[2].id)
     shown = CliRunner().invoke(app, ["generate", str(run.path), "--label", "1", "--count", "4", "--seed", "13"])
-    assert "2 of them are items that the generator learned from, or nearly." in shown.stdout
+    assert "2 of them are copies of what the generator learned from, whole or mostly." in " ".join(shown.stdout.split())
     told = CliRunner().invoke(
         app, ["generate", str(run.path), "--label", "1", "--count", "1", "--seed", "13", "--json"]
     )
     assert json.loads(told.stdout)["copies"] == 1
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "elsewhere"))  # no packs here, and no data any more
+    folder = Path(manifest.root)
+    folder.rename(folder.with_name("gone"))
+    try:
+        assert ouvroir.generate(run.path, "1", count=2, seed=14).copies is None
+        shown = CliRunner().invoke(app, ["generate", str(run.path), "--label", "1", "--count", "2", "--seed", "14"])
+        assert "whether any of them is a copy is not known" in " ".join(shown.stdout.split())
+    finally:
+        folder.with_name("gone").rename(folder)
 
 
 def test_last_is_the_newest_run_that_can_do_what_is_asked(run, tmp_path):
@@ -121,6 +130,11 @@ def test_last_is_the_newest_run_that_can_do_what_is_asked(run, tmp_path):
     assert at.run_of("last", does(recipe.task)).path == wanted["maker"]
     assert at.run_of("last", does(None)).path == wanted["mine"]
     assert at.run_of("last", does("text-generation")).path == wanted["maker"]  # where there is none, the newest
+    assert at.run_of("last", is_judged).path == wanted["mine"]
+    ouvroir.Run(wanted["mine"]).write_json("refit.json", {"of": "another"})
+    assert at.run_of("last", is_judged).path == wanted["maker"]  # which then says that it cannot
+    assert at.run_of("last", answers).path == wanted["mine"]
+    (wanted["mine"] / "refit.json").unlink()
     ouvroir.Run(wanted["mine"]).child(GENERATOR, recipe)
     (wanted["maker"] / "recipe.json").unlink()
     assert at.run_of("last", makes).path == wanted["mine"]

@@ -4,12 +4,14 @@ import json
 import threading
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 from ouvroir import predictor
 from ouvroir.errors import Refused, RunError, UsageError
 from ouvroir.predictor import Predictor, expand_inputs
 from ouvroir.progress import Quiet
+from ouvroir.recipe import Data
 from ouvroir.source import Source, source_of
 from ouvroir.task import Prediction
 
@@ -31,8 +33,11 @@ class Told(Quiet):
 class EchoProcessor:
     labels = ()
 
+    def to_answer(self):
+        return self
+
     def encode(self, source, limits):
-        return {"text": source.text}
+        return {"text": np.array(source.text)}
 
 
 @dataclass
@@ -50,7 +55,7 @@ class Echo:
     def predict(self, model, processor, recipe, examples, *, device, threshold):
         self.sizes.append(len(examples))
         self.thresholds.add(threshold)
-        return [Prediction(text=example["text"]) for example in examples]
+        return [Prediction(text=str(example["text"])) for example in examples]
 
 
 def make(task, **others):
@@ -301,3 +306,48 @@ def test_each_row_of_a_table_has_its_answer(tmp_path):
         "another text of words",
         "Row 7 of `texts.csv` is left out: it has 3 cells and the first line names 1 columns.",
     ]
+
+
+def test_the_column_that_was_learned_from_is_answered_for(tmp_path):
+    table = tmp_path / "both.csv"
+    table.write_text("message,text,label\nhow is it going,a long text of many words,x\n", encoding="utf-8")
+    told = Told()
+    read = {"data": Data(text_column="message"), "progress": told}
+    ((_, found),) = expand_inputs([str(table)], "text-classification", **read)
+    assert found.text == "how is it going"
+    assert told.said == ["The texts of `both.csv` are read from its column `message`."]
+    ((_, found),) = expand_inputs([str(table)], "text-classification")
+    assert found.text == "a long text of many words"
+
+
+def test_a_first_line_that_may_be_a_text_is_said(tmp_path):
+    table = tmp_path / "bare.csv"
+    table.write_text(
+        "I waited for two weeks\nIt came on the very next day\nIt broke when I opened it\n", encoding="utf-8"
+    )
+    told = Told()
+    assert len(list(expand_inputs([str(table)], "text-classification", progress=told))) == 2
+    assert told.said[0].startswith("The first line of `bare.csv` was read as names of columns, and not as a row.")
+
+
+def test_lines_in_another_encoding_are_lines(tmp_path):
+    lines = "déjà vu, très bien\nça ne va pas\n".encode("latin-1")
+    told = Told()
+    found = list(expand_inputs(["-"], "text-classification", stdin=io.BytesIO(lines), progress=told))
+    assert [one.text for _, one in found] == ["déjà vu, très bien", "ça ne va pas"]
+    assert "is not UTF-8; it was read as Windows-1252" in told.said[0]
+    ((name, content),) = expand_inputs(["-"], "text-classification", stdin=io.BytesIO(b"PK\0\xff" + lines))
+    assert (name, content) == ("-", b"PK\0\xff" + lines)
+
+
+def test_large_inputs_are_answered_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(predictor, "_BATCH_BYTES", 1000)
+
+    class Large(EchoProcessor):
+        def encode(self, source, limits):
+            return {"text": np.array(source.text), "wave": np.zeros(400, np.uint8)}
+
+    task = Echo()
+    answers = Predictor(task, model=None, processor=Large(), recipe=None).predict([str(n) for n in range(7)])
+    assert [answer.text for answer in answers] == [str(n) for n in range(7)]
+    assert task.sizes == [3, 3, 1]

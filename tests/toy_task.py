@@ -66,6 +66,9 @@ class NumberProcessor:
     def encode(self, source: Source, limits: Limits) -> dict[str, np.ndarray]:
         return {"values": numbers_in(source, limits)}
 
+    def to_answer(self) -> NumberProcessor:
+        return self
+
     def storage_fingerprint(self) -> str:
         return "numbers-1"
 
@@ -84,6 +87,7 @@ class Numbers:
     controls: ClassVar[tuple] = ()
     french: ClassVar[Mapping[str, str]] = {}
     suffixes: ClassVar[frozenset[str]] = frozenset({".txt"})
+    limits: ClassVar[Limits] = Limits()
     reads_text: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
 

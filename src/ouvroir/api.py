@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from ouvroir import planning, single_job, unseen, workflow
 from ouvroir.arms import Arm
+from ouvroir.data.listing import readable_name
 from ouvroir.errors import DataError, OuvroirError, Untried, UsageError
 from ouvroir.files import disk_errors, make_folder, readable_names
 from ouvroir.media import find_task
-from ouvroir.options import Language, Training, Workplace, answers, makes
+from ouvroir.options import Language, Training, Workplace, answers, has_report, is_judged, makes
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe, Value, check_settings, data_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
@@ -192,7 +193,7 @@ def refit(
     from ouvroir.training.distributed import join, resolve_device
 
     at = Workplace(Path(runs), device, workers, progress=progress)
-    earlier = at.run_of(run)
+    earlier = at.run_of(run, is_judged)
     with join(resolve_device(device)) as world:
         return single_job.to_the_end(
             workflow.once(world, lambda: single_job.begin_refit(earlier, at)), at, resume=False
@@ -377,7 +378,9 @@ def predict_files(
         at.require_order(str(model), files[0])
     chosen = found.load(at.place_of(str(model), answers), device=device)
     paths, inputs = itertools.tee(
-        found.expand_inputs(files, chosen.recipe.task, stdin=sys.stdin.buffer, progress=progress)
+        found.expand_inputs(
+            files, chosen.recipe.task, data=chosen.recipe.data, stdin=sys.stdin.buffer, progress=progress
+        )
     )
     failed = 0
 
@@ -386,7 +389,7 @@ def predict_files(
         answers = chosen.each((one for _, one in inputs), threshold=threshold, workers=workers)
         for (name, _), answer in zip(paths, answers, strict=True):
             failed += answer.error is not None
-            yield name, answer
+            yield readable_name(name), answer
 
     lines = found.WRITERS[output](named(), chosen.labels)
     first = next(lines, "")  # what is wrong from the start is raised before anything is written
@@ -478,7 +481,7 @@ def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Langua
     """Render the report of a run again, in the language it has, or in another, which is remembered. Returns its path."""
     from ouvroir.reporting import render_again
 
-    return render_again(Workplace(Path(runs)).run_of(run), language=language)
+    return render_again(Workplace(Path(runs)).run_of(run, has_report), language=language)
 
 
 def generate(
@@ -531,7 +534,7 @@ def prove(
     from ouvroir.reporting import tell_of_trials
 
     at = Workplace(Path(runs), device, workers, language, progress)
-    of = at.run_of(run, answers)
+    of = at.run_of(run, is_judged)
     wishes = proving.Wishes(seeds=seeds, minutes=minutes, share=share, generator=generator)
     proving.check(wishes)
     with of.hold():

@@ -188,14 +188,14 @@ def _from_before(ground: Ground, rows: set[str], at: Workplace, recipe: Recipe) 
     return replace(recipe.replace("model", init_from="scratch", scope="all"), optim=usual.optim)
 
 
-class Door:
-    """What samples must pass that look at rows and not at features: are they copies of train rows, or rows held out?
+class Nearness:
+    """How near samples come to the rows that their generator learned from, and which are copies of these.
 
-    Worked out once for all samples of a generator, when it is first needed.
+    manifest: of the real rows. Worked out once for all samples of a generator, when it is first needed.
     """
 
-    def __init__(self, ground: Ground, generator: Run, at: Workplace) -> None:
-        self.ground, self.generator, self.at = ground, generator, at
+    def __init__(self, manifest: Manifest, generator: Run, at: Workplace) -> None:
+        self.manifest, self.generator, self.at = manifest, generator, at
         task = find_task(generator.recipe().task)
         assert isinstance(task, Synthesiser)
         self.task: Synthesiser = task
@@ -203,7 +203,7 @@ class Door:
 
     @cached_property
     def _tables(self) -> dict[str, Table]:
-        return _tables(self.task, self.ground.real, self.generator, self.processor, self.at)
+        return _tables(self.task, self.manifest, self.generator, self.processor, self.at)
 
     @cached_property
     def novelty(self) -> Novelty:
@@ -222,6 +222,27 @@ class Door:
         few = train.subset(some)
         return self.task.passages(few, few, is_itself=True)
 
+    def table_of(self, samples: Samples, found: Sequence[Sample]) -> Table:
+        """Samples as the generator's processor encodes them."""
+        return _table_of(self.task, samples, found, self.manifest, self.generator, self.processor, self.at)
+
+    def look(self, samples: Samples, found: Sequence[Sample]) -> tuple[Looked, list[str], np.ndarray]:
+        """How near samples come to train rows, the ids of these, and (M, V, D) what was looked at."""
+        made = self.table_of(samples, found)
+        asked = _views(self.task, made, np.arange(len(made)))
+        train = self._tables["train"]
+        shared = self.task.passages(made, train, is_itself=False)
+        looked = self.novelty.look(asked).with_passages(shared, self._shared_usually)
+        return looked, [train.rows[place].id for place in looked.place.tolist()], asked
+
+
+class Door(Nearness):
+    """What samples must pass that look at rows and not at features: are they copies of train rows, or rows held out?"""
+
+    def __init__(self, ground: Ground, generator: Run, at: Workplace) -> None:
+        super().__init__(ground.real, generator, at)
+        self.ground = ground
+
     @cached_property
     def held_out(self) -> np.ndarray:
         """(n, D) validation and test rows, as seen by `Synthesiser.views`."""
@@ -233,7 +254,7 @@ class Door:
         """Near-duplicate keys of the validation and test rows."""
         from ouvroir.data.facts import near_keys
 
-        manifest = self.ground.manifest
+        manifest = self.manifest
         rows = [row for row in manifest.rows if row.split != "train"]
         found = near_keys(manifest.root, rows, manifest.task, workers=self.at.workers, progress=self.at.progress)
         if n_away := int((~found.any(axis=1)).sum()):
@@ -243,22 +264,8 @@ class Door:
             )
         return found
 
-    def table_of(self, samples: Samples, found: Sequence[Sample]) -> Table:
-        """Samples as the generator's processor encodes them."""
-        return _table_of(self.task, samples, found, self.ground.manifest, self.generator, self.processor, self.at)
-
-    def look(self, samples: Samples, found: Sequence[Sample]) -> tuple[Looked, list[str], np.ndarray]:
-        """How near samples come to train rows, the ids of these, and (M,) bool, whether they are held-out rows."""
-        made = self.table_of(samples, found)
-        asked = _views(self.task, made, np.arange(len(made)))
-        train = self._tables["train"]
-        shared = self.task.passages(made, train, is_itself=False)
-        looked = self.novelty.look(asked).with_passages(shared, self._shared_usually)
-        nearest = [train.rows[place].id for place in looked.place.tolist()]
-        return looked, nearest, self._is_held_out(samples, found, asked)
-
-    def _is_held_out(self, samples: Samples, found: Sequence[Sample], asked: np.ndarray) -> np.ndarray:
-        """The one look at validation and test rows: yes or no, never a score."""
+    def is_held_out(self, samples: Samples, found: Sequence[Sample], asked: np.ndarray) -> np.ndarray:
+        """(M,) bool: the one look at validation and test rows, yes or no, never a score. asked: what `look` looked at."""
         from ouvroir.data.duplicates import is_duplicate
         from ouvroir.data.facts import near_keys
         from ouvroir.synthesis import scores
@@ -270,7 +277,7 @@ class Door:
         told |= scores.view_distances(asked, self.held_out, 1)[0][:, 0] <= limit
         theirs = self.held_out_keys
         rows = [replace(sample_row(samples.folder, one), locator=one.id) for one in found]
-        name = self.ground.manifest.task
+        name = self.manifest.task
         mine = near_keys(str(samples.folder), rows, name, workers=self.at.workers, progress=self.at.progress)
         told |= is_duplicate(mine, theirs)
         return told
@@ -294,7 +301,7 @@ def assess_samples(door: Door, samples: Samples, found: Sequence[Sample], at: Wo
     if (kept := _kept(samples.folder, found, digest)) is not None:
         return kept
     with workflow.timed(ground.run, "assess_s"):
-        looked, nearest, held_out = door.look(samples, found)
+        looked, nearest, asked = door.look(samples, found)
         views = [_fold(ground, folds, number, samples, found, at) for number in range(N_FOLDS)]
         judged = assess(
             [view[0] for view in views],
@@ -302,7 +309,7 @@ def assess_samples(door: Door, samples: Samples, found: Sequence[Sample], at: Wo
             views[0][2],
             looked=looked,
             real_ratio=door.novelty.ratio,
-            held_out=held_out,
+            held_out=door.is_held_out(samples, found, asked),
         )
         summary = {**judged.summary, "generator": _told(door.generator), "features": _features_told(folds)}
         return _write(samples.folder, found, judged, looked, nearest, summary, digest)

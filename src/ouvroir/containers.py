@@ -9,6 +9,8 @@ from ouvroir.errors import Refused
 _LOOKED_AT_BYTES = 4096
 _LEAST_BOX_BYTES = 8
 _LEAST_WORDS = 3
+_UNKNOWN_BYTES = 0x7FFFFFFF  # and more: written by a recorder that did not know how long it would go on
+_PICTURES = {b"heic", b"heix", b"heif", b"mif1", b"msf1", b"avif", b"avis"}  # brands that need no moov
 
 
 def explain_unopened(content: bytes, name: str, code: str) -> None:
@@ -19,12 +21,15 @@ def explain_unopened(content: bytes, name: str, code: str) -> None:
             f"`{name}` lacks its index, which is written at the end: it was probably cut. Copy it or record it again.",
         )
     if _is_text(content):
-        raise Refused(code, f"`{name}` holds text, whatever it is called.")
+        raise Refused(
+            code,
+            f"`{name}` holds text, whatever it is called. Was it saved from a page? Download it again, or leave it.",
+        )
 
 
 def _lacks_index(content: bytes) -> bool:
     """Whether boxes (ISO/IEC 14496-12, 4.2) begin as those of an MP4 do, and the one called moov is not among them."""
-    if content[4:8] != b"ftyp":
+    if content[4:8] != b"ftyp" or content[8:12] in _PICTURES:
         return False
     place = 0
     while place + _LEAST_BOX_BYTES <= len(content):
@@ -37,6 +42,24 @@ def _lacks_index(content: bytes) -> bool:
             return True
         place += size
     return True
+
+
+def seconds_of_wave(content: bytes) -> float | None:
+    """How long a WAV file says that it lasts (by the size of its chunk `data`); None for other files, and where it does not say.
+
+    What decodes WAV files goes by the size of the file, and does not tell that one was cut.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        return None
+    place, bytes_per_second = 12, 0
+    while place + _LEAST_BOX_BYTES <= len(content):
+        kind, size = struct.unpack_from("<4sI", content, place)
+        if kind == b"fmt " and place + 20 <= len(content):
+            (bytes_per_second,) = struct.unpack_from("<I", content, place + 16)
+        if kind == b"data":
+            return size / bytes_per_second if bytes_per_second and size < _UNKNOWN_BYTES else None
+        place += _LEAST_BOX_BYTES + size + size % 2
+    return None
 
 
 def _is_text(content: bytes) -> bool:

@@ -53,8 +53,12 @@ def readable_names(names: Iterable[str] | Mapping[str, int], *, most: int = 10) 
 
 
 def without_password(address: str) -> str:
-    """An address to show: what stands between `//` and `@` is who may see it, and nobody else's."""
-    return re.sub(r"(?<=://)[^/?#\s]*@", "…@", address)
+    """An address, or a text with addresses, to show: who may see them stands before `@` or behind `?`, and is nobody else's.
+
+    A password with a slash in it is not written as it should be, and is known by the name and colon before it.
+    """
+    shown = re.sub(r"(?<=://)(?:[^/?#\s]*|[^/?#\s:]+:(?!\d+/)[^?#\s]*)@", "…@", address)
+    return re.sub(r"(://[^?\s]*)\?[^\s`'\"]*", r"\1?…", shown)
 
 
 def natural(name: str) -> tuple[list[str | int], str]:

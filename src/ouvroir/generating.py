@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ouvroir import workflow
-from ouvroir.errors import ManifestError, Untried, UsageError
+from ouvroir.errors import DataError, ManifestError, Untried, UsageError
 from ouvroir.files import readable_names, require_space
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
+from ouvroir.progress import QUIET
 from ouvroir.rng import key
 from ouvroir.run import GENERATOR, Run
-from ouvroir.synthesis.samples import Sample, Samples, sample_row
+from ouvroir.synthesis.samples import Sample, Samples
 from ouvroir.task import Synthesiser
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _ALIKE = 8  # so many samples and more that are all the same show that a generat
 class Generated:
     """What was made: the folder, the samples in it that this call made, and the seconds that making them took.
 
-    `copies`: ids of those that are items which the generator learned from, or nearly; None where these are not there to compare.
+    `copies`: ids of those that are copies of items which the generator learned from; None where these are not there to compare.
     """
 
     folder: Path
@@ -142,19 +143,16 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
 
 
 def _copies(of: Run, samples: Samples, made: Sequence[Sample], at: Workplace) -> tuple[str, ...] | None:
-    """The samples that a check of the data would call duplicates of train rows; None where their data are away or changed."""
-    from ouvroir.data.duplicates import is_duplicate
-    from ouvroir.data.facts import near_keys
+    """The samples that refine and prove would refuse as copies of train rows; None where these cannot be had any more."""
+    from ouvroir.assessing import Nearness
 
     try:
         manifest = workflow.manifest_of(of)
-    except ManifestError:
+        real = replace(manifest, rows=tuple(row for row in manifest.rows if row.origin == "real"))
+        looked, _, _ = Nearness(real, of, replace(at, progress=QUIET)).look(samples, made)
+    except DataError:
         return None
-    known = [row for row in manifest.rows if row.split == "train" and row.origin == "real"]
-    rows = [replace(sample_row(samples.folder, one), locator=one.id) for one in made]
-    theirs = near_keys(manifest.root, known, manifest.task, workers=at.workers, progress=at.progress)
-    mine = near_keys(str(samples.folder), rows, manifest.task, workers=at.workers, progress=at.progress)
-    return tuple(one.id for one, is_one in zip(made, is_duplicate(mine, theirs), strict=True) if is_one)
+    return tuple(one.id for one, is_copy in zip(made, looked.is_copy.tolist(), strict=True) if is_copy)
 
 
 def _warn(of: Run, at: Workplace) -> None:

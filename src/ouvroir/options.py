@@ -33,6 +33,16 @@ def makes(run: Run) -> bool:
     return any(isinstance(_task_of(one), Synthesiser) for one in (run, Run(run.path / GENERATOR)))
 
 
+def is_judged(run: Run) -> bool:
+    """Whether the run answers and was judged on rows it did not learn from, which a refit was not."""
+    return answers(run) and run.refit_of is None
+
+
+def has_report(run: Run) -> bool:
+    """Whether there is a report to write again."""
+    return (run.path / "report.json").is_file()
+
+
 def does(task: str | None) -> Callable[[Run], bool]:
     """Which runs are of a task; where none is named, those that give answers."""
     return answers if task is None else lambda run: _named_task(run) == task

@@ -22,14 +22,23 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from ouvroir import bundle as bundles
 from ouvroir.data.candidates import not_of_a_kind
 from ouvroir.data.listing import is_sequence
-from ouvroir.data.tabular import TABLE_SUFFIXES, as_text, find_text, read_table
-from ouvroir.errors import OuvroirError, Refused, RunError, UsageError
+from ouvroir.data.tabular import (
+    MAX_TABLE_BYTES,
+    TABLE_SUFFIXES,
+    as_text,
+    decode_text,
+    find_text,
+    head_in_doubt,
+    read_table,
+)
+from ouvroir.errors import DataError, OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
 from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.options import Workplace, answers
 from ouvroir.progress import QUIET, Progress
+from ouvroir.recipe import Data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.source import Source
+from ouvroir.source import Source, source_of
 from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ STANDARD_INPUT = "-"
 NONE_OF_THESE = "(none of these)"
 Threshold = float | Literal["auto"]
 _SNIFFED_BYTES = 4096
+_BATCH_BYTES = 256 * 1024**2
 _NAME_CHARACTERS, _NAME_BLANKS = 60, 5  # of a text in the table; what has more blanks is no name of a file
 _TABLE_COLUMNS = ("file", "answer", "best scores")
 _TABLE_LABELS = 3
@@ -139,7 +149,7 @@ class Predictor:
 
         encoded = self._encoded_here(coming()) if workers == 0 else self._encoded_by_workers(coming(), workers)
         with closing(encoded):
-            while batch := list(itertools.islice(encoded, batch_size)):
+            for batch in _batches(encoded, batch_size):
                 yield from self._answer(batch, threshold)
         if broken_off:
             raise broken_off[0]
@@ -163,9 +173,10 @@ class Predictor:
         return self.task.as_source(given)
 
     def _encoded_here(self, inputs: Iterator[Input]) -> Generator[Example | str, None, None]:
+        processor = self.processor.to_answer()
         for given in inputs:
             try:
-                yield self.processor.encode(self._source(given), self.limits)
+                yield processor.encode(self._source(given), self.limits)
             except OuvroirError as error:
                 yield str(error)
 
@@ -184,7 +195,7 @@ class Predictor:
                 sentences.append(None)
                 yield Job(source.locator, source.text, root=source.root, content=source.content)
 
-        with encoders(self.recipe.task, self.processor, self.limits, n_workers(workers), root="") as pool:
+        with encoders(self.recipe.task, self.processor.to_answer(), self.limits, n_workers(workers), root="") as pool:
             for done in pool.run(jobs()):
                 while (sentence := sentences.popleft()) is not None:
                     yield sentence
@@ -212,7 +223,22 @@ def load(source: str | Path, *, device: str | None = None, runs: str | Path = DE
     task = find_task(name)
     model, processor, recipe = load_model(task, folder, device=place)
     # a run knows where its data are; a bundle that travels does not
-    return Predictor(task, model, processor, run.recipe() if run else recipe, place, proposed_threshold=proposed)
+    settled = run.recipe() if run else recipe
+    return Predictor(task, model, processor, settled, place, proposed_threshold=proposed, limits=task.limits)
+
+
+def _batches(encoded: Iterator[Example | str], size: int) -> Iterator[list[Example | str]]:
+    """At most `size` encoded inputs at a time, and fewer where they are large: one may be an hour of a recording."""
+    batch: list[Example | str] = []
+    n_bytes = 0
+    for one in encoded:
+        batch.append(one)
+        n_bytes += 0 if isinstance(one, str) else sum(array.nbytes for array in one.values())
+        if len(batch) == size or n_bytes >= _BATCH_BYTES:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
 
 
 def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> tuple[Path, Run | None]:
@@ -233,7 +259,12 @@ def model_folder(source: str | Path, *, runs: str | Path = DEFAULT_ROOT) -> tupl
 
 
 def expand_inputs(
-    paths: Iterable[str | Path], task: str, *, stdin: BinaryIO | None = None, progress: Progress = QUIET
+    paths: Iterable[str | Path],
+    task: str,
+    *,
+    data: Data | None = None,
+    stdin: BinaryIO | None = None,
+    progress: Progress = QUIET,
 ) -> Iterator[tuple[str, Input]]:
     """(name, input) of every file of `task` that `paths` stand for, one at a time and in a stable order.
 
@@ -241,34 +272,44 @@ def expand_inputs(
     when it is not text, the content of one item. A file that is named is given as it is, so that its Prediction says what
     is wrong with it. In a folder, a file of the medium that the task does not read comes as a Refused with its reason; all
     others are counted by their suffix, and said at the end. Where the task reads texts, what names no file and holds a blank is
-    a text itself, a line of `stdin` that names none too, and a table stands for the texts in it. Raises UsageError for a folder
-    without a single file to tell of, DataError for a table that cannot be read.
+    a text itself, a line of `stdin` that names none too, and a table stands for the texts in it, of the column that `data`
+    names, how the model's own data were read, where it has one of that name. Raises UsageError for a folder without a single
+    file to tell of, DataError for a table that cannot be read.
     """
     others: Counter[str] = Counter()
+    asked = _Asked(task, data or Data(), others, progress)
     for path in paths:
         if str(path) == STANDARD_INPUT:
             if stdin is None:
                 raise UsageError("`-` stands for standard input, and there is none.")
-            yield from _from_stream(stdin, task, others)
+            yield from _from_stream(stdin, asked)
         else:
-            yield from _from_path(path, task, others)
+            yield from _from_path(path, asked)
     if n := others.total():
         files = "1 file of another kind was" if n == 1 else f"{n:,} files of other kinds were"
         progress.say(f"{files} left out: {_by_suffix(others)}.")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What inputs are expanded for. others: files of other kinds in folders, by suffix."""
+
+    task: str
+    data: Data
+    others: Counter[str]
+    progress: Progress
 
 
 def _by_suffix(counts: Counter[str]) -> str:
     return ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in counts.most_common())
 
 
-def _from_path(
-    given: str | Path, task: str, others: Counter[str], *, is_line: bool = False
-) -> Iterator[tuple[str, Input]]:
-    path = Path(given)
+def _from_path(given: str | Path, asked: _Asked, *, is_line: bool = False) -> Iterator[tuple[str, Input]]:
+    path, task = Path(given), asked.task
     if not _is_folder(path):
         is_text = find_task(task).reads_text
         if is_text and path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
-            yield from _texts_of(path)
+            yield from _texts_of(path, asked)
         elif is_text and isinstance(given, str) and (is_line or " " in given) and not _is_there(path):
             yield " ".join(given.split()), Source(root="", locator="", text=given)
         else:
@@ -296,7 +337,7 @@ def _from_path(
         wanted = ", ".join(readable_suffixes(suffixes)) or "any file"
         holds = f" It holds {_by_suffix(here)}." if here else ""
         raise UsageError(f"There is no file to answer for in {path}.{holds} Looked for: {wanted}.")
-    others.update(here)
+    asked.others.update(here)
 
 
 def _is_there(path: Path) -> bool:
@@ -310,12 +351,22 @@ def _is_folder(path: Path) -> bool:
     return _is_there(path) and path.is_dir()
 
 
-def _texts_of(path: Path) -> Iterator[tuple[str, Input]]:
+def _texts_of(path: Path, asked: _Asked) -> Iterator[tuple[str, Input]]:
     """The texts of a table, named by their rows."""
-    table = read_table(path.name, path.read_bytes())
-    column = find_text(table)
+    try:
+        table = read_table(path.name, source_of(path).read(MAX_TABLE_BYTES))
+    except Refused as error:
+        raise DataError(str(error)) from error
+    named = asked.data.text_column
+    column = table.columns.index(named) if named in table.columns else find_text(table, besides=asked.data.label_column)
     if column is None:
         raise UsageError(f"No column of {path} holds texts. Its columns are: {', '.join(table.columns)}.")
+    for note in table.notes:
+        asked.progress.say(note.text)
+    if len(table.columns) > 1:
+        asked.progress.say(f"The texts of `{path.name}` are read from its column `{table.columns[column]}`.")
+    if doubt := head_in_doubt(table, column):
+        asked.progress.say(doubt)
     rows: list[tuple[int, Input]] = [
         (number, Refused("malformed_row", f"Row {number} of `{path.name}` is left out: {reason}."))
         for number, reason in table.broken
@@ -328,28 +379,36 @@ def _texts_of(path: Path) -> Iterator[tuple[str, Input]]:
         yield f"{path}#{number}", found
 
 
-def _from_stream(stream: BinaryIO, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
+def _from_stream(stream: BinaryIO, asked: _Asked) -> Iterator[tuple[str, Input]]:
     start = stream.read(_SNIFFED_BYTES)
     if not start:
         raise UsageError("Standard input is empty. Give one path a line, or the content of one file.")
     if not _is_text(start):
-        yield STANDARD_INPUT, start + stream.read()
+        content = start + stream.read()
+        if not find_task(asked.task).reads_text or b"\0" in start:
+            yield STANDARD_INPUT, content
+            return
+        text, notes = decode_text("standard input", content)  # lines in another encoding
+        for note in notes:
+            asked.progress.say(note.text)
+        for line in text.split("\n"):
+            yield from _from_line(line, asked)
         return
     rest = start
     while rest:
         *lines, tail = rest.split(b"\n")
-        for line in lines:
-            yield from _from_line(line, task, others)
+        for one in lines:
+            yield from _from_line(os.fsdecode(one), asked)
         more = stream.read(_SNIFFED_BYTES)
         if not more:
-            yield from _from_line(tail, task, others)
+            yield from _from_line(os.fsdecode(tail), asked)
         rest = tail + more if more else b""
 
 
-def _from_line(line: bytes, task: str, others: Counter[str]) -> Iterator[tuple[str, Input]]:
-    name = os.fsdecode(line.rstrip(b"\r"))
+def _from_line(line: str, asked: _Asked) -> Iterator[tuple[str, Input]]:
+    name = line.rstrip("\r")
     if name.strip():
-        yield from _from_path(name, task, others, is_line=True)
+        yield from _from_path(name, asked, is_line=True)
 
 
 def _is_text(start: bytes) -> bool:

@@ -19,8 +19,9 @@ import numpy as np
 
 from ouvroir.errors import CheckpointError, DataError, ExportError, Refused
 from ouvroir.files import whole_file
+from ouvroir.media import find_task
 from ouvroir.source import Source
-from ouvroir.task import SPLITS, Answers, Batch, Limits, Processor, Row, Split, StepOutput, Task
+from ouvroir.task import SPLITS, Answers, Batch, Processor, Row, Split, StepOutput, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,7 +67,7 @@ def from_manifest(task: Task, processor: Processor, manifest: Manifest, n_items:
     for place in positions.tolist():
         row = manifest.rows[place]
         try:
-            examples.append(processor.encode(row.source(manifest.root), Limits()))
+            examples.append(processor.encode(row.source(manifest.root), find_task(manifest.task).limits))
         except Refused:
             continue
         rows.append(row)

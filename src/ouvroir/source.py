@@ -8,13 +8,14 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
 from ouvroir.errors import Refused, UsageError
-from ouvroir.files import natural
+from ouvroir.files import natural, readable_size
 
 ZIP_SEPARATOR = "::"
 FOLDER = "/"
@@ -74,21 +75,15 @@ class Source:
             raise Refused("unreadable", f"`{shown}` could not be unpacked: {error}.") from error
 
     def _read(self, max_bytes: int) -> bytes:
-        locator, suffixes = _folder_of(self.locator)
-        path, _, inside = locator.partition(ZIP_SEPARATOR)
-        if locator.endswith(FOLDER):
-            data = _as_zip(_members(Path(self.root) / path, inside, suffixes), shown_locator(locator), max_bytes)
-        elif not inside:
-            with open(Path(self.root) / path, "rb") as file:
-                data = file.read(max_bytes + 1)
-        else:
-            with zipfile.ZipFile(Path(self.root) / path) as archive, archive.open(inside) as member:
-                data = member.read(max_bytes + 1)
-        if not data:
-            raise Refused("empty", f"`{shown_locator(locator)}` is 0 bytes long.")
-        if len(data) > max_bytes:
-            raise Refused("too_large", f"`{shown_locator(locator)}` is larger than the limit of {max_bytes} bytes.")
-        return data
+        path, _, inside = self.locator.partition(ZIP_SEPARATOR)
+        if inside:
+            with closing(Archive(Path(self.root) / path)) as archive:
+                return archive.read(inside, max_bytes)
+        folder, suffixes = _folder_of(path)
+        if folder.endswith(FOLDER):
+            return _as_zip(_files_in(Path(self.root) / folder, suffixes), folder, max_bytes)
+        with open(Path(self.root) / path, "rb") as file:
+            return _checked(file.read(max_bytes + 1), path, max_bytes)
 
     def stream(self, max_bytes: int) -> io.BytesIO:
         """The whole content as a seekable file. Raises as `read`."""
@@ -121,23 +116,60 @@ def name_of(locator: str) -> str:
     return shown_locator(locator).replace(ZIP_SEPARATOR, "/").removesuffix("/./").rstrip(FOLDER).rsplit("/", 1)[-1]
 
 
-def _members(place: Path, inside: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
-    """Names of the files directly in a folder, or in the folder `inside` of an archive, and what reads each; hidden ones apart."""
-    if not inside:
-        for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
-            if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(suffixes):
-                yield path.name, partial(_opened, path)
-        return
-    inside = inside.removeprefix("./")
-    with zipfile.ZipFile(place) as archive:
-        names = [name for name in archive.namelist() if name.startswith(inside) and FOLDER not in name[len(inside) :]]
-        for name in sorted(names, key=natural):
-            if (short := name[len(inside) :]) and not short.startswith(".") and short.lower().endswith(suffixes):
-                yield short, partial(archive.open, name)
+class Archive:
+    """An open zip, from which files and folders of numbered files are read without looking through all of it each time."""
+
+    def __init__(self, place: Path) -> None:
+        self._zip = zipfile.ZipFile(place)
+        self._place = place
+
+    @cached_property
+    def _folders(self) -> dict[str, list[str]]:
+        """The names directly in each folder, without it, in the order of their numbers."""
+        found: dict[str, list[str]] = {}
+        for name in self._zip.namelist():
+            folder, slash, last = name.rpartition("/")
+            if last:
+                found.setdefault(folder + slash, []).append(last)
+        return {folder: sorted(names, key=natural) for folder, names in found.items()}
+
+    def read(self, inside: str, max_bytes: int) -> bytes:
+        """What a locator names after `::`: a file, or a folder as a zip of its files. Raises Refused, and what zipfile raises."""
+        shown, suffixes = _folder_of(inside)
+        if not shown.endswith(FOLDER):
+            with self._zip.open(inside) as member:
+                return _checked(member.read(max_bytes + 1), f"{self._place.name}{ZIP_SEPARATOR}{inside}", max_bytes)
+        folder = "" if shown == f".{FOLDER}" else shown
+        names = (name for name in self._folders.get(folder, ()) if _is_meant(name, suffixes))
+        members = ((name, partial(self._zip.open, folder + name)) for name in names)
+        return _as_zip(members, f"{self._place.name}{ZIP_SEPARATOR}{shown}", max_bytes)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return path.open("rb")
+def _checked(data: bytes, name: str, max_bytes: int) -> bytes:
+    if not data:
+        raise Refused("empty", f"`{name}` is 0 bytes long.")
+    if len(data) > max_bytes:
+        raise Refused("too_large", _too_large(name, max_bytes))
+    return data
+
+
+def _too_large(name: str, max_bytes: int) -> str:
+    return f"`{name}` is larger than {readable_size(max_bytes)}, the most that one item may have. Cut it, or make it smaller."
+
+
+def _is_meant(name: str, suffixes: tuple[str, ...]) -> bool:
+    return not name.startswith(".") and name.lower().endswith(suffixes)
+
+
+def _files_in(place: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+    """Names of the files directly in a folder, and what reads each; hidden ones apart."""
+    for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
+        if path.is_file() and _is_meant(path.name, suffixes):
+            yield path.name, partial(path.open, "rb")
 
 
 def _as_zip(members: Iterator[tuple[str, Callable[[], IO[bytes]]]], locator: str, max_bytes: int) -> bytes:
@@ -150,7 +182,7 @@ def _as_zip(members: Iterator[tuple[str, Callable[[], IO[bytes]]]], locator: str
                 content = member.read(max(0, max_bytes - file.tell()) + 1)
             n_files += 1
             if file.tell() + len(content) > max_bytes:
-                raise Refused("too_large", f"`{locator}` is larger than the limit of {max_bytes} bytes.")
+                raise Refused("too_large", _too_large(locator, max_bytes))
             archive.writestr(zipfile.ZipInfo(name), content)
     if not n_files:
         raise Refused("empty", f"`{locator}` holds no files.")

@@ -61,7 +61,7 @@ def run_summary(run: Run) -> dict[str, Any]:
 def generated_summary(found: Generated) -> dict[str, Any]:
     """`folder`, `made`, `copies`, `seconds`, `per_second`, `labels` (samples of each) and `samples` (as in rows.jsonl).
 
-    `copies`: how many are items that were learned from, or nearly; null where these are not there to compare.
+    `copies`: how many are copies of what was learned from, whole or for the most part; null where these are not there to compare.
     """
     counts: dict[str, int] = {}
     for sample in found.samples:

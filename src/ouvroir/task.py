@@ -225,6 +225,9 @@ class Processor(Protocol):
     def encode(self, source: Source, limits: Limits) -> Example:
         """The fixed work on one row, in a worker process. Raises Refused."""
 
+    def to_answer(self) -> Processor:
+        """The same for answering: where learning takes a part of a long row only, an answer is for all. Most give themselves."""
+
     def storage_fingerprint(self) -> str:
         """A hash of what `encode` depends on, the version of the library that decodes among it, and nothing else (not
         labels, means or splits): a change re-encodes.
@@ -303,6 +306,8 @@ class Task(Protocol):
     """A frozen dataclass: the settings that only this task has."""
     suffixes: ClassVar[frozenset[str]]
     """Suffixes of the files it reads, in lower case and with the dot. A task of the registry takes them from its entry."""
+    limits: ClassVar[Limits]
+    """What one row may cost while it is opened."""
     reads_text: ClassVar[bool]
     """Whether the content of a row may be a cell of a table, and not only a file that the table names."""
     needs_labels: ClassVar[bool]

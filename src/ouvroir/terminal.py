@@ -410,8 +410,14 @@ def show_generated(summary: Mapping[str, Any]) -> None:
     took = f"{summary['seconds']:.1f} s ({speed})"
     _out().print(Text(f"{made} made in {took}. They are in {summary['folder']}."))
     if n := summary["copies"]:
-        are = "1 of them is an item" if n == 1 else f"{n:,} of them are items"
-        _out().print(Text(f"{are} that the generator learned from, or nearly. refine and prove leave such copies out."))
+        are = "1 of them is a copy" if n == 1 else f"{n:,} of them are copies"
+        _out().print(
+            Text(f"{are} of what the generator learned from, whole or mostly. refine and prove leave them out.")
+        )
+    elif n is None:
+        _out().print(
+            Text("What the generator learned from is not there any more: whether any of them is a copy is not known.")
+        )
 
 
 def show_proof(summary: Mapping[str, Any]) -> None:

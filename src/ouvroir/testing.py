@@ -213,6 +213,8 @@ def _check_processor(stage: _Stage) -> None:
     fields = stage.processor.fields()
     source = stage.manifest.rows[0].source(stage.manifest.root)
     first, second = stage.processor.encode(source, Limits()), again.encode(source, Limits())
+    whole = stage.processor.to_answer()
+    assert whole.fields() == fields, "What answers (`to_answer`) gives other arrays than what is learned from."
     assert set(first) == set(fields), "encode() gives the arrays that fields() declares."
     for name, field in fields.items():
         assert first[name].dtype == np.dtype(field.dtype), f"{name} has dtype {first[name].dtype}, not {field.dtype}."

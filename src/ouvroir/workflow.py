@@ -19,7 +19,7 @@ from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Recipe
 from ouvroir.run import Run
-from ouvroir.task import SPLITS, Limits, Row, Split, Task
+from ouvroir.task import SPLITS, Row, Split, Task
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,7 +91,7 @@ def admit(source: str | Path, task: str | None, data: Data, *, workers: int | No
     from ouvroir.data.admission import admit as admit_rows
 
     start = time.perf_counter()
-    manifest = admit_rows(source, task=task, data=data, limits=Limits(), workers=workers, progress=progress)
+    manifest = admit_rows(source, task=task, data=data, workers=workers, progress=progress)
     manifest.save()
     return manifest.copy(check_s=time.perf_counter() - start)
 
@@ -229,7 +229,7 @@ def prepare(
         kept = f" ({plan.n_kept:,} packed already)" if plan.n_kept else ""
         cost = f"{readable_size(plan.n_bytes)}, {readable_duration(plan.seconds)}"
         progress.say(f"Packing {plan.n_new:,} content{'' if plan.n_new == 1 else 's'}{kept}: {cost}.")
-    pack = build_pack(manifest, processor, packs=packs, limits=Limits(), workers=workers, progress=progress)
+    pack = build_pack(manifest, processor, packs=packs, workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
 
 

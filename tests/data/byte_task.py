@@ -12,7 +12,7 @@ import numpy as np
 
 from ouvroir.errors import Refused
 from ouvroir.source import source_of
-from ouvroir.task import Facts, Field, Prediction
+from ouvroir.task import Facts, Field, Limits, Prediction
 
 NAME = "byte_task:ByteTask"
 KEY_LENGTH = 16
@@ -36,6 +36,9 @@ class ByteProcessor:
         misbehave(content, "encode")
         numbers = np.frombuffer(content, dtype=np.uint8)
         return {"dense": np.resize(numbers, self.width), "tokens": numbers.astype(np.int32) * 3}
+
+    def to_answer(self):
+        return self
 
     def storage_fingerprint(self):
         return f"bytes-{self.width}"
@@ -67,6 +70,7 @@ class ByteTask:
     french: dict[str, str] = {}  # noqa: RUF012
     metrics = ("accuracy",)
     suffixes = frozenset({".bin", ".dat"})
+    limits = Limits(max_seconds=20.0)
     reads_text = False
     needs_labels = True
 

@@ -483,7 +483,7 @@ def test_keys_of_rows_are_those_that_admission_kept(write, check):
             for n in range(start, start + 4)
         }
     )
-    rows = check(folder, max_seconds=Limits().max_seconds).rows
+    rows = check(folder, max_seconds=byte_task.ByteTask.limits.max_seconds).rows
     opened = near_keys(str(folder), rows, byte_task.NAME, workers=1, progress=QUIET)
     (folder / rows[0].locator).unlink()
     (folder / rows[1].locator).write_text("KEY099 other")

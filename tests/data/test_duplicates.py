@@ -146,3 +146,15 @@ def test_copies_of_known_rows_are_told_and_new_ones_are_not():
     assert is_duplicate(asked, known).tolist() == [False] * 5 + [True] * 2 + [False] * 2
     assert not is_duplicate(asked, known[:, :8]).any()
     assert is_duplicate(asked[:0], known).shape == (0,)
+
+
+def test_many_copies_of_one_row_do_not_hide_each_other():
+    """Twelve of one train row, each a little off, so that they are nearer to each other than to any other row."""
+    rng = np.random.default_rng(1)
+    known = rng.normal(size=(60, 32)).astype(np.float32)
+    copies = known[7] + 0.03 * rng.normal(size=(12, 32)).astype(np.float32)
+    cosine = copies @ known[7] / np.linalg.norm(copies, axis=1) / np.linalg.norm(known[7])
+    assert (1 - cosine > duplicates.MIN_DISTANCE).all()
+    assert is_duplicate(copies, known).all()
+    assert is_duplicate(copies[:1], known).all()
+    assert not is_duplicate(rng.normal(size=(5, 32)).astype(np.float32), known).any()

@@ -125,3 +125,18 @@ def test_one_very_long_line_is_one_row(write):
     rows = [[text, n % 2] for n, text in enumerate(TEXTS)]
     folder = write({"t.csv": table(["text", "label"], [*rows, ["x" * 5_000_000, 0]])})
     assert len(read_source(folder, Data(), task=None).candidates) == 13
+
+
+def test_a_first_line_that_is_a_row_is_one(write):
+    rows = [[text, "good" if number % 2 else "bad"] for number, text in enumerate(TEXTS)]
+    found = read_source(write({"t.csv": table(*[rows[0], rows[1:]])}), Data(), task=None)
+    assert [(one.text, one.label) for one in found.candidates] == [(text, label) for text, label in rows]
+    assert found.found == len(found.candidates) == len(TEXTS)
+    (note,) = [note for note in found.notes if note.code == "no_header"]
+    assert "`text,label` on top" in note.text
+
+
+def test_a_question_may_be_the_name_of_a_column_and_is_said(write):
+    found = read_source(write({"t.csv": rows_of("How was your stay with us?", "rating")}), Data(), task=None)
+    assert [one.text for one in found.candidates] == TEXTS
+    assert [note.code for note in found.notes if "head" in note.code] == ["head_in_doubt"]

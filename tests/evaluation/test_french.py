@@ -13,7 +13,7 @@ import ouvroir
 from ouvroir.data.manifest import Manifest
 from ouvroir.evaluation.french import SENTENCES, in_french
 from ouvroir.evaluation.french_synthesis import SENTENCES_OF_TRIALS
-from ouvroir.evaluation.language import Language
+from ouvroir.evaluation.language import Language, unbroken
 from ouvroir.evaluation.proof import UNTRIED
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.words import WORDS
@@ -276,3 +276,11 @@ def test_why_nothing_was_tried_has_french():
         assert "Éléments indépendants du jeu de test\u202f: 6." in told
         assert ("data.test=0.4" in told) == has_way
         assert ("250 éléments indépendants en tout" in told) == (not has_way)
+
+
+@pytest.mark.parametrize("own", [None, *OWN], ids=["shared", *TASKS])
+def test_each_sentence_is_put_into_its_own_french(own):
+    """And not into that of another one, which would match too."""
+    for english, french in (SENTENCES if own is None else own).items():
+        names = dict.fromkeys(fields(english), "7")
+        assert in_french(english.format(**names), own) == unbroken(french).format(**names), english

@@ -15,14 +15,13 @@ import struct
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ouvroir.errors import Refused
 from ouvroir.media import find_task
-from ouvroir.source import ZIP_SEPARATOR, Source, shown_locator
+from ouvroir.source import ZIP_SEPARATOR, Archive, Source, shown_locator
 from ouvroir.task import Limits
 
 FRAME = struct.Struct("<IQ")  # bytes of the JSON header, bytes of the payload
@@ -75,7 +74,7 @@ class Reader:
     def __init__(self, root: str, limits: Limits) -> None:
         self._root = root
         self._limits = limits
-        self._archives: dict[str, zipfile.ZipFile] = {}
+        self._archives: dict[str, Archive] = {}
 
     def load(self, job: dict[str, Any], content: bytes) -> Source:
         """A source that carries its content: `content` where the job brings it. Raises Refused."""
@@ -90,6 +89,8 @@ class Reader:
             return Source(root, locator, content=source.read(self._limits.max_bytes))
         try:
             content = self._read_entry(str(Path(root) / archive), inside)
+        except Refused:
+            raise
         except Exception:  # noqa: BLE001 - read once more in the plain way, which says what is wrong
             content = source.read(self._limits.max_bytes)
         return Source(root, locator, content=content)
@@ -98,12 +99,8 @@ class Reader:
         if archive not in self._archives:
             if len(self._archives) >= _ARCHIVES_KEPT_OPEN:
                 self._archives.pop(next(iter(self._archives))).close()
-            self._archives[archive] = zipfile.ZipFile(archive)
-        with self._archives[archive].open(inside) as member:
-            content = member.read(self._limits.max_bytes + 1)
-        if not 0 < len(content) <= self._limits.max_bytes:
-            raise ValueError("empty or too large")
-        return content
+            self._archives[archive] = Archive(Path(archive))
+        return self._archives[archive].read(inside, self._limits.max_bytes)
 
 
 def _inspector(setup: dict[str, Any], limits: Limits) -> Callable[[Source, dict[str, Any]], Answer]:

@@ -46,7 +46,7 @@ def admit(
     they had when files are added later. Raises DataError when there is nothing to look at.
     """
     with collector_paused():
-        manifest = _admit(source, task, data or Data(), limits or Limits(), workers, progress, fresh=fresh)
+        manifest = _admit(source, task, data or Data(), limits, workers, progress, fresh=fresh)
     give_back()
     return manifest
 
@@ -55,7 +55,7 @@ def _admit(
     source: str | Path,
     task: str | None,
     data: Data,
-    limits: Limits,
+    limits: Limits | None,
     workers: int | None,
     progress: Progress,
     *,
@@ -73,7 +73,7 @@ def _admit(
         collection.root,
         collection.candidates,
         collection.task,
-        limits=limits,
+        limits=limits or find_task(collection.task).limits,
         workers=workers,
         progress=progress,
         fresh=fresh,

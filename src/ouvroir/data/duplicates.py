@@ -46,7 +46,10 @@ def is_duplicate(keys: np.ndarray, known: np.ndarray) -> np.ndarray:
     told = np.zeros(len(keys), dtype=bool)
     if keys.shape[1] != known.shape[1]:
         return told
-    pairs = find_pairs(np.concatenate([known, keys]), n_known=len(known)).places
+    usable, unit = _unit_rows(np.concatenate([known, keys]))
+    n = np.searchsorted(usable, len(known)).item()
+    # many copies of one row are each other's neighbours, and so close that none would be far closer than these
+    pairs = usable[_close_pairs(unit, n, _RatioTest(unit, n).keeps).places]
     told[pairs[(pairs[:, 0] < len(known)) & (pairs[:, 1] >= len(known)), 1] - len(known)] = True
     return told
 
@@ -109,10 +112,12 @@ def _sort_along_main_direction(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray
 class _RatioTest:
     """Which close pairs are near-duplicates: those far closer than the neighbours of either row."""
 
-    def __init__(self, unit: np.ndarray) -> None:
+    def __init__(self, unit: np.ndarray, n_background: int | None = None) -> None:
+        """`n_background`: the first rows, among which alone neighbours are counted."""
         self._unit = unit
-        self._step = max(1, len(unit) // _BACKGROUND_ROWS)
-        self._background = np.ascontiguousarray(unit[:: self._step])
+        self._n_background = len(unit) if n_background is None else n_background
+        self._step = max(1, self._n_background // _BACKGROUND_ROWS)
+        self._background = np.ascontiguousarray(unit[: self._n_background : self._step])
         self._neighbour = np.full(len(unit), np.nan, dtype=np.float32)  # worked out when first asked for
 
     def keeps(self, places: np.ndarray, distance: np.ndarray) -> np.ndarray:
@@ -133,7 +138,7 @@ class _RatioTest:
             part = rows[first : first + _BLOCK // 2]
             cosines = self._unit[part] @ self._background.T
             # the row itself may be among the background: it is then the nearest, so one more is counted off
-            itself = (part % self._step == 0).astype(np.int64)
+            itself = ((part % self._step == 0) & (part < self._n_background)).astype(np.int64)
             nearest = np.partition(cosines, -(k + 1), axis=1)[:, -(k + 1) :]
             nearest.sort(axis=1)
             result[first : first + len(part)] = 1 - nearest[np.arange(len(part)), 1 - itself]

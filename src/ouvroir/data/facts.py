@@ -117,7 +117,7 @@ def near_keys(root: str, rows: Sequence[Row], task: str, *, workers: int | None,
         n = n_workers(workers, len(jobs))
         with (
             progress.bar("Looking", len(jobs)) as bar,
-            Pool({"job": "inspect", "task": task, "root": root}, Limits(), n) as pool,
+            Pool({"job": "inspect", "task": task, "root": root}, find_task(task).limits, n) as pool,
         ):
             for done in pool.run(jobs):
                 keys[left[done.place]] = b"" if done.refused else done.payload
@@ -132,7 +132,7 @@ def near_keys(root: str, rows: Sequence[Row], task: str, *, workers: int | None,
 
 def _kept_keys(root: str, rows: Sequence[Row], task: str) -> list[bytes]:
     """The near-duplicate key of each row as admission saw it; b"" where it saw none of this content."""
-    cache = _Cache(_place(root, task, Limits()), root, fresh=False)
+    cache = _Cache(_place(root, task, find_task(task).limits), root, fresh=False)
     places = [cache.place_of.get(_name_of(row.locator, row.text), -1) for row in rows]
     known = [
         place >= 0 and cache.near_place[place] >= 0 and cache.sha256[place] == row.sha256

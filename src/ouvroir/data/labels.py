@@ -29,11 +29,13 @@ from ouvroir.data.tabular import (
     as_text,
     find_columns,
     find_text,
+    head_in_doubt,
     label_like,
     most_name_files,
     proposed_group_columns,
     proposed_separator,
     read_head_as_row,
+    read_head_as_text,
     read_table,
 )
 from ouvroir.errors import DataError, Refused
@@ -214,6 +216,9 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
 
     path_names = TASKS[task].columns if task in TASKS else ()
     read_head_as_row(raw, names_file, path_names)
+    is_text = find_task(task).reads_text
+    if is_text and data.text_column is None and data.label_column is None:
+        read_head_as_text(raw)
     columns = find_columns(
         raw,
         names_file=names_file,
@@ -222,9 +227,11 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
         text_column=data.text_column,
         label_column=data.label_column,
         group_column=data.group_column,
-        reads_text=find_task(task).reads_text,
+        reads_text=is_text,
         path_names=path_names,
     )
+    if columns.text is not None and (doubt := head_in_doubt(raw, columns.text)):
+        raw.notes.append(Note("head_in_doubt", doubt))
     tokens = re.split(r"[\W\d_]+", raw.name.lower().rsplit(".", 1)[0])
     split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)
     n_hits = 0

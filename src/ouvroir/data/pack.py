@@ -23,6 +23,7 @@ from ouvroir.data.shards import KEYS, ShardWriter, check_shard, fixed_row_bytes,
 from ouvroir.data.workers import Done, Job, encoders, n_workers
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import disk_errors, home, make_folder, require_space, write_text
+from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.system import try_lock, wait_for_lock
 from ouvroir.task import Field, Limits, Processor, Row
@@ -188,7 +189,9 @@ def plan_pack(
     row_bytes, row_seconds = float(fixed_row_bytes(fields)), _USUAL_ROW_SECONDS
     if len(new) >= _WORTH_MEASURING or any(field.is_ragged for field in fields.values()):
         sample = new[:: max(1, len(new) // _SAMPLE_ROWS)][:_SAMPLE_ROWS]
-        row_bytes, row_seconds = _measure(manifest, processor, sample, limits or Limits(), row_bytes)
+        row_bytes, row_seconds = _measure(
+            manifest, processor, sample, limits or find_task(manifest.task).limits, row_bytes
+        )
     n = n_workers(workers, len(new))
     return PackPlan(len(new), n_kept, round(row_bytes * len(new)), _START_SECONDS + row_seconds * len(new) / n)
 
@@ -237,7 +240,7 @@ def build_pack(
             index = _Index(shards)
             new = index.new(manifest.rows)
             if new:
-                _encode(manifest, processor, new, folder, limits or Limits(), workers, progress)
+                _encode(manifest, processor, new, folder, limits or find_task(manifest.task).limits, workers, progress)
                 _note_data(folder, Path(manifest.source).name)
                 shards = _open_shards(folder, fields)
                 index = _Index(shards)

@@ -415,19 +415,60 @@ def read_head_as_row(table: RawTable, names_file: Callable[[str], bool], path_na
     """
     if table.head is None:
         return
-    number, cells = table.head
+    _, cells = table.head
     files = [cell for cell in cells if cell.strip() and names_file(cell)]
     usual = {*_PATH_NAMES, *_LABEL_NAMES, *_SPLIT_COLUMNS, *_GROUP_NAMES, *path_names}
     if not files or (not any("." in cell for cell in files) and any(_plain(cell) in usual for cell in cells)):
         return
-    table.head, table.columns = None, _unique([""] * len(cells))
-    table.values.insert(0, cells)
-    table.numbers.insert(0, number)
+    _make_head_a_row(table)
     text = (
         f"`{table.name}` has no line with names of columns: its first line names a file, so it was read as a row, and the "
         f"columns are called {readable_names(table.columns)}. To name them yourself, put a line such as `file,label` on top."
     )
     table.notes.append(Note("no_header", text))
+
+
+def _make_head_a_row(table: RawTable) -> None:
+    assert table.head is not None
+    number, cells = table.head
+    table.head, table.columns = None, _unique([""] * len(cells))
+    table.values.insert(0, cells)
+    table.numbers.insert(0, number)
+
+
+def read_head_as_text(table: RawTable) -> None:
+    """Make a row of the line that the names of columns were read from, if it holds a text and a label of the rows below."""
+    place = find_text(table)
+    if table.head is None or place is None or not _may_be_text(table.columns[place]):
+        return
+    others = [one for one in range(len(table.columns)) if one != place]
+    is_row = any(
+        1 < len(values := {as_text(cell).strip() for cell in table.column(one)}) <= len(table.values) / 2
+        and table.columns[one] in values
+        for one in others
+    )
+    if is_row:
+        _make_head_a_row(table)
+        text = (
+            f"`{table.name}` has no line with names of columns: its first line holds a text and a label, so it was read as a "
+            f"row, and the columns are called {readable_names(table.columns)}. To name them yourself, put a line such as "
+            "`text,label` on top."
+        )
+        table.notes.append(Note("no_header", text))
+
+
+def _may_be_text(name: str) -> bool:
+    return _plain(name) not in _TEXT_NAMES and len(name.split()) >= _TEXT_WORDS
+
+
+def head_in_doubt(table: RawTable, text: int) -> str:
+    """A sentence where the name of the column of texts may be a text itself; '' where it is a name."""
+    if table.head is None or not _may_be_text(table.columns[text]):
+        return ""
+    return (
+        f"The first line of `{table.name}` was read as names of columns, and not as a row. If it is a row, put a line such as "
+        "`text,label` above it."
+    )
 
 
 def proposed_group_columns(table: RawTable, used: Columns) -> list[str]:

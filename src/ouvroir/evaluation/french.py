@@ -255,7 +255,20 @@ SENTENCES: dict[str, str] = {
         "`{a}` n’a pas pu être ouvert comme zip. Téléchargez-le ou recréez-le."
     ),
     "`{a}` is 0 bytes long.": "`{a}` est vide (0 octet).",
-    "`{a}` is larger than the limit of {n} bytes.": "`{a}` dépasse la limite de {n} octets.",
+    "`{a}` has no line with names of columns: its first line holds a text and a label, so it was read as a row, and the columns "
+    "are called {b}. To name them yourself, put a line such as `text,label` on top.": (
+        "`{a}` n’a pas de ligne avec les noms des colonnes : sa première ligne contient un texte et une étiquette, elle a donc été "
+        "lue comme un élément, et les colonnes s’appellent {b}. Pour les nommer vous-même, mettez en tête une ligne telle que "
+        "`text,label`."
+    ),
+    "The first line of `{a}` was read as names of columns, and not as a row. If it is a row, put a line such as `text,label` above "
+    "it.": (
+        "La première ligne de `{a}` a été lue comme les noms des colonnes, et non comme un élément. Si c’en est un, mettez "
+        "au-dessus une ligne telle que `text,label`."
+    ),
+    "`{a}` is larger than {b}, the most that one item may have. Cut it, or make it smaller.": (
+        "`{a}` dépasse {b}, le plus qu’un élément puisse avoir. Coupez-le, ou réduisez-le."
+    ),
     "`{a}` needs more memory to open than one file may take. Make it smaller, or leave it out.": (
         "`{a}` demande, pour être ouvert, plus de mémoire qu’un fichier ne peut en prendre. Réduisez-le, ou laissez-le "
         "de côté."

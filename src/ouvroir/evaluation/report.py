@@ -148,7 +148,7 @@ def _controls(
 
     A model that is not shown to do better than the most frequent class may lose nothing because it saw nothing: `guesses`.
     """
-    if kept is None or main is None:
+    if kept is None or main is None or not source.controls:
         return []
     blind = next((one for one in judged if one.name in MOST_FREQUENT), None)
     guesses = blind is not None and compare(_answers(blind), _answers(kept), metric=main).verdict != "better"

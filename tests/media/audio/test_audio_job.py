@@ -13,6 +13,8 @@ import ouvroir
 from ouvroir.cli import app
 from ouvroir.media.audio.encode import as_wav
 from ouvroir.media.audio.samples import RATE, VOICES, WORDS, speak
+from ouvroir.source import source_of
+from ouvroir.task import Limits
 
 QUICK = {
     "loop.precision": "fp32",
@@ -79,6 +81,15 @@ def test_a_long_recording_gets_timed_answers(run, place):
     assert len(told["times"]) > 3
     assert told["times"][0]["begin_s"] == 0
     assert {one["label"] for one in told["times"]} <= {*SOME, None}
+
+
+def test_an_answer_is_for_all_of_a_recording_and_learning_from_its_first_minute(run, place):
+    (place / "long.wav").write_bytes(as_wav(np.tile(word("one", 0, VOICES[0]), 300)[: 150 * RATE], RATE))
+    answer = ouvroir.predict(run.path, [place / "long.wav"])[0]
+    assert answer.times[-1].end_s == pytest.approx(150, abs=0.1)
+    model = ouvroir.load(run.path)
+    learned = model.processor.encode(source_of(place / "long.wav"), Limits())
+    assert learned["begin"][-1] + model.processor.window <= 60 * RATE
 
 
 def test_what_is_no_sound_is_told(run, place):

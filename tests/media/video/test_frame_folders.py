@@ -3,6 +3,7 @@
 import io
 import tracemalloc
 import zipfile
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from PIL import Image
 import ouvroir
 from ouvroir.errors import Refused
 from ouvroir.media import find_task
+from ouvroir.media.video.classification import VideoClassification
 from ouvroir.media.video.decode import decode, inspect_video
 from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.predictor import expand_inputs
-from ouvroir.source import Source, folder_locator
+from ouvroir.source import Archive, Source, folder_locator
 from ouvroir.task import Limits
 
 TASK = "video-classification"
@@ -151,7 +153,7 @@ def test_what_cannot_be_frames_is_refused(place):
     (place / "none").mkdir()
     with pytest.raises(Refused, match="holds no files"):
         inspect_video(Source(str(place), "none/"), Limits())
-    with pytest.raises(Refused, match="larger than the limit"):
+    with pytest.raises(Refused, match="the most that one item may have"):
         inspect_video(Source(str(place), "clips/darker/take0/"), Limits(max_bytes=100))
     with pytest.raises(Refused, match="is not there"):
         inspect_video(Source(str(place), "absent/"), Limits())
@@ -211,7 +213,7 @@ def test_what_a_folder_holds_is_read_no_further_than_the_limit_and_by_no_program
         for number in range(2):
             archive.writestr(f"clip/{number}.png", bytes(50_000_000))
     tracemalloc.start()
-    with pytest.raises(Refused, match="larger than the limit"):
+    with pytest.raises(Refused, match="the most that one item may have"):
         Source(str(place), "bomb.zip::clip/").read(1_000_000)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
@@ -224,3 +226,30 @@ def test_what_a_folder_holds_is_read_no_further_than_the_limit_and_by_no_program
         archive.write(place / "eps" / "frame_2.png", "0.png")
     with pytest.raises(Refused, match="no video that can be read"):
         inspect_video(Source("", "zip.mp4", content=zipped.getvalue()), Limits())
+
+
+def test_what_lies_beside_frames_does_not_count_for_an_answer(place):
+    """Neither in learning nor in answering: a recording of another kind may be larger than one item may have."""
+    write_frames(place / "beside", [10, 60, 110])
+    (place / "beside" / "raw.bin").write_bytes(bytes(200_000))
+    source = VideoClassification().as_source(place / "beside")
+    assert source.name == "beside"
+    with zipfile.ZipFile(io.BytesIO(source.read(100_000))) as found:
+        assert all(name.endswith(".png") for name in found.namelist())
+        assert len(found.namelist()) == 3
+
+
+def test_folders_of_one_zip_are_found_without_looking_through_it_each_time(place, monkeypatch):
+    with zipfile.ZipFile(place / "many.zip", "w") as archive:
+        for take in range(30):
+            for number in (10, 9, 1):
+                archive.writestr(f"take{take}/{number}.png", f"{take} {number}")
+    listed = []
+    names = zipfile.ZipFile.namelist
+    monkeypatch.setattr(zipfile.ZipFile, "namelist", lambda self: listed.append(1) or names(self))
+    with closing(Archive(place / "many.zip")) as archive:
+        for take in range(30):
+            with zipfile.ZipFile(io.BytesIO(archive.read(f"take{take}/", 10_000))) as found:
+                assert [info.filename for info in found.infolist()] == ["1.png", "9.png", "10.png"]
+                assert found.read("9.png") == f"{take} 9".encode()
+    assert len(listed) == 1

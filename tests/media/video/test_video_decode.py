@@ -160,3 +160,24 @@ def test_what_is_wrong_is_said_where_it_can_be_told(content, said):
     with pytest.raises(Refused) as refused:
         PROCESSOR.encode(of(content), Limits())
     assert refused.value.reason.startswith(said)
+
+
+def test_a_video_that_was_held_upright_is_shown_upright(tmp_path):
+    """As phones write it: wider than high, with a note that it is to be turned."""
+    file = io.BytesIO()
+    with av.open(file, mode="w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 64, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(file.getvalue())
+    at = content.index(b"tkhd") + 4 + 40  # the matrix of the track, as it stands in ISO/IEC 14496-12, 8.3.2
+    one = (1 << 16).to_bytes(4, "big")
+    none, minus = bytes(4), (-(1 << 16)).to_bytes(4, "big", signed=True)
+    assert content[at : at + 4] == one
+    turn = [none, one, none, minus, none, none, (32 << 16).to_bytes(4, "big"), none, bytes(content[at + 32 : at + 36])]
+    content[at : at + 36] = b"".join(turn)
+    for turned, wanted in ((False, (64, 32)), (True, (32, 64))):
+        clip = decode(bytes(content) if turned else file.getvalue(), "a", Limits(), fps=10, px=8)
+        assert (clip.width, clip.height) == wanted

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.cli import app
 from ouvroir.errors import DataError, MissingExtra, UsageError
+from ouvroir.files import without_password
 from ouvroir.media.video import stream as streams
 from ouvroir.media.video.classification import VideoClassification
 from ouvroir.media.video.encode import as_mp4
@@ -261,6 +262,11 @@ def test_passwords_are_not_shown(predictor):
     assert "…@127.0.0.1" in str(caught.value)
     line = as_json_line("rtsp://ann:sesame@door/live", Rolling(1.0, None, 0.0, 0, "It ended."))
     assert json.loads(line)["input"] == "rtsp://…@door/live"
+    assert without_password("http://door/cgi?user=ann&pwd=sesame#1") == "http://door/cgi?…"
+    assert without_password("opening `http://door/cgi?pwd=sesame` failed") == "opening `http://door/cgi?…` failed"
+    assert without_password("rtsp://ann:open/sesame@door/live") == "rtsp://…@door/live"
+    assert without_password("http://door:8080/@ann/live") == "http://door:8080/@ann/live"
+    assert without_password("what.mp4?") == "what.mp4?"
 
 
 def test_an_address_that_stands_still_is_waited_for_and_goes_on(predictor, monkeypatch):

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ouvroir.containers import explain_unopened
+from ouvroir.containers import explain_unopened, seconds_of_wave
 from ouvroir.errors import MissingExtra, Refused
 from ouvroir.source import Source
 from ouvroir.task import Facts, Limits
@@ -64,7 +64,7 @@ def decoder() -> str:
 
 
 def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds: float = MOST_SECONDS) -> Sound:
-    """Decode one channel, the mean of all there are, at `rate` samples a second; no more than `most_seconds`.
+    """Decode one channel, into which FFmpeg mixes all there are, at `rate` samples a second; no more than `most_seconds`.
 
     Raises Refused (`not_a_sound`, `no_sound`, `damaged`, `too_short`, `too_large`), MissingExtra.
     """
@@ -72,9 +72,10 @@ def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds
     try:
         with av.open(io.BytesIO(content), mode="r", metadata_errors="ignore") as container:
             if not container.streams.audio:
-                what = "a video without sound" if container.streams.video else "no sound"
-                raise Refused("no_sound", f"`{name}` holds {what}.")
-            return _decoded(av, container, name, limits, rate, most_seconds)
+                if container.streams.video:
+                    raise Refused("no_sound", f"`{name}` holds a video without sound.")
+                raise Refused("no_sound", f"`{name}` holds no sound.")
+            sound = _decoded(av, container, name, limits, rate, most_seconds)
     except Refused:
         raise
     except av.error.InvalidDataError as error:
@@ -82,6 +83,8 @@ def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds
         raise Refused("not_a_sound", f"`{name}` is no sound that can be read: {_told(error)}.") from error
     except (av.FFmpegError, ValueError, OverflowError, ArithmeticError, IndexError) as error:
         raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error
+    told = seconds_of_wave(content)
+    return sound if told is None else replace(sound, told_seconds=told)
 
 
 def _told(error: Exception) -> str:
@@ -173,7 +176,7 @@ def _oddities(name: str, sound: Sound, level: np.ndarray) -> Iterator[str]:
 
 
 def near_key(samples: np.ndarray) -> np.ndarray:
-    """(KEY_BANDS · KEY_TIMES,) float32: how loud each band is in each part of the sound, in decibels about their means.
+    """(bands · KEY_TIMES,) float32, at most KEY_BANDS: how loud each band is in each part of the sound, in dB about the means.
 
     Loudness, format and small noise change it little; another recording of the same word changes it much.
     """

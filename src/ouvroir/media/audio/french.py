@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 FRENCH: dict[str, str] = {
-    "`{a}` holds {b}.": "`{a}` ne contient pas de son ({b}).",
+    "`{a}` holds no sound.": "`{a}` ne contient pas de son.",
+    "`{a}` holds a video without sound.": "`{a}` contient une vidéo sans son.",
     "`{a}` is no sound that can be read: {b}.": "`{a}` n’est pas un son lisible : {b}.",
     "`{a}` lacks its index, which is written at the end: it was probably cut. Copy it or record it again.": (
         "`{a}` n’a pas son index, qui s’écrit à la fin : le fichier a sans doute été coupé. Copiez-le ou enregistrez-le de nouveau."
     ),
-    "`{a}` holds text, whatever it is called.": "`{a}` contient du texte, malgré son nom.",
+    "`{a}` holds text, whatever it is called. Was it saved from a page? Download it again, or leave it.": (
+        "`{a}` contient du texte, malgré son nom. Vient-il d’une page ? Téléchargez-le de nouveau, ou laissez-le."
+    ),
     "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodé : {b}.",
     "`{a}` says that it has {b} samples a second. Save it again.": (
         "`{a}` annonce {b} échantillons par seconde. Enregistrez-le de nouveau."
@@ -16,7 +19,7 @@ FRENCH: dict[str, str] = {
     "`{a}` has more than {b} samples. Cut it into pieces.": "`{a}` a plus de {b} échantillons. Coupez-le en morceaux.",
     "`{a}` lasts {b} ms, and a sound {c} ms at least.": "`{a}` dure {b} ms, et un son au moins {c} ms.",
     "`{a}` is silent for all of its {b} s.": "`{a}` est silencieux pendant toutes ses {b} s.",
-    "`{a}` is silent for most of its {b} s.": "`{a}` est silencieux pendant la plupart de ses {b} s.",
+    "`{a}` is silent for most of its {b} s.": "`{a}` est silencieux pendant la majeure partie de ses {b} s.",
     "`{a}` ends after {b} s, and says that it lasts {c} s. It was probably cut.": (
         "`{a}` finit après {b} s, et annonce {c} s. Il a sans doute été coupé."
     ),
@@ -47,7 +50,12 @@ FRENCH: dict[str, str] = {
     "Seconds that are heard at a time; worked out from the data. Longer sounds are heard window after window.": (
         "Secondes entendues à la fois ; déterminé d’après les données. Les sons plus longs sont entendus fenêtre après fenêtre."
     ),
-    "Seconds of a sound that are learned from.": "Secondes d’un son dont on apprend.",
+    "Sounds longer than {a} s: {n}. What comes later in them is not learned from, and not judged by.": (
+        "Sons de plus de {a} s : {n}. La suite ne sert ni à apprendre ni à juger."
+    ),
+    "Seconds of a sound, from its beginning, that are learned from and judged by; answers are for all of it.": (
+        "Secondes d’un son, depuis le début, dont on apprend et d’après lesquelles on juge ; les réponses valent pour le tout."
+    ),
     "Random changes in training; auto leaves them out when only the head learns, so the rest runs once.": (
         "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête apprend, pour calculer le reste une fois."
     ),

@@ -52,7 +52,7 @@ class Options:
     rate: Annotated[int, Setting(ge=4000, le=48_000)] | None = setting(
         None, "Samples a second of what is learned from and made; worked out from the data, at most 16000."
     )
-    window_s: Annotated[float, Setting(gt=0, le=10)] | None = setting(
+    window_s: Annotated[float, Setting(ge=0.1, le=10)] | None = setting(
         None, "Seconds of what is made at most, and of each sound that are learned from; worked out from the data."
     )
     label_dropout: Annotated[float, Setting(ge=0, lt=1)] = setting(

@@ -11,7 +11,7 @@ import numpy as np
 
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
-from ouvroir.media.audio.decode import decode, decoder
+from ouvroir.media.audio.decode import MOST_SECONDS, decode, decoder
 from ouvroir.source import Source
 from ouvroir.task import Example, Field, Limits
 from ouvroir.windows import starts_of
@@ -47,6 +47,10 @@ class AudioProcessor:
         content = source.read(limits.max_bytes)
         sound = decode(content, source.name, limits, rate=self.rate, most_seconds=self.most_seconds)
         return in_windows(sound.samples, self.window)
+
+    def to_answer(self) -> AudioProcessor:
+        """The same for all of a long one, up to an hour."""
+        return replace(self, most_seconds=max(self.most_seconds, MOST_SECONDS))
 
     def storage_fingerprint(self) -> str:
         """A hash of the rate, the window, the length and the decoder's version; labels do not change what is stored."""

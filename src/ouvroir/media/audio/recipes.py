@@ -43,11 +43,12 @@ class Options:
     rate: Annotated[int, Setting(ge=4000, le=48_000)] | None = setting(
         None, "Samples a second at which sounds are stored; worked out from the data, at most 16000."
     )
-    window_s: Annotated[float, Setting(gt=0, le=30)] | None = setting(
+    window_s: Annotated[float, Setting(ge=0.1, le=30)] | None = setting(
         None, "Seconds that are heard at a time; worked out from the data. Longer sounds are heard window after window."
     )
     most_s: Annotated[float, Setting(gt=0, le=3600)] = setting(
-        MOST_SECONDS, "Seconds of a sound that are learned from."
+        MOST_SECONDS,
+        "Seconds of a sound, from its beginning, that are learned from and judged by; answers are for all of it.",
     )
     augment: Literal["auto", "always", "never"] = setting(
         "auto", "Random changes in training; auto leaves them out when only the head learns, so the rest runs once."
@@ -104,6 +105,14 @@ def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
     look = look_at(manifest.rows)
     rate, window = usual_rate(look.rates, HIGHEST_HZ), window_seconds(look)
     notes = []
+    if n := int((look.seconds > MOST_SECONDS).sum()):
+        notes.append(
+            Note(
+                "beginnings_only",
+                f"Sounds longer than {MOST_SECONDS:g} s: {n}. What comes later in them is not learned from, and not judged by.",
+                {"options.most_s": f"{min(3600.0, 10 * MOST_SECONDS):g}"},
+            )
+        )
     if len(look.rates) > 1:
         notes.append(
             Note(

@@ -28,6 +28,7 @@ class Sounds:
     """The part of a Task that is the same whatever is done with sounds."""
 
     suffixes: ClassVar[frozenset[str]] = AUDIO_SUFFIXES | VIDEO_SUFFIXES
+    limits: ClassVar[Limits] = Limits(max_bytes=1024**3, max_seconds=120.0, max_memory_bytes=6 * 1024**3)
     reads_text: ClassVar[bool] = False
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
@@ -61,7 +62,7 @@ class Sounds:
         }
 
     def as_source(self, given: Input) -> Source:
-        """Paths, bytes, and (array, rate) of one channel: int16, or floats in [-1, 1]."""
+        """Paths, bytes, and (array, rate): whole numbers, or floats in [-1, 1]; of several channels the mean is heard."""
         if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray):
             return Source(root="", locator="", content=as_wav(_whole_numbers(given[0]), int(given[1])))
         if isinstance(given, Source | str | Path | bytes):
@@ -76,7 +77,7 @@ class Sounds:
 
     def render(self, source: Source, *, max_edge_px: int) -> Rendering:
         """The first seconds of the sound as MP3, and a picture of its spectrogram. Raises Refused."""
-        limits = Limits()
+        limits = self.limits
         sound = decode(
             source.read(limits.max_bytes), source.name, limits, rate=LOOKED_AT_HZ, most_seconds=SHOWN_SECONDS
         )
@@ -85,8 +86,20 @@ class Sounds:
 
 
 def _whole_numbers(array: np.ndarray) -> np.ndarray:
-    if array.ndim == 2:
-        array = array.mean(axis=int(array.shape[1] < array.shape[0]))
-    if array.dtype != np.int16:
-        array = np.clip(np.rint(array.astype(np.float64) * 32767), -32768, 32767)
-    return array.astype(np.int16)
+    """One channel as int16. Whole numbers are scaled by what they can hold, those without sign about their middle."""
+    kind = array.dtype.kind
+    if kind not in "iuf" or array.ndim not in (1, 2):
+        raise UsageError(
+            f"An array of {array.dtype} with {array.ndim} axes is no sound. Give whole numbers, or floats in [-1, 1], of one axis, "
+            "or of two, samples and channels."
+        )
+    values = array.astype(np.float64)
+    if kind == "u":
+        values = values / (np.iinfo(array.dtype).max / 2 + 0.5) - 1
+    elif kind == "i":
+        values /= float(np.iinfo(array.dtype).max) + 1
+    else:
+        values *= 32767 / 32768
+    if values.ndim == 2:
+        values = values.mean(axis=int(values.shape[1] < values.shape[0]))
+    return np.clip(np.rint(values * 32768), -32768, 32767).astype(np.int16)

@@ -28,6 +28,7 @@ class Pictures:
     """The part of a Task that is the same whatever is done with pictures."""
 
     suffixes: ClassVar[frozenset[str]] = IMAGE_SUFFIXES
+    limits: ClassVar[Limits] = Limits()
     reads_text: ClassVar[bool] = False
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
@@ -73,7 +74,7 @@ class Pictures:
 
     def render(self, source: Source, *, max_edge_px: int) -> Rendering:
         """The picture as JPEG or, when small or grey, PNG, its longer side at most `max_edge_px`. Raises Refused."""
-        limits = Limits()
+        limits = self.limits
         picture = decode(source.read(limits.max_bytes), source.name, limits, at_least_px=max_edge_px)
         image = picture.image
         image.thumbnail((max_edge_px, max_edge_px))

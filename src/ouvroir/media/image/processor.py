@@ -48,6 +48,10 @@ class ImageProcessor:
         picture = decode(content, source.name, limits, at_least_px=2 * self.storage_px, levels=self.levels)
         return {"pixel_values": fit_to_square(picture.image, self.storage_px, self.aspect, self.n_channels)}
 
+    def to_answer(self) -> ImageProcessor:
+        """Itself: it is the same in learning and answering."""
+        return self
+
     def storage_fingerprint(self) -> str:
         """A hash of the size, channels, aspect, levels and the decoder's version; labels do not change what is stored."""
         stored = {

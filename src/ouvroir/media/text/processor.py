@@ -66,6 +66,10 @@ class TextProcessor:
         found, counts = grams(text)
         return {"pieces": np.array(numbers, dtype=np.int32), "grams": found, "gram_counts": counts}
 
+    def to_answer(self) -> TextProcessor:
+        """Itself: it is the same in learning and answering."""
+        return self
+
     def storage_fingerprint(self) -> str:
         """A hash of the pieces and what is kept; labels and words that are alike do not change what is stored."""
         stored = [ENCODING, DECODING, self.max_pieces, self.keep, self.has_end, N_BUCKETS, MOST_GRAMS]

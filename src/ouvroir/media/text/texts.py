@@ -34,6 +34,7 @@ class Texts:
     """The part of a Task that is the same whatever is done with texts."""
 
     suffixes: ClassVar[frozenset[str]] = TEXT_SUFFIXES
+    limits: ClassVar[Limits] = Limits()
     reads_text: ClassVar[bool] = True
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {

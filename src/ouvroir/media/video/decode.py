@@ -90,8 +90,9 @@ def decode(
     try:
         with av.open(io.BytesIO(content), mode="r", metadata_errors="ignore") as container:
             if not container.streams.video:
-                what = "sound without a picture" if container.streams.audio else "no video"
-                raise Refused("no_film", f"`{name}` holds {what}.")
+                if container.streams.audio:
+                    raise Refused("no_film", f"`{name}` holds sound without a picture.")
+                raise Refused("no_film", f"`{name}` holds no video.")
             return _decoded(av, container, name, limits, fps, px, most_seconds)
     except Refused:
         raise
@@ -169,8 +170,9 @@ def _decoded(av: Any, container: Any, name: str, limits: Limits, fps: float, px:
         told = container.duration / 1e6
     kept: list[np.ndarray] = []
     most = max(1, min(round(most_seconds * fps), limits.max_elements // (3 * px * px)))
-    n_decoded, last, begun, before = 0, 0.0, None, None
+    n_decoded, last, begun, before, is_turned = 0, 0.0, None, None, False
     for frame in _frames(av, container, stream):
+        is_turned = bool(turns_of(frame) % 2)
         at = float(frame.time) if frame.time is not None else n_decoded / rate
         begun = at if begun is None else begun
         n_decoded += 1
@@ -186,6 +188,8 @@ def _decoded(av: Any, container: Any, name: str, limits: Limits, fps: float, px:
         kept.append(before if isinstance(before, np.ndarray) else (before := square(before, px)))
     if n_decoded < LEAST_FRAMES:
         raise Refused("too_short", f"Frames in `{name}`: {n_decoded}. A video has {LEAST_FRAMES} at least.")
+    if is_turned:
+        width, height = height, width
     seconds = last + 1 / rate
     codec = str(stream.codec_context.name)
     return Clip(np.stack(kept), fps, round(rate, 3), width, height, codec, n_decoded, seconds, told)
@@ -211,8 +215,13 @@ def _frames(av: Any, container: Any, stream: Any) -> Iterator[Any]:
 def square(frame: Any, px: int) -> np.ndarray:
     """(px, px, 3) uint8, turned as the file says it was held."""
     small = frame.reformat(width=px, height=px, format="rgb24", interpolation="AREA").to_ndarray()
-    turns = round(float(getattr(frame, "rotation", 0) or 0) / 90) % 4
+    turns = turns_of(frame)
     return np.ascontiguousarray(np.rot90(small, turns)) if turns else small
+
+
+def turns_of(frame: Any) -> int:
+    """Quarter turns, against the clock, that the file says a frame needs."""
+    return round(float(getattr(frame, "rotation", 0) or 0) / 90) % 4
 
 
 def inspect_video(source: Source, limits: Limits) -> Facts:

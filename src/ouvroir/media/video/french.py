@@ -7,7 +7,8 @@ FRENCH: dict[str, str] = {
     "One frame of each video, the middle one, for all of its time": (
         "Une seule image de chaque vidéo, celle du milieu, pour toute sa durée"
     ),
-    "`{a}` holds {b}.": "`{a}` ne contient pas de vidéo ({b}).",
+    "`{a}` holds no video.": "`{a}` ne contient pas de vidéo.",
+    "`{a}` holds sound without a picture.": "`{a}` contient du son sans image.",
     "`{a}` has frames of {b} x {c} pixels. Make them smaller.": (
         "`{a}` a des images de {b} x {c} pixels. Réduisez-les."
     ),
@@ -16,7 +17,9 @@ FRENCH: dict[str, str] = {
     "`{a}` lacks its index, which is written at the end: it was probably cut. Copy it or record it again.": (
         "`{a}` n’a pas son index, qui s’écrit à la fin : le fichier a sans doute été coupé. Copiez-le ou enregistrez-le de nouveau."
     ),
-    "`{a}` holds text, whatever it is called.": "`{a}` contient du texte, malgré son nom.",
+    "`{a}` holds text, whatever it is called. Was it saved from a page? Download it again, or leave it.": (
+        "`{a}` contient du texte, malgré son nom. Vient-il d’une page ? Téléchargez-le de nouveau, ou laissez-le."
+    ),
     "`{a}` could not be decoded: {b}.": "`{a}` n’a pas pu être décodée : {b}.",
     "Frames in `{a}`: {b}. A video has {c} at least.": "Images dans `{a}` : {b}. Une vidéo en a au moins {c}.",
     "`{a}` ends after {b} s, and says that it lasts {c} s. It was probably cut.": (
@@ -38,7 +41,12 @@ FRENCH: dict[str, str] = {
         "Images vues à la fois ; déterminé d’après les données. Les vidéos plus longues sont vues extrait après extrait."
     ),
     "Edge of the squares that frames are stored as.": "Côté des carrés sous lesquels les images sont stockées.",
-    "Seconds of a video that are learned from.": "Secondes d’une vidéo dont on apprend.",
+    "Videos longer than {a} s: {n}. What comes later in them is not learned from, and not judged by.": (
+        "Vidéos de plus de {a} s : {n}. La suite ne sert ni à apprendre ni à juger."
+    ),
+    "Seconds of a video, from its beginning, that are learned from and judged by; answers are for all of it.": (
+        "Secondes d’une vidéo, depuis le début, dont on apprend et d’après lesquelles on juge ; les réponses valent pour le tout."
+    ),
     "Random changes in training; auto leaves them out when only the head learns, so the rest runs once.": (
         "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête apprend, pour calculer le reste une fois."
     ),

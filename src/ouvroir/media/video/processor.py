@@ -11,7 +11,7 @@ import numpy as np
 
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
-from ouvroir.media.video.decode import decode, decoder
+from ouvroir.media.video.decode import MOST_SECONDS, decode, decoder
 from ouvroir.source import FOLDER, Source
 from ouvroir.task import Example, Field, Limits
 from ouvroir.windows import starts_of
@@ -54,6 +54,10 @@ class VideoProcessor:
             is_folder=source.locator.endswith(FOLDER),
         )
         return in_clips(clip.frames, self.n_frames)
+
+    def to_answer(self) -> VideoProcessor:
+        """The same for all of a long one, up to an hour."""
+        return replace(self, most_seconds=max(self.most_seconds, MOST_SECONDS))
 
     def storage_fingerprint(self) -> str:
         """A hash of what is stored and of the decoder's version; labels do not change it."""

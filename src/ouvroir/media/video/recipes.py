@@ -46,7 +46,8 @@ class Options:
         USUAL_PX, "Edge of the squares that frames are stored as."
     )
     most_s: Annotated[float, Setting(gt=0, le=3600)] = setting(
-        MOST_SECONDS, "Seconds of a video that are learned from."
+        MOST_SECONDS,
+        "Seconds of a video, from its beginning, that are learned from and judged by; answers are for all of it.",
     )
     augment: Literal["auto", "always", "never"] = setting(
         "auto", "Random changes in training; auto leaves them out when only the head learns, so the rest runs once."
@@ -101,6 +102,14 @@ def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
     look = look_at(manifest.rows)
     fps, n_frames = sampling(look)
     notes = []
+    if n := int((look.seconds > MOST_SECONDS).sum()):
+        notes.append(
+            Note(
+                "beginnings_only",
+                f"Videos longer than {MOST_SECONDS:g} s: {n}. What comes later in them is not learned from, and not judged by.",
+                {"options.most_s": f"{min(3600.0, 10 * MOST_SECONDS):g}"},
+            )
+        )
     if (look.seconds > 1.1 * n_frames / fps).mean() > 0.05:
         notes.append(
             Note(

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from ouvroir.errors import UsageError
-from ouvroir.media import ANIMATED_SUFFIXES, VIDEO_SUFFIXES
+from ouvroir.media import ANIMATED_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from ouvroir.media.video.decode import decode, decoder, inspect_video
 from ouvroir.media.video.encode import animated
 from ouvroir.media.video.french import FRENCH
 from ouvroir.media.video.processor import VideoProcessor
-from ouvroir.source import FOLDER, Source, source_of
+from ouvroir.source import FOLDER, Source, folder_locator, source_of
 from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering
 from ouvroir.windows import first_of, items_of
 
@@ -28,6 +28,7 @@ class Videos:
     """The part of a Task that is the same whatever is done with videos."""
 
     suffixes: ClassVar[frozenset[str]] = VIDEO_SUFFIXES | ANIMATED_SUFFIXES | {FOLDER}
+    limits: ClassVar[Limits] = Limits(max_bytes=1024**3, max_seconds=300.0, max_memory_bytes=6 * 1024**3)
     reads_text: ClassVar[bool] = False
     loop: ClassVar[Literal["fit", "adversarial"]] = "fit"
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
@@ -63,7 +64,7 @@ class Videos:
         """Paths, that of a folder of frames among them, and bytes."""
         if isinstance(given, str | Path) and Path(given).is_dir():
             path = Path(given).absolute()
-            return Source(root=str(path.parent), locator=path.name + FOLDER)
+            return Source(root=str(path.parent), locator=folder_locator(f"{path.name}/", IMAGE_SUFFIXES))
         if isinstance(given, Source | str | Path | bytes):
             return source_of(given)
         raise UsageError(f"A {type(given).__name__} is no video. Give a path or bytes.")
@@ -76,7 +77,7 @@ class Videos:
 
     def render(self, source: Source, *, max_edge_px: int) -> Rendering:
         """The first seconds as an animated picture. Raises Refused."""
-        limits = Limits()
+        limits = self.limits
         edge = min(max_edge_px, SHOWN_PX)
         clip = decode(
             source.read(limits.max_bytes),
