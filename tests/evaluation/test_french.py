@@ -284,3 +284,10 @@ def test_each_sentence_is_put_into_its_own_french(own):
     for english, french in (SENTENCES if own is None else own).items():
         names = dict.fromkeys(fields(english), "7")
         assert in_french(english.format(**names), own) == unbroken(french).format(**names), english
+
+
+def test_every_reason_to_refuse_stands_in_the_guide():
+    guide = (PACKAGE.parent.parent / "docs" / "guides" / "prepare-your-data.md").read_text(encoding="utf-8")
+    codes = {code for _, code, _, _ in SAID if isinstance(code, str)}
+    assert len(codes) > 20
+    assert sorted(code for code in codes if f"`{code}`" not in guide) == []
