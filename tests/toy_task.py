@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import ConfigDict
@@ -66,7 +66,7 @@ class NumberProcessor:
     def encode(self, source: Source, limits: Limits) -> dict[str, np.ndarray]:
         return {"values": numbers_in(source, limits)}
 
-    def to_answer(self) -> NumberProcessor:
+    def to_answer(self) -> Self:
         return self
 
     def storage_fingerprint(self) -> str:

@@ -169,7 +169,11 @@ def _files_in(place: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str, Cal
     """Names of the files directly in a folder, and what reads each; hidden ones apart."""
     for path in sorted(place.iterdir(), key=lambda one: natural(one.name)):
         if path.is_file() and _is_meant(path.name, suffixes):
-            yield path.name, partial(path.open, "rb")
+            yield path.name, partial(_opened, path)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _as_zip(members: Iterator[tuple[str, Callable[[], IO[bytes]]]], locator: str, max_bytes: int) -> bytes:

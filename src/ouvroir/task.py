@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from ouvroir.source import Source
 
@@ -225,7 +225,7 @@ class Processor(Protocol):
     def encode(self, source: Source, limits: Limits) -> Example:
         """The fixed work on one row, in a worker process. Raises Refused."""
 
-    def to_answer(self) -> Processor:
+    def to_answer(self) -> Self:
         """The same for answering: where learning takes a part of a long row only, an answer is for all. Most give themselves."""
 
     def storage_fingerprint(self) -> str:

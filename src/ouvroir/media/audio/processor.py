@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class AudioProcessor:
         sound = decode(content, source.name, limits, rate=self.rate, most_seconds=self.most_seconds)
         return in_windows(sound.samples, self.window)
 
-    def to_answer(self) -> AudioProcessor:
+    def to_answer(self) -> Self:
         """The same for all of a long one, up to an hour."""
         return replace(self, most_seconds=max(self.most_seconds, MOST_SECONDS))
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
@@ -48,7 +48,7 @@ class ImageProcessor:
         picture = decode(content, source.name, limits, at_least_px=2 * self.storage_px, levels=self.levels)
         return {"pixel_values": fit_to_square(picture.image, self.storage_px, self.aspect, self.n_channels)}
 
-    def to_answer(self) -> ImageProcessor:
+    def to_answer(self) -> Self:
         """Itself: it is the same in learning and answering."""
         return self
 

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class TextProcessor:
         found, counts = grams(text)
         return {"pieces": np.array(numbers, dtype=np.int32), "grams": found, "gram_counts": counts}
 
-    def to_answer(self) -> TextProcessor:
+    def to_answer(self) -> Self:
         """Itself: it is the same in learning and answering."""
         return self
 

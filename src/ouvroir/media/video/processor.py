@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class VideoProcessor:
         )
         return in_clips(clip.frames, self.n_frames)
 
-    def to_answer(self) -> VideoProcessor:
+    def to_answer(self) -> Self:
         """The same for all of a long one, up to an hour."""
         return replace(self, most_seconds=max(self.most_seconds, MOST_SECONDS))
 
