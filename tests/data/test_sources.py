@@ -429,6 +429,22 @@ def test_zip_is_read_in_place(folder, check, hash_tree):
     assert hash_tree(folder) == before
 
 
+def test_a_licence_beside_a_zip_does_not_close_it(folder, check, write):
+    names = [f"{kind}/{number}.bin" for kind in ("cat", "dog") for number in range(10)]
+    make_zip(folder / "set.zip", {name: f"content of {name}" for name in names})
+    write(
+        {
+            "LICENSE.bin": "Do as you like.",
+            "rows.csv": "file,label\n" + "\n".join(f"{name},{name[:3]}" for name in names),
+        }
+    )
+    for source in (folder, folder / "rows.csv"):
+        manifest = check(source)
+        assert labels(manifest) == {f"set.zip::{name}": name[:3] for name in names}
+    write({f"{number}.bin": f"loose {number}" for number in range(3)})  # too many to be side matter
+    assert "set.zip" in codes(check(folder))
+
+
 def test_several_zips_are_folders(folder, check):
     make_zip(folder / "cat.zip", {"1.bin": "a"})
     make_zip(folder / "dog.zip", {"1.bin": "b"})

@@ -27,6 +27,7 @@ from ouvroir.task import Note, Refusal
 
 _SHOWN = 3  # names in a sentence
 _LEAST_OF_SEQUENCE = 8  # numbered files of a folder that look like parts of one whole
+_FEW = 0.1  # of the readable files in zips: so many beside them are no data
 _LOOKED_AT = 200  # folders, and entries of each, when class folders are looked for above a folder
 _DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
 
@@ -173,13 +174,18 @@ def _readable_by_any(task: str | None) -> frozenset[str]:
 
 
 def _open_archives(listing: Listing, task: str | None) -> None:
-    """Put the entries of zips that lie directly in the folder in their place, unless readable files lie there too."""
+    """Put the entries of zips that lie directly in the folder in their place, unless readable files lie there too.
+
+    A few of them directly in the folder, as a licence may be where texts are read, are no reason to leave the zips closed.
+    """
     archives = [file for file in listing.files if file.suffix == ".zip" and "/" not in file.path]
     readable = _readable_by_any(task)
-    if not archives or any(file.suffix in readable for file in listing.files):
+    loose = [file for file in listing.files if file.suffix in readable]
+    if not archives or any("/" in file.path for file in loose):
         return
     opened: list[File] = []
     replaced: set[str] = set()
+    n_refused = len(listing.refused)
     for archive in archives:
         prefix = "" if len(archives) == 1 else archive.path[: -len(".zip")] + "/"
         try:
@@ -190,6 +196,9 @@ def _open_archives(listing: Listing, task: str | None) -> None:
             opened += inside.files
             listing.refused += inside.refused
         replaced.add(archive.path)
+    if loose and len(loose) >= _FEW * sum(file.suffix in readable for file in opened):
+        del listing.refused[n_refused:]
+        return
     listing.files = sorted(
         [file for file in listing.files if file.path not in replaced] + opened, key=lambda file: file.path
     )
