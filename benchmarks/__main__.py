@@ -17,7 +17,17 @@ from benchmarks import tables
 from benchmarks.harness import RESULTS, Line, say, sentence
 
 ALL = ("loop", "peers", "packing", "mnist", "clothing", "optimisers", "generator", "kinds", "trials", "constants")
-ALL += ("verdicts_digits", "verdicts_mnist", "verdicts_clothing", "texts", "sounds", "media", "memory", "clips")
+ALL += (
+    "verdicts_digits",
+    "verdicts_mnist",
+    "verdicts_clothing",
+    "texts",
+    "sounds",
+    "videos",
+    "media",
+    "memory",
+    "clips",
+)
 ALL += ("verdicts_texts", "verdicts_sounds", "verdicts_videos")
 ROOT = Path(__file__).parent.parent
 

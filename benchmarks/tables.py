@@ -31,6 +31,7 @@ figure. Speeds depend on the machine, so compare within a table; `make bench` me
 | `python -m benchmarks.verdicts_mnist`, `.verdicts_clothing` | the same for MNIST and for clothes at 32 px | 1 h each |
 | `python -m benchmarks.texts` | topics of French paragraphs with TF-IDF and logistic regression | 20 min |
 | `python -m benchmarks.sounds` | spoken digits, known and new speakers, with an SVM on cepstra | 12 min |
+| `python -m benchmarks.videos` | moving shapes in scenes not seen, with the motion of places and without; controls | 5 min |
 | `python -m benchmarks.media` | texts, sounds, videos: with a plain loop and the usual DataLoader; bf16 | 10 min |
 | `python -m benchmarks.memory` | memory on more than 4 GB of sounds and of videos | 12 min |
 | `python -m benchmarks.clips` | made clips in the eyes of a classifier that saw none | 15 min |

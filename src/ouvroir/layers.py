@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 HEAD_DIM = 32  # width of one attention head
 N_HIDDEN = 2  # hidden layers of the head
 NORM_CHANNELS = 16  # channels of one group of GroupNorm
+
+
+def exactly(like: Tensor) -> AbstractContextManager[object]:
+    """Single precision, whatever the rest of the network works in: squares of eight bits are too coarse."""
+    if torch.compiler.is_exporting():
+        return nullcontext()
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def attention_factor(dim: int, pi: float | None) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from ouvroir.layers import exactly
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,13 +71,6 @@ def mel_banks(rate: int, size: int, n_bands: int) -> Tensor:
     return torch.stack(found).float()
 
 
-def _exactly(like: Tensor) -> AbstractContextManager[object]:
-    """Single precision, whatever the rest of the network works in: squares of eight bits are no spectrum."""
-    if torch.compiler.is_exporting():
-        return nullcontext()
-    return torch.autocast(like.device.type, enabled=False)
-
-
 class Frames(nn.Module):
     """The power of each frequency in each frame of waves: (B, T) to (B, F, K).
 
@@ -100,7 +94,7 @@ class Frames(nn.Module):
     def forward(self, wave: Tensor) -> Tensor:
         """wave: (B, T) float32."""
         framed = wave.float().unfold(1, self.size, self.hop) * self.window
-        with _exactly(wave):
+        with exactly(wave):
             if torch.compiler.is_exporting():
                 real, imaginary = (framed @ self._matrix()).chunk(2, dim=2)
             else:
@@ -130,7 +124,7 @@ class LogMel(nn.Module):
     def levels(self, wave: Tensor, warp: Tensor | None = None) -> Tensor:
         """(B, M, F): the logarithm of each band's power over the mean power of the sound. warp: (B,) int64, places in WARPS."""
         power = self.frames(wave)
-        with _exactly(wave):
+        with exactly(wave):
             bands = power @ self.banks[0] if warp is None else torch.bmm(power, self.banks[warp])
         whole = bands.mean(dim=(1, 2), keepdim=True)
         return (bands / whole.clamp_min(1e-10) + _FLOOR).log().transpose(1, 2)

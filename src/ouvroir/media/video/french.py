@@ -50,6 +50,9 @@ FRENCH: dict[str, str] = {
     "Random changes in training; auto leaves them out when only the head learns, so the rest runs once.": (
         "Variations aléatoires à l’entraînement ; auto s’en passe quand seule la tête apprend, pour calculer le reste une fois."
     ),
+    "Lay beside what is seen which way each place moves from frame to frame, worked out and not learned.": (
+        "Ajouter à ce qui est vu le sens dans lequel chaque endroit bouge d’une image à l’autre, calculé et non appris."
+    ),
     "Mirror half of the videos in training; not where a direction is what is learned.": (
         "Retourner la moitié des vidéos en miroir à l’entraînement ; pas là où une direction est ce qui s’apprend."
     ),

@@ -14,17 +14,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ouvroir.layers import Conv3d, Head, Pool, through
+from ouvroir.layers import Conv3d, Head, Pool, exactly, through
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ouvroir.media.video.processor import VideoProcessor
+    from ouvroir.media.video.recipes import Options
     from ouvroir.recipe import Recipe
 
 _WIDTH = {"tiny": 16, "small": 32, "base": 64}
 _WIDER = 2  # from the stem to all that follows
 _DEPTH = {"tiny": 1, "small": 1, "base": 2}
+_WINDOW = 5  # pixels of a scale that are taken to move together
+_NOISE = 1e-3  # of squared slopes, in deviations of the levels: what is no more than this tells nothing
+_FASTEST = 4.0  # pixels of a scale in a frame
 
 
 class Residual(nn.Module):
@@ -52,8 +56,48 @@ def _norm(width: int, n_dims: int) -> nn.Module:
     return nn.BatchNorm2d(width) if n_dims == 2 else nn.BatchNorm3d(width)
 
 
+class Motion(nn.Module):
+    """Which way and how fast each place moves from the frame before, at two scales (Lucas and Kanade 1981). Nothing is learned.
+
+    The shift that best explains the change about each place is the same for any colours and contrast, which from few clips would
+    be hard to learn. Where nothing tells, it is 0.
+    """
+
+    n_channels: ClassVar[int] = 4
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """frames: (B, T, H, W, 3), of deviation 1. Returns (B, 4, T, H/4, W/4), across and down, in pixels of each scale."""
+        with exactly(frames):
+            grey = frames.float().mean(dim=4)
+            fine = _halved(grey)
+            return torch.cat([_flow(fine, 2), _flow(_halved(fine), 1)], dim=1)
+
+
+def _halved(grey: Tensor) -> Tensor:
+    """(B, T, H, W) at half the size."""
+    return functional.avg_pool2d(grey, 2, ceil_mode=True)
+
+
+def _flow(grey: Tensor, stride: int) -> Tensor:
+    """(B, 2, T, H/stride, W/stride): the shift from the frame before, of (B, T, H, W)."""
+    before = torch.cat([grey[:, :1], grey[:, :-1]], dim=1)
+    change, middle = grey - before, functional.pad((grey + before) / 2, (1, 1, 1, 1), mode="replicate")
+    across = (middle[:, :, 1:-1, 2:] - middle[:, :, 1:-1, :-2]) / 2
+    down = (middle[:, :, 2:, 1:-1] - middle[:, :, :-2, 1:-1]) / 2
+    products = [across * across, down * down, across * down, across * change, down * change]
+    summed = functional.avg_pool2d(
+        torch.cat(products, dim=1), _WINDOW, stride=stride, padding=_WINDOW // 2, count_include_pad=False
+    )
+    xx, yy, xy, xt, yt = summed.chunk(5, dim=1)
+    xx, yy = xx + _NOISE, yy + _NOISE
+    least = xx * yy - xy * xy  # above 0, as _NOISE is
+    shift = torch.stack([xy * yt - yy * xt, xy * xt - xx * yt], dim=1) / least[:, None]
+    return shift.clamp(-_FASTEST, _FASTEST)
+
+
 class Spatial(nn.Module):
-    """Each frame by itself: (B, T, H, W, 3) levels from 0 to 255 to (B, C, T, H/4, W/4).
+    """Each frame by itself: (B, T, H, W, 3) levels from 0 to 255 to (B, C, T, H/4, W/4); with `motion` the last four of C are
+    that.
 
     `mean` and `std` (3,) are of the levels of the train clips.
     """
@@ -61,7 +105,7 @@ class Spatial(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: int, depth: int, scale: float) -> None:
+    def __init__(self, width: int, depth: int, scale: float, *, motion: bool = True) -> None:
         super().__init__()
         self.register_buffer("mean", torch.full((3,), 127.5))
         self.register_buffer("std", torch.full((3,), 64.0))
@@ -73,13 +117,15 @@ class Spatial(nn.Module):
                 layers += [Residual(after, scale, 2) for _ in range(depth)]
             before = after
         self.layers = nn.Sequential(*layers)
+        self.motion = Motion() if motion else None
+        self.width = before + (Motion.n_channels if motion else 0)
 
     def forward(self, frames: Tensor) -> Tensor:
         """frames: (B, T, H, W, 3)."""
         scaled = (frames.float() - self.mean) / self.std
         seen = self.layers(scaled.flatten(0, 1).permute(0, 3, 1, 2))
         found: Tensor = seen.unflatten(0, frames.shape[:2]).transpose(1, 2)
-        return found
+        return found if self.motion is None else torch.cat([found, self.motion(scaled).to(found.dtype)], dim=1)
 
 
 class Temporal(nn.Module):
@@ -162,7 +208,9 @@ def build(recipe: Recipe, processor: VideoProcessor) -> AdvancedVideoModel:
     scale, ratio = recipe.constants.value("alpha"), recipe.constants.value("phi")
     assert scale is not None, "alpha has an ordinary value"
     width, depth = _WIDTH[preset], _DEPTH[preset]
-    spatial, temporal = Spatial(width, depth, scale), Temporal(_WIDER * width, _WIDER * width, depth, scale)
+    options: Options = recipe.options
+    spatial = Spatial(width, depth, scale, motion=options.motion)
+    temporal = Temporal(spatial.width, _WIDER * width, depth, scale)
     for module in [*spatial.modules(), *temporal.modules()]:
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")

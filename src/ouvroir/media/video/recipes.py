@@ -49,6 +49,9 @@ class Options:
         MOST_SECONDS,
         "Seconds of a video, from its beginning, that are learned from and judged by; answers are for all of it.",
     )
+    motion: bool = setting(
+        True, "Lay beside what is seen which way each place moves from frame to frame, worked out and not learned."
+    )
     augment: Literal["auto", "always", "never"] = setting(
         "auto", "Random changes in training; auto leaves them out when only the head learns, so the rest runs once."
     )
