@@ -5,6 +5,8 @@ The shapes come with Ouvroir and are no real videos: a direction or a rhythm is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from benchmarks import harness
 from benchmarks.harness import Options, Result
 
@@ -33,20 +35,19 @@ def measure(options: Options) -> Result:
             run = ouvroir.train(place / "moves", settings=settings, runs=place / "runs")
             report = run.read_json("report.json")
             what = "with motion" if motion else "without"
-            for name, one in [("all frames", report["controls"][0]["second"])] + [
-                (control["text"], control["first"]) for control in report["controls"]
-            ]:
-                ends = (100 * one["low"], 100 * one["high"])
-                result.add(f"{what}: {name}", 100 * one["value"], "%", interval=ends, n=report["n_test"])
-            if motion:
-                for system in report["systems"]:
-                    if system["role"] == "baseline":
-                        one = system["metrics"]["accuracy"]
-                        ends = (100 * one["low"], 100 * one["high"])
-                        result.add(
-                            f"baseline: {system['name']}", 100 * one["value"], "%", interval=ends, n=report["n_test"]
-                        )
+            kept = [("all frames", report["controls"][0]["second"])]
+            kept += [(control["text"], control["first"]) for control in report["controls"]]
+            cheap = [one for one in report["systems"] if one["role"] == "baseline"] if motion else []
+            for name, one in kept:
+                add(result, f"{what}: {name}", one, report["n_test"])
+            for system in cheap:
+                add(result, f"baseline: {system['name']}", system["metrics"]["accuracy"], report["n_test"])
     return result
+
+
+def add(result: Result, what: str, one: Mapping[str, float], n: int) -> None:
+    """A share with its interval, in percent."""
+    result.add(what, 100 * one["value"], "%", interval=(100 * one["low"], 100 * one["high"]), n=n)
 
 
 if __name__ == "__main__":
