@@ -21,9 +21,9 @@ def measure(options: Options) -> Result:
         name="videos",
         title="Moving shapes in scenes not seen",
         about=(
-            f"300 made clips of shapes that move in five ways, each in a scene of its own, a fifth of them as the test; {STEPS} steps of "
-            "the preset small, with `options.motion` and without. The test is answered again with the frames in another order, and "
-            "with the middle frame alone. By chance a fifth would be right."
+            "300 made clips of shapes that move in five ways, each in a scene of its own, a fifth of them as the test; "
+            f"{STEPS} steps of the preset small, with `options.motion` and without. The test is answered again with the frames in "
+            "another order, and with the middle frame alone. By chance a fifth would be right."
         ),
         spread="95 % interval",
         seeds=[0],
