@@ -112,6 +112,15 @@ def test_samples_that_are_what_was_learned_from_are_counted(run, monkeypatch, tm
         folder.with_name("gone").rename(folder)
 
 
+def test_a_generator_is_told_to_generate_and_not_to_answer(run):
+    use = run.read_json("report.json")["use"]
+    assert [key for key, _ in use["commands"]] == ["use_generate", "use_report"]
+    assert "ouvroir.generate(" in use["python"]
+    done = CliRunner().invoke(app, ["predict", str(run.path), "absent.png"])
+    assert done.exit_code == 2
+    assert "makes samples and answers nothing" in done.stderr
+
+
 def test_last_is_the_newest_run_that_can_do_what_is_asked(run, tmp_path):
     """Of a classifier, a generator that was trained after it, and a classifier that holds a generator of its own."""
     root, wanted = tmp_path / "runs", {}

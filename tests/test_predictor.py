@@ -351,3 +351,24 @@ def test_large_inputs_are_answered_a_few_at_a_time(monkeypatch):
     answers = Predictor(task, model=None, processor=Large(), recipe=None).predict([str(n) for n in range(7)])
     assert [answer.text for answer in answers] == [str(n) for n in range(7)]
     assert task.sizes == [3, 3, 1]
+
+
+def test_one_word_is_a_text_and_a_name_of_a_file_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("what stands in the file")
+    found = dict(expand_inputs(["nul", "Super!", "here", "gone.txt", "away/it"], "text-classification"))
+    assert [isinstance(one, Source) for one in found.values()] == [True, True, False, False, False]
+    assert found["nul"].text == "nul"
+
+
+def test_tables_in_a_folder_of_texts_are_answered_row_by_row(tmp_path):
+    (tmp_path / "a.csv").write_text("text,n\nthe first of all texts,1\nthe second of all texts,2\n")
+    (tmp_path / "b.txt").write_text("a text")
+    names = [name for name, _ in expand_inputs([str(tmp_path)], "text-classification")]
+    assert names == [f"{tmp_path}/a.csv#2", f"{tmp_path}/a.csv#3", f"{tmp_path}/b.txt"]
+
+
+def test_an_empty_line_of_texts_has_its_answer():
+    for lines in (b"one text\n\nanother\n", "un été\n\nanother".encode("latin-1")):
+        found = [one for _, one in expand_inputs(["-"], "text-classification", stdin=io.BytesIO(lines))]
+        assert [isinstance(one, Refused) for one in found] == [False, True, False]

@@ -26,7 +26,7 @@ from ouvroir.options import Language, Training, Workplace, answers, has_report, 
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe, Value, check_settings, data_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Split
+from ouvroir.task import Split, Synthesiser
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -284,6 +284,16 @@ def evaluate(
     )
 
 
+def _require_one_task(a: str | Path, b: str | Path, runs: Path) -> None:
+    """Raise UsageError for two models that do different things."""
+    from ouvroir.predictor import model_folder
+    from ouvroir.training.checkpoint import read_recipe
+
+    first, second = (read_recipe(model_folder(one, runs=runs)[0]).task for one in (a, b))
+    if first != second:
+        raise UsageError(f"{a} does {first} and {b} {second}: no data are for both, so they cannot be compared.")
+
+
 @dataclass(frozen=True)
 class ModelComparison:
     """Two models on the same rows: the paired comparison, each one's metrics on them, and ids of items fixed and broken by B.
@@ -307,6 +317,7 @@ def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> 
     from ouvroir.evaluation.compare import compare as compare_answers
     from ouvroir.evaluation.metrics import measure
 
+    _require_one_task(a, b, Path(others.get("runs", DEFAULT_ROOT)))
     first, second = evaluate(a, source, **others), evaluate(b, source, **others)
     shared = sorted(set(first.ids) & set(second.ids))
     if not shared:
@@ -377,18 +388,21 @@ def predict_files(
     if len(files) == 1:
         at.require_order(str(model), files[0])
     chosen = found.load(at.place_of(str(model), answers), device=device)
+    if isinstance(chosen.task, Synthesiser):
+        raise UsageError("This model makes samples and answers nothing about files: `ouvroir generate RUN` makes some.")
     paths, inputs = itertools.tee(
         found.expand_inputs(
             files, chosen.recipe.task, data=chosen.recipe.data, stdin=sys.stdin.buffer, progress=progress
         )
     )
-    failed = 0
+    failed = n_long = 0
 
     def named() -> Iterator[tuple[str, Prediction]]:
-        nonlocal failed
+        nonlocal failed, n_long
         answers = chosen.each((one for _, one in inputs), threshold=threshold, workers=workers)
         for (name, _), answer in zip(paths, answers, strict=True):
             failed += answer.error is not None
+            n_long += len(answer.times) > 1
             yield readable_name(name), answer
 
     lines = found.WRITERS[output](named(), chosen.labels)
@@ -405,6 +419,9 @@ def predict_files(
         progress.say(f"ouvroir: {error}")
         return failed + 1
     to.write("}\n" if output == "json" else "")
+    if n_long and output in ("table", "csv"):
+        are = "1 input lasts" if n_long == 1 else f"{n_long:,} inputs last"
+        progress.say(f"{are} longer than the model looks at a time; --format json gives the answer for each part.")
     return failed
 
 

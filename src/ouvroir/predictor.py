@@ -23,22 +23,21 @@ from ouvroir import bundle as bundles
 from ouvroir.data.candidates import not_of_a_kind
 from ouvroir.data.listing import is_sequence
 from ouvroir.data.tabular import (
-    MAX_TABLE_BYTES,
     TABLE_SUFFIXES,
     as_text,
     decode_text,
     find_text,
     head_in_doubt,
-    read_table,
+    open_table,
 )
-from ouvroir.errors import DataError, OuvroirError, Refused, RunError, UsageError
+from ouvroir.errors import OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
 from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.options import Workplace, answers
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.source import Source, source_of
+from ouvroir.source import Source
 from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
 
 if TYPE_CHECKING:
@@ -310,7 +309,7 @@ def _from_path(given: str | Path, asked: _Asked, *, is_line: bool = False) -> It
         is_text = find_task(task).reads_text
         if is_text and path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
             yield from _texts_of(path, asked)
-        elif is_text and isinstance(given, str) and (is_line or " " in given) and not _is_there(path):
+        elif is_text and isinstance(given, str) and (is_line or _may_be_text(given)) and not _is_there(path):
             yield " ".join(given.split()), Source(root="", locator="", text=given)
         else:
             yield str(path), path
@@ -326,6 +325,10 @@ def _from_path(given: str | Path, asked: _Asked, *, is_line: bool = False) -> It
             continue
         for name in sorted((name for name in names if not name.startswith(".")), key=natural):
             file, suffix = Path(folder) / name, Path(name).suffix.lower()
+            if find_task(task).reads_text and suffix in TABLE_SUFFIXES:
+                found = True
+                yield from _texts_of(file, asked)
+                continue
             is_read = not suffixes or suffix in suffixes
             if is_read or advice_on(suffix, task):
                 found = True
@@ -338,6 +341,11 @@ def _from_path(given: str | Path, asked: _Asked, *, is_line: bool = False) -> It
         holds = f" It holds {_by_suffix(here)}." if here else ""
         raise UsageError(f"There is no file to answer for in {path}.{holds} Looked for: {wanted}.")
     asked.others.update(here)
+
+
+def _may_be_text(given: str) -> bool:
+    """Whether what names no file is a text: several words, or one that no file would be called."""
+    return " " in given or not (os.sep in given or "/" in given or Path(given).suffix)
 
 
 def _is_there(path: Path) -> bool:
@@ -353,10 +361,7 @@ def _is_folder(path: Path) -> bool:
 
 def _texts_of(path: Path, asked: _Asked) -> Iterator[tuple[str, Input]]:
     """The texts of a table, named by their rows."""
-    try:
-        table = read_table(path.name, source_of(path).read(MAX_TABLE_BYTES))
-    except Refused as error:
-        raise DataError(str(error)) from error
+    table = open_table(path)
     named = asked.data.text_column
     column = table.columns.index(named) if named in table.columns else find_text(table, besides=asked.data.label_column)
     if column is None:
@@ -391,7 +396,7 @@ def _from_stream(stream: BinaryIO, asked: _Asked) -> Iterator[tuple[str, Input]]
         text, notes = decode_text("standard input", content)  # lines in another encoding
         for note in notes:
             asked.progress.say(note.text)
-        for line in text.split("\n"):
+        for line in text.removesuffix("\n").split("\n"):
             yield from _from_line(line, asked)
         return
     rest = start
@@ -400,7 +405,7 @@ def _from_stream(stream: BinaryIO, asked: _Asked) -> Iterator[tuple[str, Input]]
         for one in lines:
             yield from _from_line(os.fsdecode(one), asked)
         more = stream.read(_SNIFFED_BYTES)
-        if not more:
+        if not more and tail:
             yield from _from_line(os.fsdecode(tail), asked)
         rest = tail + more if more else b""
 
@@ -409,6 +414,8 @@ def _from_line(line: str, asked: _Asked) -> Iterator[tuple[str, Input]]:
     name = line.rstrip("\r")
     if name.strip():
         yield from _from_path(name, asked, is_line=True)
+    elif find_task(asked.task).reads_text:
+        yield "", Refused("empty", "The text is empty.")
 
 
 def _is_text(start: bytes) -> bool:

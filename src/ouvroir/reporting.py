@@ -16,8 +16,9 @@ from ouvroir.evaluation.report_input import Controlled, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.progress import Progress
-from ouvroir.run import Measurement, Run
+from ouvroir.run import USUAL_STEPS, Measurement, Run
 from ouvroir.source import Source
+from ouvroir.task import Synthesiser
 
 if TYPE_CHECKING:
     from ouvroir.assessing import Scored
@@ -123,6 +124,7 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         model_bytes=(checkpoint / "model.safetensors").stat().st_size,
         threshold=workflow.kept_threshold(run),
         settings=recipe.settings(),
+        **_use_of_maker(run, task),
         french=task.french,
         environment=run.read_json("environment.json") or {},
         synthesis=_synthesis(run, task, manifest),
@@ -231,6 +233,19 @@ def _baselines_at_random(run: Run, task: Task, prepared: Prepared) -> list[Syste
     return _baselines(run, task, replace(prepared, tables=tables))
 
 
+def _use_of_maker(run: Run, task: Task) -> dict[str, Any]:
+    """How what makes samples is used, in place of what answers."""
+    if not isinstance(task, Synthesiser):
+        return {}
+    return {
+        "commands": [
+            ("use_generate", f"ouvroir generate {shlex.quote(str(run.path))} --count 100"),
+            ("use_report", f"ouvroir report {shlex.quote(str(run.path))} --language"),
+        ],
+        "python": f"import ouvroir\n\nmade = ouvroir.generate({str(run.path)!r}, count=100)\nprint(made.folder, made.copies)",
+    }
+
+
 def _models(models: list[Run]) -> list[System]:
     from ouvroir.evaluation.evaluate import load_answers
     from ouvroir.evaluation.report import System
@@ -247,6 +262,7 @@ def _models(models: list[Run]) -> list[System]:
                 curves=[_later(one, before) for one in metrics],
                 steps=before + (metrics[-1].step if metrics else 0),
                 seconds=max((one.seconds for one in metrics), default=0.0),
+                usual_steps=(model.read_json(USUAL_STEPS) or {}).get("steps"),
             )
         )
     return found

@@ -29,6 +29,8 @@ State = Literal["queued", "running", "finished", "stopped", "failed"]
 DEFAULT_ROOT = Path("runs")
 GENERATOR = "generator"
 """The run of a generator, in that of the job or the model that it belongs to."""
+USUAL_STEPS = "usual_steps.json"
+"""In a run that had time for far fewer steps than its task proposes: how many these are."""
 _LOOK_S = 0.2  # `is_held` of another process has the lock for less
 _LONGEST_NAME = 120  # characters of a folder's name after the time; most file systems take 255 bytes
 

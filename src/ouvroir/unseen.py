@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ouvroir import planning, workflow
+from ouvroir.data.tabular import TABLE_SUFFIXES, columns_of
 from ouvroir.errors import DataError
 from ouvroir.files import readable_names
 from ouvroir.progress import QUIET
@@ -24,12 +25,18 @@ USUAL = Data(validation=0.0, test=0.0)  # data to judge on have only their own s
 
 
 def reading(source: str | Path, trained: Data, settings: Mapping[str, Value]) -> Data:
-    """How to read data to judge on: labels as in training, columns too when it is the same table; only their own splits."""
+    """How to read data to judge on: labels as in training, columns too where it is the same table or has them; only their own
+    splits.
+    """
     check_settings(settings, sections=("data",))
     is_same = str(Path(source).expanduser().absolute()) == trained.source
     of_same = ("label_separator", "label_column", "label_pattern", "path_column", "text_column")
     kept = of_same if is_same else ("label_separator",)
     data = replace(USUAL, **{name: getattr(trained, name) for name in kept})
+    if not is_same and Path(source).suffix.lower() in TABLE_SUFFIXES and Path(source).is_file():
+        named = {name: getattr(trained, name) for name in ("label_column", "path_column", "text_column")}
+        there = columns_of(Path(source)) if any(named.values()) else ()
+        data = replace(data, **{name: column for name, column in named.items() if column in there})
     return planning.with_data_settings(data, settings)
 
 

@@ -64,3 +64,12 @@ def test_a_model_is_judged_on_its_own_data_with_the_labels_that_it_learned(folde
     assert unseen.reading(folder, trained, {}).label_pattern == r"^(\d)_"
     assert unseen.reading(folder, trained, {"data.label_pattern": "(x)"}).label_pattern == "(x)"
     assert unseen.reading(folder / "others", trained, {}).label_pattern is None  # where folders may be the classes
+
+
+def test_columns_that_a_table_has_are_those_of_training(write):
+    folder = write({"new.csv": "text,note\nhow it was,good\n", "other.csv": "text,rating\nhow it was,good\n"})
+    trained = Data(source="elsewhere.csv", label_column="note", text_column="text")
+    found = unseen.reading(folder / "new.csv", trained, {})
+    assert (found.label_column, found.text_column) == ("note", "text")
+    assert unseen.reading(folder / "other.csv", trained, {}).label_column is None
+    assert unseen.reading(folder / "other.csv", trained, {"data.label_column": "rating"}).label_column == "rating"

@@ -367,7 +367,7 @@ def test_files_of_a_known_other_kind_are_refused_with_what_to_do(tmp_path):
 
 def test_columns_that_cannot_be_told_are_asked_for(write, check):
     folder = write({"1.bin": "1", "2.bin": "2", "t.csv": "file,colour,size\n1.bin,red,1\n2.bin,blue,2\n"})
-    with pytest.raises(DataError, match=r"file, colour, size.*--label-column"):
+    with pytest.raises(DataError, match=r"file, colour, size.*--set data.label_column"):
         check(folder)
     for name in ("colur", "Còlour"):
         with pytest.raises(DataError, match=f"no column `{name}` .* Did you mean `colour`"):

@@ -140,3 +140,10 @@ def test_a_question_may_be_the_name_of_a_column_and_is_said(write):
     found = read_source(write({"t.csv": rows_of("How was your stay with us?", "rating")}), Data(), task=None)
     assert [one.text for one in found.candidates] == TEXTS
     assert [note.code for note in found.notes if "head" in note.code] == ["head_in_doubt"]
+
+
+def test_rows_of_empty_cells_are_accounted_for(write):
+    found = read_source(write({"t.csv": rows_of() + ",\n \n,\n"}), Data(), task=None)
+    assert [candidate.text for candidate in found.candidates] == TEXTS
+    assert found.found == len(TEXTS) + 3
+    assert {refusal.reason.split(": ")[1] for refusal in found.refused} == {"all its cells are empty."}

@@ -493,3 +493,12 @@ def test_what_a_model_that_guesses_needs_cannot_be_told(full):
     page = Page(render(found, "en"))
     assert "says nothing: the model is not shown to do better than the most frequent class" in page.text
     assert "not shown that it needs" not in page.text
+
+
+def test_a_training_of_few_steps_is_said(full):
+    systems = [dataclasses.replace(one, usual_steps=2400) if one.role == "base" else one for one in full.systems]
+    found = make_report(dataclasses.replace(full, systems=systems))
+    (line,) = [line for line in found["verdict"]["lines"]["en"] if "usual for such data" in line]
+    assert line.startswith("It was trained for ")
+    assert "2,400" in line
+    assert not any("usual for such" in line for line in make_report(full)["verdict"]["lines"]["en"])

@@ -135,6 +135,8 @@ def test_the_fastest_candidate_is_taken_when_it_is_clearly_faster(monkeypatch):
     assert probed(monkeypatch, times()) == plain
     assert probed(monkeypatch, times(bf16=9.5, last=9.8)) == plain
     assert probed(monkeypatch, times(one=6.0)) == ("fp32", "contiguous", 1)
+    assert probed(monkeypatch, times(one=11.5)) == ("fp32", "contiguous", 1)  # the second core is hardly worth it
+    assert probed(monkeypatch, times(one=12.5)) == plain
     assert probed(monkeypatch, times(bf16=5.0)) == ("bf16", "contiguous", 2)
     assert probed(monkeypatch, times(bf16=12.0, last=11.0, both=4.0)) == ("bf16", "channels_last", 2)
     wrong = {("bf16", "channels_last", 2): 1.2}
@@ -369,3 +371,29 @@ def test_bf16_and_channels_last_learn_as_well(tmp_path, layout):
     again = Run.create(recipe, tmp_path, name="again")
     fit(toy.ToyTask(), again, toy.prepared(), device="cpu")
     assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(again.checkpoint("last"))
+
+
+def test_a_crowded_machine_takes_one_thread(tmp_path, monkeypatch):
+    """Where a step takes far longer than when it was tried, threads wait for each other."""
+    told = toy.Told()
+    monkeypatch.setattr(probe, "most_threads", lambda *_, **__: 2)
+    monkeypatch.setattr(plan, "settle_arithmetic", lambda recipe, _: (chosen(recipe), 0.03, False))
+    monkeypatch.setattr(plan, "measure_step", lambda recipe, *_: 5.0 if recipe.loop.threads > 1 else 0.5)
+
+    def chosen(recipe):
+        return recipe.replace("loop", precision="fp32", layout="contiguous", threads=2, micro_batch=16)
+
+    run = Run.create(open_recipe(steps=None, minutes=0.02), tmp_path)
+    fitted = fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told)
+    assert fitted.recipe.loop.threads == 1
+    assert told.has("One thread instead of 2: other programs use this machine")
+    assert told.has("That is few: ")
+    assert run.read_json("usual_steps.json")["steps"] > 4 * fitted.recipe.loop.steps
+
+
+def test_threads_that_were_asked_for_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "measure_step", lambda *_: 5.0)
+    run = Run.create(open_recipe(steps=None, minutes=0.02, threads=1), tmp_path)
+    told = toy.Told()
+    assert fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told).recipe.loop.threads == 1
+    assert not told.has("One thread instead")

@@ -279,11 +279,11 @@ def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
 
 def _no_label_column(table: _Used) -> str:
     like = label_like(table.raw, table.columns)
-    example = f", for instance --label-column {shlex.quote(like[0])}" if like else ""
+    example = f", for instance --set data.label_column={shlex.quote(like[0])}" if like else ""
     what = "names files" if table.columns.text is None else "holds texts"
     return (
         f"`{table.raw.name}` {what}, but no column is named like a label. "
-        f"Its columns are: {', '.join(table.raw.columns)}. Say which one with --label-column{example}."
+        f"Its columns are: {', '.join(table.raw.columns)}. Say which one with --set data.label_column=NAME{example}."
     )
 
 

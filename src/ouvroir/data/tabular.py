@@ -16,10 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from ouvroir.errors import DataError, MissingExtra
+from ouvroir.errors import DataError, MissingExtra, Refused
 from ouvroir.files import readable_names
+from ouvroir.source import source_of
 from ouvroir.task import Label, Note, Split
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -109,6 +111,19 @@ def read_table(name: str, data: bytes) -> RawTable:
     table = _read_json_lines(name, text) if is_json else _read_csv(name, text)
     table.notes.extend(notes)
     return table
+
+
+def columns_of(path: Path) -> list[str]:
+    """The names of the columns of a table on the disk. Raises DataError and MissingExtra."""
+    return open_table(path).columns
+
+
+def open_table(path: Path) -> RawTable:
+    """Read a table on the disk. Raises DataError and MissingExtra."""
+    try:
+        return read_table(path.name, source_of(path).read(MAX_TABLE_BYTES))
+    except Refused as error:
+        raise DataError(str(error)) from error
 
 
 def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
@@ -211,8 +226,7 @@ def _read_records(table: RawTable, lines: Sequence[str], start: int, delimiter: 
             if end == len(lines) and end > first + 1 and "\n".join(lines[first:]).count('"') % 2:
                 table.broken.append((first + 1, "it opens a quote that is never closed"))
                 return first + 1
-            is_quoted = cells == [""] and len(table.columns) == 1  # a line of a table of one column that is `""`
-            if is_quoted or any(cell.strip() for cell in cells):
+            if cells and (table.columns or any(cell.strip() for cell in cells)):  # [] is an empty line
                 if table.columns:
                     _add_cells(table, cells, first + 1)
                 else:
@@ -229,6 +243,9 @@ def _add_cells(table: RawTable, cells: list[str], number: int) -> None:
     width = len(table.columns)
     if len(cells) > width and any(cell.strip() for cell in cells[width:]):
         table.broken.append((number, f"it has {len(cells)} cells and the first line names {width} columns"))
+        return
+    if width > 1 and not any(cell.strip() for cell in cells):
+        table.broken.append((number, "all its cells are empty"))
         return
     table.values.append(cells[:width] + [""] * (width - len(cells)))
     table.numbers.append(number)

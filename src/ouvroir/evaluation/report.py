@@ -104,6 +104,7 @@ def _system(system: System, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         "steps": system.steps,
         "seconds": system.seconds,
         "n_rows": system.n_rows,
+        "usual_steps": system.usual_steps,
     }
 
 

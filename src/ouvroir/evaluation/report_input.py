@@ -38,7 +38,8 @@ class System:
     """One way to answer. `name` in plain words; `answers` to the test rows; `curves` its measurements while training.
 
     steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
-    n_rows: the train rows it learned from, when these were not all of them.
+    n_rows: the train rows it learned from, when these were not all of them. usual_steps: those that its task proposes, where it had
+    far fewer.
     """
 
     name: str
@@ -48,6 +49,7 @@ class System:
     steps: int | None = None
     seconds: float | None = None
     n_rows: int | None = None
+    usual_steps: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,9 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
         lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=t(f"about_{main}"))) + ".")
+    usual = max((one.get("usual_steps") or 0 for one in report["systems"]), default=0)  # absent in earlier reports
+    if usual:
+        lines.append(t("few_steps", n=t.count(kept["steps"] or 0), usual=t.count(usual)))
     for pair in report["pairs"]:
         lines.append(_against(report, pair, t) if pair["kind"] == "baseline" else _tuning(report, pair, t))
     if any(pair["kind"] == "tuning" for pair in report["pairs"]):

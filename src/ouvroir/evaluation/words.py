@@ -204,6 +204,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "There were no validation data to choose by, so the base model was kept.",
         "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
+    "few_steps": (
+        "It was trained for {n} steps, and {usual} are usual for such data: it may know little yet. Give more minutes.",
+        "Il a été entraîné pendant {n} pas, et {usual} sont habituels pour de telles données : il sait peut-être encore peu. "
+        "Donnez plus de minutes.",
+    ),
     "few_groups": (
         "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more. "
         "More groups in the test would say more.",
@@ -307,6 +312,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "differ much, an average says little about the next one.",
         "Les éléments du test selon le groupe qui les a gardés ensemble, le pire d’abord. S’ils "
         "diffèrent beaucoup, une moyenne dit peu du prochain.",
+    ),
+    "groups_small": (
+        "Groups of fewer than five items are left out here.",
+        "Les groupes de moins de cinq éléments ne figurent pas ici.",
     ),
     "random_lead": (
         "What a split at random would have said: {name}, taught once more with as many items, members of a group on both sides.",
@@ -536,6 +545,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "use_command_line": ("On the command line", "En ligne de commande"),
     "use_python": ("In Python", "En Python"),
     "use_predict": ("answer new files", "répondre sur de nouveaux fichiers"),
+    "use_generate": ("make samples of each class", "générer des échantillons de chaque classe"),
     "use_evaluate": ("judge it on other labelled data", "l’évaluer sur d’autres données étiquetées"),
     "use_finetune": ("go on with your own data", "continuer l’entraînement sur vos données"),
     "use_export": ("carry it elsewhere", "l’exporter pour d’autres programmes"),

@@ -181,6 +181,7 @@ class _Job(Course):
         self.run.write_recipe(self.recipe)
         about = readable_duration((settled.loop.steps or 1) * step_s)
         self.progress.say(f"Training for {settled.loop.steps} steps of {loop.batch_size} rows, {about}.")
+        self._tell_if_short(feed)
         return feed
 
     def _measured(self, ground: plan.Ground) -> tuple[float, float]:

@@ -5,6 +5,7 @@ What a loop adds is how its recipe is settled and the engine that takes its step
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from ouvroir.data.loader import Sampler
 from ouvroir.errors import DataError, OuvroirError, TrainingError
 from ouvroir.progress import Bar, Progress
 from ouvroir.rng import key
+from ouvroir.run import USUAL_STEPS
 from ouvroir.training.adapters import adopt_weights, freeze, set_training, start_of
 from ouvroir.training.checkpoint import Checkpoints, Place, Saved, copy_state, empty_model, load_weights
 from ouvroir.training.device import require_precision, threads
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from ouvroir.task import Processor, Split, Task
     from ouvroir.training.adapters import Parts
 
+FEW_STEPS = 0.25  # of those that the task proposes
 LOGS_PER_RUN = 100
 MOST_STEPS_PER_LOG = 50
 
@@ -240,6 +243,18 @@ class Course(ABC):
         """Items of real rows: synthetic ones make up a share of each batch, and add no steps."""
         is_real = np.array([row.origin == "real" for row in feed.table.rows])
         return max(1, int(is_real[feed.items.row].sum()))
+
+    def _tell_if_short(self, feed: Feed) -> None:
+        """Say so where the minutes leave far fewer steps than the task proposes, and note it for the report."""
+        loop = self.recipe.loop
+        usual = math.ceil(loop.epochs * self._n_real(feed) / loop.batch_size)
+        if loop.minutes is None or loop.steps is None or loop.steps >= FEW_STEPS * usual or not self.world.is_first:
+            return
+        self.run.write_json(USUAL_STEPS, {"steps": usual})
+        self.progress.say(
+            f"That is few: {usual} steps are usual for these data. A model that had a small part of them may know little yet; give "
+            "more minutes."
+        )
 
     # --- the steps ----------------------------------------------------------------------------------------------------
 

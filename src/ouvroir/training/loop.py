@@ -58,6 +58,9 @@ def fit(
         return job.train(resume=resume, to_branch=to_branch)
 
 
+_CROWDED = 3.0  # times what a step took at its fastest: other programs are in the way
+
+
 class _Job(Course):
     """One call of `fit`."""
 
@@ -81,6 +84,7 @@ class _Job(Course):
         sizes = None if is_resolved else item_sizes(self.table, feed.items)
         ground = plan.Ground(self.run, model, feed, self.share, self.world, self.device, self.progress, sizes)
         step_s, is_known = 0.0, False
+        had_choice = not self.recipe.loop.threads and self.device == "cpu" and self.world.size == 1
         if not is_resolved:
             self.recipe, step_s, is_known = plan.settle_arithmetic(self.recipe, ground)
         feed = self._with_features(feed, model)
@@ -88,6 +92,8 @@ class _Job(Course):
             ground = replace(ground, feed=feed)
             rough_s = step_s
             step_s = self._measured(ground, rough_s, is_known=is_known, is_cached=feed.features is not None)
+            if had_choice and step_s > _CROWDED * rough_s > 0:
+                step_s = self._with_one_thread(ground, step_s)
             self._settle_length(ground, step_s, is_of_now=not is_known or step_s != rough_s)
         elif self.world.is_first and self.recipe != self.run.recipe():
             self.run.write_recipe(self.recipe)
@@ -161,6 +167,21 @@ class _Job(Course):
         longest = plan.MEASURE_KNOWN_S if is_known or not has_budget else plan.MEASURE_S
         return plan.measure_step(self.recipe, ground, min(longest, budget_s / 20))
 
+    def _with_one_thread(self, ground: plan.Ground, step_s: float) -> float:
+        """Seconds of a step, with one thread where that is faster: on a crowded machine threads wait for each other."""
+        if (n_threads := self.recipe.loop.threads) == 1:
+            return step_s
+        alone = self.recipe.replace("loop", threads=1)
+        alone_s = plan.measure_step(alone, ground, plan.MEASURE_KNOWN_S)
+        if alone_s >= step_s:
+            return step_s
+        self.recipe = alone
+        self.progress.say(
+            f"One thread instead of {n_threads}: other programs use this machine, and a step takes {1000 * alone_s:.3g} ms with it "
+            f"instead of {1000 * step_s:.3g}."
+        )
+        return alone_s
+
     def _settle_length(self, ground: plan.Ground, step_s: float, *, is_of_now: bool) -> None:
         resolved = plan.settle_length(
             self.recipe,
@@ -176,3 +197,4 @@ class _Job(Course):
         loop = self.recipe.loop
         about = f", {readable_duration(loop.steps * step_s)}" if loop.steps and step_s and is_of_now else ""
         self.progress.say(f"Training for {loop.steps} steps of {loop.batch_size} rows{about}.")
+        self._tell_if_short(ground.feed)

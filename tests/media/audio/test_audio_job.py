@@ -96,6 +96,9 @@ def test_what_is_no_sound_is_told(run, place):
     (place / "text.wav").write_text("no sound at all")
     (place / "empty.wav").write_bytes(b"")
     found = ouvroir.predict(run.path, [place / "text.wav", place / "empty.wav"])
+    (place / "silent.wav").write_bytes(as_wav(np.zeros(RATE, np.int16), RATE))
+    (silent,) = ouvroir.predict(run.path, [place / "silent.wav"])
+    assert "is silent for all of its 1.0 s" in silent.error
     assert "holds text" in found[0].error
     assert "0 bytes" in found[1].error
 

@@ -108,3 +108,12 @@ def test_short_texts_are_not_taken_for_each_other():
     cosines = keys @ keys.T
     np.fill_diagonal(cosines, 0)
     assert cosines.max() < 1 - MAX_DISTANCE
+
+
+def test_a_recording_is_no_text():
+    from ouvroir.media.audio.encode import as_wav
+
+    for samples in (np.zeros(8000, np.int16), np.arange(8000, dtype=np.int16)):
+        with pytest.raises(Refused, match="no text in an encoding"):
+            text_of(Source("", "a.txt", content=as_wav(samples, 8000)), Limits())
+    assert text_of(Source("", "a.txt", content="un été".encode("utf-16")), Limits())[0] == "un été"

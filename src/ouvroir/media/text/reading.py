@@ -35,26 +35,35 @@ _MARK = re.compile(r"---\nsynthetic: true\ngenerator: Ouvroir\n(?:[^\n]*\n){0,8}
 def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
     """The text of a row and what was odd about it, as sentences. Raises Refused."""
     notes: tuple[str, ...] = ()
+    is_binary = False
     if source.text is not None:
         text = source.text
     else:
-        text, said = decode_text(source.name, source.read(limits.max_bytes))
+        content = source.read(limits.max_bytes)
+        text, said = decode_text(source.name, content)
         notes = tuple(note.text for note in said)
+        is_binary = any(note.code == "null_bytes" for note in said) and content.count(0) > len(content) / 2
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     if marks := _MARK.match(text):  # of a text that a generator made: what it says of itself is no part of it
         text = text[marks.end() :]
     if not text.strip():
         raise Refused("empty", f"`{source.name}` holds no text." if source.locator else "The text is empty.")
+    if is_binary:  # as a recording of silence is
+        raise Refused("not_text", _no_text(source.name))
+    some = text[:_LOOKED_AT]
+    strange = sum(unicodedata.category(one) in ("Cc", "Co", "Cn") and one not in "\n\t\f" for one in some)
+    if strange + some.count("\ufffd") > _MOST_CONTROL * len(some):
+        raise Refused("not_text", _no_text(source.name))
     if len(text) > min(MOST_CHARACTERS, limits.max_elements):
         raise Refused(
             "too_large",
             f"`{source.name}` has {len(text):,} characters, and a text to classify at most {MOST_CHARACTERS:,}. Split it.",
         )
-    some = text[:_LOOKED_AT]
-    strange = sum(unicodedata.category(one) in ("Cc", "Co", "Cn") and one not in "\n\t\f" for one in some)
-    if strange + some.count("\ufffd") > _MOST_CONTROL * len(some):
-        raise Refused("not_text", f"`{source.name}` holds bytes that are no text in an encoding that is read here.")
     return unicodedata.normalize("NFC", text), notes
+
+
+def _no_text(name: str) -> str:
+    return f"`{name}` holds bytes that are no text in an encoding that is read here."
 
 
 def marked(text: str, label: str | None) -> str:

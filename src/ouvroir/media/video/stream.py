@@ -389,6 +389,8 @@ def opened(address: str) -> Any:
         return _webcam(av, found[1] or found[2] or found[3] or "")
     if not _ADDRESS.match(address):
         path = Path(address).expanduser()
+        if path.is_dir():
+            raise DataError(f"`{address}` is a folder, and no stream. `ouvroir predict` without --stream reads it.")
         if not path.is_file():
             raise DataError(
                 f"There is no file `{address}`. A stream is a file, an address such as rtsp://…, or webcam."
