@@ -8,7 +8,9 @@ import zipfile
 import byte_task
 import pytest
 
+import ouvroir
 from ouvroir.data.admission import admit
+from ouvroir.data.listing import MADE, MADE_MARK
 from ouvroir.data.sources import read_source
 from ouvroir.data.tabular import find_columns, proposed_separator, read_table
 from ouvroir.errors import DataError, MissingExtra
@@ -443,6 +445,30 @@ def test_a_licence_beside_a_zip_does_not_close_it(folder, check, write):
         assert labels(manifest) == {f"set.zip::{name}": name[:3] for name in names}
     write({f"{number}.bin": f"loose {number}" for number in range(3)})  # too many to be side matter
     assert "set.zip" in codes(check(folder))
+
+
+def test_made_up_samples_are_known_as_such(folder, check, write):
+    write(
+        {
+            "cat/1.bin": "a",
+            "dog/1.bin": "b",
+            ".made_by_ouvroir": "This was made up.",
+            "t.csv": "file,label\ncat/1.bin,x\n",
+        }
+    )
+    make_zip(folder / "set.zip", {"cat/1.bin": "a", "dog/1.bin": "b", ".made_by_ouvroir": "This was made up."})
+    for source in (folder, folder / "t.csv", folder / "set.zip"):
+        manifest = check(source)
+        assert [note.text for note in manifest.notes if note.code == "sample_data"] == [MADE]
+        assert not any("made_by" in refusal.id for refusal in manifest.refused)
+
+
+@pytest.mark.parametrize("task", ["text-classification", "audio-classification", "video-classification"])
+def test_samples_that_are_made_up_say_so(task, tmp_path):
+    ouvroir.sample(task, tmp_path / "made")
+    assert (tmp_path / "made" / MADE_MARK).is_file()
+    ouvroir.sample("image-classification", tmp_path / "real")  # handwritten digits
+    assert not (tmp_path / "real" / MADE_MARK).exists()
 
 
 def test_several_zips_are_folders(folder, check):

@@ -10,6 +10,7 @@ import pytest
 from answers_made import from_decisions, only_loss, several, single
 
 from ouvroir.baselines import Suspect
+from ouvroir.data.listing import MADE
 from ouvroir.errors import DataError
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.report_input import Controlled
@@ -198,6 +199,13 @@ def test_a_leak_that_was_found_is_in_the_verdict(full):
     report = make_report(leaking)
     assert note["text"] in report["verdict"]["lines"]["en"]
     assert any("des deux côtés de la répartition" in line for line in report["verdict"]["lines"]["fr"])
+
+
+def test_results_on_a_made_up_sample_are_told_as_such(full):
+    note = {"code": "sample_data", "text": MADE, "proposal": {}}
+    lines = make_report(dataclasses.replace(full, data={**full.data, "notes": [note]}))["verdict"]["lines"]
+    assert lines["en"][1] == MADE
+    assert lines["fr"][1].startswith("C’est un échantillon fabriqué")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -20,6 +20,9 @@ from ouvroir.task import Note, Refusal
 
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "__macosx", "ehthumbs.db", "icon\r"}
 _ENCRYPTED = 0x1
+MADE_MARK = ".made_by_ouvroir"
+"""The name of a file that lies in folders which `ouvroir sample` made up."""
+MADE = "This is a made-up sample that comes with Ouvroir, to try it on: results on it say nothing of real data."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,9 @@ def _list_entry(
     visited: set[tuple[int, int]],
 ) -> None:
     path = prefix + entry.name
+    if entry.name == MADE_MARK:
+        listing.notes.append(Note("sample_data", MADE))
+        return
     try:
         if entry.is_dir():
             if entry.is_symlink():
@@ -135,6 +141,11 @@ def _is_above(link: str, root: str) -> bool:
     return real == tree or real.startswith(tree + os.sep) or tree.startswith(real.rstrip(os.sep) + os.sep)
 
 
+def mark_as_made(folder: Path) -> None:
+    """Leave the file in a sample that was made up, by which reports know it."""
+    (folder / MADE_MARK).write_text(f"{MADE}\n", encoding="utf-8")
+
+
 def readable_name(path: str) -> str:
     """`path` fit for JSON: bytes that are no UTF-8 are shown as escapes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -164,6 +175,9 @@ def list_archive(root: Path, archive: str, *, prefix: str = "") -> Listing:
     last = {entry.filename: place for place, entry in enumerate(entries)}
     for place, entry in enumerate(entries):
         if entry.is_dir():
+            continue
+        if entry.filename.rpartition("/")[2] == MADE_MARK:
+            listing.notes.append(Note("sample_data", MADE))
             continue
         locator = f"{archive}{ZIP_SEPARATOR}{entry.filename}"
         refusal = _refuse_entry(entry, readable_name(locator))

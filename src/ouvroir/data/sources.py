@@ -18,7 +18,17 @@ from typing import NoReturn
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import read_folders
 from ouvroir.data.labels import n_texts, read_labelled_tables, suffixes_of_named_files
-from ouvroir.data.listing import File, Listing, is_sequence, join_sequences, list_archive, list_folder, suffix_of
+from ouvroir.data.listing import (
+    MADE,
+    MADE_MARK,
+    File,
+    Listing,
+    is_sequence,
+    join_sequences,
+    list_archive,
+    list_folder,
+    suffix_of,
+)
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
 from ouvroir.media import TASKS, advice_on, detect_task, find_task, readable_suffixes, sequences_of, suffixes_of
@@ -45,6 +55,9 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     join_sequences(listing, sequences_of(chosen), readable)
     if task is None:
         listing.notes += _perhaps_sequences(listing, chosen)
+    is_told = any(note.code == "sample_data" for note in listing.notes)
+    if path.is_file() and (path.parent / MADE_MARK).is_file() and not is_told:
+        listing.notes.append(Note("sample_data", MADE))
     collection = Collection(root=listing.root, task=chosen, refused=list(listing.refused), notes=list(listing.notes))
     is_only_source = path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):

@@ -266,6 +266,9 @@ SENTENCES: dict[str, str] = {
         "La première ligne de `{a}` a été lue comme les noms des colonnes, et non comme un élément. Si c’en est un, mettez "
         "au-dessus une ligne telle que `text,label`."
     ),
+    "This is a made-up sample that comes with Ouvroir, to try it on: results on it say nothing of real data.": (
+        "C’est un échantillon fabriqué, fourni avec Ouvroir pour l’essayer : les résultats ne disent rien de données réelles."
+    ),
     "`{a}` is larger than {b}, the most that one item may have. Cut it, or make it smaller.": (
         "`{a}` dépasse {b}, le plus qu’un élément puisse avoir. Coupez-le, ou réduisez-le."
     ),

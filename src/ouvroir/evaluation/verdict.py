@@ -23,6 +23,7 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     if kept is None or report["main"] is None:
         return [t("verdict_none"), t("verdict_none_next")]
     lines = [_headline(report, kept, t)]
+    lines += _told(report, ("sample_data",), t)
     if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
         lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=t(f"about_{main}"))) + ".")
@@ -36,7 +37,7 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
         judged = ledger.get("judged") or ledger.get("splits", {})  # reports of the first version have the splits only
         had_validation = judged.get("validation", 1) > 0
         lines.append(t("kept_on_validation" if had_validation else "kept_without_validation"))
-    lines += [note["text"] if t.name == "en" else note.get("fr") or t("leak") for note in _leaks(report)]
+    lines += _told(report, ("groups_mixed", "group_leak"), t)  # the test may be easier than what comes
     if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS:  # absent in earlier reports
         lines.append(t("few_groups", n=t.count(report["n_test_groups"])))
     elif report["n_test"] < _FEW_ITEMS:
@@ -44,12 +45,11 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     return lines
 
 
-def _leaks(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Notes that say that the test may be easier than what comes; notes had no code in reports of the first version."""
+def _told(report: Mapping[str, Any], codes: Sequence[str], t: Language) -> list[str]:
+    """The sentences of notes that bear on the verdict; notes had no code in reports of the first version."""
+    notes = [note for note in report["ledger"].get("notes", ()) if not isinstance(note, str)]
     return [
-        note
-        for note in report["ledger"].get("notes", ())
-        if not isinstance(note, str) and note.get("code") in ("groups_mixed", "group_leak")
+        note["text"] if t.name == "en" else note.get("fr") or t("leak") for note in notes if note.get("code") in codes
     ]
 
 

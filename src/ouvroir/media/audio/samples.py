@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ouvroir.data.listing import mark_as_made
 from ouvroir.media.audio import espeak
 from ouvroir.media.audio.encode import as_wav
 
@@ -164,4 +165,5 @@ def write_digits(folder: Path, *, n_takes: int = N_TAKES, seed: int = 0) -> int:
                 )
                 (folder / word / f"{voice}_{take:02d}.wav").write_bytes(as_wav(wave, rate))
                 number += 1
+    mark_as_made(folder)
     return number

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ouvroir.data.listing import mark_as_made
+
 N_TEXTS = 900
 
 
@@ -125,6 +127,7 @@ def write_reviews(folder: Path, *, n_texts: int = N_TEXTS, seed: int = 0) -> int
         (folder / label).mkdir(parents=True, exist_ok=True)
         (folder / label / f"text_{number + 1:04d}.txt").write_text(f"{text}\n", encoding="utf-8")
         number += 1
+    mark_as_made(folder)
     return number
 
 

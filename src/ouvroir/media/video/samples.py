@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ouvroir.data.listing import mark_as_made
 from ouvroir.media.video.encode import as_mp4
 
 FPS, SECONDS = 10, 2.0
@@ -64,4 +65,5 @@ def write_shapes(folder: Path, *, n_clips: int = N_CLIPS) -> int:
         for number in range(n_clips):
             scene = number * len(MOVES) + place
             (folder / move / f"scene{scene:03d}.mp4").write_bytes(as_mp4(clip_of(move, scene, 0), FPS))
+    mark_as_made(folder)
     return n_clips * len(MOVES)
