@@ -95,7 +95,8 @@ def _stage(task: Task, name: str, tmp_path: Path) -> _Stage:
     folder = tmp_path / "sample"
     folder.mkdir(parents=True)
     n_files = task.sample(folder)
-    assert n_files == sum(path.is_file() for path in folder.rglob("*")) > 0, "sample() returns the number of its files."
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    assert n_files == len(files) > 0, "sample() returns the number of its files."
     manifest = admit(folder, task=name, data=Data(), limits=Limits(), workers=1, progress=QUIET)
     assert not manifest.refused, f"The task's own sample is refused: {manifest.refused[0].reason}"
     manifest = dataclasses.replace(manifest, rows=_few(manifest.rows))
