@@ -34,7 +34,7 @@ figure. Speeds depend on the machine, so compare within a table; `make bench` me
 | `python -m benchmarks.videos` | moving shapes in scenes not seen, with the motion of places and without; controls | 5 min |
 | `python -m benchmarks.media` | texts, sounds, videos: with a plain loop and the usual DataLoader; bf16 | 10 min |
 | `python -m benchmarks.memory` | memory on more than 4 GB of sounds and of videos | 12 min |
-| `python -m benchmarks.clips` | made clips in the eyes of a classifier that saw none | 15 min |
+| `python -m benchmarks.clips` | made clips in the eyes of a classifier that saw none | 5 min |
 | `python -m benchmarks.verdicts_texts`, `.verdicts_sounds`, `.verdicts_videos` | the same for other media | 25 min each |
 
 `python -m benchmarks` runs all of them, `--quick` makes a smoke run of a minute that keeps no figures, and `--seeds N`
