@@ -364,6 +364,7 @@ def test_one_word_is_a_text_and_a_name_of_a_file_is_none(tmp_path, monkeypatch):
 def test_tables_in_a_folder_of_texts_are_answered_row_by_row(tmp_path):
     (tmp_path / "a.csv").write_text("text,n\nthe first of all texts,1\nthe second of all texts,2\n")
     (tmp_path / "b.txt").write_text("a text")
+    (tmp_path / "numbers.csv").write_text("n,m\n1,2\n")  # no texts, and no reason to stop
     names = [name for name, _ in expand_inputs([str(tmp_path)], "text-classification")]
     assert names == [f"{tmp_path}/a.csv#2", f"{tmp_path}/a.csv#3", f"{tmp_path}/b.txt"]
 

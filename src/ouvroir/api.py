@@ -26,7 +26,7 @@ from ouvroir.options import Language, Training, Workplace, answers, has_report, 
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe, Value, check_settings, data_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.task import Split, Synthesiser
+from ouvroir.task import NO_ANSWERS, Split, Synthesiser
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -389,7 +389,7 @@ def predict_files(
         at.require_order(str(model), files[0])
     chosen = found.load(at.place_of(str(model), answers), device=device)
     if isinstance(chosen.task, Synthesiser):
-        raise UsageError("This model makes samples and answers nothing about files: `ouvroir generate RUN` makes some.")
+        raise UsageError(NO_ANSWERS)
     paths, inputs = itertools.tee(
         found.expand_inputs(
             files, chosen.recipe.task, data=chosen.recipe.data, stdin=sys.stdin.buffer, progress=progress

@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ouvroir.errors import UsageError
-from ouvroir.task import Answers, Batch, Cheap, Control, Example, Label, Note, Prediction, Processor, Row, StepOutput
+from ouvroir.task import (
+    NO_ANSWERS,
+    Answers,
+    Batch,
+    Cheap,
+    Control,
+    Example,
+    Label,
+    Note,
+    Prediction,
+    Processor,
+    Row,
+    StepOutput,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -115,7 +128,7 @@ class Maker(ABC):
     ) -> list[Prediction]:
         """Raises UsageError: it answers nothing."""
         del model, processor, recipe, examples, device, threshold
-        raise UsageError("This model makes samples and answers nothing about files: `ouvroir generate RUN` makes some.")
+        raise UsageError(NO_ANSWERS)
 
 
 def names_of(label: Label) -> tuple[str, ...]:

@@ -30,14 +30,14 @@ from ouvroir.data.tabular import (
     head_in_doubt,
     open_table,
 )
-from ouvroir.errors import OuvroirError, Refused, RunError, UsageError
+from ouvroir.errors import DataError, OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
 from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.options import Workplace, answers
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
 from ouvroir.run import DEFAULT_ROOT, Run
-from ouvroir.source import Source
+from ouvroir.source import Source, source_of
 from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
 
 if TYPE_CHECKING:
@@ -270,9 +270,9 @@ def expand_inputs(
     A folder stands for the files below it, links to folders not followed; `-` for `stdin`: either one path a line, or,
     when it is not text, the content of one item. A file that is named is given as it is, so that its Prediction says what
     is wrong with it. In a folder, a file of the medium that the task does not read comes as a Refused with its reason; all
-    others are counted by their suffix, and said at the end. Where the task reads texts, what names no file and holds a blank is
-    a text itself, a line of `stdin` that names none too, and a table stands for the texts in it, of the column that `data`
-    names, how the model's own data were read, where it has one of that name. Raises UsageError for a folder without a single
+    others are counted by their suffix, and said at the end. Where the task reads texts, what names no file and no file would be
+    called is a text itself, a line of `stdin` that names none too, and a table stands for the texts in it, of the column that
+    `data` names, how the model's own data were read, where it has one of that name. Raises UsageError for a folder without a single
     file to tell of, DataError for a table that cannot be read.
     """
     others: Counter[str] = Counter()
@@ -304,17 +304,19 @@ def _by_suffix(counts: Counter[str]) -> str:
 
 
 def _from_path(given: str | Path, asked: _Asked, *, is_line: bool = False) -> Iterator[tuple[str, Input]]:
-    path, task = Path(given), asked.task
-    if not _is_folder(path):
-        is_text = find_task(task).reads_text
-        if is_text and path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
-            yield from _texts_of(path, asked)
-        elif is_text and isinstance(given, str) and (is_line or _may_be_text(given)) and not _is_there(path):
-            yield " ".join(given.split()), Source(root="", locator="", text=given)
-        else:
-            yield str(path), path
-        return
-    suffixes = suffixes_of(task)
+    path, is_text = Path(given), find_task(asked.task).reads_text
+    if _is_folder(path):
+        yield from _from_folder(path, asked)
+    elif is_text and path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+        yield from _texts_of(path, asked)
+    elif is_text and isinstance(given, str) and (is_line or _may_be_text(given)) and not _is_there(path):
+        yield " ".join(given.split()), Source(root="", locator="", text=given)
+    else:
+        yield str(path), path
+
+
+def _from_folder(path: Path, asked: _Asked) -> Iterator[tuple[str, Input]]:
+    task, suffixes = asked.task, suffixes_of(asked.task)
     found = False
     here: Counter[str] = Counter()
     for folder, folders, names in os.walk(path):
@@ -324,23 +326,33 @@ def _from_path(given: str | Path, asked: _Asked, *, is_line: bool = False) -> It
             yield folder, Path(folder)
             continue
         for name in sorted((name for name in names if not name.startswith(".")), key=natural):
-            file, suffix = Path(folder) / name, Path(name).suffix.lower()
-            if find_task(task).reads_text and suffix in TABLE_SUFFIXES:
-                found = True
-                yield from _texts_of(file, asked)
-                continue
-            is_read = not suffixes or suffix in suffixes
-            if is_read or advice_on(suffix, task):
-                found = True
-                refused = Refused("not_readable_here", not_of_a_kind(name, suffix, task))
-                yield str(file), file if is_read else refused
-            else:
-                here[suffix] += 1
+            inputs = _from_file(Path(folder) / name, asked)
+            found |= bool(inputs)
+            here[Path(name).suffix.lower()] += not inputs
+            yield from inputs
     if not found:
         wanted = ", ".join(readable_suffixes(suffixes)) or "any file"
-        holds = f" It holds {_by_suffix(here)}." if here else ""
+        holds = f" It holds {_by_suffix(+here)}." if +here else ""
         raise UsageError(f"There is no file to answer for in {path}.{holds} Looked for: {wanted}.")
-    asked.others.update(here)
+    asked.others.update(+here)
+
+
+def _from_file(file: Path, asked: _Asked) -> list[tuple[str, Input]]:
+    """What a file in a folder stands for: itself, the texts of a table, why it is not read, or nothing, being of another kind."""
+    task, suffix = asked.task, file.suffix.lower()
+    if find_task(task).reads_text and suffix in TABLE_SUFFIXES:
+        try:
+            return list(_texts_of(file, asked))
+        except UsageError:  # it holds no texts
+            return []
+        except DataError as error:
+            return [(str(file), Refused("unreadable", str(error)))]
+    suffixes = suffixes_of(task)
+    if not suffixes or suffix in suffixes:
+        return [(str(file), file)]
+    if advice_on(suffix, task):
+        return [(str(file), Refused("not_readable_here", not_of_a_kind(file.name, suffix, task)))]
+    return []
 
 
 def _may_be_text(given: str) -> bool:
@@ -361,7 +373,7 @@ def _is_folder(path: Path) -> bool:
 
 def _texts_of(path: Path, asked: _Asked) -> Iterator[tuple[str, Input]]:
     """The texts of a table, named by their rows."""
-    table = open_table(path)
+    table = open_table(source_of(path))
     named = asked.data.text_column
     column = table.columns.index(named) if named in table.columns else find_text(table, besides=asked.data.label_column)
     if column is None:

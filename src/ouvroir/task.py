@@ -463,6 +463,10 @@ class Streamer(Task, Protocol):
         """
 
 
+NO_ANSWERS = "This model makes samples and answers nothing about files: `ouvroir generate RUN` makes some."
+"""What a Synthesiser says that is asked for answers."""
+
+
 @runtime_checkable
 class Synthesiser(Task, Protocol):
     """A Task whose model makes new samples of the kind that it learned from, of a class or of none."""

@@ -21,7 +21,6 @@ from typing import Any
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.listing import File, Listing, suffix_of
 from ouvroir.data.tabular import (
-    MAX_TABLE_BYTES,
     SPLIT_NAMES,
     Columns,
     RawTable,
@@ -32,14 +31,13 @@ from ouvroir.data.tabular import (
     head_in_doubt,
     label_like,
     most_name_files,
+    open_table,
     proposed_group_columns,
     proposed_separator,
     read_head_as_row,
     read_head_as_text,
-    read_table,
 )
-from ouvroir.errors import DataError, Refused
-from ouvroir.files import readable_size
+from ouvroir.errors import DataError
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data
 from ouvroir.source import FOLDER, ZIP_SEPARATOR, Source
@@ -169,7 +167,7 @@ def _names_a_column(data: Data) -> bool:
 
 def suffixes_of_named_files(root: str, table: File) -> Counter[str]:
     """How many files of each suffix the first rows of a table name by paths from its own place; empty when few do."""
-    raw = _read(root, table)
+    raw = open_table(Source(root, table.locator))
     finder = FileFinder(Listing(root), looks_outside=True)
     sample = raw.values[:: max(1, len(raw.values) // _SAMPLE)][:_SAMPLE]
     found = [
@@ -187,7 +185,7 @@ def n_texts(listing: Listing, tables: Sequence[File]) -> int:
     found = 0
     for table in tables:
         with suppress(DataError):
-            raw = _read(listing.root, table)
+            raw = open_table(Source(listing.root, table.locator))
             names_file = partial(_is_found, finder, table)
             if find_text(raw) is not None and most_name_files(raw, names_file) is None:
                 found += len(raw.values)
@@ -198,17 +196,8 @@ def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
     return bool(finder.find(cell, table))
 
 
-def _read(root: str, table: File) -> RawTable:
-    try:
-        content = Source(root, table.locator).read(MAX_TABLE_BYTES)
-    except Refused as error:
-        limit = f" Tables may have up to {readable_size(MAX_TABLE_BYTES)}." if error.code == "too_large" else ""
-        raise DataError(f"{error.reason}{limit}") from error
-    return read_table(table.path.rsplit("/", 1)[-1], content)
-
-
 def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
-    raw = _read(listing.root, file)
+    raw = open_table(Source(listing.root, file.locator))
     readable = suffixes_of(task)
 
     def names_file(cell: str) -> bool:

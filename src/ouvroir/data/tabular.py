@@ -21,7 +21,7 @@ from typing import Any
 
 from ouvroir.errors import DataError, MissingExtra, Refused
 from ouvroir.files import readable_names
-from ouvroir.source import source_of
+from ouvroir.source import Source, source_of
 from ouvroir.task import Label, Note, Split
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -115,15 +115,15 @@ def read_table(name: str, data: bytes) -> RawTable:
 
 def columns_of(path: Path) -> list[str]:
     """The names of the columns of a table on the disk. Raises DataError and MissingExtra."""
-    return open_table(path).columns
+    return open_table(source_of(path)).columns
 
 
-def open_table(path: Path) -> RawTable:
-    """Read a table on the disk. Raises DataError and MissingExtra."""
+def open_table(source: Source) -> RawTable:
+    """Read a table, on the disk or in an archive. Raises DataError and MissingExtra."""
     try:
-        return read_table(path.name, source_of(path).read(MAX_TABLE_BYTES))
+        return read_table(source.name, source.read(MAX_TABLE_BYTES))
     except Refused as error:
-        raise DataError(str(error)) from error
+        raise DataError(error.reason) from error
 
 
 def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ouvroir.run import Run
     from ouvroir.task import Task
 
+_CROWDED = 3.0  # times what a step took at its fastest: other programs are in the way
+
 
 def fit(
     task: Task,
@@ -56,9 +58,6 @@ def fit(
     with join(place) as world, failures_noted(run, world):
         job = _Job(task, run, data, place, world, progress if world.is_first else QUIET, began=time.monotonic())
         return job.train(resume=resume, to_branch=to_branch)
-
-
-_CROWDED = 3.0  # times what a step took at its fastest: other programs are in the way
 
 
 class _Job(Course):

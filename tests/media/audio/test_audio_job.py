@@ -92,13 +92,22 @@ def test_an_answer_is_for_all_of_a_recording_and_learning_from_its_first_minute(
     assert learned["begin"][-1] + model.processor.window <= 60 * RATE
 
 
+def test_a_recording_may_begin_with_a_silent_minute(run, place):
+    model = ouvroir.load(run.path)
+    (place / "late.wav").write_bytes(as_wav(np.concatenate([np.zeros(70 * RATE, np.int16), word("one", 0)]), RATE))
+    assert not model.processor.encode(source_of(place / "late.wav"), Limits())[
+        "wave"
+    ].any()  # which is no reason to refuse it
+    assert model.predict([place / "late.wav"])[0].error is None
+
+
 def test_what_is_no_sound_is_told(run, place):
     (place / "text.wav").write_text("no sound at all")
     (place / "empty.wav").write_bytes(b"")
     found = ouvroir.predict(run.path, [place / "text.wav", place / "empty.wav"])
     (place / "silent.wav").write_bytes(as_wav(np.zeros(RATE, np.int16), RATE))
     (silent,) = ouvroir.predict(run.path, [place / "silent.wav"])
-    assert "is silent for all of its 1.0 s" in silent.error
+    assert "is silent" in silent.error
     assert "holds text" in found[0].error
     assert "0 bytes" in found[1].error
 

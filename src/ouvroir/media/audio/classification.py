@@ -14,6 +14,7 @@ import numpy as np
 from ouvroir import classification as shared
 from ouvroir.baselines import cheap_baselines
 from ouvroir.media.audio import recipes
+from ouvroir.media.audio.decode import SILENT
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.sounds import Sounds
 from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
@@ -144,7 +145,10 @@ class AudioClassification(shared.Classifier, Sounds):
         device: str,
         threshold: float,
     ) -> list[Prediction]:
-        """Answers for encoded sounds; one of several windows has the mean of their scores, and those of each with its time."""
+        """Answers for encoded sounds; one of several windows has the mean of their scores, and those of each with its time.
+
+        For one that is silent, which admission refuses, there is none.
+        """
         import torch
 
         del recipe
@@ -156,7 +160,7 @@ class AudioClassification(shared.Classifier, Sounds):
             for start in range(0, len(waves), ROWS_AT_ONCE):
                 logits = model(waves[start : start + ROWS_AT_ONCE].to(device))
                 found.append(shared.scores_of(logits, is_multi_label=processor.is_multi_label))
-        return answers_of(
+        answers = answers_of(
             np.concatenate(found),
             [example["begin"] for example in examples],
             processor.labels,
@@ -165,6 +169,11 @@ class AudioClassification(shared.Classifier, Sounds):
             threshold=threshold,
             is_multi_label=processor.is_multi_label,
         )
+        silent = [
+            max(int(wave.max()), -int(wave.min())) <= SILENT for wave in (example["wave"] for example in examples)
+        ]
+        unheard = Prediction(error="It is silent, so there is nothing to answer for.")
+        return [unheard if is_silent else answer for answer, is_silent in zip(answers, silent, strict=True)]
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`wave`: (2, T) int16."""

@@ -144,8 +144,9 @@ def inspect_sound(source: Source, limits: Limits) -> Facts:
     """One look at a sound. Raises Refused, `silent` among the codes."""
     content = source.read(limits.max_bytes)
     sound = decode(content, source.name, limits, rate=LOOKED_AT_HZ)
-    refuse_silence(sound, source.name)
     level = np.abs(sound.samples.astype(np.int32))
+    if level.max() <= SILENT:
+        raise Refused("silent", f"`{source.name}` is silent for all of its {sound.seconds:.1f} s.")
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
@@ -158,12 +159,6 @@ def inspect_sound(source: Source, limits: Limits) -> Facts:
         },
         notes=tuple(_oddities(source.name, sound, level)),
     )
-
-
-def refuse_silence(sound: Sound, name: str) -> None:
-    """Raise Refused (`silent`) where nothing is to be heard."""
-    if max(int(sound.samples.max()), -int(sound.samples.min())) <= SILENT:
-        raise Refused("silent", f"`{name}` is silent for all of its {sound.seconds:.1f} s.")
 
 
 def _oddities(name: str, sound: Sound, level: np.ndarray) -> Iterator[str]:

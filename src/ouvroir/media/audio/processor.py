@@ -12,7 +12,7 @@ import numpy as np
 
 from ouvroir.errors import RunError
 from ouvroir.files import write_json
-from ouvroir.media.audio.decode import MOST_SECONDS, decode, decoder, refuse_silence
+from ouvroir.media.audio.decode import MOST_SECONDS, decode, decoder
 from ouvroir.source import Source
 from ouvroir.task import Example, Field, Limits
 from ouvroir.windows import starts_of
@@ -47,7 +47,6 @@ class AudioProcessor:
         """Read, decode, resample, cut. Raises Refused."""
         content = source.read(limits.max_bytes)
         sound = decode(content, source.name, limits, rate=self.rate, most_seconds=self.most_seconds)
-        refuse_silence(sound, source.name)
         return in_windows(sound.samples, self.window)
 
     def to_answer(self) -> Self:
