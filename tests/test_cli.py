@@ -643,7 +643,9 @@ def test_runs_and_cache(room):
     entries = call_json("cache")["entries"]
     assert set(entries[0]) == {"kind", "name", "data", "path", "size_bytes", "n_files", "used_at", "is_busy"}
     assert {"manifests", "packs", "facts"} <= {one["kind"] for one in entries}
-    assert re.search(r"^packs \w+ +digits", call("cache").stdout, re.MULTILINE)
+    listed = call("cache").stdout
+    assert re.search(r"^packs \w+ +digits", listed, re.MULTILINE)
+    assert re.search(rf"^{len(entries)} entries, [0-9.]+ [kM]?B\.$", listed, re.MULTILINE)
 
 
 def test_cache_rm_and_on_we_go(room):

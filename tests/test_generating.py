@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,24 @@ def test_a_generator_is_told_to_generate_and_not_to_answer(run):
     done = CliRunner().invoke(app, ["predict", str(run.path), "absent.png"])
     assert done.exit_code == 2
     assert "makes samples and answers nothing" in done.stderr
+
+
+def test_the_report_of_a_generator_shows_samples_beside_their_nearest_real_ones(run):
+    report = run.read_json("report.json")
+    assert report["synthesis"]["verdict"] is None  # nothing was tried
+    classes = report["synthesis"]["gallery"]["classes"]
+    assert [one["label"] for one in classes] == ["0", "1", "2"]
+    manifest = workflow.manifest_of(run)
+    learned = {row.id for row in manifest.rows if row.split == "train"}
+    for one in classes:
+        pairs = [*one["kept"], *one["refused"]]
+        assert len(pairs) == 4
+        assert all(base64.b64decode(pair["made"]["data"])[:4] == b"\x89PNG" for pair in pairs)
+        assert all(pair["made"]["name"].startswith(f"{one['label']}/0_0000") for pair in pairs)
+        assert {pair["real"]["name"] for pair in pairs} <= learned
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "Synthetic samples beside their nearest real ones" in page
+    assert "What the synthetic samples are like" not in page
 
 
 def test_last_is_the_newest_run_that_can_do_what_is_asked(run, tmp_path):

@@ -561,12 +561,12 @@ def prove(
             else:
                 proof = proving.prove_synthetic(of, at, wishes)
         except Untried:
-            tell_of_trials(of, language=language, progress=progress)
+            tell_of_trials(of, at)
             raise
         except KeyboardInterrupt:
             progress.say("What is done is kept: the same call goes on with it.")
             raise
-        tell_of_trials(of, language=language, progress=progress)
+        tell_of_trials(of, at)
     return proof
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
     from ouvroir.task import Example, Label, Made
 
-FOLDER, VARIED, MIXED = "synthetic", "varied", "mixed"
+FOLDER, VARIED, MIXED, SHOWN = "synthetic", "varied", "mixed", "shown"
+MOST_SHOWN = 24  # samples, over all classes
 LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 _LARGEST_B = 100_000  # of one sample: what is asked of the disk
 _ALIKE = 8  # so many samples and more that are all the same show that a generator has collapsed
@@ -92,10 +93,13 @@ def said_short(steps: int, wanted: int) -> str:
     )
 
 
-def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: Workplace) -> Generated:
+def generate(
+    run: Run, labels: Sequence[str] | None, count: int, seed: int, at: Workplace, *, into: str = FOLDER
+) -> Generated:
     """Make `count` samples of each of `labels`, by default of each class; of no class where there are none.
 
-    Sample i of a class depends on the seed, i and the class only. Raises UsageError, TrainingError, DiskFull.
+    They go into the folder `into` of the generator's run. Sample i of a class depends on the seed, i and the class only. Raises
+    UsageError, TrainingError, DiskFull.
     """
     from ouvroir.training.checkpoint import load_model
     from ouvroir.training.distributed import resolve_device
@@ -113,7 +117,7 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
         raise UsageError(f"The generator knows no class `{unknown[0]}`. It knows {readable_names(processor.labels)}.")
     _warn(of, at)
     asked: list[str | None] = list(labels or processor.labels) or [None]
-    samples = Samples(of.path / FOLDER)
+    samples = Samples(of.path / into)
     require_space(samples.folder, min(count * len(asked) * _LARGEST_B, 10**9), "Making samples")
     weights = hash_file(checkpoint / "model.safetensors")
     made: list[Sample] = []
@@ -140,6 +144,33 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
             made += mine
     seconds = time.perf_counter() - start
     return Generated(samples.folder, tuple(made), seconds, _copies(of, samples, made, at))
+
+
+def some_to_show(generator: Run, at: Workplace) -> list[dict[str, Any]]:
+    """Make a few samples of each class into the folder `shown`, each with the train row nearest to it and whether it is a copy.
+
+    Plain values, as of `assessing.Scored`: `id`, `label`, `nearest`, `copy_ratio`, `reason`.
+    """
+    from ouvroir.assessing import Nearness
+
+    at = replace(at, progress=QUIET)
+    task = find_task(generator.recipe().task)
+    labels = task.load_processor(generator.checkpoint("best") / "processor").labels[:MOST_SHOWN]
+    made = generate(generator, labels or None, max(1, MOST_SHOWN // max(6, len(labels))), 0, at, into=SHOWN)
+    manifest = workflow.manifest_of(generator)
+    real = replace(manifest, rows=tuple(row for row in manifest.rows if row.origin == "real"))
+    looked, nearest, _ = Nearness(real, generator, at).look(Samples(made.folder), made.samples)
+    values = zip(made.samples, nearest, looked.ratio.tolist(), looked.is_copy.tolist(), strict=True)
+    return [
+        {
+            "id": sample.id,
+            "label": sample.label,
+            "nearest": near,
+            "copy_ratio": round(ratio, 6),
+            "reason": "copy" if is_copy else "",
+        }
+        for sample, near, ratio, is_copy in values
+    ]
 
 
 def _copies(of: Run, samples: Samples, made: Sequence[Sample], at: Workplace) -> tuple[str, ...] | None:

@@ -29,7 +29,7 @@ from ouvroir.trials import rows_digest
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
-    from ouvroir.options import Language, Training, Workplace
+    from ouvroir.options import Training, Workplace
     from ouvroir.recipe import Recipe
     from ouvroir.training.distributed import World
 
@@ -135,7 +135,7 @@ def refine_run(run: Run, at: Workplace, *, synthetic: bool = True) -> Run:
 
     with join(resolve_device(at.device)) as world, workflow.failures_noted(run), workflow.held(run, world):
         if _all_stages(run, world, at, synthetic=synthetic):
-            workflow.once(world, lambda: _conclude(run, at.language, at.progress))
+            workflow.once(world, lambda: _conclude(run, at))
         else:
             workflow.once(world, lambda: _stopped(run))
     return run
@@ -293,21 +293,21 @@ def _is_done(child: Run) -> bool:
     return True
 
 
-def _conclude(run: Run, language: Language | None, progress: Progress) -> None:
+def _conclude(run: Run, at: Workplace) -> None:
     """Choose the model to keep on validation data, write its bundle and the report."""
     from ouvroir.reporting import write_report
 
     run.set_status("running", "Comparing and writing the report.")
     chosen, why = choose(Run(run.path / "base"), Run(run.path / "tuned"))
-    progress.say(f"{why} The {chosen.name} model becomes final_model/.")
+    at.progress.say(f"{why} The {chosen.name} model becomes final_model/.")
     base = Run(run.path / "base")
     if chosen.recipe().data.manifest != base.recipe().data.manifest:  # it learned from samples too
         workflow.keep_manifest(base, workflow.manifest_of(base))
         workflow.keep_manifest(run, workflow.manifest_of(chosen))
     run.write_recipe(chosen.recipe())
     run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
-    workflow.bundle_run(chosen, folder=run.bundle, progress=progress)
-    write_report(run, language=language, progress=progress)
+    workflow.bundle_run(chosen, folder=run.bundle, progress=at.progress)
+    write_report(run, at)
     for name in ("base", "tuned"):
         workflow.drop_states(Run(run.path / name))
     run.set_status("finished", f"Done; the {chosen.name} model was kept.")

@@ -15,7 +15,6 @@ from ouvroir.errors import ManifestError, OuvroirError, RunError
 from ouvroir.evaluation.report_input import Controlled, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
-from ouvroir.progress import Progress
 from ouvroir.run import USUAL_STEPS, Measurement, Run
 from ouvroir.source import Source
 from ouvroir.task import Synthesiser
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
     from ouvroir.evaluation.report import ReportInput, Synthesis, System
-    from ouvroir.options import Language
+    from ouvroir.options import Language, Workplace
     from ouvroir.recipe import Recipe
     from ouvroir.task import Row, Split, Task
     from ouvroir.training.course import Prepared
@@ -36,20 +35,20 @@ MOST_OF_A_CLASS = 8  # samples, of those that were kept and of those that were r
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 
 
-def write_report(run: Run, *, language: Language | None, progress: Progress) -> Path:
+def write_report(run: Run, at: Workplace) -> Path:
     """Judge, compare and write report.json and report.html of a finished run. Returns the page."""
     from ouvroir.evaluation.report import make_report
     from ouvroir.evaluation.samples import n_away
 
     with workflow.timed(run, "report_s"):
-        report = make_report(_gather(run, progress))
+        report = make_report(_gather(run, at))
     run.write_json("report.json", report)
     if n := n_away(report):
-        progress.say(
+        at.progress.say(
             f"{n} files could not be read, so the report does not show them. Once they are back, "
             f"`ouvroir report {shlex.quote(str(run.path))}` does."
         )
-    return render_again(run, language=language)
+    return render_again(run, language=at.language)
 
 
 def render_again(run: Run, *, language: Language | None = None) -> Path:
@@ -88,18 +87,18 @@ def kept_model(run: Run) -> Run:
     return next((one for one in models if one.recipe() == recipe), models[-1] if models else run)
 
 
-def _gather(run: Run, progress: Progress) -> ReportInput:
+def _gather(run: Run, at: Workplace) -> ReportInput:
     from ouvroir.evaluation.report import ReportInput
 
     recipe = run.recipe()
     task = find_task(recipe.task)
     models, kept = stages(run), kept_model(run)
-    whole = workflow.manifest_of(models[0], progress=progress)
+    whole = workflow.manifest_of(models[0], progress=at.progress)
     real = tuple(row for row in whole.rows if row.origin == "real")  # samples are shown on their own
     manifest = whole if len(real) == len(whole.rows) else replace(whole, rows=real)
     checkpoint = kept.checkpoint("best")
     processor = task.load_processor(checkpoint / "processor")
-    prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=progress)
+    prepared = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=at.progress)
     train, test = prepared.tables["train"], prepared.tables.get("test")
     groups = _groups(recipe, test)
     are_apart = {row.group for row in train.rows}.isdisjoint({*groups} - {""})
@@ -127,7 +126,7 @@ def _gather(run: Run, progress: Progress) -> ReportInput:
         **_use_of_maker(run, task),
         french=task.french,
         environment=run.read_json("environment.json") or {},
-        synthesis=_synthesis(run, task, manifest),
+        synthesis=_synthesis(run, task, manifest, at),
         controls=_controls(kept, task),
         groups=groups,
         at_random=_baselines_at_random(run, task, prepared) if groups and are_apart else (),
@@ -150,11 +149,22 @@ def _groups(recipe: Recipe, test: Table | None) -> list[str]:
     return [row.group for row in test.rows]
 
 
-def _synthesis(run: Run, task: Task, manifest: Manifest) -> Synthesis | None:
-    """What was made, judged and tried in the run; None where nothing was."""
+def _synthesis(run: Run, task: Task, manifest: Manifest, at: Workplace) -> Synthesis | None:
+    """What was made, judged and tried in the run; None where nothing was. Of a generator, a few samples of each class."""
     from ouvroir import admitting, assessing, trials
     from ouvroir.evaluation.report import Synthesis
 
+    rows = {row.id: row for row in manifest.rows if row.split == "train"}
+
+    def show_real(name: str) -> Shown:
+        return _shown(task, rows[name], manifest.root) if name in rows else Shown(name)
+
+    if isinstance(task, Synthesiser):
+        from ouvroir.generating import some_to_show
+
+        with workflow.timed(run, "generate_s"):
+            made = some_to_show(run, at)
+        return Synthesis(assessment={"samples": made}, show=_show_made(run, task), show_real=show_real)
     noted, folder = run.read_json(admitting.OUTCOME) or {}, admitting.folder_of(run)
     assessment = Run(folder).read_json(assessing.SUMMARY)
     results = sorted((run.path / trials.FOLDER).glob(f"*/{trials.RESULT}"))
@@ -163,12 +173,11 @@ def _synthesis(run: Run, task: Task, manifest: Manifest) -> Synthesis | None:
         return None
     if assessment is not None:
         assessment["samples"] = _some_of_each(assessing.scores_in(folder))
-    rows = {row.id: row for row in manifest.rows if row.split == "train"}
     return Synthesis(
         assessment=assessment,
         trials=found,
         show=_show_made(run, task),
-        show_real=lambda name: _shown(task, rows[name], manifest.root) if name in rows else Shown(name),
+        show_real=show_real,
         said=noted.get("said", ()),
     )
 
@@ -188,8 +197,9 @@ def _some_of_each(scored: Sequence[Scored]) -> list[dict[str, Any]]:
 def _show_made(run: Run, task: Task) -> Callable[[str], Shown]:
     """What shows a made sample of the run by its id."""
     from ouvroir.admitting import folder_of
+    from ouvroir.generating import SHOWN
 
-    folder = folder_of(run)
+    folder = run.path / SHOWN if isinstance(task, Synthesiser) else folder_of(run)
 
     def show(name: str) -> Shown:
         try:
@@ -200,10 +210,10 @@ def _show_made(run: Run, task: Task) -> Callable[[str], Shown]:
     return show
 
 
-def tell_of_trials(run: Run, *, language: Language | None, progress: Progress) -> None:
+def tell_of_trials(run: Run, at: Workplace) -> None:
     """Write the report of a run again, where it has one, with what was tried since."""
     if run.read_json("report.json") is not None:
-        write_report(run, language=language, progress=progress)
+        write_report(run, at)
 
 
 def _name(model: Run, models: list[Run]) -> str:

@@ -116,7 +116,7 @@ def _conclude(run: Run, at: Workplace, steps: int) -> None:
     if again is None:
         workflow.judge_run(run, at)
         workflow.bundle_run(run, progress=at.progress)
-        write_report(run, language=at.language, progress=at.progress)
+        write_report(run, at)
         sentence = f"Finished after {steps} steps."
     else:  # nothing unseen is left to judge it on
         workflow.bundle_run(run, refit=again, progress=at.progress)

@@ -456,7 +456,8 @@ def show_runs(runs: Iterable[RunEntry], root: Path) -> None:
 
 
 def show_cache(entries: Iterable[CacheEntry]) -> None:
-    """One line per cached thing."""
+    """One line per cached thing, and what they take together."""
+    entries = list(entries)
     rows = [
         [
             f"{one.kind} {one.name}",
@@ -466,7 +467,11 @@ def show_cache(entries: Iterable[CacheEntry]) -> None:
         ]
         for one in entries
     ]
-    _out().print(_table(["kept", "of", "last used", "size"], rows) if rows else "Nothing is kept.")
+    if not rows:
+        _out().print("Nothing is kept.")
+        return
+    _out().print(_table(["kept", "of", "last used", "size"], rows))
+    _out().print(f"{len(rows)} entries, {readable_size(sum(one.size_bytes for one in entries))}.")
 
 
 def show_removed(removed: list[CacheEntry]) -> None:

@@ -269,11 +269,26 @@ def test_refusals_are_in_natural_order(write, check):
 
 
 def test_label_problems_are_said(write, check):
-    manifest = check(write({**many(40, "a"), **many(8, "b"), "lone/1.bin": "x", "A/1.bin": "y", "A/2.bin": "z"}))
+    manifest = check(
+        write(
+            {
+                **many(40, "a"),
+                **many(8, "b"),
+                "lone/1.bin": "x",
+                "A/1.bin": "y",
+                "A/2.bin": "z",
+                "É/1.bin": "u",
+                "E\u0301_/2.bin": "v",
+                "e/1.bin": "w",
+            }
+        )
+    )
     found = notes(manifest)
     assert "`lone`" in found["single_row"].text
     assert "`b` 8" in found["tiny_class"].text
     assert "`a` (40) / `A` (2) → `a`" in found["label_variants"].text
+    assert "`e` (1)" in found["label_variants"].text
+    assert "`É` (1)" in found["label_variants"].text
     assert found["uneven_classes"].proposal == {"options.class_weights": "balanced"}
     assert splits(manifest)["lone/1.bin"] == "train"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -104,10 +105,11 @@ def _uneven(in_train: Mapping[str, int], setting: str) -> list[Note]:
 
 
 def _variants(total: Mapping[str, int]) -> list[Note]:
-    """Names that differ by case or blanks only: probably one class; the user decides."""
+    """Names that differ by case, blanks or accents only: probably one class; the user decides."""
     alike: dict[str, list[str]] = {}
     for name in total:
-        alike.setdefault(re.sub(r"[\s_-]+", "", name).casefold(), []).append(name)
+        bare = unicodedata.normalize("NFD", re.sub(r"[\s_-]+", "", name).casefold())
+        alike.setdefault("".join(one for one in bare if not unicodedata.combining(one)), []).append(name)
     found = [sorted(names, key=lambda name: (-total[name], name)) for names in alike.values() if len(names) > 1]
     if not found:
         return []
@@ -115,7 +117,9 @@ def _variants(total: Mapping[str, int]) -> list[Note]:
         " / ".join(f"`{name}` ({total[name]})" for name in names) + f" → `{names[0]}`"
         for names in sorted(found)[:_SHOWN]
     )
-    text = f"Labels that differ only by case or blanks: {shown}. If each is one class, give its files one name."
+    text = (
+        f"Labels that differ only by case, blanks or accents: {shown}. If each is one class, give its files one name."
+    )
     return [Note("label_variants", text)]
 
 

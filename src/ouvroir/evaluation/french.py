@@ -26,9 +26,9 @@ SENTENCES: dict[str, str] = {
     "Fewer than {n} rows: {a}. What is measured on them is uncertain.": (
         "Moins de {n} éléments : {a}. Ce qui est mesuré sur ces classes est incertain."
     ),
-    "Labels that differ only by case or blanks: {a}. If each is one class, give its files one name.": (
-        "Étiquettes qui ne diffèrent que par la casse ou les espaces : {a}. S’il s’agit d’une même classe, donnez-lui un "
-        "seul nom."
+    "Labels that differ only by case, blanks or accents: {a}. If each is one class, give its files one name.": (
+        "Étiquettes qui ne diffèrent que par la casse, les espaces ou les accents : {a}. S’il s’agit d’une même classe, "
+        "donnez-lui un seul nom."
     ),
     "No row could be set aside for {a}: there are too few rows or groups. Add some.": (
         "Aucun élément n’a pu être réservé au jeu de {a} : il y a trop peu d’éléments ou de groupes. Ajoutez-en."

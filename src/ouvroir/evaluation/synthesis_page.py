@@ -15,6 +15,7 @@ from ouvroir import constants
 from ouvroir.evaluation import plots, proof, trial_plot
 from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.metrics import is_percent
+from ouvroir.evaluation.synthesis_report import is_judged
 from ouvroir.evaluation.trial import LEAST_GAIN, LEVEL
 
 _CONSTANTS = "constants"
@@ -35,7 +36,7 @@ def synthesis_view(report: Mapping[str, Any], t: Language) -> dict[str, Any] | N
     synthetic = trials.get(proof.SYNTHETIC)
     view = {
         "trial": None if synthetic is None else _trial(synthetic, t),
-        "assessment": None if assessment is None else _assessment(assessment, t),
+        "assessment": _assessment(assessment, t) if is_judged(assessment) else None,
         "gallery": _gallery(found, t),
         "constants": None if _CONSTANTS not in trials else _trial(trials[_CONSTANTS], t),
         "others": [_trial(trials[name], t) for name in others],
@@ -414,7 +415,7 @@ def _gallery(found: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
     gallery = found["gallery"]
     if gallery is None:
         return None
-    samples = found["assessment"]["samples"]
+    samples, judged = found["assessment"]["samples"], is_judged(found["assessment"])
     return {
         "classes": [
             {
@@ -425,13 +426,14 @@ def _gallery(found: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
                         "name": name,
                         "items": [_pair(item, samples[item["place"]], t) for item in one[kind]],
                     }
-                    for kind, name in (("kept", t("made_kept")), ("refused", t("made_refused_ones")))
+                    for kind, name in (("kept", t("made_kept") if judged else ""), ("refused", t("made_refused_ones")))
                     if one[kind]
                 ],
             }
             for one in gallery["classes"]
         ],
         "n_more": gallery["n_more"],
+        "legend": t("made_samples_scores" if judged else "made_samples_copy"),
     }
 
 

@@ -34,10 +34,10 @@ def synthesis_values(found: Synthesis, shelf: Shelf, french: Mapping[str, str]) 
 def synthesis_verdict(found: Mapping[str, Any]) -> dict[str, Any] | None:
     """The verdict on the synthetic data, with a line in each language, from what `synthesis_values` gave as JSON values.
 
-    None where nothing was made and nothing said: a trial of something else tells nothing of synthetic data.
+    None where nothing was judged and nothing said: a trial of something else tells nothing of synthetic data.
     """
     trial = found["trials"].get(SYNTHETIC)
-    if found["assessment"] is None and trial is None and not found["said"]:
+    if not is_judged(found["assessment"]) and trial is None and not found["said"]:
         return None
     arm = None if trial is None else trial.get("chief")
     return {
@@ -45,6 +45,11 @@ def synthesis_verdict(found: Mapping[str, Any]) -> dict[str, Any] | None:
         "arm": arm,
         "lines": {name: _line(trial, arm, found["said"], name) for name in LANGUAGES},
     }
+
+
+def is_judged(assessment: Mapping[str, Any] | None) -> bool:
+    """Whether there are scores, and not only samples to be looked at."""
+    return assessment is not None and bool(assessment.keys() - {"samples"})
 
 
 def _line(

@@ -377,6 +377,12 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
         "distance au plus proche sur distance au deuxième, proche de 0 pour une copie. réalisme : probabilité d’être réel "
         "selon un classifieur ; environ 50 % est le mieux possible. poids : ce qu’il compte à l’entraînement.",
     ),
+    "made_samples_copy": (
+        "copy: nearest over second-nearest distance, near 0 for a copy. Those that refine and prove would refuse as copies are "
+        "under “refused”; what the others are worth, only a trial shows: `ouvroir prove`.",
+        "copie : distance au plus proche sur distance au deuxième, proche de 0 pour une copie. Ceux que refine et prove "
+        "refuseraient comme copies sont sous « refusés » ; ce que valent les autres, seul un essai le montre : `ouvroir prove`.",
+    ),
     "made_tag": ("synthetic", "synthétique"),
     "made_nearest": ("nearest real", "réel le plus proche"),
     "made_kept": ("kept", "gardés"),

@@ -224,6 +224,20 @@ def test_an_array_is_heard_as_its_file_would_be(dtype, channels):
     assert np.abs(heard - wanted).max() < (0.01 if kind.kind == "u" else 1e-3)
 
 
+def test_channels_that_cancel_each_other_out_are_heard():
+    left = tone()
+    with io.BytesIO() as file:
+        with wave.open(file, "wb") as written:
+            written.setparams((2, 2, RATE, 0, "NONE", ""))
+            written.writeframes(np.stack([left, -left], axis=1).tobytes())
+        sound = opened(file.getvalue())
+    assert sound.n_channels == 2
+    np.testing.assert_array_equal(sound.samples, left)
+    array = np.stack([left, -left], axis=1)
+    given = decode(AudioClassification().as_source((array, RATE)).read(10**7), "x", Limits(), rate=RATE).samples
+    assert np.abs(given.astype(np.int32) - left).max() <= 1
+
+
 def test_an_array_that_is_no_sound_is_refused():
     for array in (np.zeros((2, 3, 4), np.int16), np.array([True, False]), np.zeros(4, complex)):
         with pytest.raises(UsageError, match="is no sound"):

@@ -14,7 +14,7 @@ import numpy as np
 from ouvroir import classification as shared
 from ouvroir.baselines import cheap_baselines
 from ouvroir.media.audio import recipes
-from ouvroir.media.audio.decode import SILENT
+from ouvroir.media.audio.decode import is_silent
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.sounds import Sounds
 from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
@@ -169,11 +169,9 @@ class AudioClassification(shared.Classifier, Sounds):
             threshold=threshold,
             is_multi_label=processor.is_multi_label,
         )
-        silent = [
-            max(int(wave.max()), -int(wave.min())) <= SILENT for wave in (example["wave"] for example in examples)
-        ]
         unheard = Prediction(error="It is silent, so there is nothing to answer for.")
-        return [unheard if is_silent else answer for answer, is_silent in zip(answers, silent, strict=True)]
+        pairs = zip(answers, examples, strict=True)
+        return [unheard if is_silent(example["wave"]) else answer for answer, example in pairs]
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`wave`: (2, T) int16."""

@@ -66,8 +66,22 @@ def decoder() -> str:
 def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds: float = MOST_SECONDS) -> Sound:
     """Decode one channel, into which FFmpeg mixes all there are, at `rate` samples a second; no more than `most_seconds`.
 
-    Raises Refused (`not_a_sound`, `no_sound`, `damaged`, `too_short`, `too_large`), MissingExtra.
+    Where channels cancel each other out, the first is taken. Raises Refused (`not_a_sound`, `no_sound`, `damaged`, `too_short`,
+    `too_large`), MissingExtra.
     """
+    sound = _opened(content, name, limits, rate, most_seconds, is_mixed=True)
+    if sound.n_channels > 1 and is_silent(sound.samples):
+        sound = _opened(content, name, limits, rate, most_seconds, is_mixed=False)
+    told = seconds_of_wave(content)
+    return sound if told is None else replace(sound, told_seconds=told)
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether nothing can be heard in int16 samples."""
+    return bool(np.abs(samples.astype(np.int32)).max(initial=0) <= SILENT)
+
+
+def _opened(content: bytes, name: str, limits: Limits, rate: int, most_seconds: float, *, is_mixed: bool) -> Sound:
     av = _library()
     try:
         with av.open(io.BytesIO(content), mode="r", metadata_errors="ignore") as container:
@@ -75,7 +89,7 @@ def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds
                 if container.streams.video:
                     raise Refused("no_sound", f"`{name}` holds a video without sound.")
                 raise Refused("no_sound", f"`{name}` holds no sound.")
-            sound = _decoded(av, container, name, limits, rate, most_seconds)
+            return _decoded(av, container, name, limits, rate, most_seconds, is_mixed=is_mixed)
     except Refused:
         raise
     except av.error.InvalidDataError as error:
@@ -83,15 +97,15 @@ def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds
         raise Refused("not_a_sound", f"`{name}` is no sound that can be read: {_told(error)}.") from error
     except (av.FFmpegError, ValueError, OverflowError, ArithmeticError, IndexError) as error:
         raise Refused("damaged", f"`{name}` could not be decoded: {_told(error)}.") from error
-    told = seconds_of_wave(content)
-    return sound if told is None else replace(sound, told_seconds=told)
 
 
 def _told(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).rstrip(".")
 
 
-def _decoded(av: Any, container: Any, name: str, limits: Limits, rate: int, most_seconds: float) -> Sound:
+def _decoded(
+    av: Any, container: Any, name: str, limits: Limits, rate: int, most_seconds: float, *, is_mixed: bool
+) -> Sound:
     stream = container.streams.audio[0]
     if not stream.rate or not stream.channels:
         raise Refused("damaged", f"`{name}` says that it has {stream.rate or 0} samples a second. Save it again.")
@@ -99,7 +113,7 @@ def _decoded(av: Any, container: Any, name: str, limits: Limits, rate: int, most
     most = min(limits.max_elements, int(most_seconds * rate))
     parts: list[np.ndarray] = []
     n = 0
-    for part in _parts(av, container, stream, rate):
+    for part in _parts(av, container, stream, rate, is_mixed=is_mixed):
         parts.append(part)
         n += len(part)
         if n > limits.max_elements:
@@ -121,9 +135,12 @@ def _told_seconds(stream: Any, container: Any) -> float | None:
     return container.duration / 1e6 if container.duration else None
 
 
-def _parts(av: Any, container: Any, stream: Any, rate: int) -> Iterator[np.ndarray]:
-    """Pieces of the sound, resampled. What comes before a damaged end is kept, unless nothing does."""
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
+def _parts(av: Any, container: Any, stream: Any, rate: int, *, is_mixed: bool) -> Iterator[np.ndarray]:
+    """Pieces of the sound, resampled, of all channels or of the first.
+
+    What comes before a damaged end is kept, unless nothing does.
+    """
+    resampler = av.AudioResampler(format="s16p", layout="mono" if is_mixed else None, rate=rate)
     is_begun = False
     frames = container.decode(stream)
     while True:
@@ -135,7 +152,7 @@ def _parts(av: Any, container: Any, stream: Any, rate: int) -> Iterator[np.ndarr
             frame = None
         for done in resampler.resample(frame):
             is_begun = True
-            yield done.to_ndarray().reshape(-1)
+            yield done.to_ndarray()[0]
         if frame is None:
             return
 
@@ -145,7 +162,7 @@ def inspect_sound(source: Source, limits: Limits) -> Facts:
     content = source.read(limits.max_bytes)
     sound = decode(content, source.name, limits, rate=LOOKED_AT_HZ)
     level = np.abs(sound.samples.astype(np.int32))
-    if level.max() <= SILENT:
+    if is_silent(sound.samples):
         raise Refused("silent", f"`{source.name}` is silent for all of its {sound.seconds:.1f} s.")
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ouvroir.errors import UsageError
 from ouvroir.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from ouvroir.media.audio.decode import LOOKED_AT_HZ, decode, decoder, inspect_sound
+from ouvroir.media.audio.decode import LOOKED_AT_HZ, decode, decoder, inspect_sound, is_silent
 from ouvroir.media.audio.encode import as_mp3, as_wav, spectrogram
 from ouvroir.media.audio.french import FRENCH
 from ouvroir.media.audio.processor import AudioProcessor
@@ -101,5 +101,12 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
     else:
         values *= 32767 / 32768
     if values.ndim == 2:
-        values = values.mean(axis=int(values.shape[1] < values.shape[0]))
-    return np.clip(np.rint(values * 32768), -32768, 32767).astype(np.int16)
+        channels = values.T if values.shape[1] < values.shape[0] else values
+        mixed = channels.mean(axis=0)
+        values = channels[0] if is_silent(_as_int16(mixed)) else mixed  # channels may cancel each other out
+    return _as_int16(values)
+
+
+def _as_int16(values: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.clip(np.rint(values * 32768), -32768, 32767).astype(np.int16)
+    return found
