@@ -17,7 +17,7 @@ from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy
 from ouvroir.files import readable_duration, readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Data, Recipe
+from ouvroir.recipe import Data, Loop, Optim, Recipe
 from ouvroir.run import Run
 from ouvroir.task import SPLITS, Row, Split, Task
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MANIFEST = "manifest.jsonl"
 _LOOKED_AT = 200  # files, to tell whether they are still there
+_FITTED_KEPT = 2  # processors of this process: a plan and the training that follows it ask for the same
+_fitted: dict[tuple[str, ...], Processor] = {}
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,15 @@ def fit_processor(task: Task, manifest: Manifest, recipe: Recipe) -> Processor:
     from ouvroir.training.adapters import start_of
 
     start = start_of(task, recipe.model.init_from)
-    earlier = None if start is None else task.load_processor(start / "processor")
-    return task.fit_processor(manifest, recipe, earlier=earlier)
+    if start is not None:
+        return task.fit_processor(manifest, recipe, earlier=task.load_processor(start / "processor"))
+    depends_on = replace(recipe, loop=Loop(), optim=Optim()).to_json()
+    asked = (task.name, manifest.root, manifest.fingerprint, depends_on)
+    if asked not in _fitted:
+        while len(_fitted) >= _FITTED_KEPT:
+            del _fitted[next(iter(_fitted))]
+        _fitted[asked] = task.fit_processor(manifest, recipe)
+    return _fitted[asked]
 
 
 def prepare(

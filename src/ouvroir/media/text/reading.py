@@ -23,6 +23,7 @@ MOST_CHARACTERS = 1_000_000
 """Of one text: a longer one is a corpus, and no item to classify."""
 _MOST_CONTROL = 0.02  # of the characters: a file with more is no text
 _LOOKED_AT = 10_000  # characters
+_STRANGE = ("Cc", "Co", "Cn")  # control characters, private ones, and those that are none
 _RUN = 3  # characters
 _END = 20_000  # characters of a long text that are looked at, at each end
 KEY_WIDTH = 256
@@ -51,7 +52,9 @@ def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
     if is_binary:  # as a recording of silence is
         raise Refused("not_text", _no_text(source.name))
     some = text[:_LOOKED_AT]
-    strange = sum(unicodedata.category(one) in ("Cc", "Co", "Cn") and one not in "\n\t\f" for one in some)
+    strange = sum(
+        n for one, n in Counter(some).items() if one not in "\n\t\f" and unicodedata.category(one) in _STRANGE
+    )
     if strange + some.count("\ufffd") > _MOST_CONTROL * len(some):
         raise Refused("not_text", _no_text(source.name))
     if len(text) > min(MOST_CHARACTERS, limits.max_elements):
