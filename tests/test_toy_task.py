@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import toy_task
-from ouvroir import api
+from ouvroir import api, workflow
 from ouvroir.errors import RecipeError
 from ouvroir.media import find_task
 from ouvroir.options import Training, Workplace
@@ -143,14 +143,20 @@ def test_a_recipe_of_a_run_may_be_given_another_length(run):
             planned(**how)
 
 
-def test_planning_fits_the_processor_once(run, place, monkeypatch):
+def test_a_plan_and_its_training_fit_the_processor_once(run, place, monkeypatch):
+    monkeypatch.setattr(workflow, "_fitted", {})
     fitted = []
     real = toy_task.Numbers.fit_processor
     monkeypatch.setattr(
         toy_task.Numbers, "fit_processor", lambda *given, **more: (fitted.append(1), real(*given, **more))[1]
     )
-    for recipe in (None, run.recipe()):
-        plan_training(Training("numbers", toy_task.NAME, recipe=recipe), Workplace(run.path.parent, "cpu", 1))
+    for known in (None, run.recipe()):
+        recipe, manifest = plan_training(
+            Training("numbers", toy_task.NAME, recipe=known), Workplace(run.path.parent, "cpu", 1)
+        )
+        workflow.fit_processor(find_task(toy_task.NAME), manifest, recipe)
+    assert len(fitted) == 1  # both plans are for the same data and model
+    workflow.fit_processor(find_task(toy_task.NAME), manifest, recipe.replace("model", preset="tiny"))
     assert len(fitted) == 2
 
 
