@@ -17,7 +17,7 @@ N_OF_EACH = 60
 
 
 def measure(options: Options) -> Result:
-    """A classifier, and generators that learned shorter and longer."""
+    """A classifier, and the clips of a generator as it sees them."""
     import ouvroir
     from ouvroir.evaluation.intervals import wilson
 

@@ -14,9 +14,12 @@ from typer.testing import CliRunner
 
 import ouvroir
 import pictures
-from ouvroir import workflow
+from ouvroir import generating, workflow
 from ouvroir.cli import app
-from ouvroir.errors import DataError, TrainingError, UsageError
+from ouvroir.errors import DataError, TrainingError, Untried, UsageError
+from ouvroir.evaluation.report_input import Synthesis
+from ouvroir.evaluation.samples import Shelf
+from ouvroir.evaluation.synthesis_report import synthesis_values
 from ouvroir.media import find_task
 from ouvroir.options import Workplace, answers, does, is_judged, makes
 from ouvroir.run import GENERATOR
@@ -138,6 +141,19 @@ def test_the_report_of_a_generator_shows_samples_beside_their_nearest_real_ones(
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "Synthetic samples beside their nearest real ones" in page
     assert "What the synthetic samples are like" not in page
+
+
+def test_classes_without_shown_samples_are_counted(run, monkeypatch):
+    monkeypatch.setattr(generating, "MOST_CLASSES_SHOWN", 2)
+    found = generating.some_to_show(run, Workplace(run.path.parent, "cpu"))
+    assert {sample["label"] for sample in found["samples"]} == {"0", "1"}
+    report = synthesis_values(Synthesis(assessment=found), Shelf(), {})
+    assert report["gallery"]["n_more"] == 1
+
+
+def test_a_generator_is_not_tried_itself(run):
+    with pytest.raises(Untried, match="A model of image-generation makes samples"):
+        ouvroir.prove(run.path)
 
 
 def test_last_is_the_newest_run_that_can_do_what_is_asked(run, tmp_path):

@@ -365,8 +365,11 @@ def test_tables_in_a_folder_of_texts_are_answered_row_by_row(tmp_path):
     (tmp_path / "a.csv").write_text("text,n\nthe first of all texts,1\nthe second of all texts,2\n")
     (tmp_path / "b.txt").write_text("a text")
     (tmp_path / "numbers.csv").write_text("n,m\n1,2\n")  # no texts, and no reason to stop
-    names = [name for name, _ in expand_inputs([str(tmp_path)], "text-classification")]
-    assert names == [f"{tmp_path}/a.csv#2", f"{tmp_path}/a.csv#3", f"{tmp_path}/b.txt"]
+    found = dict(expand_inputs([str(tmp_path)], "text-classification"))
+    assert list(found) == [f"{tmp_path}/{name}" for name in ("a.csv#2", "a.csv#3", "b.txt", "numbers.csv")]
+    assert found[f"{tmp_path}/numbers.csv"].reason == (
+        f"No column of {tmp_path}/numbers.csv holds texts. Its columns are: n, m."
+    )
 
 
 def test_an_empty_line_of_texts_has_its_answer():

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from ouvroir.data.table import Table
     from ouvroir.options import Workplace
     from ouvroir.recipe import Recipe
+    from ouvroir.synthesis.scores import Looked
     from ouvroir.task import Example, Label, Made
 
 FOLDER, VARIED, MIXED, SHOWN = "synthetic", "varied", "mixed", "shown"
-MOST_SHOWN = 24  # samples, over all classes
+MOST_SHOWN, MOST_CLASSES_SHOWN, MOST_OF_A_CLASS_SHOWN = 24, 12, 4  # samples of a generator in its report
 LEAST_LEARNED = 0.25  # of the steps that a generator is proposed
 _LARGEST_B = 100_000  # of one sample: what is asked of the disk
 _ALIKE = 8  # so many samples and more that are all the same show that a generator has collapsed
@@ -93,13 +94,10 @@ def said_short(steps: int, wanted: int) -> str:
     )
 
 
-def generate(
-    run: Run, labels: Sequence[str] | None, count: int, seed: int, at: Workplace, *, into: str = FOLDER
-) -> Generated:
+def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: Workplace) -> Generated:
     """Make `count` samples of each of `labels`, by default of each class; of no class where there are none.
 
-    They go into the folder `into` of the generator's run. Sample i of a class depends on the seed, i and the class only. Raises
-    UsageError, TrainingError, DiskFull.
+    Sample i of a class depends on the seed, i and the class only. Raises UsageError, TrainingError, DiskFull.
     """
     from ouvroir.training.checkpoint import load_model
     from ouvroir.training.distributed import resolve_device
@@ -117,7 +115,7 @@ def generate(
         raise UsageError(f"The generator knows no class `{unknown[0]}`. It knows {readable_names(processor.labels)}.")
     _warn(of, at)
     asked: list[str | None] = list(labels or processor.labels) or [None]
-    samples = Samples(of.path / into)
+    samples = Samples(of.path / FOLDER)
     require_space(samples.folder, min(count * len(asked) * _LARGEST_B, 10**9), "Making samples")
     weights = hash_file(checkpoint / "model.safetensors")
     made: list[Sample] = []
@@ -146,41 +144,67 @@ def generate(
     return Generated(samples.folder, tuple(made), seconds, _copies(of, samples, made, at))
 
 
-def some_to_show(generator: Run, at: Workplace) -> list[dict[str, Any]]:
-    """Make a few samples of each class into the folder `shown`, each with the train row nearest to it and whether it is a copy.
+def some_to_show(generator: Run, at: Workplace) -> dict[str, Any]:
+    """Make a few samples of each of MOST_CLASSES_SHOWN classes at most into the folder `shown`.
 
-    Plain values, as of `assessing.Scored`: `id`, `label`, `nearest`, `copy_ratio`, `reason`.
+    Plain values: `samples`, as of `assessing.Scored` as far as it is known (the train row that is nearest, whether it is a copy of
+    it), and `n_classes`, how many there are. Raises DataError where the rows that were learned from are not there to compare,
+    TrainingError, DiskFull.
     """
+    from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.distributed import resolve_device
+
+    task = find_task(generator.recipe().task)
+    assert isinstance(task, Synthesiser)
+    checkpoint = generator.checkpoint("best")
+    model, processor, recipe = load_model(task, checkpoint, device=(device := resolve_device(at.device)))
+    classes: tuple[str | None, ...] = processor.labels[:MOST_CLASSES_SHOWN] or (None,)
+    asked = [label for label in classes for _ in range(min(MOST_OF_A_CLASS_SHOWN, MOST_SHOWN // len(classes)))]
+    weights = hash_file(checkpoint / "model.safetensors")
+    samples = Samples(generator.path / SHOWN)
+    places = [samples.place(label, processor.labels, 0, number, "") for number, label in enumerate(asked)]
+    made: list[Sample] = []
+    with (
+        samples.under_way(places),
+        workflow.timed(generator, "generate_s"),
+        at.progress.bar("Making samples to show", len(asked)) as bar,
+    ):
+        found = task.make(model, processor, recipe, asked, seed=0, device=device)
+        for number, one in enumerate(as_trained(found, model, recipe, device)):
+            made.append(_keep(samples, one, asked[number], processor.labels, 0, number, weights))
+            bar.advance()
+        samples.note(made)
+    looked, nearest = _look(generator, samples, made, at)
+    values = zip(made, nearest, looked.ratio.tolist(), looked.is_copy.tolist(), strict=True)
+    return {
+        "n_classes": len(processor.labels),
+        "samples": [
+            {
+                "id": sample.id,
+                "label": sample.label,
+                "nearest": near,
+                "copy_ratio": round(ratio, 6),
+                "reason": "copy" if is_copy else "",
+            }
+            for sample, near, ratio, is_copy in values
+        ],
+    }
+
+
+def _look(of: Run, samples: Samples, made: Sequence[Sample], at: Workplace) -> tuple[Looked, list[str]]:
+    """How near samples come to what was learned from, and the ids of these rows. Raises DataError where they cannot be had."""
     from ouvroir.assessing import Nearness
 
-    at = replace(at, progress=QUIET)
-    task = find_task(generator.recipe().task)
-    labels = task.load_processor(generator.checkpoint("best") / "processor").labels[:MOST_SHOWN]
-    made = generate(generator, labels or None, max(1, MOST_SHOWN // max(6, len(labels))), 0, at, into=SHOWN)
-    manifest = workflow.manifest_of(generator)
+    manifest = workflow.manifest_of(of)
     real = replace(manifest, rows=tuple(row for row in manifest.rows if row.origin == "real"))
-    looked, nearest, _ = Nearness(real, generator, at).look(Samples(made.folder), made.samples)
-    values = zip(made.samples, nearest, looked.ratio.tolist(), looked.is_copy.tolist(), strict=True)
-    return [
-        {
-            "id": sample.id,
-            "label": sample.label,
-            "nearest": near,
-            "copy_ratio": round(ratio, 6),
-            "reason": "copy" if is_copy else "",
-        }
-        for sample, near, ratio, is_copy in values
-    ]
+    looked, nearest, _ = Nearness(real, of, replace(at, progress=QUIET)).look(samples, made)
+    return looked, nearest
 
 
 def _copies(of: Run, samples: Samples, made: Sequence[Sample], at: Workplace) -> tuple[str, ...] | None:
     """The samples that refine and prove would refuse as copies of train rows; None where these cannot be had any more."""
-    from ouvroir.assessing import Nearness
-
     try:
-        manifest = workflow.manifest_of(of)
-        real = replace(manifest, rows=tuple(row for row in manifest.rows if row.origin == "real"))
-        looked, _, _ = Nearness(real, of, replace(at, progress=QUIET)).look(samples, made)
+        looked, _ = _look(of, samples, made, at)
     except DataError:
         return None
     return tuple(one.id for one, is_copy in zip(made, looked.is_copy.tolist(), strict=True) if is_copy)

@@ -30,7 +30,7 @@ from ouvroir.data.tabular import (
     head_in_doubt,
     open_table,
 )
-from ouvroir.errors import DataError, OuvroirError, Refused, RunError, UsageError
+from ouvroir.errors import DataError, MissingExtra, OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural
 from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.options import Workplace, answers
@@ -270,10 +270,10 @@ def expand_inputs(
     A folder stands for the files below it, links to folders not followed; `-` for `stdin`: either one path a line, or,
     when it is not text, the content of one item. A file that is named is given as it is, so that its Prediction says what
     is wrong with it. In a folder, a file of the medium that the task does not read comes as a Refused with its reason; all
-    others are counted by their suffix, and said at the end. Where the task reads texts, what names no file and no file would be
-    called is a text itself, a line of `stdin` that names none too, and a table stands for the texts in it, of the column that
-    `data` names, how the model's own data were read, where it has one of that name. Raises UsageError for a folder without a single
-    file to tell of, DataError for a table that cannot be read.
+    others are counted by their suffix, and said at the end. Where the task reads texts, several words or a word without suffix are
+    a text themselves if they name no file, a line of `stdin` that names none too, and a table stands for the texts in it, of the
+    column that `data` names, how the model's own data were read, where it has one of that name. Raises UsageError for a folder
+    without a single file to tell of, and for a table that is named and holds no texts, DataError for one that cannot be read.
     """
     others: Counter[str] = Counter()
     asked = _Asked(task, data or Data(), others, progress)
@@ -343,9 +343,9 @@ def _from_file(file: Path, asked: _Asked) -> list[tuple[str, Input]]:
     if find_task(task).reads_text and suffix in TABLE_SUFFIXES:
         try:
             return list(_texts_of(file, asked))
-        except UsageError:  # it holds no texts
-            return []
-        except DataError as error:
+        except UsageError as error:  # it holds no texts
+            return [(str(file), Refused("not_readable_here", str(error)))]
+        except (DataError, MissingExtra) as error:
             return [(str(file), Refused("unreadable", str(error)))]
     suffixes = suffixes_of(task)
     if not suffixes or suffix in suffixes:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
-from ouvroir.errors import ManifestError, OuvroirError, RunError
+from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, TrainingError
 from ouvroir.evaluation.report_input import Controlled, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
@@ -150,7 +150,7 @@ def _groups(recipe: Recipe, test: Table | None) -> list[str]:
 
 
 def _synthesis(run: Run, task: Task, manifest: Manifest, at: Workplace) -> Synthesis | None:
-    """What was made, judged and tried in the run; None where nothing was. Of a generator, a few samples of each class."""
+    """What was made, judged and tried in the run; None where nothing was. Of a generator, a few samples."""
     from ouvroir import admitting, assessing, trials
     from ouvroir.evaluation.report import Synthesis
 
@@ -162,9 +162,12 @@ def _synthesis(run: Run, task: Task, manifest: Manifest, at: Workplace) -> Synth
     if isinstance(task, Synthesiser):
         from ouvroir.generating import some_to_show
 
-        with workflow.timed(run, "generate_s"):
+        try:
             made = some_to_show(run, at)
-        return Synthesis(assessment={"samples": made}, show=_show_made(run, task), show_real=show_real)
+        except (DataError, TrainingError) as error:
+            at.progress.say(f"The report shows no samples. {error}")
+            return None
+        return Synthesis(assessment=made, show=_show_made(run, task), show_real=show_real)
     noted, folder = run.read_json(admitting.OUTCOME) or {}, admitting.folder_of(run)
     assessment = Run(folder).read_json(assessing.SUMMARY)
     results = sorted((run.path / trials.FOLDER).glob(f"*/{trials.RESULT}"))

@@ -471,9 +471,14 @@ def show_cache(entries: Iterable[CacheEntry]) -> None:
         _out().print("Nothing is kept.")
         return
     _out().print(_table(["kept", "of", "last used", "size"], rows))
-    _out().print(f"{len(rows)} entries, {readable_size(sum(one.size_bytes for one in entries))}.")
+    _out().print(f"{_n_entries(entries)}.")
 
 
 def show_removed(removed: list[CacheEntry]) -> None:
     """What a clearing did."""
-    _out().print(f"Removed {len(removed)} entries, {readable_size(sum(entry.size_bytes for entry in removed))}.")
+    _out().print(f"Removed {_n_entries(removed)}.")
+
+
+def _n_entries(entries: Sequence[CacheEntry]) -> str:
+    size = readable_size(sum(entry.size_bytes for entry in entries))
+    return f"{len(entries):,} {'entry' if len(entries) == 1 else 'entries'}, {size}"

@@ -199,7 +199,10 @@ def _learned_rows(recipe: Recipe, folder: Path, progress: Progress) -> set[str] 
 
 
 def fit_processor(task: Task, manifest: Manifest, recipe: Recipe) -> Processor:
-    """The processor for this data; with that of the model that the recipe starts from, if it is ours. Raises RunError."""
+    """The processor for this data; with that of the model that the recipe starts from, if it is ours. Raises RunError.
+
+    The last ones are kept in this process and given again, so nobody may change them.
+    """
     from ouvroir.training.adapters import start_of
 
     start = start_of(task, recipe.model.init_from)

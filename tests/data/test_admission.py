@@ -279,6 +279,8 @@ def test_label_problems_are_said(write, check):
                 "A/2.bin": "z",
                 "É/1.bin": "u",
                 "E\u0301_/2.bin": "v",
+                "か/1.bin": "k",
+                "が/1.bin": "g",
                 "e/1.bin": "w",
             }
         )
@@ -289,6 +291,7 @@ def test_label_problems_are_said(write, check):
     assert "`a` (40) / `A` (2) → `a`" in found["label_variants"].text
     assert "`e` (1)" in found["label_variants"].text
     assert "`É` (1)" in found["label_variants"].text
+    assert "か" not in found["label_variants"].text
     assert found["uneven_classes"].proposal == {"options.class_weights": "balanced"}
     assert splits(manifest)["lone/1.bin"] == "train"
 

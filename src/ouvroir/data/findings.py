@@ -16,6 +16,7 @@ from ouvroir.task import SPLITS, Note, Row, Split, options_of
 
 TINY_CLASS_ROWS = 10
 UNEVEN_RATIO = 3.0  # largest class to smallest, in train
+_ACCENTS = re.compile("([a-z])[\u0300-\u036f]+")  # on Latin letters: in other scripts marks make other letters
 _SHOWN = 5
 _NUMBERED = (
     r"^(.+?)(?:[_\-. (]+|(?<!\d))\d+\)?\.[^.]+$"  # a number of its own after a name: `10.png` is no takes of `1`
@@ -109,7 +110,7 @@ def _variants(total: Mapping[str, int]) -> list[Note]:
     alike: dict[str, list[str]] = {}
     for name in total:
         bare = unicodedata.normalize("NFD", re.sub(r"[\s_-]+", "", name).casefold())
-        alike.setdefault("".join(one for one in bare if not unicodedata.combining(one)), []).append(name)
+        alike.setdefault(_ACCENTS.sub(r"\1", bare), []).append(name)
     found = [sorted(names, key=lambda name: (-total[name], name)) for names in alike.values() if len(names) > 1]
     if not found:
         return []

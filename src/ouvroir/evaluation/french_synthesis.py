@@ -80,6 +80,10 @@ SENTENCES_OF_TRIALS: dict[str, str] = {
     "There are no samples in {a}. `ouvroir generate` makes some.": (
         "Il n’y a pas d’éléments synthétiques dans {a}. `ouvroir generate` en fabrique."
     ),
+    "A model of {a} makes samples. Whether they help is tried with a model that learned the classes: give a run of one.": (
+        "Un modèle de {a} fabrique des éléments. Qu’ils aident s’essaie avec un modèle qui a appris les classes : donnez une "
+        "exécution d’un tel modèle."
+    ),
     "Nothing can make samples for {a} yet. Other arms can be tried: --set, --arm.": (
         "Rien ne sait encore fabriquer d’éléments pour {a}. D’autres essais sont possibles : --set, --arm."
     ),

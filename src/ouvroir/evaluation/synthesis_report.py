@@ -49,7 +49,7 @@ def synthesis_verdict(found: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def is_judged(assessment: Mapping[str, Any] | None) -> bool:
     """Whether there are scores, and not only samples to be looked at."""
-    return assessment is not None and bool(assessment.keys() - {"samples"})
+    return assessment is not None and bool(assessment.keys() - {"samples", "n_classes"})
 
 
 def _line(
@@ -111,7 +111,8 @@ def _gallery(found: Synthesis, shelf: Shelf) -> dict[str, Any] | None:
         }
         for name in shown
     ]
-    return {"classes": classes, "n_more": len(names) - len(shown)}
+    n_classes = max(len(names), (found.assessment or {}).get("n_classes", 0))  # samples may be of some classes only
+    return {"classes": classes, "n_more": n_classes - len(shown)}
 
 
 def _item(found: Synthesis, sample: Mapping[str, Any], place: int, shelf: Shelf) -> dict[str, Any]:

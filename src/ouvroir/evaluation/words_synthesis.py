@@ -379,9 +379,11 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     ),
     "made_samples_copy": (
         "copy: nearest over second-nearest distance, near 0 for a copy. Those that refine and prove would refuse as copies are "
-        "under “refused”; what the others are worth, only a trial shows: `ouvroir prove`.",
+        "under “refused”. Whether such samples help is for a trial to show: `ouvroir prove`, with a model that learned the "
+        "classes.",
         "copie : distance au plus proche sur distance au deuxième, proche de 0 pour une copie. Ceux que refine et prove "
-        "refuseraient comme copies sont sous « refusés » ; ce que valent les autres, seul un essai le montre : `ouvroir prove`.",
+        "refuseraient comme copies sont sous « refusés ». Que de tels éléments aident, seul un essai le montre : "
+        "`ouvroir prove`, avec un modèle qui a appris les classes.",
     ),
     "made_tag": ("synthetic", "synthétique"),
     "made_nearest": ("nearest real", "réel le plus proche"),

@@ -12,7 +12,7 @@ import pytest
 
 from ouvroir.errors import Refused, UsageError
 from ouvroir.media.audio.classification import AudioClassification
-from ouvroir.media.audio.decode import decode, inspect_sound, near_key, usual_rate
+from ouvroir.media.audio.decode import cancels, decode, inspect_sound, near_key, usual_rate
 from ouvroir.media.audio.encode import as_wav
 from ouvroir.source import Source
 from ouvroir.task import Limits
@@ -224,18 +224,22 @@ def test_an_array_is_heard_as_its_file_would_be(dtype, channels):
     assert np.abs(heard - wanted).max() < (0.01 if kind.kind == "u" else 1e-3)
 
 
-def test_channels_that_cancel_each_other_out_are_heard():
+@pytest.mark.parametrize("unlike", [1.0, 0.99])
+def test_channels_that_cancel_each_other_out_are_heard(unlike):
     left = tone()
+    right = (-unlike * left).astype(np.int16)
     with io.BytesIO() as file:
         with wave.open(file, "wb") as written:
             written.setparams((2, 2, RATE, 0, "NONE", ""))
-            written.writeframes(np.stack([left, -left], axis=1).tobytes())
+            written.writeframes(np.stack([left, right], axis=1).tobytes())
         sound = opened(file.getvalue())
     assert sound.n_channels == 2
     np.testing.assert_array_equal(sound.samples, left)
-    array = np.stack([left, -left], axis=1)
+    array = np.stack([left, right], axis=1)
     given = decode(AudioClassification().as_source((array, RATE)).read(10**7), "x", Limits(), rate=RATE).samples
     assert np.abs(given.astype(np.int32) - left).max() <= 1
+    assert not cancels((left + right) // 2, left // 20, RATE)  # the first channel is faint too
+    assert not cancels(left // 2, left, RATE)  # the other channel is empty
 
 
 def test_an_array_that_is_no_sound_is_refused():

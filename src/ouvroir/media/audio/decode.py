@@ -24,6 +24,11 @@ LOOKED_AT_HZ = 16_000
 USUAL_RATES = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000)
 LEAST_SECONDS = 0.02
 MOST_SECONDS = 3600.0
+BEGINNING_S = 60
+_FAINT = (
+    1000  # of a mixture that is louder at its loudest, 30 dB under the loudest there is, the channels are not looked at
+)
+_CANCELS = 32
 SILENT = 10.0  # largest value of a sound that is none: 70 dB under the loudest there is
 _CLIPPED = 0.005  # of the values at the limit: the microphone or the volume was too loud
 _QUIET_SHARE = 0.9  # of the time
@@ -66,19 +71,33 @@ def decoder() -> str:
 def decode(content: bytes, name: str, limits: Limits, *, rate: int, most_seconds: float = MOST_SECONDS) -> Sound:
     """Decode one channel, into which FFmpeg mixes all there are, at `rate` samples a second; no more than `most_seconds`.
 
-    Where channels cancel each other out, the first is taken. Raises Refused (`not_a_sound`, `no_sound`, `damaged`, `too_short`,
-    `too_large`), MissingExtra.
+    Where channels cancel each other out, as `cancels` tells, the first is taken. Raises Refused (`not_a_sound`, `no_sound`,
+    `damaged`, `too_short`, `too_large`), MissingExtra.
     """
     sound = _opened(content, name, limits, rate, most_seconds, is_mixed=True)
-    if sound.n_channels > 1 and is_silent(sound.samples):
-        sound = _opened(content, name, limits, rate, most_seconds, is_mixed=False)
+    if sound.n_channels > 1 and _loudest(sound.samples[: BEGINNING_S * rate]) < _FAINT:
+        first = _opened(content, name, limits, rate, most_seconds, is_mixed=False)
+        sound = first if cancels(sound.samples, first.samples, rate) else sound
     told = seconds_of_wave(content)
     return sound if told is None else replace(sound, told_seconds=told)
 
 
 def is_silent(samples: np.ndarray) -> bool:
     """Whether nothing can be heard in int16 samples."""
-    return bool(np.abs(samples.astype(np.int32)).max(initial=0) <= SILENT)
+    return _loudest(samples) <= SILENT
+
+
+def _loudest(samples: np.ndarray) -> int:
+    return max(int(samples.max(initial=0)), -int(samples.min(initial=0)))
+
+
+def cancels(mixed: np.ndarray, first: np.ndarray, rate: int) -> bool:
+    """Whether the mixture of all channels is 30 dB fainter than the first of them: they were recorded in opposite phase.
+
+    Told from the first minute, of which as much is decoded whatever it is for.
+    """
+    n = BEGINNING_S * rate
+    return _loudest(first[:n]) > max(SILENT, _CANCELS * _loudest(mixed[:n]))
 
 
 def _opened(content: bytes, name: str, limits: Limits, rate: int, most_seconds: float, *, is_mixed: bool) -> Sound:
@@ -162,7 +181,7 @@ def inspect_sound(source: Source, limits: Limits) -> Facts:
     content = source.read(limits.max_bytes)
     sound = decode(content, source.name, limits, rate=LOOKED_AT_HZ)
     level = np.abs(sound.samples.astype(np.int32))
-    if is_silent(sound.samples):
+    if level.max() <= SILENT:
         raise Refused("silent", f"`{source.name}` is silent for all of its {sound.seconds:.1f} s.")
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ouvroir.errors import UsageError
 from ouvroir.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from ouvroir.media.audio.decode import LOOKED_AT_HZ, decode, decoder, inspect_sound, is_silent
+from ouvroir.media.audio.decode import LOOKED_AT_HZ, cancels, decode, decoder, inspect_sound
 from ouvroir.media.audio.encode import as_mp3, as_wav, spectrogram
 from ouvroir.media.audio.french import FRENCH
 from ouvroir.media.audio.processor import AudioProcessor
@@ -62,9 +62,11 @@ class Sounds:
         }
 
     def as_source(self, given: Input) -> Source:
-        """Paths, bytes, and (array, rate): whole numbers, or floats in [-1, 1]; of several channels the mean is heard."""
+        """Paths, bytes, and (array, rate): whole numbers, or floats in [-1, 1]; of several channels the mean is heard, or the first
+        where they cancel each other out.
+        """
         if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], np.ndarray):
-            return Source(root="", locator="", content=as_wav(_whole_numbers(given[0]), int(given[1])))
+            return Source(root="", locator="", content=as_wav(_whole_numbers(given[0], int(given[1])), int(given[1])))
         if isinstance(given, Source | str | Path | bytes):
             return source_of(given)
         raise UsageError(f"A {type(given).__name__} is no sound. Give a path, bytes, or an array and its rate.")
@@ -85,7 +87,7 @@ class Sounds:
         return Rendering("audio/mpeg", as_mp3(sound.samples, sound.rate), shown)
 
 
-def _whole_numbers(array: np.ndarray) -> np.ndarray:
+def _whole_numbers(array: np.ndarray, rate: int) -> np.ndarray:
     """One channel as int16. Whole numbers are scaled by what they can hold, those without sign about their middle."""
     kind = array.dtype.kind
     if kind not in "iuf" or array.ndim not in (1, 2):
@@ -102,8 +104,8 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
         values *= 32767 / 32768
     if values.ndim == 2:
         channels = values.T if values.shape[1] < values.shape[0] else values
-        mixed = channels.mean(axis=0)
-        values = channels[0] if is_silent(_as_int16(mixed)) else mixed  # channels may cancel each other out
+        mixed, first = _as_int16(channels.mean(axis=0)), _as_int16(channels[0])
+        return first if cancels(mixed, first, rate) else mixed
     return _as_int16(values)
 
 
