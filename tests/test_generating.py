@@ -136,7 +136,7 @@ def test_the_report_of_a_generator_shows_samples_beside_their_nearest_real_ones(
         pairs = [*one["kept"], *one["refused"]]
         assert len(pairs) == 4
         assert all(base64.b64decode(pair["made"]["data"])[:4] == b"\x89PNG" for pair in pairs)
-        assert all(pair["made"]["name"].startswith(f"{one['label']}/0_0000") for pair in pairs)
+        assert all(pair["made"]["name"].startswith(f"{one['label']}/0_000") for pair in pairs)
         assert {pair["real"]["name"] for pair in pairs} <= learned
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "Synthetic samples beside their nearest real ones" in page

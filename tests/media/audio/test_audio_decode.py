@@ -238,7 +238,7 @@ def test_channels_that_cancel_each_other_out_are_heard(unlike):
     array = np.stack([left, right], axis=1)
     given = decode(AudioClassification().as_source((array, RATE)).read(10**7), "x", Limits(), rate=RATE).samples
     assert np.abs(given.astype(np.int32) - left).max() <= 1
-    assert not cancels((left + right) // 2, left // 20, RATE)  # the first channel is faint too
+    assert not cancels(left // 20, left, RATE)
     assert not cancels(left // 2, left, RATE)  # the other channel is empty
 
 
