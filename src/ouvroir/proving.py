@@ -99,7 +99,10 @@ def obstacle(task: str, manifest: Manifest, *, generator: str | None = None) -> 
     Something must make them, and enough test rows judge them.
     """
     if isinstance(find_task(task), Synthesiser):
-        return f"A model of {task} makes samples. Whether they help is tried with a model that learned the classes: give a run of one."
+        return (
+            f"A model of {task} makes samples. Whether they help is tried with a model that learned the classes: "
+            "give a run of one."
+        )
     if (generator or find_task(task).synthesiser) is None:
         return f"Nothing can make samples for {task} yet. Other arms can be tried: --set, --arm."
     if manifest.is_multi_label:
