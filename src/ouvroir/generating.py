@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ouvroir.options import Workplace
     from ouvroir.recipe import Recipe
     from ouvroir.synthesis.scores import Looked
-    from ouvroir.task import Example, Label, Made
+    from ouvroir.task import Example, Label, Made, Processor
 
 FOLDER, VARIED, MIXED, SHOWN = "synthetic", "varied", "mixed", "shown"
 MOST_SHOWN, MOST_CLASSES_SHOWN, MOST_OF_A_CLASS_SHOWN = 24, 12, 4  # samples of a generator in its report
@@ -99,17 +99,10 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
 
     Sample i of a class depends on the seed, i and the class only. Raises UsageError, TrainingError, DiskFull.
     """
-    from ouvroir.training.checkpoint import load_model
-    from ouvroir.training.distributed import resolve_device
-
     if count < 1:
         raise UsageError(f"--count is a whole number from 1 on, and not {count}.")
     of = generator_of(run)
-    device = resolve_device(at.device)
-    task = find_task(of.recipe().task)
-    assert isinstance(task, Synthesiser)
-    checkpoint = of.checkpoint("best")
-    model, processor, recipe = load_model(task, checkpoint, device=device)
+    task, model, processor, recipe, device, weights = _loaded(of, at)
     unknown = [label for label in labels or () if label not in processor.labels]
     if unknown:
         raise UsageError(f"The generator knows no class `{unknown[0]}`. It knows {readable_names(processor.labels)}.")
@@ -117,7 +110,6 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
     asked: list[str | None] = list(labels or processor.labels) or [None]
     samples = Samples(of.path / FOLDER)
     require_space(samples.folder, min(count * len(asked) * _LARGEST_B, 10**9), "Making samples")
-    weights = hash_file(checkpoint / "model.safetensors")
     made: list[Sample] = []
     start = time.perf_counter()
     places = (samples.place(label, processor.labels, seed, number, "") for label in asked for number in range(count))
@@ -144,6 +136,17 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
     return Generated(samples.folder, tuple(made), seconds, _copies(of, samples, made, at))
 
 
+def _loaded(of: Run, at: Workplace) -> tuple[Synthesiser, nn.Module, Processor, Recipe, str, str]:
+    """Task, model, processor and recipe of a generator, the device that it is on, and the SHA-256 of its weights."""
+    from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.distributed import resolve_device
+
+    task, device, checkpoint = find_task(of.recipe().task), resolve_device(at.device), of.checkpoint("best")
+    assert isinstance(task, Synthesiser)
+    model, processor, recipe = load_model(task, checkpoint, device=device)
+    return task, model, processor, recipe, device, hash_file(checkpoint / "model.safetensors")
+
+
 def some_to_show(generator: Run, at: Workplace) -> dict[str, Any]:
     """Make a few samples of each of MOST_CLASSES_SHOWN classes at most into the folder `shown`.
 
@@ -151,16 +154,9 @@ def some_to_show(generator: Run, at: Workplace) -> dict[str, Any]:
     it), and `n_classes`, how many there are. Raises DataError where the rows that were learned from are not there to compare,
     TrainingError, DiskFull.
     """
-    from ouvroir.training.checkpoint import load_model
-    from ouvroir.training.distributed import resolve_device
-
-    task = find_task(generator.recipe().task)
-    assert isinstance(task, Synthesiser)
-    checkpoint = generator.checkpoint("best")
-    model, processor, recipe = load_model(task, checkpoint, device=(device := resolve_device(at.device)))
+    task, model, processor, recipe, device, weights = _loaded(generator, at)
     classes: tuple[str | None, ...] = processor.labels[:MOST_CLASSES_SHOWN] or (None,)
     asked = [label for label in classes for _ in range(min(MOST_OF_A_CLASS_SHOWN, MOST_SHOWN // len(classes)))]
-    weights = hash_file(checkpoint / "model.safetensors")
     samples = Samples(generator.path / SHOWN)
     places = [samples.place(label, processor.labels, 0, number, "") for number, label in enumerate(asked)]
     made: list[Sample] = []
@@ -251,14 +247,7 @@ def vary(of: Run, table: Table, ids: Sequence[str], begins: Sequence[float], see
 
     `table`: the train rows as the generator's processor encodes them.
     """
-    from ouvroir.training.checkpoint import load_model
-    from ouvroir.training.distributed import resolve_device
-
-    task = find_task(of.recipe().task)
-    assert isinstance(task, Synthesiser)
-    checkpoint = of.checkpoint("best")
-    model, processor, recipe = load_model(task, checkpoint, device=(device := resolve_device(at.device)))
-    weights = hash_file(checkpoint / "model.safetensors")
+    task, model, processor, recipe, device, weights = _loaded(of, at)
     samples = Samples(of.path / VARIED)
     require_space(samples.folder, min(len(ids) * len(begins) * _LARGEST_B, 10**9), "Making samples")
     place = {row.id: number for number, row in enumerate(table.rows)}

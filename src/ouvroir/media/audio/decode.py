@@ -94,7 +94,7 @@ def _loudest(samples: np.ndarray) -> int:
 def cancels(mixed: np.ndarray, first: np.ndarray, rate: int) -> bool:
     """Whether the mixture of all channels is 30 dB fainter than the first of them: they were recorded in opposite phase.
 
-    Told from the first minute, of which as much is decoded whatever it is for.
+    Told from the first minute, or from what there is of it.
     """
     n = BEGINNING_S * rate
     return _loudest(first[:n]) > max(SILENT, _CANCELS * _loudest(mixed[:n]))

@@ -18,7 +18,7 @@ from ouvroir.task import Example, Field, Limits
 from ouvroir.windows import starts_of
 
 FILE_NAME = "audio_processor.json"
-ENCODING = 1  # raise when `encode` gives other numbers for the same settings
+ENCODING = 2  # raise when `encode` gives other numbers for the same settings
 
 
 @dataclass(frozen=True, kw_only=True)
