@@ -27,6 +27,7 @@ ALL += (
     "media",
     "memory",
     "clips",
+    "language",
 )
 ALL += ("verdicts_texts", "verdicts_sounds", "verdicts_videos")
 ROOT = Path(__file__).parent.parent

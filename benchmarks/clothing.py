@@ -108,7 +108,7 @@ def _report_baselines(result: Result, run: Any, tables: Any) -> None:
 
     task = find_task(run.recipe().task)
     processor = load_model(task, run.checkpoint("best"))[1]
-    for cheap in task.baselines(tables["train"], tables["test"], processor, run.recipe()):
+    for cheap in task.baselines(tables, processor, run.recipe()):
         metric = measure_answers(["accuracy"], cheap.answers)["accuracy"]
         result.add(
             f"accuracy of {cheap.name}",

@@ -260,7 +260,7 @@ def drawn(seed: int, n: int) -> Any:
 def in_memory(ours: Ours) -> Batches:
     """All rows as tensors; each batch is a few of them in another order, cut where the longest text ends."""
     table = ours.table
-    items = ours.task.items(table, training=True)
+    items = ours.task.items(table, ours.prepared.processor, training=True)
     whole = ours.task.collate(table.slice(items.row, items.start, items.length))
     ragged = {"pieces", "grams", "gram_counts"} & set(whole)
 

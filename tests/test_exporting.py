@@ -221,10 +221,12 @@ def test_a_graph_that_only_works_for_its_own_batch_is_caught(run, monkeypatch):
 
 
 def test_wrong_calls(run, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="There are: onnx, pth, hf"):
+    with pytest.raises(UsageError, match="There are: onnx, pth, hf, gguf"):
         export(run.path, "tflite")
     with pytest.raises(UsageError, match="no architecture of the transformers library"):
         export(run.path, "hf")
+    with pytest.raises(UsageError, match="write no texts, which is all that"):
+        export(run.path, "gguf")
     (tmp_path / "mine" / "pth").mkdir(parents=True)
     (tmp_path / "mine" / "pth" / "thesis.txt").write_text("x")
     with pytest.raises(UsageError, match="not written by an export"):

@@ -16,7 +16,7 @@ BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor streaming replay exporting onnx_graph cache run files rng memory system classification "
-    "baselines making layers flow windows source".split()
+    "baselines making layers flow windows source writing".split()
 )
 HEAVY = {
     "torch",
@@ -49,6 +49,7 @@ LAYERS = [
         "run",
         "rng",
         "options",
+        "sampling",
     },
     {
         "data",
@@ -62,6 +63,7 @@ LAYERS = [
         "windows",
         "flow",
         "containers",
+        "writing",
         "evaluation_names",
     },
     {

@@ -11,8 +11,8 @@ from ouvroir.options import Training, Workplace
 from pictures import environment, write_digits
 
 NAMES = """
-Arm OuvroirError Recipe Run SHOWN Way check compare evaluate export finetune generate load predict prove refine refit report
-resume sample stream train
+Arm OuvroirError Recipe Run SHOWN Sampling Way check compare evaluate export finetune generate load predict prove refine refit
+report resume sample stream train write
 """.split()
 
 

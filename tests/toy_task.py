@@ -114,6 +114,12 @@ class Numbers:
         recipe = recipe.replace("optim", lr=0.02)
         return recipe, [Note("toy", "Two layers are enough for numbers.")]
 
+    def suited(self, recipe, manifest):
+        return recipe
+
+    def rivals(self, recipe, manifest):
+        return {}
+
     def reads_weights(self, init_from):
         return False
 
@@ -133,7 +139,7 @@ class Numbers:
     def targets(self, rows, processor):
         return shared.label_targets(rows, processor.labels, is_multi_label=False)
 
-    def items(self, table, *, training):
+    def items(self, table, processor, *, training):
         labels = table.targets.get("labels")
         stratum = None if labels is None else shared.strata(labels.numpy())
         return Items(row=np.arange(len(table), dtype=np.int64), stratum=stratum)
@@ -202,7 +208,8 @@ class Numbers:
             is_multi_label=False,
         )
 
-    def baselines(self, train, test, processor, recipe):
+    def baselines(self, tables, processor, recipe):
+        train, test = tables["train"], tables["test"]
         known, asked = (
             facts_of(table.slice(np.arange(len(table))).fields["values"]).numpy() for table in (train, test)
         )

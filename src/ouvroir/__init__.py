@@ -27,12 +27,14 @@ from ouvroir.api import (
     sample,
     stream,
     train,
+    write,
 )
 from ouvroir.arms import Arm, Way
 from ouvroir.errors import OuvroirError
 from ouvroir.progress import SHOWN
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
+from ouvroir.sampling import Sampling
 
 __version__ = "0.1.0"
 
@@ -42,6 +44,7 @@ __all__ = [
     "OuvroirError",
     "Recipe",
     "Run",
+    "Sampling",
     "Way",
     "check",
     "compare",
@@ -59,4 +62,5 @@ __all__ = [
     "sample",
     "stream",
     "train",
+    "write",
 ]

@@ -76,7 +76,7 @@ def with_admitted(
         share is not None and not recipe.loop.synthetic_share
     ):
         return recipe, manifest
-    if (Run(run.path / "base") if run.verb == "refine" else run).recipe().data.manifest != manifest.fingerprint:
+    if run.models[0].recipe().data.manifest != manifest.fingerprint:
         at.progress.say(
             f"Samples were admitted in {run.path} for other rows than these, or another split of them, so they are not learned "
             "from."

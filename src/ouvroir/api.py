@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ouvroir.generating import Generated
     from ouvroir.predictor import Predictor
     from ouvroir.proving import Proof
+    from ouvroir.sampling import Sampling
     from ouvroir.streaming import Rolling
     from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
@@ -206,7 +207,7 @@ class Evaluation:
 
     `unknown_labels` counts those whose label the model does not know, by that label. `learned` are ids of judged rows that
     the model learned from or was chosen by: where there are any, the figures flatter. `settings` have the data read for a
-    training as they were read here.
+    training as they were read here. `n_parameters` and `seconds`: the size of the model, and how long it was trained, where known.
     """
 
     judgement: Judgement
@@ -215,6 +216,8 @@ class Evaluation:
     unknown_labels: dict[str, int]
     learned: frozenset[str]
     settings: dict[str, str]
+    n_parameters: int
+    seconds: float | None
 
 
 def evaluate(
@@ -251,7 +254,7 @@ def evaluate(
             f"If these are named alike, add --set {shlex.quote(f'data.label_pattern={pattern}')}."
         )
     manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
-    folder, _ = model_folder(place)
+    folder, run = model_folder(place)
     learned = workflow.learned_from(predictor.recipe, folder, progress=progress)
     if not learned.is_complete:
         progress.say(
@@ -281,7 +284,15 @@ def evaluate(
         unknown_labels=unknown_labels,
         learned=frozenset(row.id for row in judged if row.sha256 in learned.contents),
         settings=data_settings(data, unseen.USUAL),
+        n_parameters=sum(param.numel() for param in predictor.model.parameters()),
+        seconds=None if run is None else _trained_s(run),
     )
+
+
+def _trained_s(run: Run) -> float | None:
+    from ouvroir.reporting import kept_model
+
+    return max((one.seconds for one in kept_model(run).metrics()), default=None)
 
 
 def _require_one_task(a: str | Path, b: str | Path, runs: Path) -> None:
@@ -331,7 +342,8 @@ def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> 
             "Compare them on other data."
         )
     answers = [_aligned(one, shared) for one in (first, second)]
-    comparison = compare_answers(*answers)
+    metric = next(iter(first.judgement.metrics)) if answers[0].scores is None else None
+    comparison = compare_answers(*answers, metric=metric)
     judged = [
         replace(one.judgement, answers=found, metrics=measure(list(one.judgement.metrics), found))
         for one, found in zip((first, second), answers, strict=True)
@@ -523,6 +535,33 @@ def generate(
         return make(of, [labels] if isinstance(labels, str) else labels, count, seed, at)
 
 
+def write(
+    model: str | Path,
+    prompts: Sequence[str],
+    *,
+    how: Sampling | None = None,
+    label: str | None = None,
+    seed: int = 0,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    progress: Progress = QUIET,
+) -> Iterator[tuple[int, str]]:
+    """Which prompt, and what the language model of a run or bundle writes after it, as it comes; the same seed, the same text.
+
+    `how`: temperature, top_k, top_p, min_p, repetition_penalty, stops, and how much at most. `label`: a class that the model
+    knows. What a person should know of how prompts are read is said. Raises UsageError where the model writes no texts.
+    """
+    from ouvroir.predictor import load as load_predictor
+    from ouvroir.task import Writer
+
+    at = Workplace(Path(runs), progress=progress)
+    chosen = load_predictor(at.place_of(str(model), makes), device=device)
+    if isinstance(chosen.task, Writer):
+        for sentence in chosen.task.remarks(chosen.processor, chosen.recipe, prompts):
+            progress.say(sentence)
+    return chosen.stream(prompts, how=how, label=label, seed=seed)
+
+
 def prove(
     run: str | Path,
     *,
@@ -572,7 +611,7 @@ def prove(
 
 def export(
     model: str | Path,
-    to: Literal["onnx", "pth", "hf"],
+    to: Literal["onnx", "pth", "hf", "gguf"],
     folder: str | Path | None = None,
     *,
     runs: str | Path = DEFAULT_ROOT,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
-    from ouvroir.recipe import Recipe
+    from ouvroir.recipe import Recipe, Value
     from ouvroir.rng import Rng
 
 SINGLE_LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
@@ -326,6 +326,16 @@ class Classifier:
 
     needs_labels: ClassVar[bool] = True
     controls: ClassVar[tuple[Control, ...]] = ()
+
+    def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
+        """As it is: rates and length suit all options."""
+        del manifest
+        return recipe
+
+    def rivals(self, recipe: Recipe, manifest: Manifest) -> Mapping[str, Mapping[str, Value]]:
+        """None: one way to build a model is trained, and fine-tuned."""
+        del recipe, manifest
+        return {}
 
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Rows without a label, and with one that the model does not know."""

@@ -40,6 +40,7 @@ EXTRA_PURPOSES = {
     "video": "videos",
     "pretrained": "pretrained models",
     "export": "the ONNX format",
+    "gguf": "files for llama.cpp",
 }
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.(?P<kind>tmp|old|gone)$")  # gone: removed in part
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16", "sve")

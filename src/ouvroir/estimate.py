@@ -75,7 +75,7 @@ def _measured(name: str, recipe: Recipe, manifest: Manifest, few: Manifest, run:
     evaluate(task, model, processor, tried, table, device=device, progress=at.progress)
     row_s = (time.perf_counter() - start) / len(table)
     step_s = _step_seconds(run)
-    items = task.items(table, training=True)
+    items = task.items(table, processor, training=True)
     n_train, n_validation, n_test = len(manifest.positions("train")), *(len(manifest.judged(s)) for s in SPLITS[1:])
     settled = settle_length(
         recipe,

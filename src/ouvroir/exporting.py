@@ -3,6 +3,7 @@
     pth     the state dict, for torch.load(weights_only=True)
     onnx    the graph with normalising inside, for ONNX Runtime and others
     hf      the folder that transformers loads, for architectures that it knows
+    gguf    files that llama.cpp and what is built on it load, for models that write
 
 Beside each lies `export.json`, which says how to use the file and what the gate found. A file that fails the gate never
 gets its final name; it is kept under a name that says so.
@@ -13,9 +14,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -29,25 +30,29 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.source import Source
-from ouvroir.task import Batch, Processor, Task
+from ouvroir.task import Batch, Carried, Processor, Task, Writer
 from ouvroir.workflow import kept_manifest
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from ouvroir.data.table import TableSlice
     from ouvroir.replay import Forward, Replay
     from ouvroir.task import Answers
 
-Format = Literal["onnx", "pth", "hf"]
+Format = Literal["onnx", "pth", "hf", "gguf"]
 FORMATS: dict[Format, str] = {
     "onnx": "a graph that needs no PyTorch",
     "pth": "a PyTorch state dict",
     "hf": "a folder for transformers",
+    "gguf": "files for llama.cpp",
 }
 N_ITEMS = 200
 N_FILES = 16  # of them that also go through the preprocessing of the exported folder
-TOLERANCE: dict[Format, float] = {"pth": 1e-5, "hf": 1e-4, "onnx": 1e-3}  # of a probability; pth is the same arithmetic
+TOLERANCE: dict[Format, float] = {"pth": 1e-5, "hf": 1e-4, "onnx": 1e-3, "gguf": 1e-3}
+"""Of a probability; pth is the same arithmetic, and of several files of gguf it is the most exact one that is meant."""
+_OF_WRITERS: onnx_graph.Activation = "softmax"  # what they give is logits of what comes next
 AGING_TOLERANCE = 5e-3  # of a bundle's own answers, on another machine with other versions
 NOTE = "export.json"
 
@@ -69,9 +74,28 @@ class ForHuggingFace(Protocol):
         """Open files with the preprocessing that the folder names. Raises ExportError when `Processor.encode` gives others."""
 
 
+@runtime_checkable
+class ForLlamaCpp(Protocol):
+    """What a Writer adds when some of its models are architectures of llama.cpp."""
+
+    def require_gguf(self, model: nn.Module, processor: Processor) -> None:
+        """Raise UsageError saying why this model cannot be written so, if it cannot."""
+
+    def to_gguf(self, model: nn.Module, processor: Processor, folder: Path) -> None:
+        """Write one file for each precision, of a model that `require_gguf` lets pass."""
+
+    def check_gguf(
+        self, model: nn.Module, processor: Processor, folder: Path, rows: TableSlice, tolerance: float
+    ) -> Carried:
+        """Ask these files through llama.cpp what the model is asked too, made of encoded rows. Raises ExportError."""
+
+
 @dataclass(frozen=True)
 class ExportResult:
-    """An export that passed the gate: `largest_difference` of a probability over `n_items` rows, whose kind is said."""
+    """An export that passed the gate: `largest_difference` of a probability over `n_items` rows, whose kind is said.
+
+    `agreement` and `remarks`: as of `task.Carried`.
+    """
 
     path: str
     format: Format
@@ -80,14 +104,17 @@ class ExportResult:
     items: str
     largest_difference: float
     tolerance: float
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """Where the file is and what the gate found."""
-        return (
+        found = (
             f"{self.path} ({readable_size(self.size_bytes)}) answers like the model on all {self.n_items} {self.items}; "
             f"the largest difference of a probability is {self.largest_difference:.1g}."
         )
+        return " ".join([found, *self.remarks])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -96,14 +123,14 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class _Model:
-    """What is exported, with the questions for the gate and the model's own answers."""
+    """What is exported, with the questions for the gate and the model's own answers; None of a Writer, which gives none."""
 
     task: Task
     model: nn.Module
     processor: Processor
     recipe: Recipe
     items: Replay
-    answers: Answers
+    answers: Answers | None
     activation: onnx_graph.Activation
     threshold: float
 
@@ -136,15 +163,17 @@ def export(
         file = _WRITERS[to](opened, written)
         _write_note(opened, to, written, file)
         with _marked_if_broken(written, target):
-            difference = _gate(opened, to, file)
+            found = _gate(opened, to, file)
         result = ExportResult(
             path=str(target if file == written else target / file.name),
             format=to,
             size_bytes=sum(path.stat().st_size for path in written.rglob("*") if path.is_file()),
-            n_items=len(opened.items),
-            items=opened.items.kind,
-            largest_difference=difference,
+            n_items=found.n_items,
+            items=found.items,
+            largest_difference=found.largest_difference,
             tolerance=TOLERANCE[to],
+            agreement=found.agreement,
+            remarks=found.remarks,
         )
         note = json.loads((written / NOTE).read_text(encoding="utf-8"))
         write_json(written / NOTE, {**note, "gate": {**result.as_dict(), "path": None}})
@@ -183,11 +212,13 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
 
     bundle = bundles.load_bundle(place) if bundles.is_bundle(place) else None
     task = find_task(bundle.task if bundle else read_recipe(place).task)
-    if to == "hf":
-        _huggingface(task)
+    if to in _SPECIAL:
+        _SPECIAL[to](task)
     model, processor, recipe = load_model(task, place)
     if to == "hf":
         _huggingface(task).require_hf(model, processor)
+    elif to == "gguf":
+        _llama_cpp(task).require_gguf(model, processor)
     _require_installed(to)
     recipe = run.recipe() if run else recipe
     kept = bundle.check_items() if bundle else None
@@ -195,11 +226,14 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
         own = replay.answer(task, model, processor, recipe, kept)
         replay.require_same(own.scores, kept.scores, kept, AGING_TOLERANCE, "The model itself, before any export,")
     items = _items(task, processor, recipe, place, kept, progress)
-    answers = replay.answer(task, model, processor, recipe, items)
-    if answers.scores is None:
-        raise UsageError(
-            f"Models of the task {recipe.task} give no probabilities to compare, so they cannot be exported yet."
-        )
+    answers, activation = None, _OF_WRITERS
+    if not isinstance(task, Writer):
+        answers = replay.answer(task, model, processor, recipe, items)
+        if answers.scores is None:
+            raise UsageError(
+                f"Models of the task {recipe.task} give no probabilities to compare, so they cannot be exported yet."
+            )
+        activation = _find_activation(task, model, processor, recipe, items)
     return _Model(
         task=task,
         model=model,
@@ -207,7 +241,7 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
         recipe=recipe,
         items=items,
         answers=answers,
-        activation=_find_activation(task, model, processor, recipe, items),
+        activation=activation,
         threshold=bundle.threshold if bundle else 0.0,
     )
 
@@ -309,22 +343,52 @@ def _huggingface(task: Task) -> ForHuggingFace:
     return task
 
 
-_WRITERS: dict[Format, Callable[[_Model, Path], Path]] = {"onnx": _write_onnx, "pth": _write_pth, "hf": _write_hf}
+def _write_gguf(opened: _Model, folder: Path) -> Path:
+    task = _llama_cpp(opened.task)
+    with disk_errors(folder):
+        task.to_gguf(opened.model, opened.processor, folder)
+    return folder
+
+
+def _llama_cpp(task: Task) -> ForLlamaCpp:
+    if not isinstance(task, ForLlamaCpp):
+        raise UsageError(
+            f"Models of the task {task.name} write no texts, which is all that llama.cpp is for. "
+            "Use --to onnx to run without Ouvroir, or --to pth for the weights."
+        )
+    return task
+
+
+_WRITERS: dict[Format, Callable[[_Model, Path], Path]] = {
+    "onnx": _write_onnx,
+    "pth": _write_pth,
+    "hf": _write_hf,
+    "gguf": _write_gguf,
+}
+_SPECIAL: dict[Format, Callable[[Task], object]] = {"hf": _huggingface, "gguf": _llama_cpp}
+"""What raises UsageError where no model of a task can be written so."""
+_NEEDS: dict[Format, tuple[tuple[tuple[str, ...], ...], str]] = {
+    "onnx": ((("onnx",), ("onnxscript",), ("onnxruntime",)), "export"),
+    "pth": ((), ""),
+    "hf": ((("transformers",),), "pretrained"),
+    "gguf": ((("gguf",), ("xllamacpp", "llama_cpp")), "gguf"),
+}
+"""Modules that write and prove the format, one of each group, and the extra that brings them."""
 
 
 def _require_installed(to: Format) -> None:
     """Raise before any work when this machine lacks what writes the format."""
     import importlib.util
 
-    needs = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "hf": ("transformers",), "pth": ()}[to]
-    for module in needs:
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtra(f"The format {to} (through {module})", "pretrained" if to == "hf" else "export")
+    groups, extra = _NEEDS[to]
+    for modules in groups:
+        if not any(importlib.util.find_spec(module) for module in modules):
+            raise MissingExtra(f"The format {to} (through {modules[0]})", extra)
 
 
 def _facts(opened: _Model) -> dict[str, Any]:
     example = opened.task.export_inputs(opened.processor)
-    return {
+    found = {
         "ouvroir": __version__,
         "task": opened.recipe.task,
         "labels": list(opened.processor.labels),
@@ -335,8 +399,10 @@ def _facts(opened: _Model) -> dict[str, Any]:
         "probabilities": {"none": "the outputs", "softmax": "softmax(logits)", "sigmoid": "sigmoid(logits)"}[
             opened.activation
         ],
-        "threshold": opened.threshold,
     }
+    if isinstance(opened.task, Writer):
+        return {**found, **opened.task.export_facts(opened.processor)}
+    return {**found, "threshold": opened.threshold}
 
 
 def _shape_told(task: Task, name: str, value: Tensor) -> list[int | str]:
@@ -355,6 +421,7 @@ def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:
             "onnx": "onnxruntime.InferenceSession('model.onnx'); outputs are named logits and probabilities",
             "pth": "model.load_state_dict(torch.load('model.pth', weights_only=True)), model built from the recipe below",
             "hf": "transformers: from_pretrained on this folder",
+            "gguf": "llama.cpp: llama-cli -m model-q8_0.gguf -p 'a beginning'; f32 is exact, f16 and q8_0 are smaller",
         }[to],
         "recipe": bundles.portable(opened.recipe).to_dict(),
     }
@@ -364,21 +431,32 @@ def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:
 # ---------------------------------------------------------------- the gate
 
 
-def _gate(opened: _Model, to: Format, file: Path) -> float:
-    """Ask the exported file what the model was asked; the largest difference of a probability. Raises ExportError."""
+def _gate(opened: _Model, to: Format, file: Path) -> Carried:
+    """Ask the exported file what the model was asked. Raises ExportError."""
     from ouvroir import replay
 
+    task, items, tolerance = opened.task, opened.items, TOLERANCE[to]
+    if to == "gguf":
+        found = _llama_cpp(task).check_gguf(opened.model, opened.processor, file, items.rows, tolerance)
+        return replace(found, items=f"{found.items} of {items.kind}")
     model, forward = opened.model, None
     if to == "pth":
         model = _read_pth(opened, file)
     elif to == "onnx":
         forward = _read_onnx(opened, file)
     else:
-        task, sources = _huggingface(opened.task), opened.items.sources
-        forward = task.from_hf(file, opened.processor)
-        task.check_hf(file, opened.processor, [sources[place] for place in replay.spread(len(sources), N_FILES)])
-    answers = replay.answer(opened.task, model, opened.processor, opened.recipe, opened.items, forward=forward)
-    return replay.require_same(answers.scores, opened.answers.scores, opened.items, TOLERANCE[to], "The exported file")
+        forward = _huggingface(task).from_hf(file, opened.processor)
+        some = [items.sources[place] for place in replay.spread(len(items.sources), N_FILES)]
+        _huggingface(task).check_hf(file, opened.processor, some)
+    if isinstance(task, Writer):
+        ask = forward or (lambda batch: model.eval()(**batch))
+        who = "The exported file"
+        n_asked, worst = replay.require_same_next(task, opened.model, opened.processor, items, ask, tolerance, who)
+        return Carried(n_asked, f"windows of {items.kind}", worst)
+    assert opened.answers is not None
+    answers = replay.answer(task, model, opened.processor, opened.recipe, items, forward=forward)
+    worst = replay.require_same(answers.scores, opened.answers.scores, items, tolerance, "The exported file")
+    return Carried(len(items), items.kind, worst)
 
 
 def _read_pth(opened: _Model, file: Path) -> nn.Module:

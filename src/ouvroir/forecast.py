@@ -56,6 +56,10 @@ def forecast_refine(training: Training, at: Workplace) -> Forecast:
 
     with join(resolve_device(at.device)) as world:
         plan = workflow.once(world, lambda: plan_refine(training, at, is_alone=world.size == 1))
+        if plan.rivals:
+            recipes = list(plan.rivals.values())
+            models = [estimate(name, recipe, plan.manifest, world, at) for name, recipe in plan.rivals.items()]
+            return _forecast(plan.manifest, _packing(plan.manifest, recipes), models)
         packing = _packing(plan.manifest, [plan.base, *([plan.tuned] if plan.tuned else [])])
         base = estimate("base", plan.base, plan.manifest, world, at)
         if plan.tuned is not None:

@@ -48,7 +48,7 @@ class Ground:
         """From a run: the base model of a job, else the run itself. Raises ManifestError, RunError."""
         if run.whole.path != run.path:
             raise RunError(f"{run.path} is a part of a job: `ouvroir prove {shlex.quote(str(run.whole.path))}`.")
-        base = Run(run.path / "base") if (run.path / "refine.json").is_file() else run
+        base = next(iter(run.models), run)
         if not (base.path / "recipe.json").is_file() or not base.metrics() or not base.recipe().loop.steps:
             raise RunError(
                 f"{run.path} has no trained model whose recipe could be tried. `{run.way_on}` goes on with it."

@@ -6,14 +6,18 @@ there for the other 30 % with the task's fine-tuning recipe. Both have had N ste
 pass for a gain. From pretrained weights, the base is a model from nothing on the same data, the tuned one starts from
 the weights, and minutes are shared equally.
 
-Between the two, samples of a generator are made, judged and tried on the base model's recipe (proving.py). The tuned model
+Where a task has several ways to build a model of the data (`Task.rivals`) and nothing says which, these are trained instead, for as
+many minutes each, and the one that is best on validation data is kept.
+
+Between base and tuned, samples of a generator are made, judged and tried on the base model's recipe (proving.py). The tuned model
 learns from them only if the trial admitted them, and otherwise from real data alone, which is said.
 """
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +28,7 @@ from ouvroir.media import find_task
 from ouvroir.options import does
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Value
-from ouvroir.run import Run
+from ouvroir.run import JOB, Run
 from ouvroir.trials import rows_digest
 
 if TYPE_CHECKING:
@@ -47,7 +51,8 @@ class Plan:
 
     `tuned` is the recipe of the second model where it starts from pretrained weights; from nothing it is None, since it
     follows from the base once that has settled its steps. `init_from` and `settings` are the user's, the latter with what
-    the job itself sets. `untried`: why synthetic data will not be tried, a sentence, where that is known before.
+    the job itself sets. `untried`: why synthetic data will not be tried, a sentence, where that is known before. `rivals`: the
+    recipes of the models that are trained side by side, instead of base and tuned.
     """
 
     manifest: Manifest
@@ -57,6 +62,7 @@ class Plan:
     settings: dict[str, Value]
     trial_minutes: float | None = None
     untried: str = ""
+    rivals: Mapping[str, Recipe] = field(default_factory=dict)
 
 
 def plan_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> Plan:
@@ -82,6 +88,8 @@ def plan_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> 
     # said outright, since without it the task may propose to start from weights
     from_nothing = {**settings, "model.init_from": "scratch"} if is_pretrained else settings
     base, manifest = planning.plan_training(replace(of_base, settings=from_nothing), at)
+    if not is_pretrained and (rivals := _rivals(training, base, manifest)):
+        return Plan(manifest, next(iter(rivals.values())), None, init_from, training.overrides, rivals=rivals)
     tuned = None
     if is_pretrained:  # it comes last; what is amiss with its start must not wait until then
         tuned, notes = planning.propose_recipe(
@@ -104,6 +112,22 @@ def plan_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> 
     return Plan(manifest, base, tuned, init_from, of_base.overrides, left, untried)
 
 
+def _rivals(training: Training, base: Recipe, manifest: Manifest) -> dict[str, Recipe]:
+    """The recipes of what is trained side by side; none where the task has none, or a person chose already."""
+    task = find_task(base.task)
+    ways = task.rivals(base, manifest)
+    if any(name in training.settings for way in ways.values() for name in way):
+        return {}
+    minutes = training.minutes and training.minutes / len(ways) if ways else None
+    found = {}
+    for name, way in ways.items():
+        settings = {**replace(training, minutes=minutes).overrides, **way}
+        found[name], _ = planning.propose_recipe(
+            task, manifest, settings, preset=training.preset, init_from="scratch", progress=QUIET
+        )
+    return found
+
+
 def begin_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> Run:
     """Plan the job and make the run's folder, with the plan in refine.json. `is_alone` as in `plan_refine`."""
     plan = plan_refine(training, at, is_alone=is_alone)
@@ -111,15 +135,18 @@ def begin_refine(training: Training, at: Workplace, *, is_alone: bool = True) ->
     run.keep_language(at.language)
     workflow.keep_manifest(run, plan.manifest)
     run.write_json(
-        "refine.json",
+        JOB,
         {
             "init_from": plan.init_from,
             "preset": training.preset,
             "settings": plan.settings,
             "synthetic": training.synthetic,
             "trial_minutes": plan.trial_minutes,
+            "rivals": list(plan.rivals),
         },
     )
+    for name, recipe in plan.rivals.items():
+        run.child(name, recipe)
     at.progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
     if plan.untried:
         _left_out(run, plan.untried, at)
@@ -146,6 +173,8 @@ def _all_stages(run: Run, world: World, at: Workplace, *, synthetic: bool) -> bo
 
     The base comes twice when it has to be trained again up to where the tuned model is to leave it.
     """
+    if run.read_json(JOB).get("rivals"):
+        return all(_stage(model, world, at) for model in run.models)
     base = workflow.once(world, lambda: _base(run))
     if not _stage(base, world, at):
         return False
@@ -163,7 +192,7 @@ def usual_trial_minutes(base_s: float) -> float:
 
 def _try_synthetic(run: Run, at: Workplace, *, synthetic: bool, is_alone: bool) -> bool:
     """Try synthetic data unless that is done, or not to be done; what came of it is in the run. False when interrupted."""
-    plan = run.read_json("refine.json")
+    plan = run.read_json(JOB)
     if not plan.get("synthetic") or run.read_json(admitting.OUTCOME) is not None or _has_begun(run.path / "tuned"):
         return True
     if find_task(run.recipe().task).synthesiser is None:
@@ -209,7 +238,7 @@ def _has_gone_back(run: Run, base: Run, progress: Progress) -> bool:
     """Whether no checkpoint is left for the tuned model to start from, so that the base now stands before that place."""
     from ouvroir.training.checkpoint import Checkpoints
 
-    if run.read_json("refine.json")["init_from"] != "scratch" or _has_begun(run.path / "tuned"):
+    if run.read_json(JOB)["init_from"] != "scratch" or _has_begun(run.path / "tuned"):
         return False
     checkpoints, loop = Checkpoints(base.path), base.recipe().loop
     try:
@@ -242,7 +271,7 @@ def _can_begin(run: Run, tuned: Run) -> bool:
     """
     from ouvroir.training.checkpoint import check_hashes
 
-    if run.read_json("refine.json")["init_from"] != "scratch":
+    if run.read_json(JOB)["init_from"] != "scratch":
         return True
     branch = tuned.branch
     if branch is None:
@@ -267,6 +296,7 @@ def _stage(child: Run, world: World, at: Workplace) -> bool:
     if workflow.once(world, lambda: _is_done(child)):
         at.progress.say(f"The {child.name} model is trained already.")
         return True
+    workflow.once(world, lambda: child.whole.set_status("running", f"Training the {child.name} model."))
     at.progress.say(f"Training the {child.name} model.")
     fitted = workflow.train_run(child, at, resume=True)
     if fitted.stopped == "interrupted":
@@ -298,9 +328,9 @@ def _conclude(run: Run, at: Workplace) -> None:
     from ouvroir.reporting import write_report
 
     run.set_status("running", "Comparing and writing the report.")
-    chosen, why = choose(Run(run.path / "base"), Run(run.path / "tuned"))
+    chosen, why = choose(run.models)
     at.progress.say(f"{why} The {chosen.name} model becomes final_model/.")
-    base = Run(run.path / "base")
+    base = run.models[0]
     if chosen.recipe().data.manifest != base.recipe().data.manifest:  # it learned from samples too
         workflow.keep_manifest(base, workflow.manifest_of(base))
         workflow.keep_manifest(run, workflow.manifest_of(chosen))
@@ -308,25 +338,29 @@ def _conclude(run: Run, at: Workplace) -> None:
     run.write_json("evaluation.json", chosen.read_json("evaluation.json"))
     workflow.bundle_run(chosen, folder=run.bundle, progress=at.progress)
     write_report(run, at)
-    for name in ("base", "tuned"):
-        workflow.drop_states(Run(run.path / name))
+    for model in run.models:
+        workflow.drop_states(model)
     run.set_status("finished", f"Done; the {chosen.name} model was kept.")
 
 
-def choose(base: Run, tuned: Run) -> tuple[Run, str]:
-    """The run whose main metric is better on validation rows, and why; the base on a tie, or when there are none."""
+def choose(models: Sequence[Run]) -> tuple[Run, str]:
+    """The run whose main metric is best on validation rows, and why; the first on a tie, or when there are none."""
     from ouvroir.evaluation.metrics import is_higher_better
 
-    found = [(run.read_json("evaluation.json") or {}).get("validation") or {} for run in (base, tuned)]
+    found = [(run.read_json("evaluation.json") or {}).get("validation") or {} for run in models]
     if not all(found):
-        return base, "There are no validation data to choose by."
+        return models[0], "There are no validation data to choose by."
     main = next(iter(found[0]))
-    gain = found[1][main]["value"] - found[0][main]["value"]
-    gain = gain if is_higher_better(main) else -gain
-    if not gain:
-        return base, f"Both models have the same {main} on validation data."
-    chosen = tuned if gain > 0 else base
-    return chosen, f"The {chosen.name} model has the better {main} on validation data."
+    sign = 1 if is_higher_better(main) else -1
+    values = [sign * one[main]["value"] for one in found]
+    if max(values) == min(values):
+        all_of = "Both" if len(models) == 2 else "All"
+        return models[0], f"{all_of} models have the same {main} on validation data."
+    chosen = models[values.index(max(values))]
+    return (
+        chosen,
+        f"The {chosen.name} model has the {'better' if len(models) == 2 else 'best'} {main} on validation data.",
+    )
 
 
 def _stopped(run: Run) -> Run:
@@ -338,7 +372,7 @@ def _plan_tuned(run: Run, progress: Progress) -> Run:
     """Make the run of the tuned model, as the module says."""
     from ouvroir.training.checkpoint import Checkpoints
 
-    plan, base = run.read_json("refine.json"), Run(run.path / "base")
+    plan, base = run.read_json(JOB), Run(run.path / "base")
     recipe = base.recipe()
     task = find_task(recipe.task)
     if plan["init_from"] == "scratch":

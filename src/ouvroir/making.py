@@ -8,7 +8,7 @@ Axes: B rows, K classes; place K is that of no class.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,6 +27,7 @@ from ouvroir.task import (
     Prediction,
     Processor,
     Row,
+    Split,
     StepOutput,
 )
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
-    from ouvroir.recipe import Recipe
+    from ouvroir.recipe import Recipe, Value
     from ouvroir.rng import Rng
 
 
@@ -57,6 +58,16 @@ class Maker(ABC):
         """Every row can be judged: by how well what is made fits it."""
         del row, processor
         return None
+
+    def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
+        """As it is: rates and length suit all options."""
+        del manifest
+        return recipe
+
+    def rivals(self, recipe: Recipe, manifest: Manifest) -> Mapping[str, Mapping[str, Value]]:
+        """None: one way to build a model is trained, and fine-tuned."""
+        del recipe, manifest
+        return {}
 
     def reads_weights(self, init_from: str) -> bool:
         """None but our own."""
@@ -106,9 +117,9 @@ class Maker(ABC):
             n_items=loss.n_items.cpu().numpy(),
         )
 
-    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+    def baselines(self, tables: Mapping[Split, Table], processor: Processor, recipe: Recipe) -> list[Cheap]:
         """None."""
-        del train, test, processor, recipe
+        del tables, processor, recipe
         return []
 
     def passages(self, asked: Table, known: Table, *, is_itself: bool) -> np.ndarray:

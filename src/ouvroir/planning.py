@@ -171,6 +171,8 @@ def propose_recipe(
     notes: list[Note] = []
     if own is None:
         recipe, notes = task.recipe(manifest, preset, init_from=init_from)
+        if options := {name: value for name, value in settings.items() if name.startswith("options.")}:
+            recipe = task.suited(recipe.with_overrides(options), manifest)
     else:
         earlier = Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8"))
         if earlier.task != manifest.task:

@@ -37,8 +37,9 @@ from ouvroir.options import Workplace, answers
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
 from ouvroir.run import DEFAULT_ROOT, Run
+from ouvroir.sampling import Sampling
 from ouvroir.source import Source, source_of
-from ouvroir.task import Example, Input, Limits, Prediction, Processor, Task
+from ouvroir.task import NO_WRITER, Example, Input, Limits, Prediction, Processor, Task, Writer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,6 +121,47 @@ class Predictor:
         if workers is not None and workers < 0:
             raise UsageError("The number of workers must be 0, for this process alone, or more.")
         return self._answers(iter(inputs), batch_size, self.checked(threshold), workers)
+
+    def write(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        how: Sampling | None = None,
+        label: str | None = None,
+        seed: int = 0,
+    ) -> list[str]:
+        """What a model of texts writes after each prompt, of a class of its own or of none; as `stream`, all at once."""
+        given = [prompts] if isinstance(prompts, str) else list(prompts)
+        found = [""] * len(given)
+        for place, text in self.stream(given, how=how, label=label, seed=seed):
+            found[place] += text
+        return found
+
+    def stream(
+        self,
+        prompts: str | Sequence[str],
+        *,
+        how: Sampling | None = None,
+        label: str | None = None,
+        seed: int = 0,
+    ) -> Iterator[tuple[int, str]]:
+        """Which prompt, and what a model of texts writes after it, as it comes. The same seed gives the same text.
+
+        Raises UsageError where the model writes no texts, or does not know the class.
+        """
+        if not isinstance(self.task, Writer):
+            raise UsageError(NO_WRITER)
+        given = [prompts] if isinstance(prompts, str) else list(prompts)
+        return self.task.write(
+            self.model,
+            self.processor,
+            self.recipe,
+            given,
+            how=how or Sampling(),
+            label=label,
+            seed=seed,
+            device=self.device,
+        )
 
     def checked(self, threshold: Threshold | None) -> float:
         """The threshold to use; None is its own. Raises UsageError."""

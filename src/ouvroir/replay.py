@@ -21,7 +21,7 @@ from ouvroir.errors import CheckpointError, DataError, ExportError, Refused
 from ouvroir.files import whole_file
 from ouvroir.media import find_task
 from ouvroir.source import Source
-from ouvroir.task import SPLITS, Answers, Batch, Processor, Row, Split, StepOutput, Task
+from ouvroir.task import SPLITS, Answers, Batch, Processor, Row, Split, StepOutput, Task, Writer
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -214,6 +214,34 @@ def require_same(
             f"label and {int(is_off.sum())} a probability more than {tolerance:g} off: {shown}{more}."
         )
     return float(differences.max())
+
+
+def require_same_next(
+    task: Writer, model: nn.Module, processor: Processor, items: Replay, forward: Forward, tolerance: float, who: str
+) -> tuple[int, float]:
+    """How many questions made of the rows were asked, and the largest difference of a probability of what comes next.
+
+    Raises ExportError when `who`, asked through `forward`, gives one that is more than `tolerance` off.
+    """
+    import torch
+
+    n_asked, worst = 0, 0.0
+    model.eval()
+    with torch.inference_mode():
+        for batch in task.export_questions(processor, items.rows):
+            wanted, found = model(**batch), forward(batch)
+            if found.shape != wanted.shape:
+                raise ExportError(f"{who} gives answers of another shape than the model.")
+            differences = (found.double().softmax(-1) - wanted.double().softmax(-1)).abs().flatten(1).amax(dim=1)
+            is_off = ~(differences <= tolerance)  # also where it is not a number
+            if is_off.any():
+                raise ExportError(
+                    f"{who} does not answer as the trained model did: of {len(wanted)} windows of {items.kind}, "
+                    f"{int(is_off.sum())} get a probability more than {tolerance:g} off, up to {float(differences.max()):.2g}."
+                )
+            n_asked += len(wanted)
+            worst = max(worst, float(differences.max()))
+    return n_asked, worst
 
 
 def save(path: Path, items: Replay) -> None:

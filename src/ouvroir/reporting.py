@@ -15,9 +15,10 @@ from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, Tra
 from ouvroir.evaluation.report_input import Controlled, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
-from ouvroir.run import USUAL_STEPS, Measurement, Run
+from ouvroir.run import JOB, USUAL_STEPS, Measurement, Run
 from ouvroir.source import Source
-from ouvroir.task import Synthesiser
+from ouvroir.task import Synthesiser, Writer
+from ouvroir.writing import HABITS, MOMENTS
 
 if TYPE_CHECKING:
     from ouvroir.assessing import Scored
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
     from ouvroir.evaluation.report import ReportInput, Synthesis, System
+    from ouvroir.evaluation.report_input import Role
     from ouvroir.options import Language, Workplace
     from ouvroir.recipe import Recipe
     from ouvroir.task import Row, Split, Task
@@ -74,16 +76,9 @@ def render_again(run: Run, *, language: Language | None = None) -> Path:
     return page
 
 
-def stages(run: Run) -> list[Run]:
-    """The trained models of a run: base and tuned of the main job, otherwise the run itself."""
-    if run.read_json("refine.json") is None:
-        return [run]
-    return [Run(run.path / name) for name in ("base", "tuned") if (run.path / name / "recipe.json").is_file()]
-
-
 def kept_model(run: Run) -> Run:
     """Of the trained models of a run, the one that its recipe and bundle are of; before that is chosen, the last."""
-    models, recipe = stages(run), run.recipe()
+    models, recipe = run.models, run.recipe()
     return next((one for one in models if one.recipe() == recipe), models[-1] if models else run)
 
 
@@ -92,7 +87,7 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
 
     recipe = run.recipe()
     task = find_task(recipe.task)
-    models, kept = stages(run), kept_model(run)
+    models, kept = run.models, kept_model(run)
     whole = workflow.manifest_of(models[0], progress=at.progress)
     real = tuple(row for row in whole.rows if row.origin == "real")  # samples are shown on their own
     manifest = whole if len(real) == len(whole.rows) else replace(whole, rows=real)
@@ -127,10 +122,19 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         french=task.french,
         environment=run.read_json("environment.json") or {},
         synthesis=_synthesis(run, task, manifest, at),
+        writing=_writing(models) if isinstance(task, Writer) else {},
         controls=_controls(kept, task),
         groups=groups,
         at_random=_baselines_at_random(run, task, prepared) if groups and are_apart else (),
     )
+
+
+def _writing(models: list[Run]) -> dict[str, dict[str, Any]]:
+    """What models wrote while they were trained, and their habits."""
+    return {
+        _name(model, models): {"moments": model.read_json(MOMENTS) or [], "habits": model.read_json(HABITS) or {}}
+        for model in models
+    }
 
 
 def _controls(kept: Run, task: Task) -> list[Controlled]:
@@ -161,6 +165,9 @@ def _synthesis(run: Run, task: Task, manifest: Manifest, at: Workplace) -> Synth
 
     if isinstance(task, Synthesiser):
         from ouvroir.generating import some_to_show
+
+        if isinstance(task, Writer) and not any(row.label for row in manifest.rows):
+            return None  # what such a model writes is shown on its own
 
         try:
             made = some_to_show(run, at)
@@ -231,7 +238,7 @@ def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
         return []
     with workflow.timed(run, "baselines_s"), threads(1):  # more of them only wait for each other on small matrices
         tables = prepared.tables
-        found = task.baselines(tables["train"], tables["test"], prepared.processor, run.recipe())
+        found = task.baselines(tables, prepared.processor, run.recipe())
     return [System(name=one.name, role="baseline", answers=one.answers, n_rows=one.n_rows) for one in found]
 
 
@@ -270,7 +277,7 @@ def _models(models: list[Run]) -> list[System]:
         found.append(
             System(
                 name=_name(model, models),
-                role="tuned" if model.name == "tuned" else "base",
+                role=_role(model),
                 answers=load_answers(path) if path.is_file() else None,
                 curves=[_later(one, before) for one in metrics],
                 steps=before + (metrics[-1].step if metrics else 0),
@@ -279,6 +286,12 @@ def _models(models: list[Run]) -> list[System]:
             )
         )
     return found
+
+
+def _role(model: Run) -> Role:
+    if model.name in (model.whole.read_json(JOB) or {}).get("rivals", ()):
+        return "rival"
+    return "tuned" if model.name == "tuned" else "base"
 
 
 def _later(one: Measurement, steps: int) -> Measurement:
@@ -317,6 +330,8 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
 
     path, labels = model.path / "answers" / "test.safetensors", prepared.processor.labels
     found: list[Suspect] = []
+    if isinstance(task, Synthesiser):  # which answers with no label
+        return found
     if path.is_file():
         answers = load_answers(path)
         if answers.scores is None or answers.targets is None or answers.is_multi_label:
@@ -338,7 +353,7 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
 
 def timings_of(run: Run) -> dict[str, float]:
     """Seconds by stage over the run and the models in it: check, pack, train, evaluate, bundle, baselines, report."""
-    models = stages(run)
+    models = run.models
     total: dict[str, float] = {}
     generator = Run(run.path / "generator")
     for one in {item.path: item for item in (run, *models, generator)}.values():

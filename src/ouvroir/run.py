@@ -29,6 +29,8 @@ State = Literal["queued", "running", "finished", "stopped", "failed"]
 DEFAULT_ROOT = Path("runs")
 GENERATOR = "generator"
 """The run of a generator, in that of the job or the model that it belongs to."""
+JOB = "refine.json"
+"""In the run of a main job: what was planned."""
 USUAL_STEPS = "usual_steps.json"
 """In a run that had time for far fewer steps than its task proposes: how many these are."""
 _LOOK_S = 0.2  # `is_held` of another process has the lock for less
@@ -186,9 +188,18 @@ class Run:
         return Run(self.path.parent) if (self.path.parent / "recipe.json").is_file() else self
 
     @property
+    def models(self) -> list[Run]:
+        """The trained models of a run: base and tuned of the main job, or what it trains side by side; else the run itself."""
+        plan = self.read_json(JOB)
+        if plan is None:
+            return [self]
+        names = plan.get("rivals") or ("base", "tuned")
+        return [Run(self.path / name) for name in names if (self.path / name / "recipe.json").is_file()]
+
+    @property
     def verb(self) -> Literal["train", "refine"]:
         """The command that makes such a run and goes on with it."""
-        return "refine" if (self.whole.path / "refine.json").is_file() else "train"
+        return "refine" if (self.whole.path / JOB).is_file() else "train"
 
     @property
     def way_on(self) -> str:

@@ -6,6 +6,7 @@ A locator says it in one line. Reading never goes past a limit, and what is amis
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -21,6 +22,10 @@ ZIP_SEPARATOR = "::"
 FOLDER = "/"
 """How the locator of a folder ends whose numbered files are one row together. Where the last part of it is suffixes alone,
 `take1/.jpeg.jpg/`, only files that end so are meant. `.` is the top of an archive."""
+_BLOCK = re.compile(r"(?s)(.*)@(\d+)\+(\d+)")
+_CHUNK = 1 << 20  # bytes that are skipped at a time
+LONGEST_LINE = 2048
+"""Bytes that are looked through for the end of a line at the border of a block. Blocks that are as long are never empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,8 @@ class Source:
     """Where the content of one row is. Cheap, picklable, opened in worker processes.
 
     `locator` is a path relative to `root`, or `archive.zip::path/inside` (the archive relative to `root`), or empty for
-    a row whose content is `text` or `content` itself. One that ends in `/` is a folder (see FOLDER), read as a zip of its files.
+    a row whose content is `text` or `content` itself. One that ends in `/` is a folder (see FOLDER), read as a zip of its files;
+    one that ends in `@start+length` a block of a file (see `block_locator`).
     """
 
     root: str
@@ -45,7 +51,7 @@ class Source:
         """Whether its file, or the archive that it is in, is where it was; nothing is opened."""
         if self.content is not None or self.text is not None:
             return True
-        path, _, inside = _folder_of(self.locator)[0].partition(ZIP_SEPARATOR)
+        path, _, inside = _folder_of(block_of(self.locator)[0])[0].partition(ZIP_SEPARATOR)
         place = Path(self.root) / path
         return place.is_dir() if path.endswith(FOLDER) and not inside else place.is_file()
 
@@ -75,6 +81,7 @@ class Source:
             raise Refused("unreadable", f"`{shown}` could not be unpacked: {error}.") from error
 
     def _read(self, max_bytes: int) -> bytes:
+        whole, block = block_of(self.locator)
         path, _, inside = self.locator.partition(ZIP_SEPARATOR)
         if inside:
             with closing(Archive(Path(self.root) / path)) as archive:
@@ -82,12 +89,83 @@ class Source:
         folder, suffixes = _folder_of(path)
         if folder.endswith(FOLDER):
             return _as_zip(_files_in(Path(self.root) / folder, suffixes), folder, max_bytes)
-        with open(Path(self.root) / path, "rb") as file:
+        with open(Path(self.root) / whole, "rb") as file:
+            if block is not None:
+                return _checked(_block(_Forward(file), *block), path, max_bytes)
             return _checked(file.read(max_bytes + 1), path, max_bytes)
+
+    def is_last_block(self) -> bool:
+        """Whether this block reaches the end of its file. Raises Refused where that is not there."""
+        whole, block = block_of(self.locator)
+        if block is None:
+            return True
+        path, _, inside = whole.partition(ZIP_SEPARATOR)
+        try:
+            if inside:
+                with zipfile.ZipFile(Path(self.root) / path) as archive:
+                    size = archive.getinfo(inside).file_size
+            else:
+                size = (Path(self.root) / path).stat().st_size
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise Refused("unreadable", f"`{shown_locator(self.locator)}` could not be read: {error}.") from error
+        return sum(block) >= size
 
     def stream(self, max_bytes: int) -> io.BytesIO:
         """The whole content as a seekable file. Raises as `read`."""
         return io.BytesIO(self.read(max_bytes))
+
+
+def block_locator(file: str, start: int, length: int) -> str:
+    """The locator of a block of the file at the locator `file`: from the first line that begins at byte `start` or later to the
+    first that begins `length` bytes later or later. So blocks that lie end to end hold each line once, and no line is cut, unless
+    it is very long: then between two letters of UTF-8.
+    """
+    return f"{file}@{start}+{length}"
+
+
+def block_of(locator: str) -> tuple[str, tuple[int, int] | None]:
+    """The locator of the file, and start and length of the block of it that is meant; None for all of it."""
+    found = _BLOCK.fullmatch(locator)
+    return (found[1], (int(found[2]), int(found[3]))) if found else (locator, None)
+
+
+class _Forward:
+    """An open file that is read from the front to the back, as one in an archive has to be: what was read last is kept."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._at, self._kept = file, 0, b""
+
+    def read(self, start: int, n: int) -> bytes:
+        """Give n bytes from byte `start` on, or as many as there are."""
+        if start < self._at - len(self._kept):
+            self._file.seek(0)
+            self._at, self._kept = 0, b""
+        while self._at < start:
+            self._kept = self._file.read(min(_CHUNK, start - self._at))
+            self._at += len(self._kept)
+            if not self._kept:
+                return b""
+        have = self._kept[start - self._at + len(self._kept) :]
+        more = self._file.read(max(0, n - len(have)))
+        self._at += len(more)
+        self._kept = have + more
+        return self._kept[:n]
+
+
+def _block(file: _Forward, start: int, length: int) -> bytes:
+    before = min(start, 1)
+    some = file.read(start - before, before + length + LONGEST_LINE)
+    return some[_border(some, before) : _border(some, before + length)]
+
+
+def _border(some: bytes, at: int) -> int:
+    """Where in `some` the first line begins at place `at` or later; where none does soon, the first letter."""
+    if not at:
+        return 0
+    end = some.find(b"\n", at - 1, at - 1 + LONGEST_LINE)
+    if end >= 0:
+        return end + 1
+    return next((place for place in range(at, min(at + 4, len(some))) if some[place] & 0xC0 != 0x80), at)
 
 
 def folder_locator(file: str, suffixes: Iterable[str]) -> str:
@@ -122,6 +200,7 @@ class Archive:
     def __init__(self, place: Path) -> None:
         self._zip = zipfile.ZipFile(place)
         self._place = place
+        self._member: tuple[str, _Forward] | None = None
 
     @cached_property
     def _folders(self) -> dict[str, list[str]]:
@@ -137,12 +216,22 @@ class Archive:
         """What a locator names after `::`: a file, or a folder as a zip of its files. Raises Refused, and what zipfile raises."""
         shown, suffixes = _folder_of(inside)
         if not shown.endswith(FOLDER):
-            with self._zip.open(inside) as member:
-                return _checked(member.read(max_bytes + 1), f"{self._place.name}{ZIP_SEPARATOR}{inside}", max_bytes)
+            member, block = block_of(inside)
+            name = f"{self._place.name}{ZIP_SEPARATOR}{inside}"
+            if block is not None:
+                return _checked(_block(self._opened(member), *block), name, max_bytes)
+            with self._zip.open(member) as file:
+                return _checked(file.read(max_bytes + 1), name, max_bytes)
         folder = "" if shown == f".{FOLDER}" else shown
         names = (name for name in self._folders.get(folder, ()) if _is_meant(name, suffixes))
         members = ((name, partial(self._zip.open, folder + name)) for name in names)
         return _as_zip(members, f"{self._place.name}{ZIP_SEPARATOR}{shown}", max_bytes)
+
+    def _opened(self, member: str) -> _Forward:
+        """A member, opened before where it was the last of which a block was read."""
+        if self._member is None or self._member[0] != member:
+            self._member = member, _Forward(self._zip.open(member))
+        return self._member[1]
 
     def close(self) -> None:
         """Close the file."""

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table, TableSlice
-    from ouvroir.recipe import Recipe
+    from ouvroir.recipe import Recipe, Value
     from ouvroir.rng import Rng
+    from ouvroir.sampling import Sampling
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -164,7 +165,7 @@ class Answers:
     index: (N,) int64, places of the rows in the table; loss: (N,) float64 summed over items; n_items: (N,) int64;
     scores: (N, C) float32 probabilities or None; targets: (N,) int64, or (N, C) uint8 when multi-label, or None;
     labels: the C class names. answered: (N, C) bool, the labels that are given to a row when multi-label, where these are
-    not those with a score of 0.5 or more; None elsewhere.
+    not those with a score of 0.5 or more; None elsewhere. n_bytes: (N,) int64, of the text in UTF-8, where a text was told.
     """
 
     index: np.ndarray
@@ -174,6 +175,7 @@ class Answers:
     targets: np.ndarray | None = None
     labels: tuple[str, ...] = ()
     answered: np.ndarray | None = None
+    n_bytes: np.ndarray | None = None
 
     @property
     def is_multi_label(self) -> bool:
@@ -241,13 +243,15 @@ class Processor(Protocol):
 class Items:
     """What the draws of an epoch are. Every array has one element per item.
 
-    row: (M,) int64 place in the table; start and length: (M,) int64 where an item is a window of a row; stratum: (M,)
-    int64 class of the item, for balanced sampling.
+    row: (M,) int64 place in the table; start and length: (M,) int64 where an item is a window of a row; lead: (M,) int64 elements
+    at the beginning of a window that are there to be seen only, since another window answers for them; stratum: (M,) int64 class of
+    the item, for balanced sampling.
     """
 
     row: np.ndarray
     start: np.ndarray | None = None
     length: np.ndarray | None = None
+    lead: np.ndarray | None = None
     stratum: np.ndarray | None = None
 
 
@@ -342,6 +346,15 @@ class Task(Protocol):
         `init_from` is "scratch", or a hub name or folder of pretrained weights that are not Ouvroir's own.
         """
 
+    def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
+        """The recipe with the rates and the length that suit its options, where a person chose others than were proposed."""
+
+    def rivals(self, recipe: Recipe, manifest: Manifest) -> Mapping[str, Mapping[str, Value]]:
+        """Ways to build a model of these data that the main job trains side by side, each a name and settings; mostly none.
+
+        Where there are none, it trains one model and fine-tunes it.
+        """
+
     def reads_weights(self, init_from: str) -> bool:
         """Whether `init_from` names pretrained weights, not Ouvroir's own, that a model can start from: a folder or a hub name."""
 
@@ -368,7 +381,7 @@ class Task(Protocol):
     def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
         """Columns made from the rows themselves, once: `labels` (N,) int64 or (N, C) float32. Empty for no labels."""
 
-    def items(self, table: Table, *, training: bool) -> Items:
+    def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """What one draw is: a row, a window of tokens, a clip."""
 
     def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
@@ -403,10 +416,11 @@ class Task(Protocol):
     def answers(self, batch: Batch, output: StepOutput, processor: Processor) -> Answers:
         """Answers for the rows of one prepared batch, on the CPU."""
 
-    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+    def baselines(self, tables: Mapping[Split, Table], processor: Processor, recipe: Recipe) -> list[Cheap]:
         """The cheap ways of the report, the most trivial first: majority class, logistic regression on simple features.
 
-        `recipe` is that of the model which they stand beside. What they calculate with torch has one thread.
+        They learn from the train rows of `tables`, may choose by those of validation, and answer for the test. `recipe` is that of
+        the model which they stand beside. What they calculate with torch has one thread.
         """
 
     def as_source(self, given: Input) -> Source:
@@ -508,4 +522,70 @@ class Synthesiser(Task, Protocol):
         """(N,) in [0, 1]: the share of each row of `asked` that is one passage of a single row of `known`; 0 for what has none.
 
         With `is_itself` they are the same rows, and each is looked for in the others.
+        """
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What was found when a model in another format was asked what the model itself was: `n_items` of the kind `items`.
+
+    largest_difference: of a probability; agreement: of each file that is less exact, the share of places where it holds the same
+    for the most likely; remarks: sentences on what a person should know of it.
+    """
+
+    n_items: int
+    items: str
+    largest_difference: float
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+NO_WRITER = "This model writes no texts that go on from a prompt: models of text-generation do."
+"""What is said of any other that is asked to go on with a prompt."""
+
+
+@runtime_checkable
+class Writer(Synthesiser, Protocol):
+    """A Synthesiser of texts, which goes on with the beginning of one.
+
+    An export of it is proved by the probabilities that it gives for what comes next, and not by answers.
+    """
+
+    def write(
+        self,
+        model: nn.Module,
+        processor: Processor,
+        recipe: Recipe,
+        prompts: Sequence[str],
+        *,
+        how: Sampling,
+        label: str | None,
+        seed: int,
+        device: str,
+    ) -> Iterator[tuple[int, str]]:
+        """Which prompt, and the text that goes on with it, as it comes; the same seed gives the same text.
+
+        label: the class of all of them. Raises UsageError for a class that is not known.
+        """
+
+    def export_questions(self, processor: Processor, rows: TableSlice) -> Iterator[Batch]:
+        """What a model and its export are both asked, made of encoded rows: arguments of the model's `forward`, by name.
+
+        Batches of several sizes, the first of one alone. `forward` gives logits, the last axis of which is what may come next.
+        """
+
+    def export_facts(self, processor: Processor) -> dict[str, Any]:
+        """Plain values that whoever uses an exported file needs: what is known of the numbers that go in and come out."""
+
+    def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
+        """What a person should know of how these prompts are read, as sentences."""
+
+    def habits(
+        self, model: nn.Module, processor: Processor, recipe: Recipe, tables: Mapping[Split, Table], *, device: str
+    ) -> dict[str, Any]:
+        """Plain values for the report, of texts that the model writes beside as much real text that it did not learn from.
+
+        repetition: share of runs of pieces that stood in the same text before; copied: characters of the longest passage that
+        stands in a train row, and `passage` itself; of both also `..._real`. expected: what is held for likely at some places of
+        the test: `before`, `then` with its `share`, and `candidates` with theirs.
         """

@@ -383,6 +383,9 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
         for name, metric in a["metrics"].items()
         if name in b["metrics"]
     ]
+    rows.append(["parameters", f"{a['n_parameters']:,}", "", f"{b['n_parameters']:,}", ""])
+    if a["seconds"] is not None and b["seconds"] is not None:
+        rows.append(["training", readable_duration(a["seconds"]), "", readable_duration(b["seconds"]), ""])
     out.print(_table([f"{summary['n']} items", "A", "95 % interval", "B", "95 % interval"], rows))
     out.print(Text(f"\n{summary['sentence']}"))
     for word in ("fixed", "broken"):

@@ -66,11 +66,10 @@ class _Stage:
         return model
 
     def batch(self, n_rows: int = N_ROWS, first: int = 0) -> Batch:
-        items = self.task.items(self.train, training=True)
-        place = slice(first, first + n_rows)
-        start = None if items.start is None else items.start[place]
-        length = None if items.length is None else items.length[place]
-        return self.task.collate(self.train.slice(items.row[place], start, length))
+        items = self.task.items(self.train, self.processor, training=True)
+        from ouvroir.data.loader import take
+
+        return self.task.collate(take(self.train, items, np.arange(first, first + n_rows)))
 
 
 def check_task(task: str | Task, tmp_path: Path) -> None:
@@ -232,7 +231,7 @@ def _check_batches(stage: _Stage) -> None:
     import torch
 
     assert set(stage.tables) == set(SPLITS), "The sample has rows for every split."
-    items = stage.task.items(stage.train, training=True)
+    items = stage.task.items(stage.train, stage.processor, training=True)
     assert items.row.dtype == np.int64, "Items.row is int64."
     assert 0 <= items.row.min() <= items.row.max() < len(stage.train), "Items point outside the table."
     batch = stage.batch()
@@ -424,7 +423,7 @@ def _check_answers(stage: _Stage) -> None:
             assert np.allclose(answers.scores.sum(axis=1), 1, atol=1e-4), "Scores of a row sum to 1."
     names = stage.task.metrics_for(stage.processor)
     assert set(measure(names, answers)) == set(names), "A metric of metrics_for() cannot be measured."
-    for cheap in stage.task.baselines(stage.train, stage.tables["test"], stage.processor, stage.recipe):
+    for cheap in stage.task.baselines(stage.tables, stage.processor, stage.recipe):
         assert cheap.name, "A baseline has a name."
         assert len(cheap.answers.loss) == len(stage.tables["test"]), f"{cheap.name} does not answer every row."
         measure(names, cheap.answers)

@@ -19,7 +19,8 @@ from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Loop, Optim, Recipe
 from ouvroir.run import Run
-from ouvroir.task import SPLITS, Row, Split, Task
+from ouvroir.task import SPLITS, Row, Split, Task, Writer
+from ouvroir.writing import HABITS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -375,6 +376,9 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
                 task, model, processor, recipe, tables["test"], device=device, control=control, progress=progress
             )
             save_answers(control_file(run, control.name), answers)
+    if isinstance(task, Writer) and "train" in tables:
+        with timed(run, "evaluate_s"):
+            run.write_json(HABITS, task.habits(model, processor, recipe, tables, device=device))
     run.write_json(
         "evaluation.json",
         {split: {name: asdict(metric) for name, metric in one.metrics.items()} for split, one in found.items()},

@@ -39,7 +39,7 @@ class Lines:
         self.sizes, self.modes, self.places, self.dtypes = [], [], [], []
         self.fails_above = fails_above
 
-    def items(self, table, *, training):
+    def items(self, table, processor, *, training):
         assert not training
         return Items(row=np.arange(len(table)))
 

@@ -80,10 +80,14 @@ def test_majority_scores_do_not_win_top5_by_ties():
 
 def test_only_metrics_that_make_sense_are_measured():
     everything = list(METRICS)
-    assert set(measure(everything, single(50, 3))) == set(METRICS) - {"top5", "subset_accuracy"}
+    of_texts = {"nats_per_character", "bits_per_byte"}
+    assert set(measure(everything, single(50, 3))) == set(METRICS) - {"top5", "subset_accuracy"} - of_texts
     assert "top5" in measure(everything, single(50, 6))
-    assert set(measure(everything, several())) == set(METRICS) - {"top5"}
+    assert set(measure(everything, several())) == set(METRICS) - {"top5"} - of_texts
     assert set(measure(everything, only_loss())) == {"loss", "nll", "perplexity"}
+    told = replace(only_loss(), n_bytes=2 * only_loss().n_items)
+    found = measure(["nats_per_character", "bits_per_byte"], told)
+    assert found["bits_per_byte"].value == pytest.approx(found["nats_per_character"].value / np.log(2) / 2)
 
 
 @pytest.mark.parametrize("answers", [single(300, 4, skill=1), several(), only_loss()], ids=["one", "several", "loss"])

@@ -16,6 +16,7 @@ SOURCES = "\n".join(
     if path.suffix in (".py", ".html") and not path.name.startswith("words")
 )
 FAMILIES = (
+    "rival_",
     "metric_",
     "name_",
     "code_",
@@ -66,7 +67,7 @@ def test_every_sentence_asked_for_exists():
     assert asked
     assert asked <= set(WORDS)
     assert {f"metric_{name}" for name in METRICS} <= set(WORDS)
-    sections = set(re.findall(r'call section\("(\w+)"\)', SOURCES)) | {"measures", "side_by_side"}
+    sections = set(re.findall(r'call section\("(\w+)"\)', SOURCES)) | {"measures", "side_by_side", "writing"}
     assert {key for key in WORDS if key.startswith("section_")} == {f"section_{name}" for name in sections}
 
 

@@ -34,17 +34,33 @@ OWN = {
 }
 
 
+CORPUS = {network: {"options.network": network, "options.context": 32} for network in ("lstm", "transformer")}
+"""Settings of language models of a corpus, by the network."""
+
+
+def write_corpus(folder):
+    """Sentences without labels."""
+    folder.mkdir()
+    draw = random.Random(0)
+    words = "the sea a lamp two birds sings falls waits at night and then".split()
+    (folder / "book.txt").write_text("\n".join(" ".join(draw.choices(words, k=9)) for _ in range(4000)))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("task", STEPS)
+@pytest.mark.parametrize("task", [*STEPS, *CORPUS])
 def test_a_training_that_is_killed_again_and_again_ends_in_the_same_bits(tmp_path, monkeypatch, task):
     monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
     folder = tmp_path / "data"
-    if task.startswith("image"):
+    own = {**OWN.get(task, {}), **CORPUS.get(task, {})}
+    if task in CORPUS:
+        write_corpus(folder)
+        task = "text-generation"
+    elif task.startswith("image"):
         pictures.write_digits(folder, per_class=30)
     else:
         ouvroir.sample(task, folder)
     words = ["train", str(folder), "--task", task, *pictures.QUICK, "--quiet"]
-    for name, value in {**SETTINGS, "loop.steps": STEPS[task], **OWN.get(task, {})}.items():
+    for name, value in {**SETTINGS, "loop.steps": STEPS[task], **own}.items():
         words += ["--set", f"{name}={value}"]
     pictures.run(*words, "--runs", str(tmp_path / "whole"))
     whole = Run(next((tmp_path / "whole").iterdir()))

@@ -72,7 +72,9 @@ def test_each_loss_moves_its_own_part_only(tmp_path):
     expected.load_state_dict(model.state_dict())
     expected.teller[2].p = 0.0
     places = np.arange(16)
-    Contest(TASK, model, recipe, Feed(TASK, table, TASK.items(table, training=True)), device="cpu").advance(0, places)
+    Contest(TASK, model, recipe, Feed(TASK, table, TASK.items(table, None, training=True)), device="cpu").advance(
+        0, places
+    )
     optimizers = {
         name: torch.optim.Adam(part.parameters(), lr=lr, betas=(0.0, 0.99))
         for (name, part), lr in zip(TASK.parts(expected), (1e-3, 5e-3), strict=True)

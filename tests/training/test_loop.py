@@ -50,7 +50,7 @@ def test_the_first_losses_are_those_of_a_plain_loop(tmp_path):
     model = toy.ToyTask().build_model(recipe, data.processor)
     average = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.0)
-    sampler = Sampler(toy.ToyTask().items(table, training=True), seed=0, batch_size=16)
+    sampler = Sampler(toy.ToyTask().items(table, None, training=True), seed=0, batch_size=16)
     for step in range(20):
         places = torch.from_numpy(sampler.draw(step))
         loss = torch.nn.functional.cross_entropy(model(table.points[places]), table.targets["labels"][places])

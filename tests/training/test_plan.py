@@ -159,7 +159,7 @@ def test_slow_steps_are_compared_by_the_same_rows(monkeypatch):
     recipe = open_recipe(threads=1)
     task, prepared = toy.ToyTask(), toy.prepared()
     model, table = task.build_model(recipe, prepared.processor), prepared.tables["train"]
-    feed = Feed(task, table, task.items(table, training=True))
+    feed = Feed(task, table, task.items(table, None, training=True))
     one = share(recipe.loop, World())
     trial = probe._Trial(probe.engine_maker(task, model, feed, "cpu"), np.arange(16), one, "cpu")
     layouts = ("contiguous", "channels_last")
@@ -248,7 +248,9 @@ def test_ctrl_c_before_a_resumed_run_steps_says_where_it_goes_on(tmp_path, monke
 
 def test_a_finding_holds_for_one_kind_of_work_only():
     data = toy.prepared()
-    feed = plan.Feed(toy.ToyTask(), data.tables["train"], toy.ToyTask().items(data.tables["train"], training=True))
+    feed = plan.Feed(
+        toy.ToyTask(), data.tables["train"], toy.ToyTask().items(data.tables["train"], None, training=True)
+    )
 
     def found(recipe, task=None, place="cpu", size=1):
         model = toy.ToyTask().build_model(recipe, data.processor)

@@ -25,7 +25,7 @@ class Words(toy.ToyTable):
 def test_a_resident_table_slices_like_the_table(monkeypatch):
     monkeypatch.setattr(resident, "ROWS_AT_ONCE", 10)
     table = toy.blobs(33)
-    items = toy.ToyTask().items(table, training=True)
+    items = toy.ToyTask().items(table, None, training=True)
     there = resident.make_resident(table, items, "cpu")
     assert isinstance(there, resident.ResidentTable)
     assert len(there) == 33

@@ -121,7 +121,7 @@ class ToyTask:
     def load_processor(self, folder: Path) -> ToyProcessor:
         return ToyProcessor(tuple(json.loads((folder / "processor.json").read_text())))
 
-    def items(self, table: ToyTable, *, training: bool) -> Items:
+    def items(self, table: ToyTable, processor, *, training: bool) -> Items:
         return Items(row=np.arange(len(table)), stratum=table.targets["labels"].numpy())
 
     def prepare_model(self, model: nn.Module, table: ToyTable, recipe: Recipe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -29,6 +30,7 @@ from ouvroir.cli.parameters import (
 )
 from ouvroir.errors import UsageError
 from ouvroir.run import DEFAULT_ROOT
+from ouvroir.sampling import Sampling
 
 
 @command
@@ -167,16 +169,60 @@ def generate(
         list[str] | None, typer.Option("--label", help="A class to make samples of; repeatable, by default all.")
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Samples of each class.")] = 10,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files, and texts.")] = 0,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option("--prompt", help="Go on with this text, and write what comes to the terminal; repeatable."),
+    ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature", min=0, help="With --prompt: below 1 more of what is likely, 0 always the likeliest."
+        ),
+    ] = 1.0,
+    top_k: Annotated[
+        int, typer.Option("--top-k", min=0, help="With --prompt: of the so many likeliest; 0 for all.")
+    ] = 0,
+    top_p: Annotated[
+        float, typer.Option("--top-p", help="With --prompt: of the likeliest that together have this probability.")
+    ] = 0.95,
+    min_p: Annotated[
+        float,
+        typer.Option("--min-p", help="With --prompt: of what has this share of the probability of the likeliest."),
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float,
+        typer.Option("--repetition-penalty", help="With --prompt: above 1, what was written comes less often again."),
+    ] = 1.0,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", help="With --prompt: end before this string; repeatable.")
+    ] = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="With --prompt: pieces written at most.")] = 256,
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Have a generator make new samples of what it learned, as ordinary files that say that they are synthetic.
+    """Have a generator make new samples of what it learned, as files that say that they are synthetic; or go on with a text.
 
     Example: ouvroir generate last --label rose --count 500 --seed 7
     """
+    if prompt:
+        how = Sampling(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            stops=tuple(stop or ()),
+            most=most,
+        )
+        with terminal.progress(quiet=quiet) as progress:
+            said = api.write(
+                run, prompt, how=how, label=_only(label), seed=seed, runs=runs, device=device, progress=progress
+            )
+        _show_written(prompt, said, as_json=as_json)
+        return
     with terminal.progress(quiet=quiet) as progress:
         found = api.generate(run, label, count=count, seed=seed, runs=runs, device=device, progress=progress)
     summary = summaries.generated_summary(found)
@@ -184,6 +230,30 @@ def generate(
         print_json(summary)
     else:
         terminal.show_generated(summary)
+
+
+def _only(labels: list[str] | None) -> str | None:
+    if labels and len(labels) > 1:
+        raise UsageError("With --prompt, give one --label.")
+    return labels[0] if labels else None
+
+
+def _show_written(prompts: list[str], said: Iterator[tuple[int, str]], *, as_json: bool) -> None:
+    """One text as it comes; several when all are written."""
+    if len(prompts) == 1 and not as_json:
+        print(prompts[0], end="", flush=True)
+        for _, text in said:
+            print(text, end="", flush=True)
+        print()
+        return
+    found = [""] * len(prompts)
+    for place, text in said:
+        found[place] += text
+    if as_json:
+        texts = [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, found, strict=True)]
+        print_json({"texts": texts})
+    else:
+        print("\n\n".join(prompt + text for prompt, text in zip(prompts, found, strict=True)))
 
 
 @command
@@ -263,7 +333,11 @@ def prove(
 def export(
     model: ModelArgument,
     to: Annotated[
-        Literal["onnx", "pth", "hf"], typer.Option("--to", help="The format; hf for what transformers has a class for.")
+        Literal["onnx", "pth", "hf", "gguf"],
+        typer.Option(
+            "--to",
+            help="The format; hf for what transformers has a class for, gguf for models that write, to run in llama.cpp.",
+        ),
     ],
     folder: Annotated[Path | None, typer.Option("--folder", help="Where to; `export/` in the run by default.")] = None,
     runs: Runs = DEFAULT_ROOT,

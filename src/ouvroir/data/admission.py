@@ -21,12 +21,14 @@ from ouvroir.data.manifest import Manifest, SharedValues, label_names
 from ouvroir.data.sources import read_source
 from ouvroir.errors import ManifestError, RecipeError
 from ouvroir.files import home, natural
-from ouvroir.media import find_task
+from ouvroir.media import TASKS, find_task
 from ouvroir.memory import collector_paused, give_back
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
+from ouvroir.source import block_of
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
 
+_OF_A_CORPUS = 0.1  # share of its rows for validation, and for the test
 _NOTES_SHOWN = 10  # oddities of single files
 
 
@@ -67,6 +69,7 @@ def _admit(
             "must stay below 1."
         )
     collection = read_source(source, data, task=task)
+    data = _of_a_corpus(data, collection)
     path = str(Path(source).expanduser().absolute())
     progress.say(f"{collection.found:,} files found in {path}; {len(collection.candidates):,} of them to check.")
     looked = facts.look(
@@ -85,7 +88,7 @@ def _admit(
     notes += (
         findings.label_notes(rows, has_class_weights=has_weights)
         + findings.split_notes(rows, data)
-        + findings.propose_group_pattern(rows, data)
+        + findings.propose_group_pattern([row for row in rows if block_of(row.locator)[1] is None], data)
     )
     notes += findings.say_mixed_groups(rows, notes)
     if not rows and not any(note.code == "lone_folder" for note in notes):  # which has said it
@@ -100,6 +103,17 @@ def _admit(
         notes=tuple(notes),
         data=dataclasses.replace(data, source=path),
     )
+
+
+def _of_a_corpus(data: Data, collection: Collection) -> Data:
+    """Of rows that are not told apart by labels a smaller share is held out where none was asked for: each is long, and all are
+    learned from alike.
+    """
+    entry, usual = TASKS.get(collection.task), Data()
+    is_usual = (data.validation, data.test, data.per_class) == (usual.validation, usual.test, None)
+    if entry is None or not entry.block_bytes or not is_usual or any(one.label for one in collection.candidates):
+        return data
+    return dataclasses.replace(data, validation=_OF_A_CORPUS, test=_OF_A_CORPUS)
 
 
 def _relate_and_split(

@@ -77,10 +77,31 @@ def _are_splits(names: set[str] | list[str]) -> bool:
     return all(name.lower() in SPLIT_NAMES for name in names)
 
 
+def has_classes(folders: Sequence[tuple[str, ...]], group_level: int | None = None) -> bool:
+    """Whether files lie in folders that tell them apart, and not in those of splits alone."""
+    folders = [parts for parts in folders if parts] or folders
+    level = find_levels(folders, group_level).label
+    names = {parts[level] for parts in folders if len(parts) > level}
+    return len(names) > 1 and not _are_splits(names)
+
+
+def _without_classes(files: Sequence[File], folders: Sequence[tuple[str, ...]]) -> Levels:
+    """The levels where nothing is a class: that of splits, if all files lie in such folders. A file may be called like a split."""
+    no_label = len(max(folders, key=len, default=())) + 1
+    named = [file.name.rsplit(".", 1)[0].lower() for file in files]
+    if not any(folders) and len(files) > 1 and all(name in SPLIT_NAMES for name in named):
+        return Levels(label=no_label, split=0)
+    return Levels(label=no_label, split=_split_level(folders))
+
+
 def read_folders(collection: Collection, files: list[File], data: Data, *, needs_labels: bool) -> None:
     """Add each readable file as a candidate whose label is its folder, or refuse it (`no_label`, `no_split`)."""
     folders = [file.folders for file in files]
     levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
+    if not needs_labels and not has_classes(folders, data.group_level):
+        levels = _without_classes(files, folders)
+        if levels.split is not None and not any(folders):
+            folders = [(file.name.rsplit(".", 1)[0],) for file in files]
     pattern = None if data.label_pattern is None else _compiled(data.label_pattern)
     if pattern is not None:  # folders are no classes, and may be splits however deep they lie
         levels = Levels(label=len(max(folders, key=len, default=())), split=_split_level(folders))

@@ -5,6 +5,7 @@ Nothing here opens a file; a step's places are indices into the items of a task.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -155,4 +156,9 @@ def take(table: Sliced, items: Items, places: np.ndarray) -> TableSlice:
     """The slice of `table` that holds the items at `places`."""
     start = None if items.start is None else items.start[places]
     length = None if items.length is None else items.length[places]
-    return table.slice(items.row[places], start, length)
+    found = table.slice(items.row[places], start, length)
+    if items.lead is None:
+        return found
+    import torch
+
+    return replace(found, lead=torch.from_numpy(items.lead[places]))

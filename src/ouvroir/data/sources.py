@@ -11,12 +11,14 @@ import difflib
 import os
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
+from ouvroir.data.blocks import cut
 from ouvroir.data.candidates import Collection
-from ouvroir.data.folders import read_folders
+from ouvroir.data.folders import has_classes, read_folders
 from ouvroir.data.labels import n_texts, read_labelled_tables, suffixes_of_named_files
 from ouvroir.data.listing import (
     MADE,
@@ -55,6 +57,12 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     join_sequences(listing, sequences_of(chosen), readable)
     if task is None:
         listing.notes += _perhaps_sequences(listing, chosen)
+    if (
+        task is None
+        and (other := TASKS[chosen].unlabelled)
+        and not _has_labels(listing, tables, suffixes_of(chosen), data)
+    ):
+        chosen = other
     is_told = any(note.code == "sample_data" for note in listing.notes)
     if path.is_file() and (path.parent / MADE_MARK).is_file() and not is_told:
         listing.notes.append(Note("sample_data", MADE))
@@ -75,8 +83,24 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
             collection.notes.append(Note("column_unused", text))
     if not collection.candidates and all(refusal.code in _DULL for refusal in collection.refused):
         _raise_nothing_readable(path, listing, chosen, readable)
+    if (entry := TASKS.get(chosen)) and entry.block_bytes:
+        n_files = len(collection.candidates)
+        collection.candidates = cut(collection.root, collection.candidates, entry.block_bytes)
+        if (n_blocks := len(collection.candidates)) > n_files:
+            text = (
+                f"Long files are cut at the ends of lines: from {n_files:,} files {n_blocks:,} blocks are made, each a row. Blocks "
+                "that lie side by side mostly stay in one split, so that hardly any passage is on both sides of a border."
+            )
+            collection.notes.append(Note("in_blocks", text))
     collection.make_ids_unique()
     return collection
+
+
+def _has_labels(listing: Listing, tables: Sequence[File], readable: frozenset[str], data: Data) -> bool:
+    """Whether files lie in class folders, or tables or names of files tell labels: what is known before any is opened."""
+    if tables or data.label_pattern is not None:
+        return True
+    return has_classes([file.folders for file in listing.files if file.suffix in readable], data.group_level)
 
 
 def _perhaps_sequences(listing: Listing, chosen: str) -> list[Note]:
@@ -170,6 +194,10 @@ def _list(path: Path, task: str | None) -> tuple[Listing, list[File], Counter[st
             return Listing(str(path.parent), [table]), [table], Counter(), texts
         _open_archives(listing, task)
         return listing, [table], _count_suffixes(listing), 0
+    if any(entry.block_bytes and suffix in entry.suffixes for entry in TASKS.values()):
+        status = path.stat()
+        file = File(path.name, path.name, status.st_size, status.st_mtime_ns)
+        return Listing(str(path.parent), [file]), [], Counter([suffix]), 0
     raise DataError(
         f"{path} is one file. Give a folder with a folder per class, a zip of it, "
         f"or a table ({', '.join(sorted(TABLE_SUFFIXES))}) with a column of paths and one of labels."

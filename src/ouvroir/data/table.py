@@ -31,7 +31,7 @@ class TableSlice:
     """Some rows of a table, B of them: what `Task.collate` makes a batch from.
 
     index: (B,) int64 places in the table; fields: encoded arrays (B, ...) or Ragged; targets: (B, ...); weight: (B,)
-    float32; start and length: (B,) int64 where each item is a window of its row, else None.
+    float32; start and length: (B,) int64 where each item is a window of its row, else None; lead: (B,) int64 as of `task.Items`.
     """
 
     index: Tensor
@@ -40,6 +40,7 @@ class TableSlice:
     weight: Tensor
     start: Tensor | None = None
     length: Tensor | None = None
+    lead: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)

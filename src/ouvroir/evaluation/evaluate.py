@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ouvroir.recipe import Recipe
     from ouvroir.task import Control, Items, Processor, Task
 
-_COLUMNS = ("index", "loss", "n_items", "scores", "targets", "answered")
+_COLUMNS = ("index", "loss", "n_items", "scores", "targets", "answered", "n_bytes")
 _LARGEST_BATCH = 256
 _CPU_BATCH = 64
 
@@ -50,7 +50,7 @@ def evaluate(
     """
     import torch
 
-    items = task.items(table, training=False)
+    items = task.items(table, processor, training=False)
     place = torch.device(device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     size = batch_size or _usual_batch(recipe, place)
     found: list[Answers] = []
@@ -104,12 +104,12 @@ def _answer(
 ) -> Answers:
     import torch
 
+    from ouvroir.data.loader import take
     from ouvroir.rng import Rng
 
-    start = None if items.start is None else items.start[part]
-    length = None if items.length is None else items.length[part]
-    batch = _to(task.collate(table.slice(items.row[part], start, length)), place)
-    rng = Rng(recipe.loop.seed, 0, torch.arange(len(items.row[part]), device=place) + part.start)
+    places = np.arange(len(items.row))[part]
+    batch = _to(task.collate(take(table, items, places)), place)
+    rng = Rng(recipe.loop.seed, 0, torch.arange(len(places), device=place) + part.start)
     batch = task.prepare(batch, recipe, rng=rng, training=False)
     if control is not None:
         batch = control.take(batch, rng)
@@ -145,7 +145,10 @@ def features_of(
 
 
 def join(parts: Sequence[Answers], *, labels: tuple[str, ...] = ()) -> Answers:
-    """The answers of several batches as one; with no batch, no rows. Of a row that was seen in several windows, their mean."""
+    """The answers of several batches as one; with no batch, no rows.
+
+    Of a row that was seen in several windows, their mean; without scores, where each window tells another part of it, their sum.
+    """
     if not parts:
         none = np.zeros(0, dtype=np.int64)
         return Answers(index=none, loss=none.astype(np.float64), n_items=none, labels=labels)
@@ -157,10 +160,17 @@ def join(parts: Sequence[Answers], *, labels: tuple[str, ...] = ()) -> Answers:
 
 
 def _one_a_row(answers: Answers) -> Answers:
-    """Answers in which no row comes twice: of the windows of a row losses, counts and scores are averaged, in order of rows."""
+    """Answers in which no row comes twice: of the windows of a row losses, counts and scores are averaged, in order of rows.
+
+    Losses and counts without scores are added up.
+    """
     if len(np.unique(answers.index)) == len(answers.index):
         return answers
     index, first, place = np.unique(answers.index, return_index=True, return_inverse=True)
+    if answers.scores is None:
+        loss, n_items = np.bincount(place, answers.loss), np.bincount(place, answers.n_items).astype(np.int64)
+        n_bytes = None if answers.n_bytes is None else np.bincount(place, answers.n_bytes).astype(np.int64)
+        return replace(answers, index=index, loss=loss, n_items=n_items, n_bytes=n_bytes)
     n_windows = np.bincount(place)
 
     def mean(column: np.ndarray) -> np.ndarray:

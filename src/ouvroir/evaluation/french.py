@@ -117,6 +117,11 @@ SENTENCES: dict[str, str] = {
     ),
     "None of {n} files can be used. The first one: {a}": "Aucun des {n} fichiers n’est utilisable. Le premier : {a}",
     "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
+    "Long files are cut at the ends of lines: from {n} files {m} blocks are made, each a row. Blocks that lie side by side mostly "
+    "stay in one split, so that hardly any passage is on both sides of a border.": (
+        "Les longs fichiers sont coupés en fin de ligne : de {n} fichiers on fait {m} blocs, un élément chacun. Les blocs voisins "
+        "restent presque toujours dans la même répartition, pour que presque aucun passage ne soit des deux côtés."
+    ),
     # notes on rows that are alike
     "Numbered files lie in {n} folders inside other folders, as the parts of one recording do. If each folder is one item, say so: "
     "`--task {a}`.": (
@@ -290,11 +295,11 @@ SENTENCES: dict[str, str] = {
     # settings
     "Absolute path of the data, as the user gave it.": "Chemin absolu des données, tel qu’il a été donné.",
     "Fingerprint of the manifest that was trained on.": "Empreinte du manifeste qui a servi à l’entraînement.",
-    "Share of the rows for validation, unless the data has a validation split.": (
-        "Part des éléments pour la validation, sauf si les données ont leur propre jeu."
+    "Share of the rows for validation, unless the data has a validation split; of a corpus 0.1.": (
+        "Part des éléments pour la validation, sauf si les données ont leur propre jeu ; 0,1 d’un corpus."
     ),
-    "Share of the rows for the test, unless the data has a test split.": (
-        "Part des éléments pour le test, sauf si les données ont leur propre jeu."
+    "Share of the rows for the test, unless the data has a test split; of a corpus 0.1.": (
+        "Part des éléments pour le test, sauf si les données ont leur propre jeu ; 0,1 d’un corpus."
     ),
     "Train rows per class; the rest is shared between validation and test.": (
         "Éléments d’entraînement par classe ; le reste se partage entre validation et test."

@@ -55,6 +55,7 @@ def take(answers: Answers, places: Array) -> Answers:
         targets=None if answers.targets is None else answers.targets[places],
         labels=answers.labels,
         answered=None if answers.answered is None else answers.answered[places],
+        n_bytes=None if answers.n_bytes is None else answers.n_bytes[places],
     )
 
 
@@ -153,6 +154,11 @@ def _loss(answers: Answers) -> Sums:
     return Sums.of_rows(np.stack([answers.loss, answers.n_items], 1).astype(float), _ratio)
 
 
+def _bits_per_byte(answers: Answers) -> Sums:
+    assert answers.n_bytes is not None
+    return Sums.of_rows(np.stack([answers.loss / np.log(2), answers.n_bytes], 1).astype(float), _ratio)
+
+
 def _nll(answers: Answers) -> Sums:
     if not is_classified(answers):
         return _loss(answers)
@@ -233,7 +239,7 @@ class Kind:
     `interval` of (answers, number of draws, seed) stands in for the bootstrap where that would not hold the truth.
 
     `needs`: `scores` when right and wrong must be known; `one` and `several` when only single- or multi-label makes
-    sense; `many` when there must be more than five classes.
+    sense; `many` when there must be more than five classes; `text` when what was told has characters and bytes.
     """
 
     share: Callable[[Answers], Array] | None = None
@@ -258,6 +264,8 @@ METRICS: dict[str, Kind] = {
     "nll": Kind(sums=_nll, is_higher_better=False, is_percent=False),
     "loss": Kind(sums=_loss, is_higher_better=False, is_percent=False),
     "perplexity": Kind(sums=_perplexity, is_higher_better=False, is_percent=False),
+    "nats_per_character": Kind(sums=_loss, is_higher_better=False, is_percent=False, needs=_needs("text")),
+    "bits_per_byte": Kind(sums=_bits_per_byte, is_higher_better=False, is_percent=False, needs=_needs("text")),
     "brier": Kind(sums=_brier, is_higher_better=False, is_percent=False, needs=_needs("scores")),
     "ece": Kind(sums=_ece, interval=_ece_interval, is_higher_better=False, needs=_needs("scores")),
 }
@@ -265,9 +273,10 @@ METRICS: dict[str, Kind] = {
 target is among the five highest. balanced_accuracy: mean recall of the classes that occur. macro_f1: mean F1 of the
 classes that occur. micro_f1: F1 of all decisions together. nll: mean −log of the probability given to
 the target, in nats (mean over labels when there are several; per item of the loss where there are no scores). loss: the
-task's own loss per item. perplexity: exp of nll. brier: mean squared distance between scores and truth. ece: expected
-calibration error, 15 bins of equal width (Guo et al. 2017, equation 5); the fewer the rows, the more noise adds to it, so
-its interval may lie below the value and end at it."""
+task's own loss per item. perplexity: exp of nll. nats_per_character and bits_per_byte: the surprise of a text by its
+characters and by its bytes of UTF-8, whatever pieces it was told in. brier: mean squared distance between scores and
+truth. ece: expected calibration error, 15 bins of equal width (Guo et al. 2017, equation 5); the fewer the rows, the more
+noise adds to it, so its interval may lie below the value and end at it."""
 
 
 def is_higher_better(name: str) -> bool:
@@ -303,6 +312,7 @@ def applies(name: str, answers: Answers) -> bool:
         or ("one" in needs and answers.is_multi_label)
         or ("several" in needs and not answers.is_multi_label)
         or ("many" in needs and len(answers.labels) <= 5)
+        or ("text" in needs and answers.n_bytes is None)
     )
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
@@ -23,6 +23,7 @@ from ouvroir.evaluation.language import Language, LanguageName, sentence
 from ouvroir.evaluation.metrics import METRICS, counts_rows, is_higher_better, is_percent
 from ouvroir.evaluation.synthesis_page import synthesis_view
 from ouvroir.evaluation.verdict import verdict_lines, weakest_caution, weakest_lines, who
+from ouvroir.evaluation.writing_page import writing_view
 from ouvroir.task import options_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -47,7 +48,9 @@ _STAGES = (
 def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
     """One self-contained HTML file from the values of `make_report`, which may have been read back from report.json."""
     t = Language(language)
-    style = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "synthesis.css"))
+    style = "".join(
+        (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "synthesis.css", "writing.css")
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     page: str = _template().render(
         r=report,
@@ -85,6 +88,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         settings=[(name, value, _told(entry[0], entry[1:], t)) for name, value, *entry in report["settings"]],
         environment=_flat(_dated(report["environment"])),
         synthesis=synthesis_view(report, t),
+        writing=[writing_view(one, report, t) for one in report.get("writing", ())],
     )
     return page
 
@@ -263,6 +267,8 @@ def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
         lines = [one for one in lines if len(one["points"]) > 1]
         if lines and len(charts) < 4:
             charts.append(_curve(report, lines, split, metric, t))
+            if metric == report["main"] and all("seconds" in one for one in lines):
+                charts.append(_curve(report, lines, split, metric, t, against="seconds"))
     return charts
 
 
@@ -273,10 +279,15 @@ def _training_losses(report: Mapping[str, Any]) -> list[str]:
 
 
 def _curve(
-    report: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], split: str, metric: str, t: Language
+    report: Mapping[str, Any],
+    lines: Sequence[Mapping[str, Any]],
+    split: str,
+    metric: str,
+    t: Language,
+    against: Literal["points", "seconds"] = "points",
 ) -> tuple[str, Markup]:
     title = t("curve_loss") if split == "train" else t("curve_validation", metric=t(f"metric_{metric}"))
-    title = sentence(title)
+    title = sentence(t("curve_in_time", title=title) if against == "seconds" else title)
     values = [y for one in lines for _, y in one["points"]]
     axis = plots.domain(values, values, floor=0.0, ceiling=1.0) if is_percent(metric) else plots.domain(values, values)
     ticks = plots.nice_ticks(*axis)
@@ -290,14 +301,15 @@ def _curve(
     names = [who(report, system, t) for system in systems]
     named = list(zip(names, lines, strict=True))
     series = [
-        plots.Series(name, _kind(report, system), one["points"])
+        plots.Series(name, _kind(report, system), one[against])
         for (name, one), system in zip(named, systems, strict=True)
     ]
     ends = ", ".join(t("curve_end", name=name, value=write(one["points"][-1][1])) for name, one in named)
     steps = t.count(max(one["points"][-1][0] for one in lines))
     alt = t("curve_alt", title=title, steps=steps, ends=ends)
     label = t("metric_loss") if split == "train" else t(f"metric_{metric}")
-    return title, plots.curves(series, axis=axis, title=alt, y_label=label, t=t, write=write)
+    x_label = t("curve_seconds") if against == "seconds" else t("step")
+    return title, plots.curves(series, axis=axis, title=alt, x_label=x_label, y_label=label, t=t, write=write)
 
 
 def _confusion(report: Mapping[str, Any], t: Language) -> Markup | None:

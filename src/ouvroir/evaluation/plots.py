@@ -147,13 +147,14 @@ def curves(
     *,
     axis: tuple[float, float],
     title: str,
+    x_label: str,
     y_label: str,
     t: Language,
     write: Callable[[float], str],
 ) -> Markup:
-    """Lines over training steps, values on `axis`. Points of few measurements are marked, each with its value as a tooltip."""
+    """Lines over steps or seconds, values on `axis`. Points of few measurements are marked, each with its value as a tooltip."""
     frame = _Frame(x=(0.0, max(x for one in series for x, _ in one.points)), y=axis)
-    parts = [frame.axes(t("step"), y_label, t.count, write)]
+    parts = [frame.axes(x_label, y_label, t.count, write)]
     for one in series:
         points = thin(one.points)
         line = " ".join("{},{}".format(*frame.place(x, y)) for x, y in points)

@@ -62,6 +62,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "smallest": _smallest(kept, main, metrics),
         "ledger": dict(_ledger(source)),
         "curves": _curves(source),
+        "writing": [{"system": name, **found} for name, found in source.writing.items()],
         "notes": _notes(source),
         **_details(kept),
         **_cost(source),
@@ -108,13 +109,16 @@ def _system(system: System, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     }
 
 
-Pair = tuple[Literal["baseline", "tuning"], System, System, Comparison]
+Pair = tuple[Literal["baseline", "tuning", "rival", "rival_baseline"], System, System, Comparison]
 
 
 def _pairs(
     judged: Sequence[System], kept: System | None, main: str | None, metrics: Mapping[str, Mapping[str, Metric]]
 ) -> list[Pair]:
-    """The comparisons a verdict needs: the kept model against the best cheap baseline, tuned against base."""
+    """The comparisons a verdict needs: the kept model against the best cheap baseline, tuned against base.
+
+    Of models that were trained side by side, the kept one against each other one, and these against the baseline too.
+    """
     if kept is None or main is None:
         return []
     found: list[Pair] = []
@@ -123,6 +127,10 @@ def _pairs(
         sign = 1 if is_higher_better(main) else -1
         best = max(cheap, key=lambda system: sign * metrics[system.name][main].value)
         found.append(("baseline", best, kept, compare(_answers(best), _answers(kept), metric=main)))
+    for other in (system for system in judged if system.role == "rival" and system is not kept):
+        found.append(("rival", other, kept, compare(_answers(other), _answers(kept), metric=main)))
+        if cheap:
+            found.append(("rival_baseline", best, other, compare(_answers(best), _answers(other), metric=main)))
     base = next((system for system in judged if system.role == "base"), None)
     tuned = next((system for system in judged if system.role == "tuned"), None)
     if base and tuned:
@@ -268,14 +276,26 @@ def _threshold(source: ReportInput, kept: System | None) -> dict[str, float] | N
 def _curves(source: ReportInput) -> list[dict[str, Any]]:
     """Each measured series of each system, loss of training and everything of validation."""
     found: dict[tuple[str, str, str, str], list[list[float]]] = {}
+    seconds: dict[tuple[str, str, str, str], list[list[float]]] = {}
     for system in source.systems:
         for one in system.curves:
-            key = (system.name, system.role, one.split, one.name)
-            found.setdefault(key, []).append([one.step, one.value])
-    return [
-        {"system": name, "role": role, "split": split, "metric": metric, "points": _thinned(points)}
-        for (name, role, split, metric), points in found.items()
-    ]
+            of = (system.name, system.role, one.split, one.name)
+            found.setdefault(of, []).append([one.step, one.value])
+            seconds.setdefault(of, []).append([one.seconds, one.value])
+    curves: list[dict[str, Any]] = []
+    for key, points in found.items():
+        name, role, split, metric = key
+        curve: dict[str, Any] = {
+            "system": name,
+            "role": role,
+            "split": split,
+            "metric": metric,
+            "points": _thinned(points),
+        }
+        if source.writing and split == "validation":
+            curve["seconds"] = _thinned(seconds[key])
+        curves.append(curve)
+    return curves
 
 
 def _thinned(points: list[list[float]]) -> list[list[float]]:

@@ -30,7 +30,8 @@ class Controlled:
     answers: Answers
 
 
-Role = Literal["baseline", "base", "tuned"]
+Role = Literal["baseline", "base", "tuned", "rival"]
+"""rival: one of several models that were trained side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,8 @@ class ReportInput:
     by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. french: `Task.french`. mislabels: most
     doubted first. commands and python: how to use the model, by default made from `path`. groups: of each row of the test table
     the group that it was kept together by, empty where there are none or they are no one's own. at_random: the cheap baselines
-    once more, on train and test rows that were dealt out anew without regard to groups.
+    once more, on train and test rows that were dealt out anew without regard to groups. writing: for models that write, by the name
+    of the system: `moments`, what it wrote while it was trained, and `habits`, as `task.Writer` has them.
     """
 
     name: str
@@ -110,3 +112,4 @@ class ReportInput:
     controls: Sequence[Controlled] = ()
     groups: Sequence[str] = ()
     at_random: Sequence[System] = ()
+    writing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -31,8 +31,9 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     if usual:
         lines.append(t("few_steps", n=t.count(kept["steps"] or 0), usual=t.count(usual)))
     for pair in report["pairs"]:
-        lines.append(_against(report, pair, t) if pair["kind"] == "baseline" else _tuning(report, pair, t))
-    if any(pair["kind"] == "tuning" for pair in report["pairs"]):
+        lines.append(_PAIRS[pair["kind"]](report, pair, t))
+    lines = [line for line in lines if line]
+    if any(pair["kind"] in ("tuning", "rival") for pair in report["pairs"]):
         ledger = report["ledger"]
         judged = ledger.get("judged") or ledger.get("splits", {})  # reports of the first version have the splits only
         had_validation = judged.get("validation", 1) > 0
@@ -40,7 +41,9 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     lines += _told(report, ("groups_mixed", "group_leak"), t)  # the test may be easier than what comes
     if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS:  # absent in earlier reports
         lines.append(t("few_groups", n=t.count(report["n_test_groups"])))
-    elif report["n_test"] < _FEW_ITEMS:
+    elif (
+        report["n_test"] < _FEW_ITEMS and report["main"] != "nats_per_character"
+    ):  # whose items are thousands of characters
         lines.append(t("few_items", n=t.count(report["n_test"])))
     return lines
 
@@ -87,16 +90,16 @@ def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, wi
         return t("the_only" if with_article else "only_model")
     roles = [one["role"] for one in trained]
     if roles.count(system["role"]) > 1:
-        return str(system["name"])
+        return t.known("the" if with_article else "name", str(system["name"]))
     return t(f"the_{system['role']}" if with_article else f"role_{system['role']}")
 
 
 def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
     main = report["main"]
     metric = kept["metrics"][main]
-    key = f"verdict_{main}" if counts_rows(main) else "verdict_share"
+    key = f"verdict_{main}" if counts_rows(main) else "verdict_share" if is_percent(main) else "verdict_number"
     return t(
-        key if is_percent(main) else "verdict_number",
+        "verdict_nats_per_character" if main == "nats_per_character" else key,
         who=sentence(who(report, kept, t, with_article=True)),
         value=t.value(main, metric["value"]),
         n=t.count(metric["n"]),
@@ -125,3 +128,35 @@ def _tuning(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> 
         broken=t.count(pair["n_broken"]),
         smallest=t.gap_size(report["main"], pair["smallest"]),
     )
+
+
+def _named(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(one for one in report["systems"] if one["name"] == name)
+    return found
+
+
+def _rival(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
+    main, other = report["main"], _named(report, pair["first"])
+    return t(
+        f"rival_{pair['verdict']}",
+        name=who(report, other, t, with_article=True),
+        value=t.value(main, other["metrics"][main]["value"]),
+        gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
+        smallest=t.gap_size(main, pair["smallest"]),
+    )
+
+
+def _rival_baseline(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
+    """Said of a model that does not beat the cheap baseline, and else nothing."""
+    if pair["verdict"] == "better":
+        return ""
+    other, cheap = _named(report, pair["second"]), _named(report, pair["first"])
+    return t(
+        "rival_beaten",
+        who=sentence(who(report, other, t, with_article=True)),
+        name=who(report, cheap, t, with_article=True),
+        gap=t.gap(report["main"], pair["difference"], turn=not report["higher_is_better"]),
+    )
+
+
+_PAIRS = {"baseline": _against, "tuning": _tuning, "rival": _rival, "rival_baseline": _rival_baseline}

@@ -32,6 +32,40 @@ WORDS: dict[str, tuple[str, str]] = {
     "section_confusions": ("What is taken for what", "Les confusions entre classes"),
     "section_calibration": ("Can its confidence be trusted?", "Peut-on se fier à sa confiance ?"),
     "section_mistakes": ("Most confident mistakes", "Les erreurs commises avec le plus d’assurance"),
+    "section_writing": ("What it writes", "Ce qu’il écrit"),
+    "writing_lead": (
+        "Written from nothing while it was trained, a few times and at three temperatures: below 1 more of what is likely is "
+        "drawn. Everything here is synthetic.",
+        "Écrit à partir de rien au cours de l’entraînement, à quelques moments et à trois températures : en dessous de 1, le "
+        "probable est tiré plus souvent. Tout ceci est synthétique.",
+    ),
+    "writing_moment": ("After {step} steps, {time}", "Après {step} pas, {time}"),
+    "writing_temperature": ("Temperature {value}", "Température {value}"),
+    "writing_habits": ("Does it repeat itself, or copy?", "Se répète-t-il, ou recopie-t-il ?"),
+    "writing_habits_lead": (
+        "Eight texts of its own beside as much real text that it never learned from. Real text shares passages with what was "
+        "learned from too; a model that shares much longer ones recites.",
+        "Huit textes de sa plume à côté d’autant de texte réel jamais appris. Le texte réel aussi partage des passages avec ce "
+        "qui a été appris ; un modèle qui en partage de bien plus longs récite.",
+    ),
+    "writing_model": ("the model", "le modèle"),
+    "writing_real": ("real text", "texte réel"),
+    "writing_repetition": (
+        "Runs of six pieces that stood in the same text before",
+        "Suites de six morceaux déjà présentes dans le même texte",
+    ),
+    "writing_copied": (
+        "Longest passage that stands in the train rows, in characters",
+        "Plus long passage présent dans les éléments d’entraînement, en caractères",
+    ),
+    "writing_passage": ("That passage:", "Ce passage :"),
+    "writing_expected": ("What it expects next", "Ce à quoi il s’attend"),
+    "writing_expected_lead": (
+        "Places of the test, what really came next, and what the model held for most likely there.",
+        "Des endroits du test, ce qui suivait vraiment, et ce que le modèle y jugeait le plus probable.",
+    ),
+    "curve_in_time": ("{title}, against time", "{title}, selon le temps"),
+    "curve_seconds": ("seconds of training", "secondes d’entraînement"),
     "section_controls": ("What it relies on", "Sur quoi il s’appuie"),
     "section_groups": ("Group by group", "Groupe par groupe"),
     "section_changes": ("What tuning changed", "Ce que l’affinage a changé"),
@@ -64,6 +98,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "the network of n-grams alone",
         "le réseau des n-grammes seuls",
     ),
+    "the_n-grams (Kneser-Ney)": ("n-grams (Kneser-Ney)", "les n-grammes (Kneser-Ney)"),
     "the_logistic regression on n-grams": (
         "logistic regression on n-grams",
         "la régression logistique sur des n-grammes",
@@ -84,6 +119,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "metric_nll": ("negative log-likelihood", "log-vraisemblance négative"),
     "metric_loss": ("loss", "perte"),
     "metric_perplexity": ("perplexity", "perplexité"),
+    "metric_nats_per_character": ("nats per character", "nats par caractère"),
+    "metric_bits_per_byte": ("bits per byte", "bits par octet"),
     "metric_brier": ("Brier score", "score de Brier"),
     "metric_ece": ("calibration error", "erreur de calibration"),
     "about_accuracy": ("the share of items that are answered rightly", "la part d’éléments dont la réponse est juste"),
@@ -119,6 +156,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "what training makes smaller; it is of use to compare models of the same task only",
         "ce que l’entraînement réduit ; ne sert qu’à comparer des modèles de la même tâche",
     ),
+    "about_nats_per_character": (
+        "how much each character surprises the model on average, knowing all that stands before it: 0.69 is a coin toss, less is "
+        "better; each block of a file is told from its own beginning",
+        "à quel point chaque caractère surprend le modèle en moyenne, connaissant tout ce qui précède : 0,69 vaut un pile ou face, "
+        "moins est mieux ; chaque bloc d’un fichier est lu depuis son propre début",
+    ),
+    "about_bits_per_byte": (
+        "the same surprise in bits for each byte of the text: what a perfect compressor made of this model would need",
+        "la même surprise en bits par octet du texte : ce dont aurait besoin un compresseur parfait fondé sur ce modèle",
+    ),
     "about_perplexity": (
         "among how many equally probable choices the model hesitates, as it were",
         "entre combien de choix également probables le modèle hésite, en quelque sorte",
@@ -151,6 +198,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_share": (
         "{who} reaches {value} {metric} on {n} unseen items {interval}.",
         "{who} atteint {value} en {metric} sur {n} éléments jamais vus {interval}.",
+    ),
+    "verdict_nats_per_character": (
+        "{who} is surprised by {value} nats per character on {n} unseen items {interval}; lower is better.",
+        "{who} est surpris de {value} nats par caractère sur {n} éléments jamais vus {interval} ; moins est mieux.",
     ),
     "verdict_number": (
         "{who} has a {metric} of {value} on {n} unseen items {interval}; {direction}.",
@@ -196,6 +247,29 @@ WORDS: dict[str, tuple[str, str]] = {
         "Tuning did harm: {gap} against the base model (items fixed: {fixed}, broken: {broken}).",
         "L’affinage a dégradé le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
     ),
+    "rival_better": (
+        "Trained for as long, {name} gets {value}: the model that was kept is ahead by {gap}.",
+        "Entraîné aussi longtemps, {name} obtient {value} : le modèle retenu fait mieux, de {gap}.",
+    ),
+    "rival_same": (
+        "Trained for as long, {name} gets {value}: no difference is shown ({gap}); {smallest} or more would probably have been "
+        "seen.",
+        "Entraîné aussi longtemps, {name} obtient {value} : aucune différence n’est mise en évidence ({gap}) ; un écart de "
+        "{smallest} ou plus aurait sans doute été vu.",
+    ),
+    "rival_worse": (
+        "Trained for as long, {name} gets {value} and is ahead on the test ({gap}), though not on the validation data.",
+        "Entraîné aussi longtemps, {name} obtient {value} et fait mieux sur le test ({gap}), mais pas sur les données de "
+        "validation.",
+    ),
+    "rival_beaten": (
+        "{who} does not beat {name} ({gap}).",
+        "{who} ne fait pas mieux que {name} ({gap}).",
+    ),
+    "name_lstm": ("LSTM", "LSTM"),
+    "name_transformer": ("Transformer", "Transformer"),
+    "the_lstm": ("the LSTM", "le LSTM"),
+    "the_transformer": ("the Transformer", "le Transformer"),
     "kept_on_validation": (
         "Which of the two to keep was decided on validation data, without a look at these test items.",
         "Le choix entre les deux s’est fait sur les données de validation, sans regarder ces éléments de test.",
@@ -591,6 +665,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "plus proches voisins sur des caractéristiques simples",
     ),
     "name_n-gram network": ("network of n-grams alone", "réseau des n-grammes seuls"),
+    "name_n-grams (Kneser-Ney)": ("n-grams (Kneser-Ney)", "n-grammes (Kneser-Ney)"),
     "name_logistic regression on n-grams": (
         "logistic regression on n-grams",
         "régression logistique sur des n-grammes",

@@ -28,8 +28,9 @@ class Entry:
     `advice`: what to do with files of other suffixes that belong to the medium; `columns`: what a table may call the column
     of its files, in small letters without accents. `also`: suffixes of files that are read too, though they tell no task: of
     sounds, those of videos. `sequences`: suffixes of files that make one row together where a folder holds them numbered.
-    `reads_text`: as of the task. `counts`: how much one of its files counts where the task is told from the files: texts lie
-    beside files of other media, and say things of these.
+    `reads_text`: as of the task. `unlabelled`: the task for the same files where they have no labels and this one needs them.
+    `block_bytes`: files of more bytes are cut into blocks, each a row; 0 for none. `counts`: how much one of its files counts where
+    the task is told from the files: texts lie beside files of other media, and say things of these.
     """
 
     target: str
@@ -40,6 +41,8 @@ class Entry:
     advice: Mapping[str, str] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
     reads_text: bool = False
+    unlabelled: str = ""
+    block_bytes: int = 0
     counts: float = 1.0
 
 
@@ -130,14 +133,16 @@ TASKS: dict[str, Entry] = {
         summary="Texts to one class, or to several labels.",
         advice=_TEXT_ADVICE,
         reads_text=True,
+        unlabelled="text-generation",
         counts=0.1,
     ),
     "text-generation": Entry(
         target="ouvroir.media.text.generation:TextGeneration",
         suffixes=TEXT_SUFFIXES,
-        summary="New texts of a class, or of none.",
+        summary="Language models: new texts in the manner of a corpus, or of a class of texts.",
         advice=_TEXT_ADVICE,
         reads_text=True,
+        block_bytes=65_536,
         counts=0.1,
     ),
 }

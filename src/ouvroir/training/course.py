@@ -22,6 +22,7 @@ from ouvroir.errors import DataError, OuvroirError, TrainingError
 from ouvroir.progress import Bar, Progress
 from ouvroir.rng import key
 from ouvroir.run import USUAL_STEPS
+from ouvroir.task import Writer
 from ouvroir.training.adapters import adopt_weights, freeze, set_training, start_of
 from ouvroir.training.checkpoint import Checkpoints, Place, Saved, copy_state, empty_model, load_weights
 from ouvroir.training.device import require_precision, threads
@@ -33,6 +34,7 @@ from ouvroir.training.resident import make_resident
 from ouvroir.training.step import Feed, Taken
 from ouvroir.training.tracking import Tracker
 from ouvroir.training.watch import Watch
+from ouvroir.writing import is_moment, keep_moment
 
 if TYPE_CHECKING:
     from ouvroir.data.table import Table
@@ -206,7 +208,7 @@ class Course(ABC):
 
     def _feed(self) -> Feed:
         """The train items; their rows on the GPU where there is one and they fit."""
-        items = self.task.items(self.table, training=True)
+        items = self.task.items(self.table, self.processor, training=True)
         is_on_cpu = self.device == "cpu"
         return Feed(self.task, self.table if is_on_cpu else make_resident(self.table, items, self.device), items)
 
@@ -237,6 +239,7 @@ class Course(ABC):
             self.norm.copy_(saved.state["running/norm"])
             self.progress.say(f"Going on from step {self.place.step} of {self.steps}.")
         self.seconds_before = self.place.seconds
+        self._moment_at = self.place.step
         self.tracker.begin(self.place.step)
 
     def _n_real(self, feed: Feed) -> int:
@@ -325,7 +328,26 @@ class Course(ABC):
         values = self.world.tell(self._judged() if self.world.is_first else None)
         assert values is not None
         self.tracker.add(self.place.step, "validation", values, self._seconds())
+        self._keep_moment()
         return take_if_better(self.place, values)
+
+    def _keep_moment(self) -> None:
+        """Keep what a model that writes writes now, at a few moments of its training."""
+        step, before = self.place.step, self._moment_at
+        self._moment_at = step
+        if not isinstance(self.task, Writer) or not self.world.is_first or not is_moment(step, self.steps, before):
+            return
+        keep_moment(
+            self.run,
+            self.task,
+            self.engine.judged(),
+            self.processor,
+            self.recipe,
+            step=step,
+            seconds=self._seconds(),
+            device=self.device,
+        )
+        set_training(self.engine.model, self.engine.parts)
 
     def _judged(self) -> dict[str, float]:
         assert self.judge is not None

@@ -29,6 +29,11 @@ class Judge:
     device: str
     feed: Feed | None = None
 
+    @property
+    def n_items(self) -> int:
+        """How many items are answered for each time: as many as rows, or more where a row is seen in windows."""
+        return len(self.task.items(self.table, self.processor, training=False).row)
+
     def measure(self, model: nn.Module, recipe: Recipe) -> dict[str, float]:
         """Metrics of `model`, the deciding one first, and the loss per item. May leave the model in another mode."""
         from ouvroir.evaluation.evaluate import evaluate

@@ -144,7 +144,8 @@ class _Job(Course):
             has_room, judge = found.features is not None, self.judge
             if judge is not None and has_room and self.world.is_first:
                 judged = run_once(
-                    Feed(self.task, judge.table, self.task.items(judge.table, training=False)), training=False
+                    Feed(self.task, judge.table, self.task.items(judge.table, self.processor, training=False)),
+                    training=False,
                 )
                 has_room, judge = judged.features is not None, replace(judge, feed=judged)
             model.to("cpu")
@@ -185,7 +186,7 @@ class _Job(Course):
         resolved = plan.settle_length(
             self.recipe,
             n_items=self._n_real(ground.feed),
-            n_validation=0 if self.judge is None else len(self.judge.table),
+            n_validation=0 if self.judge is None else self.judge.n_items,
             step_s=step_s,
             spent_s=time.monotonic() - self.began,
             n_bytes=plan.checkpoint_bytes(ground.model, self.recipe),

@@ -84,7 +84,7 @@ def test_the_loss_falls_on_real_digits(tmp_path):
     torch.manual_seed(0)
     model = TASK.build_model(recipe, data.processor)
     world = World(device="cpu")
-    feed = Feed(TASK, table, TASK.items(table, training=True))
+    feed = Feed(TASK, table, TASK.items(table, None, training=True))
     engine = Engine(TASK, model, recipe, feed, device="cpu", world=world, share=share(recipe.loop, world))
     losses = []
     for step in range(150):

@@ -147,8 +147,8 @@ def test_several_labels(several, mixed):
     assert answers.is_multi_label
     assert TASK.metrics_for(processor)[0] == "macro_f1"
     assert TASK.metrics_for(processor_for())[0] == "accuracy"
-    assert len(TASK.baselines(several, several, processor, Recipe(task=TASK.name))) == 3
-    assert TASK.items(several, training=True).stratum.shape == (12,)
+    assert len(TASK.baselines({"train": several, "test": several}, processor, Recipe(task=TASK.name))) == 3
+    assert TASK.items(several, processor, training=True).stratum.shape == (12,)
 
 
 def test_targets_of_rows():
@@ -157,7 +157,9 @@ def test_targets_of_rows():
 
 
 def test_baselines_answer_every_row(table):
-    names = [cheap.name for cheap in TASK.baselines(table, table, processor_for(), Recipe(task=TASK.name))]
+    names = [
+        cheap.name for cheap in TASK.baselines({"train": table, "test": table}, processor_for(), Recipe(task=TASK.name))
+    ]
     assert names[0] == "most frequent class"
     assert "logistic regression on simple features" in names
 

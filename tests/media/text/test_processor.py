@@ -11,8 +11,8 @@ from ouvroir.media.text.processor import MOST_GRAMS, N_BUCKETS, TextProcessor, g
 from ouvroir.source import Source
 from ouvroir.task import Limits
 
-PIECES = tokens.learn(["one two three four five six seven eight"] * 40, 2000)
-PROCESSOR = TextProcessor(labels=("a", "b"), pieces=PIECES, max_pieces=20)
+PIECES = tokens.learn("bpe", ["one two three four five six seven eight"] * 40, 2000, has_prefix=True)
+PROCESSOR = TextProcessor(labels=("a", "b"), tokenizer=PIECES, max_pieces=20)
 LONG = " ".join(f"{number}" for number in range(100))
 
 
@@ -21,16 +21,9 @@ def encoded(processor, text):
 
 
 def test_both_ends_of_a_long_text_are_kept():
-    whole = tokens.encode(PIECES, LONG)
+    whole = PIECES.encode(LONG).tolist()
     found = encoded(PROCESSOR, LONG)["pieces"].tolist()
     assert found == whole[:15] + whole[-5:]
-
-
-def test_the_beginning_alone_and_the_end_of_what_is_whole():
-    processor = replace(PROCESSOR, keep="beginning", has_end=True)
-    assert encoded(processor, LONG)["pieces"].tolist() == tokens.encode(PIECES, LONG)[:20]
-    short = encoded(processor, "one two")["pieces"].tolist()
-    assert short == [*tokens.encode(PIECES, "one two"), tokens.END]
 
 
 def test_n_grams_are_counted():
@@ -53,16 +46,16 @@ def test_a_very_long_text_keeps_its_most_frequent_n_grams():
 
 
 def test_it_comes_back(tmp_path):
-    processor = replace(PROCESSOR, is_multi_label=True, alike={"one": ("two", "three")})
+    processor = replace(PROCESSOR, is_multi_label=True)
     processor.save(tmp_path)
     assert TextProcessor.load(tmp_path) == processor
 
 
 def test_what_is_stored_depends_on_pieces_and_length_only():
-    same = replace(PROCESSOR, labels=("x",), is_multi_label=True, alike={"one": ("two",)})
+    same = replace(PROCESSOR, labels=("x",), is_multi_label=True)
     assert same.storage_fingerprint() == PROCESSOR.storage_fingerprint()
-    others = [replace(PROCESSOR, max_pieces=30), replace(PROCESSOR, keep="beginning"), replace(PROCESSOR, has_end=True)]
-    assert len({one.storage_fingerprint() for one in [PROCESSOR, *others]}) == 4
+    others = [replace(PROCESSOR, max_pieces=30), replace(PROCESSOR, tokenizer=tokens.learn("bpe", ["a b c"] * 9, 99))]
+    assert len({one.storage_fingerprint() for one in [PROCESSOR, *others]}) == 3
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"encoding": 1}', "{"])
@@ -76,6 +69,6 @@ def test_a_damaged_one_is_said(tmp_path, content):
 def test_one_of_another_version_is_refused(tmp_path):
     PROCESSOR.save(tmp_path)
     path = tmp_path / "text_processor.json"
-    path.write_text(path.read_text().replace('"encoding": 1', '"encoding": 0'))
+    path.write_text(path.read_text().replace('"encoding": 2', '"encoding": 0'))
     with pytest.raises(RunError, match="another way"):
         TextProcessor.load(tmp_path)

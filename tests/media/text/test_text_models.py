@@ -21,8 +21,8 @@ from ouvroir.task import Limits
 
 TASK = TextClassification()
 TEXTS = ["the red lamp broke", "I like the blue lamp, and the hat", "a note", "word " * 40]
-PIECES = tokens.learn(TEXTS * 20, 4000)
-PROCESSOR = TextProcessor(labels=("bad", "good", "note"), pieces=PIECES, max_pieces=64)
+PIECES = tokens.learn("bpe", TEXTS * 20, 4000, has_prefix=True)
+PROCESSOR = TextProcessor(labels=("bad", "good", "note"), tokenizer=PIECES, max_pieces=64)
 
 
 def recipe_for(*, constants=None, **options):

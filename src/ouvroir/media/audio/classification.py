@@ -6,7 +6,7 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from ouvroir.media.audio import recipes
 from ouvroir.media.audio.decode import is_silent
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.media.audio.sounds import Sounds
-from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
+from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, Split, StepOutput
 from ouvroir.windows import answers_of, first_windows, pieces_of
 
 if TYPE_CHECKING:
@@ -122,8 +122,9 @@ class AudioClassification(shared.Classifier, Sounds):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+    def baselines(self, tables: Mapping[Split, Table], processor: Processor, recipe: Recipe) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on means and deviations of cepstra."""
+        train, test = tables["train"], tables["test"]
         del recipe
         assert isinstance(processor, AudioProcessor)
         targets = test.targets["labels"].numpy()

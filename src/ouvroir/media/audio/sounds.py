@@ -15,7 +15,7 @@ from ouvroir.media.audio.encode import as_mp3, as_wav, spectrogram
 from ouvroir.media.audio.french import FRENCH
 from ouvroir.media.audio.processor import AudioProcessor
 from ouvroir.source import Source, source_of
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Processor, Rendering
 from ouvroir.windows import first_of, items_of
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class Sounds:
         """Read what `AudioProcessor.save` wrote."""
         return AudioProcessor.load(folder)
 
-    def items(self, table: Table, *, training: bool) -> Items:
+    def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """One draw is one window of a sound."""
-        del training
+        del processor, training
         return items_of(table)
 
     def collate(self, rows: TableSlice) -> Batch:

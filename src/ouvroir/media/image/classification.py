@@ -6,7 +6,7 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,7 +18,7 @@ from ouvroir.media.image import recipes
 from ouvroir.media.image.pictures import Pictures, pixels_of
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.source import Source
-from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
+from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, Split, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -127,8 +127,9 @@ class ImageClassification(shared.Classifier, Pictures):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+    def baselines(self, tables: Mapping[Split, Table], processor: Processor, recipe: Recipe) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on a small copy of the picture."""
+        train, test = tables["train"], tables["test"]
         del recipe
 
         def of_train(places: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from ouvroir.media.image.french import FRENCH
 from ouvroir.media.image.inputs import as_source
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.source import Source
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Processor, Rendering
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,9 +46,9 @@ class Pictures:
         """Read what `ImageProcessor.save` wrote."""
         return ImageProcessor.load(folder)
 
-    def items(self, table: Table, *, training: bool) -> Items:
+    def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """One draw is one picture; its stratum is its class, or its rarest label when multi-label."""
-        del training
+        del processor, training
         labels = table.targets.get("labels")
         stratum = None if labels is None else shared.strata(labels.numpy())
         return Items(row=np.arange(len(table), dtype=np.int64), stratum=stratum)

@@ -1,23 +1,29 @@
-"""Cheap ways to classify texts: counts of n-grams, rare ones weighing more."""
+"""Cheap ways to classify texts, by counts of n-grams, rare ones weighing more; and to tell what comes next in them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ouvroir.baselines import answers_from_scores, majority_baseline
+from ouvroir.media.text.kneser_ney import KneserNey
 from ouvroir.media.text.processor import N_BUCKETS
-from ouvroir.task import Cheap
+from ouvroir.task import Answers, Cheap, Split
 
 if TYPE_CHECKING:
     from ouvroir.data.table import Ragged, Table
+    from ouvroir.media.text.tokens import Tokenizer
 
 MOST_ROWS = 20_000
 MOST_TURNED = 2_000  # texts whose products with each other are cheap to take apart
 ROWS_AT_ONCE = 1024
 STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties of logistic regression that are tried
 NEIGHBOURS = 5
+MOST_COUNTED = 5_000_000  # pieces that n-grams are counted in
+NGRAMS = "n-grams (Kneser-Ney)"
 
 
 def text_baselines(train: Table, test: Table, labels: tuple[str, ...]) -> list[Cheap]:
@@ -148,4 +154,35 @@ def _similar(known: Any, wanted: np.ndarray, asked: Any, n_classes: int) -> np.n
     scores = np.einsum("nk,nkc->nc", vote, shares[place].astype(np.float64))
     uniform = 0.5 if wanted.ndim == 2 else 1 / n_classes
     found: np.ndarray = 0.98 * scores + 0.02 * uniform  # a vote of 5 is no certainty
+    return found
+
+
+def ngram_answers(tables: Mapping[Split, Table], tokenizer: Tokenizer) -> Cheap:
+    """How n-grams tell the test, counted in the train rows, evenly spaced ones of very many; their length suits the validation."""
+    train, test = tables["train"], tables["test"]
+    lengths = train.lengths("pieces").numpy()
+    n = len(train) if lengths.sum() <= MOST_COUNTED else max(1, int(MOST_COUNTED / lengths.mean()))
+    places = np.unique(np.linspace(0, len(train) - 1, n).astype(np.int64))
+    known = pieces_of(train.subset(places))
+    chooser = pieces_of(tables["validation"]) if "validation" in tables else known[-max(1, len(known) // 10) :]
+    model = KneserNey.best(known, chooser, tokenizer.n)
+    asked = pieces_of(test)
+    sizes = tokenizer.sizes()
+    sums = np.array([sizes[:, row[1:]].sum(axis=1) for row in asked], dtype=np.int64)
+    answers = Answers(
+        index=np.arange(len(test), dtype=np.int64),
+        loss=np.array([model.nats(row)[1:].sum() for row in asked], dtype=np.float64),
+        n_items=sums[:, 0],
+        n_bytes=sums[:, 1],
+    )
+    return Cheap(NGRAMS, answers, len(places) if len(places) < len(train) else None)
+
+
+def pieces_of(table: Table) -> list[np.ndarray]:
+    """The pieces of each row of a table, the one that is given before them and the one that ends them included."""
+    found: list[np.ndarray] = []
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        field: Ragged = table.slice(np.arange(start, min(start + ROWS_AT_ONCE, len(table)))).fields["pieces"]  # type: ignore[assignment]
+        values, offsets = field.values.numpy(), field.offsets.tolist()
+        found += [values[first:last] for first, last in pairwise(offsets)]
     return found

@@ -6,7 +6,8 @@ torch is imported by the methods that need it: workers call `inspect` and the pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from ouvroir.media.text import recipes
 from ouvroir.media.text.baselines import ROWS_AT_ONCE, holding, rarity, some_rows, text_baselines
 from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.texts import Texts, batch_of
-from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, StepOutput
+from ouvroir.task import Batch, Cheap, Example, Note, Prediction, Processor, Split, StepOutput
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,10 +46,18 @@ class TextClassification(shared.Classifier, Texts):
         del init_from  # no weights but our own
         return recipes.propose(manifest, preset)
 
+    def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
+        """Rates and length for the network that was chosen, and so many texts."""
+        return recipes.scheduled(recipe, len(manifest.positions("train")))
+
     def reads_weights(self, init_from: str) -> bool:
         """None but our own."""
         del init_from
         return False
+
+    def load_processor(self, folder: Path) -> TextProcessor:
+        """Read what `TextProcessor.save` wrote."""
+        return TextProcessor.load(folder)
 
     def fit_processor(self, manifest: Manifest, recipe: Recipe, *, earlier: Processor | None = None) -> TextProcessor:
         """Labels of the train rows; pieces of words learned from them, or those of `earlier`."""
@@ -121,10 +130,11 @@ class TextClassification(shared.Classifier, Texts):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+    def baselines(self, tables: Mapping[Split, Table], processor: Processor, recipe: Recipe) -> list[Cheap]:
         """Most frequent class; logistic regression on weighted n-grams; nearest texts by these; the network of n-grams alone,
         unless the model is one.
         """
+        train, test = tables["train"], tables["test"]
         found = text_baselines(train, test, processor.labels)
         options: recipes.Options = recipe.options
         return found if options.network == "ngrams" else [*found, self._ngrams_alone(train, test, processor)]

@@ -33,19 +33,26 @@ FRENCH: dict[str, str] = {
     "Share of the pieces that are hidden, others each time.": "Part des morceaux masqués, d’autres à chaque fois.",
     "Share of each target spread evenly; 1/137.": "Part de chaque cible répartie uniformément ; 1/137.",
     "Dropout before each layer of the head.": "Dropout avant chaque couche de la tête.",
-    "Texts of up to {n} pieces, about {m} words, are made, from the beginnings of the texts that there are. Longer ones take as "
-    "much longer.": (
-        "Des textes de {n} morceaux au plus, environ {m} mots, sont générés, d’après le début des textes disponibles. De plus "
-        "longs prennent d’autant plus de temps."
+    "lstm: a state that goes on for ever; transformer: attention to the pieces before, as far as the context reaches.": (
+        "lstm : un état qui se poursuit sans fin ; transformer : attention aux morceaux précédents, aussi loin que va le contexte."
     ),
-    "Pieces of the longest text that is learned from and made; worked out from the texts.": (
-        "Morceaux du texte le plus long dont on apprend et que l’on génère ; déterminé d’après les textes."
+    "bpe: pieces of words, learned; characters: one by one; bytes: of UTF-8.": (
+        "bpe : des morceaux de mots, appris ; characters : un par un ; bytes : ceux de l’UTF-8."
+    ),
+    "Pieces that are told at a time, each from those before it; worked out from the texts.": (
+        "Morceaux prédits à la fois, chacun d’après les précédents ; déterminé d’après les textes."
+    ),
+    "Pieces of the longest text that is made; worked out from the texts.": (
+        "Morceaux du texte le plus long que l’on génère ; déterminé d’après les textes."
+    ),
+    "Share of the weights from state to state of an LSTM that is left out at each step.": (
+        "Part des poids d’un état au suivant d’un LSTM laissée de côté à chaque pas."
     ),
     "Share of the texts that are learned from without their class, so that texts of no class can be made too.": (
         "Part des textes dont on apprend sans leur classe, pour pouvoir aussi générer des textes sans classe."
     ),
-    "Dropout before and after the memory, the same at each piece of a text.": (
-        "Dropout avant et après la mémoire, le même à chaque morceau d’un texte."
+    "Dropout between the layers, the same at each piece of a text.": (
+        "Dropout entre les couches, le même à chaque morceau d’un texte."
     ),
     "Below 1 the likely pieces are drawn more often than they occur.": (
         "En dessous de 1, les morceaux probables sont tirés plus souvent qu’ils ne se présentent."

@@ -298,7 +298,6 @@ class NgramModel(nn.Module):
 
 def build(recipe: Recipe, processor: TextProcessor) -> CustomTextModel | NgramModel:
     """The network for a recipe, with initial weights drawn from torch's global generator."""
-    from ouvroir.media.text import tokens
     from ouvroir.media.text.processor import N_BUCKETS
 
     options: Options = recipe.options
@@ -309,7 +308,7 @@ def build(recipe: Recipe, processor: TextProcessor) -> CustomTextModel | NgramMo
     assert ratio is not None, "phi has an ordinary value"
     assert scale is not None, "alpha has an ordinary value"
     return CustomTextModel(
-        n_pieces=tokens.count(processor.pieces),
+        n_pieces=processor.tokenizer.n,
         n_buckets=N_BUCKETS,
         width=_WIDTH[preset],
         depth=_DEPTH[preset],

@@ -67,3 +67,19 @@ def _runs(text: np.ndarray, size: int) -> np.ndarray:
         for at in range(size):
             found = found * _BASE + values[at : at + n]
     return found ^ (found >> np.uint64(31))
+
+
+def longest_passage(asked: np.ndarray, known: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Where the longest run of `asked` (n,) begins that stands in one of `known`, and how long it is; (0, 0) where none does."""
+    low, high, start = 0, len(asked), 0
+    while low < high:
+        size = (low + high + 1) // 2
+        runs = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *(_runs(one, size) for one in known)]))
+        mine = _runs(asked, size)
+        at = np.searchsorted(runs, mine)
+        hits = np.flatnonzero(runs[np.minimum(at, len(runs) - 1)] == mine) if len(runs) else at[:0]
+        if len(hits):
+            low, start = size, int(hits[0])
+        else:
+            high = size - 1
+    return start, low

@@ -6,22 +6,22 @@ import hashlib
 import json
 import re
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
 from ouvroir.errors import RunError
 from ouvroir.files import write_bytes, write_json
-from ouvroir.media.text import tokens
 from ouvroir.media.text.reading import DECODING, text_of
+from ouvroir.media.text.tokens import UNKNOWN, Tokenizer
 from ouvroir.source import Source
 from ouvroir.task import Example, Field, Limits
 
 FILE_NAME, PIECES = "text_processor.json", "pieces.model"
-ENCODING = 1  # raise when `encode` gives other numbers for the same settings
+ENCODING = 2  # raise when `encode` gives other numbers for the same settings
 N_BUCKETS = 2**16
 """Of hashed n-grams; number 0 is none."""
 MOST_GRAMS = 8192  # of one text
@@ -32,19 +32,14 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 class TextProcessor:
     """Cuts a text into pieces of words, and into n-grams of words and characters, both as numbers.
 
-    `labels` are the class names in the order of the model's outputs; `pieces` is SentencePiece's model. Of a text of more than
-    `max_pieces` pieces the beginning is kept (`keep`), or the first three quarters of these and the last ones: what a text is
-    about mostly stands at both of its ends. With `has_end`, the piece that ends a text ends those that are whole. `alike`: for
-    words of the train rows those that stand in the same places there, for rewriting.
+    `labels` are the class names in the order of the model's outputs. Of a text of more than `max_pieces` pieces the first three
+    quarters of these and the last ones are kept: what a text is about mostly stands at both of its ends.
     """
 
     labels: tuple[str, ...] = ()
     is_multi_label: bool = False
-    pieces: bytes
+    tokenizer: Tokenizer
     max_pieces: int
-    keep: Literal["ends", "beginning"] = "ends"
-    has_end: bool = False
-    alike: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def fields(self) -> dict[str, Field]:
         """`pieces` int32; `grams` int32, those that occur, and `gram_counts` uint8, how often. As many as the text has."""
@@ -57,27 +52,27 @@ class TextProcessor:
     def encode(self, source: Source, limits: Limits) -> Example:
         """Read, decode, cut. Raises Refused."""
         text, _ = text_of(source, limits)
-        numbers = tokens.encode(self.pieces, text) or [tokens.UNKNOWN]
-        if self.has_end:
-            numbers.append(tokens.END)
+        numbers = self.tokenizer.encode(text)
+        if not len(numbers):
+            numbers = np.array([UNKNOWN], dtype=np.int32)
         if len(numbers) > self.max_pieces:
-            first = self.max_pieces if self.keep == "beginning" else self.max_pieces * 3 // 4
-            numbers = numbers[:first] + (numbers[first - self.max_pieces :] if first < self.max_pieces else [])
+            first = self.max_pieces * 3 // 4
+            numbers = np.concatenate([numbers[:first], numbers[first - self.max_pieces :]])
         found, counts = grams(text)
-        return {"pieces": np.array(numbers, dtype=np.int32), "grams": found, "gram_counts": counts}
+        return {"pieces": numbers, "grams": found, "gram_counts": counts}
 
     def to_answer(self) -> Self:
         """Itself: it is the same in learning and answering."""
         return self
 
     def storage_fingerprint(self) -> str:
-        """A hash of the pieces and what is kept; labels and words that are alike do not change what is stored."""
-        stored = [ENCODING, DECODING, self.max_pieces, self.keep, self.has_end, N_BUCKETS, MOST_GRAMS]
-        return hashlib.sha256(json.dumps(stored).encode() + self.pieces).hexdigest()
+        """A hash of the pieces and what is kept; labels do not change what is stored."""
+        stored = [ENCODING, DECODING, self.max_pieces, N_BUCKETS, MOST_GRAMS]
+        return hashlib.sha256(json.dumps(stored).encode() + self.tokenizer.model).hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write `text_processor.json` and `pieces.model` into `folder`."""
-        write_bytes(folder / PIECES, self.pieces)
+        write_bytes(folder / PIECES, self.tokenizer.model)
         write_json(
             folder / FILE_NAME,
             {
@@ -85,9 +80,6 @@ class TextProcessor:
                 "labels": self.labels,
                 "is_multi_label": self.is_multi_label,
                 "max_pieces": self.max_pieces,
-                "keep": self.keep,
-                "has_end": self.has_end,
-                "alike": self.alike,
             },
         )
 
@@ -97,21 +89,25 @@ class TextProcessor:
         try:
             value = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
             encoding = value.pop("encoding")
-            pieces = (folder / PIECES).read_bytes()
-            alike = {word: tuple(others) for word, others in value.pop("alike").items()}
-            found = cls(**{**value, "labels": tuple(value["labels"])}, alike=alike, pieces=pieces)
+            tokenizer = Tokenizer("bpe", (folder / PIECES).read_bytes())
+            found = cls(**{**value, "labels": tuple(value["labels"])}, tokenizer=tokenizer)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(f"The text processor in `{folder}` could not be read: {error}.") from error
-        if encoding != ENCODING:
-            raise RunError(
-                f"The model in `{folder.parent}` is of a version of Ouvroir that turns texts into numbers in another way "
-                f"({encoding} there, {ENCODING} here), so it would not see what it learned from. Use that version, or train again."
-            )
+        require_encoding(encoding, ENCODING, folder)
         return found
 
     def with_labels(self, labels: tuple[str, ...]) -> TextProcessor:
         """A copy for other classes; what is stored does not change."""
         return replace(self, labels=labels)
+
+
+def require_encoding(theirs: int, ours: int, folder: Path) -> None:
+    """Raise RunError where texts were turned into numbers otherwise than they are now."""
+    if theirs != ours:
+        raise RunError(
+            f"The model in `{folder.parent}` is of a version of Ouvroir that turns texts into numbers in another way "
+            f"({theirs} there, {ours} here), so it would not see what it learned from. Use that version, or train again."
+        )
 
 
 def grams(text: str) -> tuple[np.ndarray, np.ndarray]:

@@ -131,6 +131,6 @@ def make_processor(manifest: Manifest, recipe: Recipe, earlier: TextProcessor | 
     if earlier is not None:
         return replace(earlier, labels=labels, is_multi_label=manifest.is_multi_label)
     rows, n_characters = train_texts(manifest)
-    pieces = tokens.learn(read_texts(manifest, rows), n_characters, options.n_pieces)
-    longest = options.max_pieces or usual_length(manifest, rows, pieces, most=MOST_PIECES)
-    return TextProcessor(labels=labels, is_multi_label=manifest.is_multi_label, pieces=pieces, max_pieces=longest)
+    tokenizer = tokens.learn("bpe", read_texts(manifest, rows), n_characters, options.n_pieces, has_prefix=True)
+    longest = options.max_pieces or usual_length(manifest, rows, tokenizer, most=MOST_PIECES)
+    return TextProcessor(labels=labels, is_multi_label=manifest.is_multi_label, tokenizer=tokenizer, max_pieces=longest)

@@ -131,6 +131,19 @@ def write_reviews(folder: Path, *, n_texts: int = N_TEXTS, seed: int = 0) -> int
     return number
 
 
+def write_gazette(folder: Path, *, n_lines: int = 1500, seed: int = 0) -> int:
+    """Write two files without labels, `gazette.txt` and `gazette_fr.txt`, of paragraphs of reviews and notes. Returns 2."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    for language, name in (("en", "gazette.txt"), ("fr", "gazette_fr.txt")):
+        paragraphs = []
+        for number in range(n_lines):
+            review = _review(rng, language, is_good=bool(number % 2))
+            paragraphs.append(" ".join([_note(rng, language), review][:: 1 if rng.random() < 0.5 else -1]))
+        (folder / name).write_text("\n".join(paragraphs) + "\n", encoding="utf-8")
+    mark_as_made(folder)
+    return 2
+
+
 def _pick(rng: np.random.Generator, values: list[str]) -> str:
     return values[int(rng.integers(len(values)))]
 

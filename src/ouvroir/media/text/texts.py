@@ -11,18 +11,17 @@ import numpy as np
 from ouvroir import classification as shared
 from ouvroir.errors import Refused, UsageError
 from ouvroir.media import TEXT_SUFFIXES
-from ouvroir.media.text import tokens
 from ouvroir.media.text.french import FRENCH
-from ouvroir.media.text.processor import TextProcessor
 from ouvroir.media.text.reading import inspect_text, text_of
 from ouvroir.source import Source, source_of
-from ouvroir.task import Batch, Example, Facts, Input, Items, Limits, Rendering, Row
+from ouvroir.task import Batch, Example, Facts, Input, Items, Limits, Processor, Rendering, Row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Ragged, Table, TableSlice
+    from ouvroir.media.text.tokens import Tokenizer
 
 SHOWN_CHARACTERS = 600
 LEAST_LENGTH = 16  # pieces
@@ -52,13 +51,9 @@ class Texts:
         """None: Python decodes."""
         return ""
 
-    def load_processor(self, folder: Path) -> TextProcessor:
-        """Read what `TextProcessor.save` wrote."""
-        return TextProcessor.load(folder)
-
-    def items(self, table: Table, *, training: bool) -> Items:
+    def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """One draw is one text; its stratum is its class, or its rarest label when multi-label."""
-        del training
+        del processor, training
         labels = table.targets.get("labels")
         stratum = None if labels is None else shared.strata(labels.numpy())
         return Items(row=np.arange(len(table), dtype=np.int64), stratum=stratum)
@@ -141,8 +136,8 @@ def read_texts(manifest: Manifest, rows: Sequence[Row]) -> Iterator[str]:
             continue
 
 
-def usual_length(manifest: Manifest, rows: Sequence[Row], pieces: bytes, *, most: int) -> int:
+def usual_length(manifest: Manifest, rows: Sequence[Row], tokenizer: Tokenizer, *, most: int) -> int:
     """Pieces that nearly all texts of `rows` have at most, with the one that ends a text; no more than `most`."""
     some = rows[:: max(1, len(rows) // _LENGTHS_LOOKED_AT)]
-    lengths = [1 + len(tokens.encode(pieces, text)) for text in read_texts(manifest, some)]
+    lengths = [1 + len(tokenizer.encode(text)) for text in read_texts(manifest, some)]
     return int(np.clip(np.percentile(lengths or [LEAST_LENGTH], 98), LEAST_LENGTH, most))

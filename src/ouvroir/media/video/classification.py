@@ -6,7 +6,7 @@ augment.py, the defaults in recipes.py. torch is imported by the methods that ne
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from ouvroir.baselines import cheap_baselines
 from ouvroir.media.video import recipes
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.media.video.videos import Videos
-from ouvroir.task import Batch, Cheap, Control, Example, Moment, Note, Prediction, Processor, StepOutput
+from ouvroir.task import Batch, Cheap, Control, Example, Moment, Note, Prediction, Processor, Split, StepOutput
 from ouvroir.windows import answers_of, first_of, first_windows, pieces_of
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ class VideoClassification(shared.Classifier, Videos):
 
     # --- judging and using --------------------------------------------------------------------------------------------
 
-    def baselines(self, train: Table, test: Table, processor: Processor, recipe: Recipe) -> list[Cheap]:
+    def baselines(self, tables: Mapping[Split, Table], processor: Processor, recipe: Recipe) -> list[Cheap]:
         """Most frequent class; logistic regression and nearest neighbours on the mean picture and where it changes."""
+        train, test = tables["train"], tables["test"]
         del recipe
         return cheap_baselines(
             train.targets["labels"].numpy(),

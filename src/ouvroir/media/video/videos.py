@@ -15,7 +15,7 @@ from ouvroir.media.video.encode import animated
 from ouvroir.media.video.french import FRENCH
 from ouvroir.media.video.processor import VideoProcessor
 from ouvroir.source import FOLDER, Source, folder_locator, source_of
-from ouvroir.task import Batch, Facts, Input, Items, Limits, Rendering
+from ouvroir.task import Batch, Facts, Input, Items, Limits, Processor, Rendering
 from ouvroir.windows import first_of, items_of
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ class Videos:
         """Read what `VideoProcessor.save` wrote."""
         return VideoProcessor.load(folder)
 
-    def items(self, table: Table, *, training: bool) -> Items:
+    def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """One draw is one clip of a video."""
-        del training
+        del processor, training
         return items_of(table)
 
     def collate(self, rows: TableSlice) -> Batch:

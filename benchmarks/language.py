@@ -1,0 +1,314 @@
+"""Language models: how well they tell Shakespeare after some minutes, and how fast they learn, write and are fed.
+
+Quality: characters of tiny Shakespeare, the first 90 % to learn from, the last 10 % to judge by, all of it told once. Speed: the
+same network in a plain loop over windows in memory, and as a Llama of the same shape in the Trainer of transformers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import datasets, harness
+from benchmarks.harness import Options, Result, Steps
+from benchmarks.packing import FEW, Peak, child_of, told_by
+from ouvroir.progress import QUIET
+from ouvroir.training.optim import rate
+
+ROUNDS, SECONDS, WARMUP = 3, 20.0, 5
+LEAST, TIMES_TRAINER, TIMES_CACHED = 0.97, 1.5, 5.0
+NEW_PIECES = 256
+CORPUS_BYTES = 100_000_000
+FEW_STEPS = 20
+CHARACTERS = {"options.tokenizer": "characters", "data.test": 0}
+TRAININGS = (
+    ("LSTM", 3.0, 1.50, {"options.network": "lstm"}),
+    ("LSTM", 10.0, 1.44, {"options.network": "lstm"}),
+    ("Transformer", 3.0, None, {"options.network": "transformer"}),
+    ("Transformer", 10.0, 1.60, {"options.network": "transformer"}),
+    ("Transformer by AdamW", 3.0, None, {"options.network": "transformer", "optim.name": "adamw", "optim.lr": 2e-3}),
+    ("LSTM, ζ ordinary", 3.0, None, {"options.network": "lstm", "constants.zeta": "off"}),
+)
+"""Network, minutes, the most nats per character that are wanted, and settings."""
+
+
+def measure(options: Options) -> Result:
+    """All of it; 32 minutes of training."""
+    result = Result(
+        name="language",
+        title="Language models",
+        about=(
+            "Tiny Shakespeare by characters: the first 90 % of 1,115,394 to learn from, the last 10 % to judge by, each of them "
+            "told once, windows of 128 that begin 64 apart, in blocks of 8,192. Two threads, time as `loop.minutes` has it: start "
+            "and validation are in it. Intervals: bootstrap over blocks. Speeds: starts and ends not counted."
+        ),
+        spread="95 % interval over blocks; of speeds, lowest and highest of the rounds",
+        seeds=[0],
+        settings={"rounds": 1 if options.is_quick else ROUNDS, **CHARACTERS},
+    )
+    with harness.workplace() as folder:
+        data = split(folder / "shakespeare")
+        ngrams(result, data)
+        for name, minutes, most, settings in TRAININGS:
+            quality(result, data, folder, name, 0.1 if options.is_quick else minutes, most, settings)
+        for network in ("lstm", "transformer"):
+            speed(result, data, folder, network, is_quick=options.is_quick)
+        cached(result, is_quick=options.is_quick)
+        feeding(result, folder, is_quick=options.is_quick)
+    return result
+
+
+def split(folder: Path) -> Path:
+    """The text in two files, called as what they are for."""
+    text = (datasets.shared_data() / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
+    n = int(0.9 * len(text))
+    folder.mkdir()
+    (folder / "train.txt").write_text(text[:n], encoding="utf-8")
+    (folder / "validation.txt").write_text(text[n:], encoding="utf-8")
+    return folder
+
+
+def opened(data: Path, settings: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Task, recipe and prepared tables."""
+    from ouvroir import api, planning, workflow
+    from ouvroir.media import find_task
+
+    manifest = api.check(data, settings={name: value for name, value in settings.items() if name.startswith("data.")})
+    task: Any = find_task(manifest.task)
+    recipe, _ = planning.propose_recipe(task, manifest, settings, preset="small", init_from="scratch", progress=QUIET)
+    return task, recipe, workflow.prepare(task, manifest, recipe, workers=None, progress=QUIET)
+
+
+def ngrams(result: Result, data: Path) -> None:
+    """Kneser-Ney on the same rows; its length is chosen by the rows that it is judged by, to its favour."""
+    task, recipe, prepared = opened(data, CHARACTERS)
+    tables = {**prepared.tables, "test": prepared.tables["validation"]}
+    start = time.perf_counter()
+    (cheap,) = task.baselines(tables, prepared.processor, recipe)
+    seconds = time.perf_counter() - start
+    from ouvroir.evaluation.metrics import measure as measured
+
+    found = measured(("nats_per_character",), cheap.answers)["nats_per_character"]
+    result.add(
+        f"n-grams ({seconds:.0f} s)", found.value, "nats per character", interval=(found.low, found.high), n=found.n
+    )
+
+
+def quality(
+    result: Result, data: Path, folder: Path, name: str, minutes: float, most: float | None, settings: dict[str, Any]
+) -> None:
+    """One training by the clock, judged on all of the validation split."""
+    import ouvroir
+
+    wanted = {**CHARACTERS, **settings, "loop.minutes": minutes}
+    run = ouvroir.train(data, settings=wanted, runs=folder / "runs")
+    found = (run.read_json("evaluation.json") or {})["validation"]["nats_per_character"]
+    what = f"{name}, {minutes:g} minutes"
+    interval = (found["low"], found["high"])
+    result.add(what, found["value"], "nats per character", interval=interval, n=found["n"], at_most=most)
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+class Ours:
+    """Ouvroir's loop on the real pack."""
+
+    def __init__(self, data: Path, folder: Path, network: str) -> None:
+        settings = {**CHARACTERS, "options.network": network, "loop.precision": "fp32", "loop.layout": "contiguous"}
+        self.task, recipe, self.prepared = opened(data, {**settings, "loop.threads": 2})
+        recipe = recipe.replace("loop", micro_batch=recipe.loop.batch_size)
+        self.recipe = recipe.replace("optim", name="adamw", lr=1e-3)  # as the Trainer has it, for equal steps
+        self.folder, self.table = folder, self.prepared.tables["train"]
+        self.batch, self.context = recipe.loop.batch_size, self.prepared.processor.context
+
+    def rate(self, n_steps: int) -> float:
+        """Pieces per second after the warm-up."""
+        from ouvroir.run import Run
+        from ouvroir.training.course import Prepared
+        from ouvroir.training.loop import fit
+
+        recipe = self.recipe.replace("loop", steps=n_steps, evaluate_every=n_steps, save_every=n_steps)
+        run = Run.create(recipe, self.folder / "runs")
+        steps = Steps(WARMUP)
+        data = Prepared(self.prepared.processor, {"train": self.table})
+        fit(self.task, run, data, device="cpu", progress=harness.StepProgress(steps, "train"))
+        return steps.rate(self.batch) * self.context
+
+    def network(self) -> Any:
+        """With initial weights."""
+        torch.set_num_threads(2)
+        torch.manual_seed(0)
+        return self.task.build_model(self.recipe, self.prepared.processor).train()
+
+    def windows(self) -> torch.Tensor:
+        """(M, context + 1): all full windows of the train rows."""
+        from ouvroir.data.loader import take
+
+        items = self.task.items(self.table, self.prepared.processor, training=True)
+        full = np.flatnonzero(items.length == self.context + 1)
+        found: torch.Tensor = self.task.collate(take(self.table, items, full))["pieces"]
+        return found
+
+
+def plain(ours: Ours, n_steps: int) -> float:
+    """Pieces per second of thirty lines that train the same network on the same windows, with the same losses and dropout."""
+    from ouvroir.rng import Rng
+
+    model, recipe, windows = ours.network(), ours.recipe, ours.windows()
+    params = list(model.parameters())
+    optimizer = torch.optim.AdamW(params, lr=1e-3, weight_decay=recipe.optim.weight_decay, fused=True)
+    order = torch.randperm(len(windows))
+    zero, length = torch.zeros(ours.batch, dtype=torch.int64), torch.full((ours.batch,), ours.context + 1)
+    steps = Steps(WARMUP)
+    for step in range(n_steps):
+        rows = order[(step * ours.batch) % (len(order) - ours.batch) :][: ours.batch]
+        batch = {"pieces": windows[rows], "lengths": length, "lead": zero, "is_full": True}
+        out = ours.task.step(model, batch, recipe, rng=Rng(0, step, torch.arange(ours.batch)), training=True)
+        losses = list(out.losses.values())
+        loss = sum(one.per_row.sum() for one in losses) / losses[0].n_items.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(params, 1.0)
+        optimizer.param_groups[0]["lr"] = rate(recipe.optim, step, n_steps)
+        optimizer.step()
+        steps.tick()
+    return steps.rate(ours.batch) * ours.context
+
+
+def by_trainer(ours: Ours, n_steps: int) -> float:
+    """Pieces per second of transformers.Trainer on a Llama of the same shape, fed from the same windows."""
+    from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
+
+    torch.set_num_threads(2)
+    shape = ours.network().shape
+    config = LlamaConfig(
+        vocab_size=ours.prepared.processor.tokenizer.n,
+        hidden_size=shape.width,
+        intermediate_size=shape.inner,
+        num_hidden_layers=shape.n_layers,
+        num_attention_heads=shape.n_heads,
+        max_position_embeddings=ours.context,
+        tie_word_embeddings=True,
+    )
+    windows = ours.windows()[:, :-1]
+    rows = [{"input_ids": one, "labels": one} for one in windows]
+    steps = Steps(WARMUP)
+
+    class Ticks(TrainerCallback):
+        """Tells the clock of each step."""
+
+        def on_step_end(self, *given: Any, **more: Any) -> None:
+            """One more."""
+            steps.tick()
+
+    arguments = TrainingArguments(
+        output_dir=str(ours.folder / "trainer"),
+        max_steps=n_steps,
+        per_device_train_batch_size=ours.batch,
+        learning_rate=1e-3,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    Trainer(model=LlamaForCausalLM(config), args=arguments, train_dataset=rows, callbacks=[Ticks()]).train()  # type: ignore[arg-type]
+    return steps.rate(ours.batch) * ours.context
+
+
+def speed(result: Result, data: Path, folder: Path, network: str, *, is_quick: bool) -> None:
+    """By turns; the Trainer for the Transformer only."""
+    ours = Ours(data, folder, network)
+    seconds, rounds = (1.0, 1) if is_quick else (SECONDS, ROUNDS)
+    guess = ours.rate(WARMUP + 10)
+    n_steps = WARMUP + max(10, round(guess / ours.context * seconds / ours.batch))
+    sides: dict[str, Callable[[], float]] = {
+        "Ouvroir": partial(ours.rate, n_steps),
+        "plain loop": partial(plain, ours, n_steps),
+    }
+    if network == "transformer":
+        sides["transformers.Trainer"] = partial(by_trainer, ours, n_steps)
+    rates = harness.alternate(sides, rounds)
+    for side, values in rates.items():
+        result.add(f"{network}: {side}", harness.Spread.of(values), "pieces/s")
+    found = harness.ratio(rates["Ouvroir"], rates["plain loop"])
+    result.add(f"{network}: Ouvroir / plain loop", found, "times", at_least=LEAST)
+    if network == "transformer":
+        found = harness.ratio(rates["Ouvroir"], rates["transformers.Trainer"])
+        result.add(f"{network}: Ouvroir / transformers.Trainer", found, "times", at_least=TIMES_TRAINER)
+
+
+def cached(result: Result, *, is_quick: bool) -> None:
+    """Writing 256 pieces, each from what is kept of those before it, and each from all of them anew."""
+    from ouvroir.media.text.transformer import Decoder, Shape
+
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    sizes = np.ones((2, 2000), dtype=np.int64)
+    shape = Shape(192, 4, 6, 1.618)
+    model = Decoder(sizes=sizes, n_classes=0, shape=shape, context=512, scale=1.0, pi=None).eval()
+    n = 32 if is_quick else NEW_PIECES
+
+    @torch.no_grad()
+    def kept() -> float:
+        start, line, memory = time.perf_counter(), torch.full((1, 1), 5), None
+        for _ in range(n):
+            logits, memory = model.after(line, None, memory)
+            line = logits.argmax(dim=1, keepdim=True)
+        return n / (time.perf_counter() - start)
+
+    @torch.no_grad()
+    def anew() -> float:
+        start, line = time.perf_counter(), torch.full((1, 1), 5)
+        for _ in range(n):
+            logits, _ = model.after(line, None, None)
+            line = torch.cat([line, logits.argmax(dim=1, keepdim=True)], dim=1)
+        return n / (time.perf_counter() - start)
+
+    rates = harness.alternate({"kept": kept, "anew": anew}, 1 if is_quick else ROUNDS)
+    result.add("writing, keys and values kept", harness.Spread.of(rates["kept"]), "pieces/s")
+    result.add("writing, all worked out anew", harness.Spread.of(rates["anew"]), "pieces/s")
+    found = harness.ratio(rates["kept"], rates["anew"])
+    result.add(f"writing {n} pieces, kept / anew", found, "times", at_least=None if is_quick else TIMES_CACHED)
+
+
+# --- feeding ----------------------------------------------------------------------------------------------------------
+
+
+def corpus(path: Path, n_bytes: int) -> Path:
+    """Made-up prose of so many bytes: words of the French novels in an order of their own, so that no block repeats another."""
+    words = []
+    for file in sorted((datasets.shared_data() / "french_novels").glob("*.txt")):
+        words += file.read_text(encoding="utf-8").split()
+    rng = np.random.default_rng(0)
+    with path.open("w", encoding="utf-8") as file:
+        while file.tell() < n_bytes:
+            some = [words[place] for place in rng.integers(0, len(words), 100_000).tolist()]
+            file.write("\n".join(" ".join(some[at : at + 12]) for at in range(0, len(some), 12)) + "\n")
+    return path
+
+
+def feeding(result: Result, folder: Path, *, is_quick: bool) -> None:
+    """Check, learn pieces of words, cut and pack 100 MB, and a few steps; anonymous memory of all processes together."""
+    path = corpus(folder / "corpus.txt", 2_000_000 if is_quick else CORPUS_BYTES)
+    megabytes = path.stat().st_size / 1e6
+    child = child_of(path, folder, FEW_STEPS, *FEW)
+    peak = Peak(child.pid)
+    told = told_by(child)
+    found = peak.stop()
+    what = f"corpus of {megabytes:.0f} MB"
+    result.add(f"{what}: check", megabytes / told["checked_s"], "MB/s")
+    seconds = told["first_step_s"] - told["checked_s"]
+    result.add(f"{what}: learning pieces of words, cutting, packing, to the first step", megabytes / seconds, "MB/s")
+    result.add(f"{what}: peak anonymous memory, all processes", found.highest / 1e6, "MB", at_most=1000)
+
+
+if __name__ == "__main__":
+    harness.run(measure)

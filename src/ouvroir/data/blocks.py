@@ -1,0 +1,70 @@
+"""Long files become blocks that are rows of their own, in runs that stay together, so that no passage is in two splits."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ouvroir.data.candidates import Candidate
+from ouvroir.errors import Refused
+from ouvroir.source import LONGEST_LINE, Source, block_locator
+
+BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
+FILES_ENOUGH = 20  # so many files and more are shared out whole
+RUNS_WANTED = 40
+_LOOKED_AT = 1 << 16  # bytes: more than a line
+
+
+def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Candidate]:
+    """The candidates, each file that is longer than a block cut into blocks of equal length; at most `most_bytes`.
+
+    Blocks of a file are one group where there are many files, else each run of blocks that lie end to end; a group that is known
+    stays. Rows that are text stay as they are, and so does a file that begins like UTF-16 or UTF-32, where a byte is no letter.
+    """
+    files = [one for one in candidates if one.text is None]
+    length = _length(sum(one.size for one in files), most_bytes)
+    n_blocks = {
+        place: _n_blocks(one.size, length)
+        for place, one in enumerate(candidates)
+        if one.text is None and one.size > length and not _is_wide(root, one)
+    }
+    run = max(1, sum(n_blocks.values()) // RUNS_WANTED)
+    found: list[Candidate] = []
+    for place, one in enumerate(candidates):
+        if place not in n_blocks:
+            found.append(one)
+            continue
+        is_whole = len(files) >= FILES_ENOUGH
+        for number in range(n_blocks[place]):
+            start = number * length
+            n_bytes = one.size - start if number == n_blocks[place] - 1 else length
+            locator = block_locator(one.locator, start, n_bytes)
+            group = one.group or (one.id if is_whole else f"{one.id} {number // run + 1}")
+            found.append(
+                replace(one, id=block_locator(one.id, start, n_bytes), locator=locator, group=group, size=n_bytes)
+            )
+    return found
+
+
+def _n_blocks(size: int, length: int) -> int:
+    """Of a file of `size` bytes; a rest of no more than a line, in which perhaps none begins, belongs to the block before it."""
+    n, rest = divmod(size, length)
+    return max(1, n + (rest > LONGEST_LINE))
+
+
+def _is_wide(root: str, one: Candidate) -> bool:
+    """Whether a file begins with the mark of an encoding of two or four bytes a letter. What cannot be read is told later."""
+    try:
+        begin = Source(root, block_locator(one.locator, 0, 1)).read(_LOOKED_AT)[:4]
+    except Refused:
+        return False
+    return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+
+
+def _length(total: int, most_bytes: int) -> int:
+    """Bytes of a block: a power of two, so that files which come later change it seldom."""
+    length = most_bytes
+    while length > LONGEST_LINE and total < BLOCKS_WANTED * length:
+        length //= 2
+    return length

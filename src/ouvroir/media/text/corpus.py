@@ -1,0 +1,92 @@
+"""CorpusProcessor: the fixed work on a text to write like, the same in training and judging, saved in every checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ouvroir.errors import RunError
+from ouvroir.files import write_bytes, write_json
+from ouvroir.media.text.processor import require_encoding
+from ouvroir.media.text.reading import DECODING, text_of
+from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
+from ouvroir.source import Source
+from ouvroir.task import Example, Field, Limits
+
+FILE_NAME, TOKENIZER = "corpus_processor.json", "tokenizer.model"
+ENCODING = 1  # raise when `encode` gives other numbers for the same settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusProcessor:
+    """Turns a text into numbers, whole: BEGIN, its pieces, and END; a block that does not reach the end of its file has no END.
+
+    `labels` are the class names in the order of the model's inputs, none where texts have no class. `context`: pieces that are
+    told at a time; `longest`: pieces of a text that is made. `alike`: for words of the train rows those that stand in the same
+    places there, for rewriting.
+    """
+
+    labels: tuple[str, ...] = ()
+    is_multi_label: bool = False
+    tokenizer: Tokenizer
+    context: int
+    longest: int
+    alike: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def fields(self) -> dict[str, Field]:
+        """`pieces` int32, as many as the text has."""
+        return {"pieces": Field("int32", (None,))}
+
+    def encode(self, source: Source, limits: Limits) -> Example:
+        """Read, decode, cut. Raises Refused."""
+        text, _ = text_of(source, limits)
+        before, after = (np.array([one], dtype=np.int32) for one in (BEGIN, END))
+        return {"pieces": np.concatenate([before, self.tokenizer.encode(text), after[: source.is_last_block()]])}
+
+    def to_answer(self) -> Self:
+        """Itself: it is the same in learning and answering."""
+        return self
+
+    def storage_fingerprint(self) -> str:
+        """A hash of the tokenizer; labels, context and words that are alike do not change what is stored."""
+        stored = [ENCODING, DECODING, self.tokenizer.kind]
+        return hashlib.sha256(json.dumps(stored).encode() + self.tokenizer.model).hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write `corpus_processor.json` and `tokenizer.model` into `folder`."""
+        write_bytes(folder / TOKENIZER, self.tokenizer.model)
+        write_json(
+            folder / FILE_NAME,
+            {
+                "encoding": ENCODING,
+                "labels": self.labels,
+                "is_multi_label": self.is_multi_label,
+                "tokenizer": self.tokenizer.kind,
+                "context": self.context,
+                "longest": self.longest,
+                "alike": self.alike,
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> CorpusProcessor:
+        """Read what `save` wrote. Raises RunError."""
+        try:
+            value = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+            encoding = value.pop("encoding")
+            tokenizer = Tokenizer(value.pop("tokenizer"), (folder / TOKENIZER).read_bytes())
+            alike = {word: tuple(others) for word, others in value.pop("alike").items()}
+            found = cls(**{**value, "labels": tuple(value["labels"])}, alike=alike, tokenizer=tokenizer)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"The text processor in `{folder}` could not be read: {error}.") from error
+        require_encoding(encoding, ENCODING, folder)
+        return found
+
+    def with_labels(self, labels: tuple[str, ...]) -> CorpusProcessor:
+        """A copy for other classes; what is stored does not change."""
+        return replace(self, labels=labels)

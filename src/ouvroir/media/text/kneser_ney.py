@@ -1,0 +1,145 @@
+"""Interpolated n-grams with modified Kneser-Ney discounts: what a network that writes must beat, counted in a second.
+
+Chen and Goodman 1998, TR-10-98, section 3; Kneser and Ney 1995. The n-grams of each order are sorted arrays, so that millions of
+tokens are counted and looked up without a loop over them.
+
+Axes: T tokens of a text, V tokens that there are, N different n-grams of an order, B of their beginnings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST_ORDER = 7
+_LEAST = 0.01  # of a discount: something is left to what never occurred
+_CLASSES = 3  # counts of 1, of 2, and of 3 and more have discounts of their own
+
+
+@dataclass(frozen=True)
+class Order:
+    """The n-grams of one length, each known by the number of its beginning (all but its last token) and its last token.
+
+    keys: (N,) int64 ascending, beginning · (V + 1) + token. share: (N,) float32, its probability without the discount. rest: (B,)
+    float32, what the discounts leave of each beginning to the next shorter order.
+    """
+
+    keys: np.ndarray
+    share: np.ndarray
+    rest: np.ndarray
+
+
+_Numbered = list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+"""For each length: (N,) keys; (T,) int32, which n-gram ends at each token, -1 where the text is too short yet; (N,) where each
+stands first; (N,) how often it stands there; and which n-grams texts begin with."""
+
+
+@dataclass(frozen=True)
+class KneserNey:
+    """Probabilities of the next token after those before it. `orders`: shortest first."""
+
+    n_tokens: int
+    orders: tuple[Order, ...]
+
+    @classmethod
+    def of(cls, texts: Sequence[np.ndarray], n_tokens: int, order: int = MOST_ORDER) -> KneserNey:
+        """Counts texts, each (T,) whole numbers below `n_tokens`."""
+        return cls._of(_number(texts, n_tokens, order), n_tokens)
+
+    @classmethod
+    def _of(cls, numbered: _Numbered, n_tokens: int) -> KneserNey:
+        return cls(n_tokens, tuple(_order(numbered, length, n_tokens) for length in range(1, len(numbered) + 1)))
+
+    @classmethod
+    def best(cls, texts: Sequence[np.ndarray], validation: Sequence[np.ndarray], n_tokens: int) -> KneserNey:
+        """That of the order, up to MOST_ORDER, which is surprised least by the texts of `validation`.
+
+        The next higher order is tried as long as it is better.
+        """
+        numbered = _number(texts, n_tokens, MOST_ORDER)
+        best, least = None, np.inf
+        for order in range(2, MOST_ORDER + 1):
+            found = cls._of(numbered[:order], n_tokens)
+            surprise = float(sum(found.nats(text).sum() for text in validation))
+            if surprise >= least:
+                break
+            best, least = found, surprise
+        return best or cls._of(numbered[:1], n_tokens)
+
+    def nats(self, text: np.ndarray) -> np.ndarray:
+        """(T,) float64: the surprise of each token of a text after those before it."""
+        _, tokens = _joined([text], self.n_tokens)
+        found = np.full(len(tokens), 1 / self.n_tokens)
+        beginning = np.zeros(len(tokens), dtype=np.int64)
+        for one in self.orders:
+            found = found * np.where(beginning >= 0, one.rest[beginning], 1.0)
+            place = _places(one.keys, beginning * (self.n_tokens + 1) + tokens, beginning >= 0)
+            found = found + np.where(place >= 0, one.share[place], 0.0)
+            beginning = np.concatenate([[-1], place[:-1]])
+        nats: np.ndarray = -np.log(found[1:])
+        return nats
+
+
+def _joined(texts: Sequence[np.ndarray], n_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where each text begins in all of them together, and these, each after a token of its own number that begins it."""
+    lengths = np.array([0, *(len(text) + 1 for text in texts)])
+    begin = np.array([n_tokens])
+    joined = np.concatenate([part for text in texts for part in (begin, text)])
+    return lengths.cumsum()[:-1], joined.astype(np.int64)
+
+
+def _number(texts: Sequence[np.ndarray], n_tokens: int, order: int) -> _Numbered:
+    begins, tokens = _joined(texts, n_tokens)
+    since = np.arange(len(tokens)) - np.repeat(begins, np.diff([*begins, len(tokens)]))
+    beginning = np.zeros(len(tokens), dtype=np.int64)
+    numbered = []
+    for length in range(1, order + 1):
+        at = np.flatnonzero(since >= length - 1)
+        keys, first, place = np.unique(
+            beginning[at] * (n_tokens + 1) + tokens[at], return_index=True, return_inverse=True
+        )
+        number = np.full(len(tokens), -1, dtype=np.int32)
+        number[at] = place
+        raw = np.bincount(place, minlength=len(keys))
+        numbered.append((keys, number, at[first], raw, number[np.flatnonzero(since == length - 1)]))
+        beginning = np.concatenate([[0], number[:-1]]).astype(np.int64)
+    return numbered
+
+
+def _order(numbered: _Numbered, length: int, n_tokens: int) -> Order:
+    """The n-grams of one length; a shorter one counts by how many tokens it is preceded, one of the longest by how often it stands
+    there.
+    """
+    keys, number, _, raw, at_begin = numbered[length - 1]
+    counts = raw.copy()
+    if length < len(numbered):
+        first_of_longer = numbered[length][2]
+        counts = np.bincount(number[first_of_longer], minlength=len(keys)) + np.bincount(at_begin, minlength=len(keys))
+    counts[keys % (n_tokens + 1) == n_tokens] = 0  # what begins a text is never told
+    beginning = keys // (n_tokens + 1)
+    n_beginnings = len(numbered[length - 2][0]) if length > 1 else 1
+    lost = np.minimum(_discounts(counts)[np.minimum(counts, _CLASSES)], counts)
+    total = np.bincount(beginning, counts, minlength=n_beginnings)
+    gone = np.bincount(beginning, lost, minlength=n_beginnings)
+    share = (counts - lost) / np.maximum(total[beginning], 1)
+    rest = np.where(total > 0, gone / np.maximum(total, 1), 1.0)
+    return Order(keys, share.astype(np.float32), rest.astype(np.float32))
+
+
+def _discounts(counts: np.ndarray) -> np.ndarray:
+    """(4,): what is taken from a count of 0, 1, 2, and of 3 or more (Chen and Goodman 1998, equation 26)."""
+    n = np.bincount(np.minimum(counts, 5), minlength=6)[1:].astype(np.float64)
+    if not n[:2].all():
+        return np.array([0.0, 0.5, 0.5, 0.5])
+    y = n[0] / (n[0] + 2 * n[1])
+    found = [k - (k + 1) * y * n[k] / max(n[k - 1], 1.0) for k in (1, 2, 3)]
+    discounts: np.ndarray = np.clip([0.0, *found], [0.0, *[_LEAST] * _CLASSES], [0.0, 1.0, 2.0, 3.0])
+    return discounts
+
+
+def _places(keys: np.ndarray, asked: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Where each of `asked` stands in `keys`, -1 where it does not or is not `known`."""
+    place = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+    return np.where(known & (keys[place] == asked), place, -1)

@@ -1,0 +1,308 @@
+"""From a corpus to models that write: split without labels, trained side by side, gone on with; by the API and by commands."""
+
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import ouvroir
+from ouvroir.cli import app
+from ouvroir.errors import DataError, UsageError
+from ouvroir.media import find_task
+from ouvroir.media.text.corpus import CorpusProcessor
+from ouvroir.media.text.generation import windows
+from ouvroir.media.text.passages import longest_passage
+from ouvroir.media.text.sampling import Spoken
+from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
+from ouvroir.run import Run
+from ouvroir.sampling import Sampling
+from ouvroir.source import Source, block_locator
+from ouvroir.task import Limits
+
+QUICK = {
+    "loop.precision": "fp32",
+    "loop.layout": "contiguous",
+    "loop.threads": 1,
+    "loop.micro_batch": 8,
+    "loop.batch_size": 8,
+    "options.context": 32,
+}
+NAMES = "Ann Bob Cléo Dan Eve Zoë".split()
+VERBS = "sees hears knows likes meets paints".split()
+THINGS = "the sea|a long road|the old lamp|two birds|rain at night|bread 🙂".split("|")
+
+
+def lines(seed, n):
+    rng = random.Random(seed)
+    return "".join(f"{rng.choice(NAMES)} {rng.choice(VERBS)} {rng.choice(THINGS)}.\n" for _ in range(n))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("corpus")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUVROIR_HOME", str(place / "home"))
+        (place / "books").mkdir()
+        for number in range(3):
+            (place / "books" / f"book{number}.txt").write_text(lines(number, 3000), encoding="utf-8")
+        yield place
+
+
+@pytest.fixture(scope="module")
+def job(place):
+    settings = {**QUICK, "loop.steps": 60, "data.seed": 1}
+    return ouvroir.refine(place / "books", preset="tiny", settings=settings, runs=place / "runs", language="fr")
+
+
+def test_files_without_labels_are_a_corpus_in_blocks(place):
+    manifest = ouvroir.check(place / "books")
+    assert manifest.task == "text-generation"
+    assert "in_blocks" in [note.code for note in manifest.notes]
+    read = "".join(
+        row.source(manifest.root).read(10**6).decode()
+        for row in sorted(
+            manifest.rows, key=lambda row: (row.locator.split("@")[0], int(row.locator.split("@")[1].split("+")[0]))
+        )
+    )
+    assert read == "".join((place / "books" / f"book{number}.txt").read_text("utf-8") for number in range(3))
+    shares = {split: len(manifest.positions(split)) / len(manifest.rows) for split in ("train", "validation", "test")}
+    assert 0.05 < shares["test"] < 0.2
+    assert 0.05 < shares["validation"] < 0.2
+
+
+def test_both_networks_stand_beside_the_n_grams(job):
+    report = job.read_json("report.json")
+    names = [one["name"] for one in report["systems"]]
+    assert names == ["n-grams (Kneser-Ney)", "lstm", "transformer"]
+    assert report["kept"] in ("lstm", "transformer")
+    values = {one["name"]: one["metrics"]["nats_per_character"]["value"] for one in report["systems"]}
+    assert all(0.1 < value < 4 for value in values.values())
+    kinds = [pair["kind"] for pair in report["pairs"]]
+    assert kinds == ["baseline", "rival", "rival_baseline"]
+    chosen = [Run(job.path / name).read_json("evaluation.json")["validation"] for name in ("lstm", "transformer")]
+    best = min((0, 1), key=lambda place: chosen[place]["nats_per_character"]["value"])
+    assert report["kept"] == ("lstm", "transformer")[best]
+    page = (job.path / "report.html").read_text(encoding="utf-8")
+    assert "Ce qu’il écrit" in page
+    assert "Entraîné aussi longtemps" in page
+
+
+def test_what_it_wrote_and_its_habits_are_kept(job):
+    for name in ("lstm", "transformer"):
+        moments = Run(job.path / name).read_json("moments.json")
+        assert {one["temperature"] for one in moments} == {0.5, 0.8, 1.0}
+        assert moments[-1]["step"] == 60
+        habits = Run(job.path / name).read_json("habits.json")
+        assert 0 <= habits["repetition"] <= 1
+        assert habits["passage"] in "".join(lines(number, 3000) for number in range(3))
+        assert len(habits["passage"]) == habits["copied"]
+        assert all(len(one["candidates"]) == 5 for one in habits["expected"])
+
+
+@pytest.mark.parametrize("name", ["lstm", "transformer"])
+def test_the_same_seed_goes_on_with_a_prompt_in_the_same_words(job, name):
+    model = ouvroir.load(job.path / name)
+    how = Sampling(most=30)
+    first = model.write("Ann sees", how=how, seed=3)
+    assert model.write("Ann sees", how=how, seed=3) == first
+    assert model.write("Ann sees", how=how, seed=4) != first
+    assert "".join(text for _, text in model.stream("Ann sees", how=how, seed=3)) == first[0]
+    three = model.write(["Ann sees", "Bob", ""], how=how, seed=3)
+    assert three[0] == first[0]
+    likely = Sampling(most=20, temperature=0)
+    assert model.write("Bob", how=likely, seed=0) == model.write("Bob", how=likely, seed=9)
+
+
+def test_writing_ends_before_a_string_that_stops_it(job):
+    model = ouvroir.load(job.path)
+    whole = model.write("Eve ", how=Sampling(most=60), seed=1)[0]
+    stop = whole[len(whole) // 2 :][:2]
+    (text,) = model.write("Eve ", how=Sampling(most=60, stops=(stop, "never")), seed=1)
+    assert text == whole.split(stop)[0]
+    assert len(text) < len(whole)
+
+
+def test_the_command_goes_on_with_prompts(job):
+    arguments = ["generate", str(job.path), "--prompt", "Dan ", "--most", "12", "--seed", "2", "--quiet"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Dan ")
+    told = json.loads(CliRunner().invoke(app, [*arguments, "--prompt", "Eve", "--json"], catch_exceptions=False).stdout)
+    assert [one["prompt"] for one in told["texts"]] == ["Dan ", "Eve"]
+    assert "Dan " + told["texts"][0]["text"] == result.stdout.removesuffix("\n")
+    wrong = CliRunner().invoke(app, [*arguments, "--top-p", "0"])
+    assert wrong.exit_code == 2
+    assert "Top p is above 0" in wrong.stderr
+
+
+def test_a_prompt_that_is_longer_than_the_context_is_told(job, capsys):
+    model = ouvroir.load(job.path / "transformer")
+    prompt = lines(7, 40)
+    (said,) = model.task.remarks(model.processor, model.recipe, [prompt])
+    assert "looks back over 32 pieces" in said
+    assert len(model.write(prompt, how=Sampling(most=5))[0]) > 0
+    lstm = ouvroir.load(job.path / "lstm")
+    assert lstm.task.remarks(lstm.processor, lstm.recipe, [prompt]) == []
+
+
+def test_models_are_compared_on_other_texts(job, place):
+    (place / "other").mkdir(exist_ok=True)
+    (place / "other" / "more.txt").write_text(lines(99, 2000), encoding="utf-8")
+    found = ouvroir.compare(job.path / "lstm", job.path / "transformer", place / "other", runs=place / "runs")
+    assert found.comparison.metric == "nats_per_character"
+    assert found.of[0].n_parameters > 10_000
+    assert found.of[1].seconds > 0
+    assert found.a.metrics["nats_per_character"].value > 0
+
+
+def test_a_model_that_writes_nothing_says_so(job):
+    model = replace(ouvroir.load(job.path), task=find_task("text-classification"))
+    with pytest.raises(UsageError, match="go on from a prompt"):
+        model.write("x")
+
+
+def test_one_is_tuned_on_other_texts(job, place):
+    (place / "few").mkdir(exist_ok=True)
+    (place / "few" / "poem.txt").write_text(lines(5, 400), encoding="utf-8")
+    run = ouvroir.finetune(
+        job.path / "transformer", place / "few", settings={**QUICK, "loop.steps": 5}, runs=place / "runs"
+    )
+    assert run.recipe().options.network == "transformer"
+    assert run.state == "finished"
+
+
+def test_other_tokenizers_tell_the_same_text(place):
+    for kind in ("characters", "bytes"):
+        settings = {**QUICK, "options.tokenizer": kind, "loop.steps": 5}
+        run = ouvroir.train(place / "books", preset="tiny", settings=settings, runs=place / "runs")
+        found = run.read_json("evaluation.json")["test"]
+        assert found["bits_per_byte"]["value"] < found["nats_per_character"]["value"] / np.log(
+            2
+        )  # é and 🙂 have more bytes
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("context", [1, 7, 8, 64])
+@pytest.mark.parametrize("lengths", [[2], [9, 2, 30], [65, 66, 64, 200]])
+def test_windows_tell_each_piece_once(lengths, context):
+    found = windows(np.array(lengths), context, is_told_once=True)
+    told = [np.zeros(n, dtype=int) for n in lengths]
+    for row, start, length, lead in zip(found.row, found.start, found.length, found.lead, strict=True):
+        assert 2 <= length <= context + 1
+        assert start + length <= lengths[row]
+        told[row][start + 1 + lead : start + length] += 1
+    for one in told:
+        assert one[0] == 0
+        assert (one[1:] == 1).all()
+    training = windows(np.array(lengths), context, is_told_once=False)
+    assert training.lead is None
+    assert np.array_equal(training.start, found.start)
+
+
+def test_a_block_ends_only_where_its_file_does(tmp_path):
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree\n")
+    processor = CorpusProcessor(tokenizer=Tokenizer("bytes"), context=8, longest=8)
+
+    def numbers(start, length):
+        return processor.encode(Source(str(tmp_path), block_locator("a.txt", start, length)), Limits())[
+            "pieces"
+        ].tolist()
+
+    assert numbers(0, 4) == [BEGIN, *(4 + byte for byte in b"one\n")]
+    assert numbers(8, 6)[-1] == END
+    assert numbers(8, 6)[0] == BEGIN
+
+
+def test_it_comes_back(tmp_path):
+    processor = CorpusProcessor(labels=("a",), tokenizer=Tokenizer("characters", b"abc"), context=8, longest=9)
+    processor.save(tmp_path)
+    assert CorpusProcessor.load(tmp_path) == processor
+
+
+def test_letters_are_said_whole_and_a_stop_waits():
+    spoken = Spoken(Tokenizer("bytes"), stops=("END",))
+    said = [spoken.add(4 + byte) for byte in "aéEN".encode()]
+    assert said == ["a", "", "é", "", ""]
+    assert spoken.add(4 + ord("x")) == "ENx"
+    assert [spoken.add(4 + byte) for byte in b"END"] == ["", "", ""]
+    assert spoken.has_stopped
+    assert spoken.end() == ""
+    half = Spoken(Tokenizer("bytes"))
+    assert half.add(4 + 0xC3) == ""
+    assert half.end() == "\ufffd"
+
+
+def test_the_longest_passage_is_found():
+    known = [np.arange(100), np.array([7, 7, 8, 9, 10, 7])]
+    assert longest_passage(np.array([1, 1, 7, 8, 9, 10, 11, 12, 3]), known) == (2, 6)
+    assert longest_passage(np.array([500, 501]), known) == (0, 0)
+
+
+def test_no_block_is_empty_however_long_lines_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    (tmp_path / "long").mkdir()
+    for number, length in enumerate((30, 1500, 2040, 2300, 9000)):
+        draw = random.Random(number)
+        text = "\n".join(f"{number} " + "".join(draw.choices("abcdef gh", k=length)) for _ in range(60_000 // length))
+        (tmp_path / "long" / f"{number}.txt").write_text(text)
+    manifest = ouvroir.check(tmp_path / "long")
+    assert not manifest.refused
+    assert len(manifest.rows) > 60
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+
+def refused(folder, **files):
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / f"{name}.txt").write_bytes(content)
+    return folder
+
+
+def test_an_empty_file_and_a_binary_one_are_refused_and_the_rest_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    binary = random.Random(0).randbytes(9000)
+    folder = refused(tmp_path / "mixed", good=lines(0, 900).encode(), empty=b"", binary=binary)
+    manifest = ouvroir.check(folder)
+    codes = {one.id.split("@")[0]: one.code for one in manifest.refused}
+    assert codes["empty.txt"] == "empty"
+    assert codes["binary.txt"] == "not_text"
+    assert {row.id.split("@")[0] for row in manifest.rows} == {"good.txt"}
+
+
+def test_an_encoding_that_is_not_utf8_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    french = "Le café est fermé, dit-elle à Noël.\n"
+    wide = "".join(f"{french.strip()} {number}\n" for number in range(200))
+    folder = refused(tmp_path / "old", latin=(french * 40).encode("latin-1"), wide=wide.encode("utf-16"))
+    manifest = ouvroir.check(folder)
+    told = " ".join(note.text for note in manifest.notes)
+    assert "latin.txt" in told
+    assert "wide.txt" in told
+    texts = [row for row in manifest.rows if row.id.startswith("wide")]
+    assert [row.id for row in texts] == ["wide.txt"], "a file of two bytes a letter is not cut"
+
+
+@pytest.mark.parametrize("content", [b"x", b"x\n" * 3])
+def test_a_corpus_of_hardly_anything_is_said(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    folder = refused(tmp_path / "tiny", one=content)
+    with pytest.raises(DataError, match="Add texts"):
+        ouvroir.train(folder, task="text-generation", settings={**QUICK, "loop.steps": 2}, runs=tmp_path / "runs")
+
+
+def test_a_vocabulary_that_is_too_large_and_a_window_that_is_too_long_are_taken_as_far_as_they_go(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    folder = refused(tmp_path / "few", **{f"f{number}": lines(number, 20).encode() for number in range(12)})
+    settings = {**QUICK, "loop.steps": 3, "options.n_pieces": 60_000, "options.context": 4000}
+    run = ouvroir.train(folder, task="text-generation", preset="tiny", settings=settings, runs=tmp_path / "runs")
+    assert ouvroir.load(run.path).processor.tokenizer.n < 2000
+    assert np.isfinite(run.read_json("evaluation.json")["test"]["nats_per_character"]["value"])
