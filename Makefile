@@ -6,13 +6,14 @@ READY  := $(VENV)/.ready
 # One thread a process: two test processes with two threads each would be many times slower on two cores.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help setup demo test test-all check bench clean
+.PHONY: help setup demo test test-all check bench notebooks clean
 
 help:
 	@echo "make demo      set up, then train on handwritten digits, try synthetic ones, write a report (under 7 minutes)"
 	@echo "make test      set up, then style, types and tests (under 15 minutes on 2 cores)"
 	@echo "make test-all  the same with the long proofs"
 	@echo "make check     style and types only"
+	@echo "make notebooks runs the tutorials in notebooks/ and writes them anew with their results"
 	@echo "make bench     the measurements in benchmarks/ (several hours)"
 
 setup: $(READY)
@@ -38,8 +39,12 @@ test: check
 	$(TEST_ENV) $(BIN)/pytest -q -n 2 --dist worksteal
 
 test-all: check
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,proofs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,proofs,notebooks]'
 	$(TEST_ENV) $(BIN)/pytest -q -n 2 --dist worksteal -m ''
+
+notebooks: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,notebooks]'
+	$(BIN)/python notebooks/make.py
 
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,bench]'

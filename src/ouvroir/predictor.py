@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from ouvroir import bundle as bundles
 from ouvroir.data.candidates import not_of_a_kind
@@ -122,20 +122,33 @@ class Predictor:
             raise UsageError("The number of workers must be 0, for this process alone, or more.")
         return self._answers(iter(inputs), batch_size, self.checked(threshold), workers)
 
+    @overload
+    def write(self, prompts: str, *, how: Sampling | None = None, label: str | None = None, seed: int = 0) -> str: ...
+
+    @overload
     def write(
         self,
-        prompts: str | Sequence[str],
+        prompts: list[str] | tuple[str, ...],
         *,
         how: Sampling | None = None,
         label: str | None = None,
         seed: int = 0,
-    ) -> list[str]:
-        """What a model of texts writes after each prompt, of a class of its own or of none; as `stream`, all at once."""
+    ) -> list[str]: ...
+
+    def write(
+        self,
+        prompts: str | list[str] | tuple[str, ...],
+        *,
+        how: Sampling | None = None,
+        label: str | None = None,
+        seed: int = 0,
+    ) -> str | list[str]:
+        """What a model of texts writes after a prompt, or after each of several; as `stream`, all at once."""
         given = [prompts] if isinstance(prompts, str) else list(prompts)
         found = [""] * len(given)
         for place, text in self.stream(given, how=how, label=label, seed=seed):
             found[place] += text
-        return found
+        return found[0] if isinstance(prompts, str) else found
 
     def stream(
         self,

@@ -477,7 +477,10 @@ class Streamer(Task, Protocol):
         """
 
 
-NO_ANSWERS = "This model makes samples and answers nothing about files: `ouvroir generate RUN` makes some."
+NO_ANSWERS = (
+    "This model makes samples and answers nothing about files: `ouvroir generate RUN` makes some, and one of texts goes on with "
+    "`--prompt TEXT`."
+)
 """What a Synthesiser says that is asked for answers."""
 
 

@@ -355,6 +355,7 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
     """Answers of the run's best checkpoint on validation and test, kept in `answers/`, metrics in `evaluation.json`."""
     from ouvroir.evaluation.evaluate import evaluate, save_answers
     from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.device import threads
     from ouvroir.training.distributed import resolve_device
 
     device, progress = resolve_device(at.device), at.progress
@@ -377,7 +378,7 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
             )
             save_answers(control_file(run, control.name), answers)
     if isinstance(task, Writer) and "train" in tables:
-        with timed(run, "evaluate_s"):
+        with timed(run, "evaluate_s"), threads(recipe.loop.threads):
             run.write_json(HABITS, task.habits(model, processor, recipe, tables, device=device))
     run.write_json(
         "evaluation.json",

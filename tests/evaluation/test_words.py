@@ -28,6 +28,9 @@ FAMILIES = (
     "the_",
     "found_",
     "verdict_",
+    "curve_by_",
+    "curve_characters",
+    "curve_seconds",
 )
 FAMILIES += ("against_", "control_", "tuning_", "calibration_", "use_", "about_", "unjudged_")
 FAMILIES += (

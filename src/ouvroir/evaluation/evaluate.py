@@ -80,12 +80,20 @@ def _usual_batch(recipe: Recipe, place: torch.device) -> int:
 def _judging(model: nn.Module, recipe: Recipe, place: torch.device) -> Iterator[None]:
     import torch
 
+    from ouvroir.training.device import threads
+
     was_training = model.training
     model.to(place)
     model.eval()
     bf16 = recipe.loop.precision == "bf16"
     try:
-        with torch.inference_mode(), torch.autocast(place.type, dtype=torch.bfloat16, enabled=bf16):
+        with (
+            threads(
+                recipe.loop.threads if place.type == "cpu" else 0
+            ),  # more of them were found to wait for each other
+            torch.inference_mode(),
+            torch.autocast(place.type, dtype=torch.bfloat16, enabled=bf16),
+        ):
             yield
     finally:
         model.train(was_training)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
@@ -29,6 +29,8 @@ from ouvroir.task import options_of
 _TEMPLATES = Path(__file__).parent / "templates"
 _CONSTANTS = ("phi", "pi", "alpha", "zeta")
 _END_OF_NAME = 11  # characters: what fits under a small picture beside the beginning
+_MOST_CURVES = 4
+_AXES = ("seconds", "characters")  # that curves may be drawn against, beside steps
 _AGREES = 0.05  # confidence and share right agree when they surely differ by no more
 _STAGES = (
     "check",
@@ -265,17 +267,18 @@ def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
     for split, metric in wanted:
         lines = [one for one in report["curves"] if (one["split"], one["metric"]) == (split, metric)]
         lines = [one for one in lines if len(one["points"]) > 1]
-        if lines and len(charts) < 4:
+        if lines and len(charts) < _MOST_CURVES:
             charts.append(_curve(report, lines, split, metric, t))
-            if metric == report["main"] and all("seconds" in one for one in lines):
-                charts.append(_curve(report, lines, split, metric, t, against="seconds"))
+            for against in _AXES if metric == report["main"] else ():
+                if all(against in one for one in lines):
+                    charts.append(_curve(report, lines, split, metric, t, against=against))
     return charts
 
 
 def _training_losses(report: Mapping[str, Any]) -> list[str]:
     """The name under which the total training loss is kept: `loss`, or that of the only loss."""
     names = list(dict.fromkeys(one["metric"] for one in report["curves"] if one["split"] == "train"))
-    return ["loss"] if "loss" in names else [name for name in names if name not in ("lr", "grad_norm")][:1]
+    return ["loss"] if "loss" in names else [name for name in names if name not in ("lr", "grad_norm", "items")][:1]
 
 
 def _curve(
@@ -284,10 +287,10 @@ def _curve(
     split: str,
     metric: str,
     t: Language,
-    against: Literal["points", "seconds"] = "points",
+    against: str = "points",
 ) -> tuple[str, Markup]:
     title = t("curve_loss") if split == "train" else t("curve_validation", metric=t(f"metric_{metric}"))
-    title = sentence(t("curve_in_time", title=title) if against == "seconds" else title)
+    title = sentence(t(f"curve_by_{against}", title=title) if against in _AXES else title)
     values = [y for one in lines for _, y in one["points"]]
     axis = plots.domain(values, values, floor=0.0, ceiling=1.0) if is_percent(metric) else plots.domain(values, values)
     ticks = plots.nice_ticks(*axis)
@@ -308,7 +311,7 @@ def _curve(
     steps = t.count(max(one["points"][-1][0] for one in lines))
     alt = t("curve_alt", title=title, steps=steps, ends=ends)
     label = t("metric_loss") if split == "train" else t(f"metric_{metric}")
-    x_label = t("curve_seconds") if against == "seconds" else t("step")
+    x_label = t(f"curve_{against}") if against in _AXES else t("step")
     return title, plots.curves(series, axis=axis, title=alt, x_label=x_label, y_label=label, t=t, write=write)
 
 

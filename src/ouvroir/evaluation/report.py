@@ -294,6 +294,10 @@ def _curves(source: ReportInput) -> list[dict[str, Any]]:
         }
         if source.writing and split == "validation":
             curve["seconds"] = _thinned(seconds[key])
+            a_step = [y for _, y in found.get((name, role, "train", "items"), [])]
+            if a_step:
+                mean = sum(a_step) / len(a_step)
+                curve["characters"] = [[x * mean, y] for x, y in curve["points"]]
         curves.append(curve)
     return curves
 

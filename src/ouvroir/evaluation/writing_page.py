@@ -19,7 +19,10 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
         {
             "title": t("writing_moment", step=t.count(step), time=t.seconds(seconds)),
             "samples": [
-                {"title": t("writing_temperature", value=t.number(found["temperature"], 1)), "text": found["text"]}
+                {
+                    "title": t("writing_temperature", value=t.number(found["temperature"], 1)),
+                    "text": _readable(found["text"]),
+                }
                 for found in some
             ],
         }
@@ -44,6 +47,11 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
             for found in habits.get("expected", ())
         ],
     }
+
+
+def _readable(text: str) -> str:
+    """Without what no screen shows: a model that has learned little writes such signs."""
+    return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
 
 
 def _first(one: Mapping[str, Any], found: Mapping[str, Any]) -> float:

@@ -310,6 +310,8 @@ class Course(ABC):
         values = self._logged(losses)
         since = self.place.step - (self.place.step - 1) // self.log_every * self.log_every
         values["grad_norm"] = self.norm.item() / since
+        if isinstance(self.task, Writer):
+            values["items"] = sums[n] / since  # characters of a step: they differ from row to row
         values["lr"] = rate(self.recipe.optim, self.place.step - 1, self.steps)
         self.tracker.add(self.place.step, "train", values, self._seconds())
         self.tracker.flush_now_and_then()

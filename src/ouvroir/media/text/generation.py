@@ -50,8 +50,8 @@ CHANGED = 0.2  # share of the words that a rewriting which keeps nothing would c
 VIEW_WIDTH = 512
 LSTM_SIZES = {"tiny": (128, 1), "small": (384, 1), "base": (640, 2)}
 """Width and number of layers."""
-DECODER_SIZES = {"tiny": (96, 3, 3), "small": (192, 4, 6), "base": (384, 6, 6)}
-"""Width, layers and heads."""
+DECODER_SIZES = {"tiny": (64, 2, 2), "small": (128, 4, 4), "base": (320, 4, 5)}
+"""Width, layers and heads: about as many weights as an LSTM of the same name has."""
 
 Share = Annotated[float, Setting(ge=0, lt=1)]
 
@@ -411,15 +411,21 @@ class TextGeneration(Maker, Texts):
         return go_on(_network(model).eval(), processor, prompts, label, how, seed, device)
 
     def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
-        """Of prompts that a Transformer reads the end of."""
+        """Of prompts that a Transformer reads the end of, and of those that end in a blank."""
         assert isinstance(processor, CorpusProcessor)
         options: Options = recipe.options
+        found = []
+        if processor.tokenizer.kind == "bpe" and any(prompt.endswith(" ") for prompt in prompts):
+            found.append(
+                "A prompt ends in a blank, which most pieces of words begin with: what comes next may be odd. Leave it out."
+            )
         longest = max((len(processor.tokenizer.encode(prompt)) for prompt in prompts), default=0)
         if options.network == "lstm" or longest < processor.context:
-            return []
+            return found
         return [
+            *found,
             f"The Transformer looks back over {processor.context} pieces, and the prompt has {longest}: the window slides along "
-            "it, and what lies further back is forgotten."
+            "it, and what lies further back is forgotten.",
         ]
 
     def habits(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EPS = 1e-5
 THETA = 10_000.0  # base of the rotary angles
-_TABLE_STD = 0.06
+_TABLE_STD = 0.02
 
 
 @dataclass(frozen=True)
