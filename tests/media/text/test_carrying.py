@@ -251,7 +251,7 @@ def test_files_that_llama_cpp_answers_otherwise_from_are_not_exported(transforme
 
     def exchanged(path, precision, weights, shape, processor):
         if precision == "q8_0":
-            weights = {**weights, "blk.0.ffn_up.weight": weights["blk.2.ffn_gate.weight"]}
+            weights = {**weights, "blk.0.ffn_up.weight": weights["blk.1.ffn_gate.weight"]}
         written(path, precision, weights, shape, processor)
 
     def unscored(writer, tokenizer):
