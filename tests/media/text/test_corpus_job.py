@@ -12,8 +12,7 @@ import ouvroir
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
 from ouvroir.media import find_task
-from ouvroir.media.text.corpus import CorpusProcessor
-from ouvroir.media.text.generation import windows
+from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import longest_passage
 from ouvroir.media.text.sampling import Spoken
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer

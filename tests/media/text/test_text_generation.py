@@ -149,7 +149,7 @@ class Said(TextLSTM):
 def written(model, n, how, **given):
     chances = Rng(0, 0, torch.arange(n)).along("pieces", how.most)
     prompt = torch.full((n, 1), tokens.BEGIN)
-    found = write(model, prompt, None, lambda first, m: chances[:, first : first + m], how, most=how.most, **given)
+    found = write(model, prompt, None, chances, how, **given)
     return [list(row) for row in zip(*found, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""CorpusProcessor: the fixed work on a text to write like, the same in training and judging, saved in every checkpoint."""
+"""CorpusProcessor: the fixed work on a text to write like, saved in every checkpoint; and the windows that it is told in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ouvroir.media.text.processor import require_encoding
 from ouvroir.media.text.reading import DECODING, text_of
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
 from ouvroir.source import Source
-from ouvroir.task import Example, Field, Limits
+from ouvroir.task import Example, Field, Items, Limits
 
 FILE_NAME, TOKENIZER = "corpus_processor.json", "tokenizer.model"
 ENCODING = 1  # raise when `encode` gives other numbers for the same settings
@@ -90,3 +90,23 @@ class CorpusProcessor:
     def with_labels(self, labels: tuple[str, ...]) -> CorpusProcessor:
         """A copy for other classes; what is stored does not change."""
         return replace(self, labels=labels)
+
+
+def windows(lengths: np.ndarray, context: int, *, is_told_once: bool) -> Items:
+    """Windows over rows of `lengths` (N,) pieces, the first of which is given and told by none.
+
+    Each is of `context` pieces and the one before them, as far as the row reaches; they begin half a context apart, and the last
+    one ends with the row. is_told_once: what an earlier window told is the `lead` of a later one.
+    """
+    step = max(1, context // 2)
+    more = np.maximum(lengths - context - 1, 0)  # pieces that the first window does not reach
+    n_windows = 1 + -(-more // step)
+    row = np.repeat(np.arange(len(lengths), dtype=np.int64), n_windows)
+    number = np.arange(len(row), dtype=np.int64) - np.repeat(n_windows.cumsum() - n_windows, n_windows)
+    start = np.minimum(number * step, more[row])
+    length = np.minimum(context + 1, lengths[row])
+    lead = np.zeros_like(start)
+    if is_told_once:
+        before = np.minimum((number - 1) * step, more[row])
+        lead = np.where(number > 0, before + context - start, 0)
+    return Items(row=row, start=start, length=length.astype(np.int64), lead=lead if is_told_once else None)

@@ -20,7 +20,7 @@ from ouvroir.errors import DataError
 from ouvroir.making import Maker, label_weights, left_out, train_classes, weights_of
 from ouvroir.media.text import tokens
 from ouvroir.media.text.baselines import ngram_answers, pieces_of
-from ouvroir.media.text.corpus import CorpusProcessor
+from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import longest_shared
 from ouvroir.media.text.reading import marked
 from ouvroir.media.text.rewriting import blend, rewrite, words_alike
@@ -476,26 +476,6 @@ class TextGeneration(Maker, Texts):
         return longest_shared(_told(asked), _told(known), is_itself=is_itself)
 
 
-def windows(lengths: np.ndarray, context: int, *, is_told_once: bool) -> Items:
-    """Windows over rows of `lengths` (N,) pieces, the first of which is given and told by none.
-
-    Each is of `context` pieces and the one before them, as far as the row reaches; they begin half a context apart, and the last
-    one ends with the row. is_told_once: what an earlier window told is the `lead` of a later one.
-    """
-    step = max(1, context // 2)
-    more = np.maximum(lengths - context - 1, 0)  # pieces that the first window does not reach
-    n_windows = 1 + -(-more // step)
-    row = np.repeat(np.arange(len(lengths), dtype=np.int64), n_windows)
-    number = np.arange(len(row), dtype=np.int64) - np.repeat(n_windows.cumsum() - n_windows, n_windows)
-    start = np.minimum(number * step, more[row])
-    length = np.minimum(context + 1, lengths[row])
-    lead = np.zeros_like(start)
-    if is_told_once:
-        before = np.minimum((number - 1) * step, more[row])
-        lead = np.where(number > 0, before + context - start, 0)
-    return Items(row=row, start=start, length=length.astype(np.int64), lead=lead if is_told_once else None)
-
-
 def _windows_of(rows: TableSlice, processor: CorpusProcessor) -> Items:
     field: Ragged = rows.fields["pieces"]  # type: ignore[assignment]
     return windows(field.lengths.numpy(), processor.context, is_told_once=False)
@@ -532,13 +512,9 @@ def _made(
             )
         chances = Rng(seed, 0, torch.arange(start, start + AT_ONCE, device=device)).along("pieces", how.most)
         prompt = torch.full((AT_ONCE, 1), tokens.BEGIN, device=device)
-        found = write(network, prompt, weights, _some_of(chances), how, most=how.most, least=LEAST_WRITTEN)
+        found = write(network, prompt, weights, chances, how, least=LEAST_WRITTEN)
         for numbers, label in zip(zip(*found, strict=True), mine, strict=False):
             yield _as_made(processor.tokenizer.decode(numbers), label)
-
-
-def _some_of(chances: Tensor) -> Callable[[int, int], Tensor]:
-    return lambda first, n: chances[:, first : first + n]
 
 
 def _rewritten(

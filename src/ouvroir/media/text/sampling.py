@@ -5,7 +5,7 @@ Axes: B texts, V pieces that there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ouvroir.media.text.language import LanguageModel
-
-_AHEAD = 64  # chances that are worked out at a time
 
 
 def narrowed(logits: Tensor, how: Sampling, seen: Tensor | None = None) -> Tensor:
@@ -61,31 +59,28 @@ def write(
     model: LanguageModel,
     prompt: Tensor,
     labels: Tensor | None,
-    chances: Callable[[int, int], Tensor],
+    chances: Tensor,
     how: Sampling,
     *,
-    most: int,
     least: int = 0,
 ) -> Iterator[list[int]]:
-    """Yields the next piece of each of B texts, END for those that have ended, until all have or `most` are written.
+    """Yields the next piece of each of B texts, END for those that have ended, until all have or there are no chances left.
 
-    prompt: (B, P) int64, all of one length, the first of which mostly is BEGIN. chances(first, n): (B, n) in [0, 1), those of the
-    pieces `first` to `first + n` that are written. A text ends where the model ends it, after `least` pieces at the soonest.
+    prompt: (B, P) int64, all of one length, the first of which mostly is BEGIN. chances: (B, N) in [0, 1), one for each piece that
+    is written. A text ends where the model ends it, after `least` pieces at the soonest.
     """
     has_ended = torch.zeros(len(prompt), dtype=torch.bool, device=prompt.device)
     seen = torch.zeros(len(prompt), model.first.num_embeddings, dtype=torch.bool, device=prompt.device)
     seen.scatter_(1, prompt, value=True)
     memory: Any = None
-    given, line = prompt, chances(0, min(_AHEAD, most))
-    for place in range(most):
-        if place and place % _AHEAD == 0:
-            line = chances(place, min(_AHEAD, most - place))
+    given = prompt
+    for place in range(chances.shape[1]):
         logits, memory = model.after(given, labels, memory)
         logits = logits.float()
         logits[:, : tokens.END] = -torch.inf
         if place < least:
             logits[:, tokens.END] = -torch.inf
-        piece = drawn(narrowed(logits, how, seen), line[:, place % _AHEAD])
+        piece = drawn(narrowed(logits, how, seen), chances[:, place])
         piece = piece.masked_fill(has_ended, tokens.END)
         has_ended |= piece == tokens.END
         yield piece.tolist()

@@ -17,8 +17,6 @@ from ouvroir.rng import Rng
 from ouvroir.sampling import Sampling
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ouvroir.data.table import Table
     from ouvroir.media.text.corpus import CorpusProcessor
     from ouvroir.media.text.language import LanguageModel
@@ -50,8 +48,7 @@ def go_on(
         prompt = torch.tensor([numbers[place] for place in places], device=device)
         spoken = [Spoken(processor.tokenizer, how.stops) for _ in places]
         rng = Rng(seed, 0, torch.tensor(places, device=device))
-        line = rng.along("pieces", how.most)
-        for pieces in write(network, prompt, weights, _some_of(line), how, most=how.most, least=1):
+        for pieces in write(network, prompt, weights, rng.along("pieces", how.most), how, least=1):
             for place, piece, one in zip(places, pieces, spoken, strict=True):
                 if rest := one.end() if piece == tokens.END else one.add(piece):
                     yield place, rest
@@ -60,10 +57,6 @@ def go_on(
         for place, one in zip(places, spoken, strict=True):
             if rest := one.end():
                 yield place, rest
-
-
-def _some_of(line: Tensor) -> Any:
-    return lambda first, n: line[:, first : first + n]
 
 
 def habits(
@@ -86,9 +79,7 @@ def habits(
         weights = torch.from_numpy(label_weights([None] * N_SAMPLES, processor.labels)).to(device)
     line = Rng(seed, 0, torch.arange(N_SAMPLES, device=device)).along("habits", SAMPLE_PIECES)
     prompt = torch.full((N_SAMPLES, 1), tokens.BEGIN, device=device)
-    written = np.array(
-        list(write(network, prompt, weights, _some_of(line), how, most=SAMPLE_PIECES, least=SAMPLE_PIECES))
-    )
+    written = np.array(list(write(network, prompt, weights, line, how, least=SAMPLE_PIECES)))
     made = list(written.T)
     known = _known(tables["train"])
     held_out = tables.get("test") or tables.get("validation")
