@@ -134,6 +134,8 @@ def begin_refine(training: Training, at: Workplace, *, is_alone: bool = True) ->
     run = Run.create(plan.base, at.runs, name=Path(plan.manifest.source).stem)
     run.keep_language(at.language)
     workflow.keep_manifest(run, plan.manifest)
+    for name, recipe in plan.rivals.items():
+        run.child(name, recipe)  # before the plan that names it: a process may be killed between the two
     run.write_json(
         JOB,
         {
@@ -145,8 +147,6 @@ def begin_refine(training: Training, at: Workplace, *, is_alone: bool = True) ->
             "rivals": list(plan.rivals),
         },
     )
-    for name, recipe in plan.rivals.items():
-        run.child(name, recipe)
     at.progress.say(f"The run is {run.path}. If it is stopped, `{run.way_on}` goes on.")
     if plan.untried:
         _left_out(run, plan.untried, at)
