@@ -257,6 +257,17 @@ def _use_of_maker(run: Run, task: Task) -> dict[str, Any]:
     """How what makes samples is used, in place of what answers."""
     if not isinstance(task, Synthesiser):
         return {}
+    place = shlex.quote(str(run.path))
+    if isinstance(task, Writer):
+        model = str(run.bundle)
+        return {
+            "commands": [
+                ("use_write", f"ouvroir generate {place} --prompt TEXT"),
+                ("use_samples", f"ouvroir generate {place} --count 100"),
+                ("use_report", f"ouvroir report {place} --language"),
+            ],
+            "python": f"import ouvroir\n\nmodel = ouvroir.load({model!r})\nprint(model.write(TEXT))",
+        }
     return {
         "commands": [
             ("use_generate", f"ouvroir generate {shlex.quote(str(run.path))} --count 100"),

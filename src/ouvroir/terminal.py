@@ -34,7 +34,7 @@ from ouvroir.progress import QUIET, Bar, LineBar
 from ouvroir.progress import Progress as ProgressProtocol
 from ouvroir.recipe import Data, data_settings
 from ouvroir.run import no_runs
-from ouvroir.task import Note, Refusal, Synthesiser, options_of
+from ouvroir.task import Note, Refusal, Synthesiser, Writer, options_of
 
 if TYPE_CHECKING:
     from ouvroir.cache import CacheEntry, RunEntry
@@ -64,6 +64,10 @@ CLOSING: dict[Language, dict[str, Any]] = {
             "generator": {
                 "generate {model} --count 100": "has it make samples of each class",
             },
+            "writer": {
+                "generate {model} --prompt TEXT": "goes on with a text",
+                "generate {model} --count 100": "has it write samples, as files",
+            },
             "evaluate": {
                 "compare {model} OTHER {judged}": "sets another model against it on the same files",
                 "finetune {model} {data}": "goes on learning from them",
@@ -84,6 +88,10 @@ CLOSING: dict[Language, dict[str, Any]] = {
             },
             "generator": {
                 "generate {model} --count 100": "lui fait produire des éléments de chaque classe",
+            },
+            "writer": {
+                "generate {model} --prompt TEXTE": "écrit la suite d’un texte",
+                "generate {model} --count 100": "lui fait écrire des échantillons, en fichiers",
             },
         },
     },
@@ -285,12 +293,17 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
     places = [[words[name], summary[name]] for name in ("report", "model", "run") if summary[name]]
     out.print(_columns(places, before="\n"))
     if summary["model"]:
-        is_maker = isinstance(find_task(summary["task"]), Synthesiser)
-        show_next("generator" if is_maker else "training", language, model=[_from_here(summary["run"])])
+        task = find_task(summary["task"])
+        verb: Literal["writer", "generator", "training"] = (
+            "writer" if isinstance(task, Writer) else "generator" if isinstance(task, Synthesiser) else "training"
+        )
+        show_next(verb, language, model=[_from_here(summary["run"])])
 
 
 def show_next(
-    verb: Literal["check", "training", "generator", "evaluate"], language: Language = "en", **named: Sequence[str]
+    verb: Literal["check", "training", "generator", "writer", "evaluate"],
+    language: Language = "en",
+    **named: Sequence[str],
 ) -> None:
     """What to type after `verb`; `named` are the words for the model and the data in it."""
     out, words = _out(), CLOSING[language]

@@ -621,6 +621,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "use_command_line": ("On the command line", "En ligne de commande"),
     "use_python": ("In Python", "En Python"),
     "use_predict": ("answer new files", "répondre sur de nouveaux fichiers"),
+    "use_samples": ("write samples, as files", "écrire des échantillons, en fichiers"),
+    "use_write": ("go on with a text", "écrire la suite d’un texte"),
     "use_generate": ("make samples of each class", "générer des échantillons de chaque classe"),
     "use_evaluate": ("judge it on other labelled data", "l’évaluer sur d’autres données étiquetées"),
     "use_finetune": ("go on with your own data", "continuer l’entraînement sur vos données"),
