@@ -124,7 +124,7 @@ def test_a_transformer_sees_no_further_than_its_context():
     line = torch.randint(4, 300, (1, 40), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         _, memory = model.after(line[:, :39], None, None)
-        assert memory.kept[0][0].shape[2] == model.context - 1
+        assert memory.n_kept == model.context
         one_by_one, _ = model.after(line[:, 39:], None, memory)
         at_once, _ = model.after(line, None, None)
         other = line.clone()

@@ -18,6 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from ouvroir.media.text.fused import surprise
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -125,13 +127,10 @@ class LanguageModel(nn.Module, ABC):
         self, state: Tensor, row: Tensor, target: Tensor, labels: Tensor | None, *, with_entropy: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Rows, targets, surprise and entropy of n pieces to tell."""
-        logits = self.logits(state, None if labels is None else labels[row]).float()
-        nats = functional.cross_entropy(logits, target, reduction="none")
-        entropy = None
+        logits = self.logits(state, None if labels is None else labels[row])
         if with_entropy:
-            log_share = logits.log_softmax(dim=1)
-            entropy = -(log_share.exp() * log_share).sum(dim=1)
-        return row, target, nats, entropy
+            return row, target, *surprise(logits, target)
+        return row, target, functional.cross_entropy(logits.float(), target, reduction="none"), None
 
     def _summed(self, n_rows: int, found: list[tuple[Tensor, Tensor, Tensor, Tensor | None]]) -> Told:
         rows, targets = torch.cat([one[0] for one in found]), torch.cat([one[1] for one in found])

@@ -23,7 +23,8 @@ import torch
 from ouvroir.errors import ExportError, UsageError
 from ouvroir.media.text import tokens
 from ouvroir.media.text.carrying import HARD, LONGEST_ASKED, llama_weights, require_llama, some_windows
-from ouvroir.media.text.transformer import EPS, THETA
+from ouvroir.media.text.fused import EPS
+from ouvroir.media.text.transformer import THETA
 from ouvroir.task import Carried, Items
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ characters, or the bytes of UTF-8. Whatever a tokenizer has no number for is spe
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -28,8 +30,9 @@ CHARACTERS_A_PIECE = 60  # of the train texts
 MOST_LEARNED = 50_000_000
 """Characters that are learned from; of longer corpora every so many-th text is taken."""
 _BYTES = 270  # pieces that are single bytes and signs, and some more
-_LINE = 2000  # characters that SentencePiece is given at a time
+_LONGEST = 2000  # characters of a word, of which the rest counts as another
 _BLANK = "\u2581"  # SentencePiece writes blanks so; where a text holds that sign, it is spelled in bytes
+_APART = re.compile(f"[\n\t{_BLANK}]")
 
 
 @dataclass(frozen=True)
@@ -127,15 +130,16 @@ def learn(
 def _learn_pieces(texts: Iterable[str], n_characters: int, n_pieces: int | None, *, has_prefix: bool) -> bytes:
     trainer = _library().SentencePieceTrainer
     wanted = n_pieces or min(MOST_PIECES, max(LEAST_PIECES, n_characters // CHARACTERS_A_PIECE))
-    lines = list(_lines(texts))
-    if not lines:
+    words = _counted(texts, has_prefix=has_prefix)
+    if not words:
         raise DataError("The train texts are too short to learn pieces of words from. Add texts.")
     model = io.BytesIO()
     trainer.train(
-        sentence_iterator=iter(lines),
+        sentence_iterator=(f"{word}\t{n}" for word, n in words),
+        input_format="tsv",
         model_writer=model,
         model_type="bpe",
-        vocab_size=max(wanted, _BYTES + len(set().union(*lines))),
+        vocab_size=max(wanted, _BYTES + len(set().union(*(word for word, _ in words)))),
         hard_vocab_limit=False,
         byte_fallback=True,
         character_coverage=0.9995,
@@ -143,7 +147,7 @@ def _learn_pieces(texts: Iterable[str], n_characters: int, n_pieces: int | None,
         remove_extra_whitespaces=False,
         add_dummy_prefix=has_prefix,
         split_digits=True,
-        max_sentence_length=4 * _LINE,
+        max_sentence_length=5 * _LONGEST,  # bytes, the number among them
         pad_id=NOTHING,
         unk_id=UNKNOWN,
         bos_id=BEGIN,
@@ -154,12 +158,18 @@ def _learn_pieces(texts: Iterable[str], n_characters: int, n_pieces: int | None,
     return model.getvalue()
 
 
-def _lines(texts: Iterable[str]) -> Iterator[str]:
+def _counted(texts: Iterable[str], *, has_prefix: bool) -> list[tuple[str, int]]:
+    """Words, each with the blank before it, and how often they occur: no piece reaches across a blank. has_prefix: without blanks.
+
+    Far smaller than the texts. What is left out is spelled in bytes: the ends of lines, tabs, and the sign that stands for a blank.
+    """
+    found: Counter[str] = Counter()
     for text in texts:
-        for line in text.replace(_BLANK, "\n").split("\n"):
-            for at in range(0, len(line), _LINE):
-                if piece := line[at : at + _LINE].strip():
-                    yield piece
+        for line in _APART.split(text):
+            first, *others = line.strip().split(" ")
+            words = [first, *others] if has_prefix else [first, *(f" {word}" for word in others)]
+            found.update(word[at : at + _LONGEST] for word in words for at in range(0, len(word), _LONGEST))
+    return sorted(found.items())
 
 
 @lru_cache(maxsize=4)

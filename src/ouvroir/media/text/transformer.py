@@ -9,13 +9,16 @@ Axes: B rows, P pieces, V pieces that there are, D width, H heads, K classes; pl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from ouvroir.media.text.fused import gated, normed, turned
 from ouvroir.media.text.language import LanguageModel, Reading
 
 if TYPE_CHECKING:
@@ -24,10 +27,6 @@ if TYPE_CHECKING:
 
     from ouvroir.media.text.language import Masks
 
-    Turns = tuple[Tensor, Tensor]
-    """Cosines and sines of the rotary angles, (P, D/H/2) each."""
-
-EPS = 1e-5
 THETA = 10_000.0  # base of the rotary angles
 _TABLE_STD = 0.02
 
@@ -52,8 +51,40 @@ class Shape:
         return 32 * round(self.width * self.ratio * 5 / 3 / 32)
 
 
+Attend = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]
+"""From queries, keys and values (B, H, n, D/H) of n pieces to what is mixed of all that they see, (B, H, n, D/H)."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of a layer as it works with them: those that work on the same vectors are one, and all scales are in them.
+
+    into: (3 D, D), queries, keys and values; out: (D, D); up: (2 inner, D), gate and up; down: (D, inner). The two halves of each
+    query and key, which are turned as parts of complex numbers, stand pair by pair.
+    """
+
+    into: Tensor
+    out: Tensor
+    up: Tensor
+    down: Tensor
+
+    def work(self, x: Tensor, turns: Tensor, attend: Attend, keep: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """x: (B, n, D), kept; turns: as of `turns_of`; keep: dropout of the two branches, (B, 1, D) each."""
+        batch, n, width = x.shape
+        parts = functional.linear(normed(x), self.into).view(batch, n, 3, -1, 2 * turns.shape[1])
+        pair, value = parts.split((2, 1), dim=2)
+        query, key = turned(pair, turns[:, None, None]).transpose(1, 3).unbind(2)
+        mixed = attend(query, key, value[:, :, 0].transpose(1, 2))
+        x = _added(x, functional.linear(mixed.transpose(1, 2).reshape(batch, n, width), self.out), keep and keep[0])
+        return _added(x, functional.linear(gated(functional.linear(normed(x), self.up)), self.down), keep and keep[1])
+
+
+def _added(x: Tensor, branch: Tensor, keep: Tensor | None) -> Tensor:
+    return x + branch if keep is None else torch.addcmul(x, branch, keep)
+
+
 class Norm(nn.Module):
-    """x / rms(x) · weight."""
+    """The weight of x / rms(x) · weight."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -61,28 +92,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (..., D), kept."""
-        return functional.rms_norm(x, self.weight.shape, self.weight, EPS)
-
-
-class Cache:
-    """Keys and values of the pieces read so far, of each layer (B, H, P, D/H).
-
-    One less than `most` pieces are kept, so that the next one attends to `most`, itself among them.
-    """
-
-    def __init__(self, n_layers: int, most: int) -> None:
-        self.kept: list[tuple[Tensor, Tensor] | None] = [None] * n_layers
-        self.most = most
-        self.n_read = 0
-
-    def joined(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """What there was with what is new; both are kept."""
-        before = self.kept[layer]
-        if before is not None:
-            key, value = torch.cat([before[0], key], dim=2), torch.cat([before[1], value], dim=2)
-        at = max(0, key.shape[2] - self.most + 1)
-        self.kept[layer] = key[:, :, at:], value[:, :, at:]
-        return key, value
+        return normed(x) * self.weight
 
 
 class Layer(nn.Module):
@@ -104,48 +114,31 @@ class Layer(nn.Module):
         for one in (self.query, self.key, self.value, self.out, self.gate, self.up, self.down):
             nn.init.normal_(one.weight, std=one.in_features**-0.5)
 
-    def forward(
-        self,
-        x: Tensor,
-        turns: Turns,
-        mask: Tensor | None,
-        cache: Cache | None,
-        number: int,
-        keep: tuple[Tensor, Tensor] | None,
-    ) -> Tensor:
-        """x: (B, P, D), kept; mask: (P, all) bool, or None for all that come before; keep: dropout of the two branches."""
-        batch, n, width = x.shape
-        normed = self.norm1(x)
-        query, key, value = (
-            part(normed).view(batch, n, self.n_heads, -1).transpose(1, 2) for part in (self.query, self.key, self.value)
+    def forward(self, x: Tensor, turns: Tensor, keep: tuple[Tensor, Tensor] | None) -> Tensor:
+        """x: (B, P, D), kept, each piece from those before it; turns and keep as of `Weights.work`."""
+        attend = partial(functional.scaled_dot_product_attention, is_causal=True, scale=self.factor)
+        return self.weights().work(x, turns, attend, keep)
+
+    def weights(self) -> Weights:
+        """Of this moment."""
+
+        def in_pairs(weight: Tensor) -> Tensor:
+            return weight.unflatten(0, (self.n_heads, 2, -1)).transpose(1, 2).flatten(0, 2)
+
+        return Weights(
+            torch.cat([in_pairs(self.query.weight), in_pairs(self.key.weight), self.value.weight]) * self.norm1.weight,
+            self.scale1[:, None] * self.out.weight,
+            torch.cat([self.gate.weight, self.up.weight]) * self.norm2.weight,
+            self.scale2[:, None] * self.down.weight,
         )
-        query, key = turned(query, turns), turned(key, turns)
-        if cache is not None:
-            key, value = cache.joined(number, key, value)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=mask is None and (cache is None or n > 1), scale=self.factor
-        )
-        y = self.out(mixed.transpose(1, 2).reshape(batch, n, width))
-        x = x + self.scale1 * (y if keep is None else y * keep[0])
-        normed = self.norm2(x)
-        y = self.down(functional.silu(self.gate(normed)) * self.up(normed))
-        found: Tensor = x + self.scale2 * (y if keep is None else y * keep[1])
-        return found
 
 
-def turns_of(first: int, n: int, width: int, like: Tensor) -> Turns:
-    """The turns of places `first` to `first + n` for heads of `width`, on the device and in the arithmetic of `like`."""
-    half = width // 2
-    rates = THETA ** (-torch.arange(half, device=like.device, dtype=torch.float32) / half)
-    angles = torch.arange(first, first + n, device=like.device, dtype=torch.float32)[:, None] * rates
-    return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
-
-
-def turned(x: Tensor, turns: Turns) -> Tensor:
-    """x: (B, H, P, E), kept: the two halves of each vector as the parts of complex numbers, turned."""
-    cos, sin = turns
-    one, other = x.chunk(2, dim=-1)
-    return torch.cat([one * cos - other * sin, other * cos + one * sin], dim=-1)
+def turns_of(first: int, n: int, head: int, device: torch.device) -> Tensor:
+    """(n, head/2, 2) float32: cosines and sines of the angles of places `first` to `first + n` for heads of width `head`."""
+    half = head // 2
+    rates = THETA ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
+    angles = torch.arange(first, first + n, device=device, dtype=torch.float32)[:, None] * rates
+    return torch.stack([angles.cos(), angles.sin()], dim=-1)
 
 
 class Decoder(LanguageModel):
@@ -180,10 +173,10 @@ class Decoder(LanguageModel):
     def states(self, pieces: Tensor, labels: Tensor | None, masks: Masks | None = None) -> Tensor:
         """As of LanguageModel."""
         x = self.reading(pieces, labels)
-        turns = turns_of(0, pieces.shape[1], self.shape.head, x)
+        turns = turns_of(0, pieces.shape[1], self.shape.head, x.device)
         for number, layer in enumerate(self.layers):
             keep = None if masks is None else (masks[f"layer{number}a"], masks[f"layer{number}b"])
-            x = layer(x, turns, None, None, number, keep)
+            x = layer(x, turns, keep)
         found: Tensor = self.norm(x)
         return found
 
@@ -192,17 +185,74 @@ class Decoder(LanguageModel):
         del labels  # which are in the state
         return functional.linear(state, self.first.weight)
 
-    def after(self, pieces: Tensor, labels: Tensor | None, memory: Cache | None) -> tuple[Tensor, Cache]:
-        """As of LanguageModel; no piece looks further back than `context`."""
-        cache = Cache(self.shape.n_layers, self.context) if memory is None else memory
-        n, n_kept = pieces.shape[1], min(cache.n_read, self.context - 1)
-        x = self.reading(pieces, labels)
-        turns = turns_of(cache.n_read, n, self.shape.head, x)
-        mask = None
-        if n > 1 and (n_kept or n > self.context):
-            back = torch.arange(n, device=x.device)[:, None] + n_kept - torch.arange(n + n_kept, device=x.device)
-            mask = (back >= 0) & (back < self.context)
-        for number, layer in enumerate(self.layers):
-            x = layer(x, turns, mask, cache, number, None)
-        cache.n_read += n
-        return self.logits(self.norm(x[:, -1]), labels), cache
+    @torch.no_grad()
+    def after(self, pieces: Tensor, labels: Tensor | None, memory: Memory | None) -> tuple[Tensor, Memory]:
+        """As of LanguageModel, for weights that do not change meanwhile; no piece looks further back than `context`."""
+        kept = Memory(self, len(pieces)) if memory is None else memory
+        x = kept.read(self.reading(pieces, labels))
+        return self.logits(self.norm(x[:, -1]), labels), kept
+
+
+class Memory:
+    """Keys and values of the last `context` pieces read, a new one in the place of the oldest, and the weights to read on with."""
+
+    def __init__(self, network: Decoder, batch: int) -> None:
+        layers = [layer for layer in network.layers if isinstance(layer, Layer)]
+        self.weights, self.factor = [layer.weights() for layer in layers], layers[0].factor
+        self.head, self.most = network.shape.head, network.context
+        self.n_read = 0
+        table = network.first.weight
+        self._kept = table.new_empty(len(layers), 2, batch, network.shape.n_heads, 0, self.head)
+        self._turns = turns_of(0, 0, self.head, table.device)
+
+    @property
+    def n_kept(self) -> int:
+        """Pieces that are kept."""
+        return min(self.n_read, self.most)
+
+    def read(self, x: Tensor) -> Tensor:
+        """What the layers make of the next pieces x (B, n, D), kept; none attends to more than `most`, itself among them."""
+        n = x.shape[1]
+        self._make_room(self.n_read + n)
+        turns, mask = self._turns[self.n_read : self.n_read + n], self._mask(n)
+        slots = torch.arange(max(self.n_read, self.n_read + n - self.most), self.n_read + n, device=x.device) % self.most
+        for weights, kept in zip(self.weights, self._kept.unbind(), strict=True):
+            x = weights.work(x, turns, partial(self._attend, kept, slots, mask))
+        self.n_read += n
+        return x
+
+    def _attend(
+        self, kept: Tensor, slots: Tensor, mask: Tensor | None, query: Tensor, key: Tensor, value: Tensor
+    ) -> Tensor:
+        n = query.shape[2]
+        new = torch.stack([key, value])
+        if n == 1:
+            shown = kept[:, :, :, : min(self.n_read + 1, self.most)]  # in which the new one will be
+        else:
+            shown = torch.cat([kept[:, :, :, : self.n_kept], new], dim=3)
+        kept.index_copy_(3, slots, new[:, :, :, n - len(slots) :])
+        keys, values = shown
+        is_causal = mask is None and n > 1
+        return functional.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, is_causal=is_causal, scale=self.factor
+        )
+
+    def _mask(self, n: int) -> Tensor | None:
+        """(n, kept + n) bool: what each of the next n pieces attends to; None where it is all that comes before it."""
+        if n == 1 or (not self.n_read and n <= self.most):
+            return None
+        device = self._kept.device
+        last, slot = self.n_read - 1, torch.arange(self.n_kept, device=device)
+        before = last - (last - slot) % self.most  # the place of the piece in each slot
+        new = torch.arange(self.n_read, self.n_read + n, device=device)
+        back = new[:, None] - torch.cat([before, new])
+        return (back >= 0) & (back < self.most)
+
+    def _make_room(self, n: int) -> None:
+        """For so many pieces in all; twice as many where it has to grow."""
+        if n > len(self._turns):
+            self._turns = turns_of(0, 2 * n, self.head, self._kept.device)
+        size = self._kept.shape[4]
+        if size < min(n, self.most):
+            more = self._kept.new_zeros(*self._kept.shape[:4], min(2 * n, self.most) - size, self.head)
+            self._kept = torch.cat([self._kept, more], dim=4)
