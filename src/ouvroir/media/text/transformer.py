@@ -71,9 +71,9 @@ class Weights:
     def work(self, x: Tensor, turns: Tensor, attend: Attend, keep: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """x: (B, n, D), kept; turns: as of `turns_of`; keep: dropout of the two branches, (B, 1, D) each."""
         batch, n, width = x.shape
-        parts = functional.linear(normed(x), self.into).view(batch, n, 3, -1, 2 * turns.shape[1])
+        parts = functional.linear(normed(x), self.into).view(batch, n, 3, turns.shape[2], -1)
         pair, value = parts.split((2, 1), dim=2)
-        query, key = turned(pair, turns[:, None, None]).transpose(1, 3).unbind(2)
+        query, key = turned(pair, turns).transpose(1, 3).unbind(2)
         mixed = attend(query, key, value[:, :, 0].transpose(1, 2))
         x = _added(x, functional.linear(mixed.transpose(1, 2).reshape(batch, n, width), self.out), keep and keep[0])
         return _added(x, functional.linear(gated(functional.linear(normed(x), self.up)), self.down), keep and keep[1])
@@ -133,12 +133,16 @@ class Layer(nn.Module):
         )
 
 
-def turns_of(first: int, n: int, head: int, device: torch.device) -> Tensor:
-    """(n, head/2, 2) float32: cosines and sines of the angles of places `first` to `first + n` for heads of width `head`."""
-    half = head // 2
+def turns_of(first: int, n: int, shape: Shape, device: torch.device) -> Tensor:
+    """(n, 2, H, D/H/2, 2) float32: cosines and sines of the angles of places `first` to `first + n`, for queries and keys alike.
+
+    They are written out for each head: long runs of numbers are multiplied faster than short ones over and over.
+    """
+    half = shape.head // 2
     rates = THETA ** (-torch.arange(half, device=device, dtype=torch.float32) / half)
     angles = torch.arange(first, first + n, device=device, dtype=torch.float32)[:, None] * rates
-    return torch.stack([angles.cos(), angles.sin()], dim=-1)
+    found = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    return found[:, None, None].expand(-1, 2, shape.n_heads, -1, -1).contiguous()
 
 
 class Decoder(LanguageModel):
@@ -173,7 +177,7 @@ class Decoder(LanguageModel):
     def states(self, pieces: Tensor, labels: Tensor | None, masks: Masks | None = None) -> Tensor:
         """As of LanguageModel."""
         x = self.reading(pieces, labels)
-        turns = turns_of(0, pieces.shape[1], self.shape.head, x.device)
+        turns = turns_of(0, pieces.shape[1], self.shape, x.device)
         for number, layer in enumerate(self.layers):
             keep = None if masks is None else (masks[f"layer{number}a"], masks[f"layer{number}b"])
             x = layer(x, turns, keep)
@@ -199,11 +203,11 @@ class Memory:
     def __init__(self, network: Decoder, batch: int) -> None:
         layers = [layer for layer in network.layers if isinstance(layer, Layer)]
         self.weights, self.factor = [layer.weights() for layer in layers], layers[0].factor
-        self.head, self.most = network.shape.head, network.context
+        self.shape, self.most = network.shape, network.context
         self.n_read = 0
         table = network.first.weight
-        self._kept = table.new_empty(len(layers), 2, batch, network.shape.n_heads, 0, self.head)
-        self._turns = turns_of(0, 0, self.head, table.device)
+        self._kept = table.new_empty(len(layers), 2, batch, self.shape.n_heads, 0, self.shape.head)
+        self._turns = turns_of(0, 0, self.shape, table.device)
 
     @property
     def n_kept(self) -> int:
@@ -251,8 +255,8 @@ class Memory:
     def _make_room(self, n: int) -> None:
         """For so many pieces in all; twice as many where it has to grow."""
         if n > len(self._turns):
-            self._turns = turns_of(0, 2 * n, self.head, self._kept.device)
+            self._turns = turns_of(0, 2 * n, self.shape, self._kept.device)
         size = self._kept.shape[4]
         if size < min(n, self.most):
-            more = self._kept.new_zeros(*self._kept.shape[:4], min(2 * n, self.most) - size, self.head)
+            more = self._kept.new_zeros(*self._kept.shape[:4], min(2 * n, self.most) - size, self.shape.head)
             self._kept = torch.cat([self._kept, more], dim=4)
