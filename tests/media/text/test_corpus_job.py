@@ -13,7 +13,7 @@ from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
 from ouvroir.media import find_task
 from ouvroir.media.text.corpus import CorpusProcessor, windows
-from ouvroir.media.text.passages import longest_passage
+from ouvroir.media.text.passages import Passages
 from ouvroir.media.text.sampling import Spoken
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
 from ouvroir.run import Run
@@ -239,8 +239,9 @@ def test_letters_are_said_whole_and_a_stop_waits():
 
 def test_the_longest_passage_is_found():
     known = [np.arange(100), np.array([7, 7, 8, 9, 10, 7])]
-    assert longest_passage(np.array([1, 1, 7, 8, 9, 10, 11, 12, 3]), known) == (2, 6)
-    assert longest_passage(np.array([500, 501]), known) == (0, 0)
+    assert Passages(known).longest(np.array([1, 1, 7, 8, 9, 10, 11, 12, 3])) == (2, 6)
+    assert Passages(known).longest(np.array([500, 501])) == (0, 0)
+    assert Passages([]).longest(np.array([1])) == (0, 0)
 
 
 def test_no_block_is_empty_however_long_lines_are(tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ import numpy as np
 SHORTEST = 4  # pieces; shorter runs stand everywhere
 _GROWTH = 1.25
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(int(_BASE), -1, 1 << 64))
+_LAST_BITS = np.uint64((1 << 16) - 1)
 
 
 def longest_shared(asked: Sequence[np.ndarray], known: Sequence[np.ndarray], *, is_itself: bool = False) -> np.ndarray:
@@ -20,11 +22,13 @@ def longest_shared(asked: Sequence[np.ndarray], known: Sequence[np.ndarray], *, 
     Texts are whole numbers (n,). With `is_itself` they are the same texts, and each is looked for in the others.
     """
     lengths = np.array([len(one) for one in asked], dtype=np.int64)
+    hashed = [_Hashed(one) for one in asked]
+    others = hashed if is_itself else [_Hashed(one) for one in known]
     found = np.zeros(len(asked), dtype=np.int64)
     size = SHORTEST
     waiting = np.flatnonzero(lengths >= size)
     while len(waiting):
-        hits = _shared_runs([asked[place] for place in waiting.tolist()], known, size, waiting if is_itself else None)
+        hits = _shared_runs([hashed[place] for place in waiting.tolist()], others, size, waiting if is_itself else None)
         found[waiting[hits]] = size
         # what has no run of this length has none that is longer
         longer = max(size + 1, int(size * _GROWTH))
@@ -34,17 +38,17 @@ def longest_shared(asked: Sequence[np.ndarray], known: Sequence[np.ndarray], *, 
 
 
 def _shared_runs(
-    asked: Sequence[np.ndarray], known: Sequence[np.ndarray], size: int, own: np.ndarray | None
+    asked: Sequence[_Hashed], others: Sequence[_Hashed], size: int, own: np.ndarray | None
 ) -> np.ndarray:
-    """(len(asked),) bool: whether a run of `size` pieces stands in a known text; `own`: the places of `asked` among these."""
-    runs = [_runs(one, size) for one in known]
+    """(len(asked),) bool: whether a run of `size` pieces stands in one of the others; `own`: the places of `asked` among these."""
+    runs = [one.runs(size) for one in others]
     owner = np.repeat(np.arange(len(runs)), [len(one) for one in runs])
     flat = np.concatenate([*runs, np.zeros(0, dtype=np.uint64)])
     order = np.lexsort((owner, flat))
     flat, owner = flat[order], owner[order]
     hits = np.zeros(len(asked), dtype=bool)
     for number, one in enumerate(asked):
-        mine = _runs(one, size)
+        mine = one.runs(size)
         first, last = np.searchsorted(flat, mine, "left"), np.searchsorted(flat, mine, "right")
         is_there = first < last
         if own is not None:  # one that only its own text holds has no other owner at either end
@@ -55,31 +59,47 @@ def _shared_runs(
     return hits
 
 
-def _runs(text: np.ndarray, size: int) -> np.ndarray:
-    """(n - size + 1,) uint64: a hash of each run of `size` numbers."""
-    n = len(text) - size + 1
-    if n < 1:
-        return np.zeros(0, dtype=np.uint64)
-    values = (np.asarray(text, dtype=np.uint64) + np.uint64(1)) * _BASE
-    values ^= values >> np.uint64(29)
-    found = np.zeros(n, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for at in range(size):
-            found = found * _BASE + values[at : at + n]
-    return found ^ (found >> np.uint64(31))
+class Passages:
+    """Texts, whole numbers (n,) each, in which runs are looked for that stand in another one too."""
+
+    def __init__(self, known: Sequence[np.ndarray]) -> None:
+        apart = np.array([max((int(one.max()) for one in known if len(one)), default=0) + 1])
+        self._line = _Hashed(np.concatenate([part for one in known for part in (one, apart)] or [apart[:0]]))
+
+    def longest(self, asked: np.ndarray) -> tuple[int, int]:
+        """Where the longest run of `asked` (n,) begins that stands in one of the texts, and how long it is; (0, 0) for none."""
+        mine = _Hashed(asked)
+        low, high, start = 0, len(asked), 0
+        while low < high:
+            size = (low + high + 1) // 2
+            hits = _common(mine.runs(size), self._line.runs(size))
+            if len(hits):
+                low, start = size, int(hits[0])
+            else:
+                high = size - 1
+        return start, low
 
 
-def longest_passage(asked: np.ndarray, known: Sequence[np.ndarray]) -> tuple[int, int]:
-    """Where the longest run of `asked` (n,) begins that stands in one of `known`, and how long it is; (0, 0) where none does."""
-    low, high, start = 0, len(asked), 0
-    while low < high:
-        size = (low + high + 1) // 2
-        runs = np.unique(np.concatenate([np.zeros(0, dtype=np.uint64), *(_runs(one, size) for one in known)]))
-        mine = _runs(asked, size)
-        at = np.searchsorted(runs, mine)
-        hits = np.flatnonzero(runs[np.minimum(at, len(runs) - 1)] == mine) if len(runs) else at[:0]
-        if len(hits):
-            low, start = size, int(hits[0])
-        else:
-            high = size - 1
-    return start, low
+def _common(few: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Places in `few` of what is in `many` too. Most of these are told apart by their last bits alone."""
+    is_perhaps = np.zeros(_LAST_BITS + 1, dtype=bool)
+    is_perhaps[few & _LAST_BITS] = True
+    return np.flatnonzero(np.isin(few, many[is_perhaps[many & _LAST_BITS]], kind="sort"))
+
+
+class _Hashed:
+    """Hashes of the runs of a text, from sums up to each place: b⁻ⁱ times what stands there, modulo 2⁶⁴."""
+
+    def __init__(self, text: np.ndarray) -> None:
+        values = (np.asarray(text, dtype=np.uint64) + np.uint64(1)) * _BASE
+        values ^= values >> np.uint64(29)
+        powers = np.full((2, len(values)), [[_BASE], [_INVERSE]])
+        powers[:, :1] = 1
+        self._powers, inverse = powers.cumprod(axis=1)
+        self._sums = np.concatenate([np.zeros(1, dtype=np.uint64), (values * inverse).cumsum()])
+
+    def runs(self, size: int) -> np.ndarray:
+        """(n - size + 1,) uint64: a hash of each run of `size` numbers."""
+        n = max(0, len(self._powers) - size + 1)
+        found = (self._sums[size : size + n] - self._sums[:n]) * self._powers[:n]
+        return found ^ (found >> np.uint64(31))

@@ -11,7 +11,7 @@ import torch
 from ouvroir.making import label_weights
 from ouvroir.media.text import tokens
 from ouvroir.media.text.baselines import pieces_of
-from ouvroir.media.text.passages import longest_passage
+from ouvroir.media.text.passages import Passages
 from ouvroir.media.text.sampling import Spoken, write
 from ouvroir.rng import Rng
 from ouvroir.sampling import Sampling
@@ -81,7 +81,7 @@ def habits(
     prompt = torch.full((N_SAMPLES, 1), tokens.BEGIN, device=device)
     written = np.array(list(write(network, prompt, weights, line, how, least=SAMPLE_PIECES)))
     made = list(written.T)
-    known = _known(tables["train"])
+    known = Passages(_known(tables["train"]))
     held_out = tables.get("test") or tables.get("validation")
     real = [] if held_out is None else _as_long(held_out)
     found: dict[str, Any] = {}
@@ -91,7 +91,7 @@ def habits(
         found[f"repetition{name}"] = float(np.mean([_repeated(text) for text in texts]))
         longest, passage = 0, ""
         for text in texts:
-            start, n = longest_passage(text, known)
+            start, n = known.longest(text)
             said = processor.tokenizer.decode(text[start : start + n])
             if len(said) > longest:
                 longest, passage = len(said), said
