@@ -57,6 +57,8 @@ def measure(options: Options) -> Result:
             quality(result, data, folder, name, 0.1 if options.is_quick else minutes, most, settings)
         for network in ("lstm", "transformer"):
             speed(result, data, folder, network, is_quick=options.is_quick)
+        for preset in ("tiny", "small"):
+            beside_trainer(result, data, folder, preset, is_quick=options.is_quick)
         cached(result, is_quick=options.is_quick)
         feeding(result, folder, is_quick=options.is_quick)
     return result
@@ -72,14 +74,14 @@ def split(folder: Path) -> Path:
     return folder
 
 
-def opened(data: Path, settings: dict[str, Any]) -> tuple[Any, Any, Any]:
+def opened(data: Path, settings: dict[str, Any], preset: str = "small") -> tuple[Any, Any, Any]:
     """Task, recipe and prepared tables."""
     from ouvroir import api, planning, workflow
     from ouvroir.media import find_task
 
     manifest = api.check(data, settings={name: value for name, value in settings.items() if name.startswith("data.")})
     task: Any = find_task(manifest.task)
-    recipe, _ = planning.propose_recipe(task, manifest, settings, preset="small", init_from="scratch", progress=QUIET)
+    recipe, _ = planning.propose_recipe(task, manifest, settings, preset=preset, init_from="scratch", progress=QUIET)
     return task, recipe, workflow.prepare(task, manifest, recipe, workers=None, progress=QUIET)
 
 
@@ -118,9 +120,9 @@ def quality(
 class Ours:
     """Ouvroir's loop on the real pack."""
 
-    def __init__(self, data: Path, folder: Path, network: str) -> None:
+    def __init__(self, data: Path, folder: Path, network: str, preset: str = "small", **more: Any) -> None:
         settings = {**CHARACTERS, "options.network": network, "loop.precision": "fp32", "loop.layout": "contiguous"}
-        self.task, recipe, self.prepared = opened(data, {**settings, "loop.threads": 2})
+        self.task, recipe, self.prepared = opened(data, {**settings, "loop.threads": 2, **more}, preset)
         recipe = recipe.replace("loop", micro_batch=recipe.loop.batch_size)
         self.recipe = recipe.replace("optim", name="adamw", lr=1e-3)  # as the Trainer has it, for equal steps
         self.folder, self.table = folder, self.prepared.tables["train"]
@@ -222,25 +224,36 @@ def by_trainer(ours: Ours, n_steps: int) -> float:
 
 
 def speed(result: Result, data: Path, folder: Path, network: str, *, is_quick: bool) -> None:
-    """By turns; the Trainer for the Transformer only."""
-    ours = Ours(data, folder, network)
+    """Beside a plain loop over the same network."""
+    side_by_side(result, Ours(data, folder, network), network, "plain loop", plain, LEAST, is_quick=is_quick)
+
+
+def beside_trainer(result: Result, data: Path, folder: Path, preset: str, *, is_quick: bool) -> None:
+    """Beside the Trainer; without dropout and the loss of entropy, which its model does not have either."""
+    ours = Ours(data, folder, "transformer", preset, **{"options.dropout": 0, "constants.zeta": "off"})
+    what = f"transformer as Llama, {preset}"
+    side_by_side(result, ours, what, "transformers.Trainer", by_trainer, TIMES_TRAINER, is_quick=is_quick)
+
+
+def side_by_side(
+    result: Result,
+    ours: Ours,
+    what: str,
+    name: str,
+    other: Callable[[Ours, int], float],
+    least: float,
+    *,
+    is_quick: bool,
+) -> None:
+    """Pieces per second of ours and of the other, by turns, and their ratio."""
     seconds, rounds = (1.0, 1) if is_quick else (SECONDS, ROUNDS)
     guess = ours.rate(WARMUP + 10)
     n_steps = WARMUP + max(10, round(guess / ours.context * seconds / ours.batch))
-    sides: dict[str, Callable[[], float]] = {
-        "Ouvroir": partial(ours.rate, n_steps),
-        "plain loop": partial(plain, ours, n_steps),
-    }
-    if network == "transformer":
-        sides["transformers.Trainer"] = partial(by_trainer, ours, n_steps)
-    rates = harness.alternate(sides, rounds)
+    rates = harness.alternate({"Ouvroir": partial(ours.rate, n_steps), name: partial(other, ours, n_steps)}, rounds)
     for side, values in rates.items():
-        result.add(f"{network}: {side}", harness.Spread.of(values), "pieces/s")
-    found = harness.ratio(rates["Ouvroir"], rates["plain loop"])
-    result.add(f"{network}: Ouvroir / plain loop", found, "times", at_least=LEAST)
-    if network == "transformer":
-        found = harness.ratio(rates["Ouvroir"], rates["transformers.Trainer"])
-        result.add(f"{network}: Ouvroir / transformers.Trainer", found, "times", at_least=TIMES_TRAINER)
+        result.add(f"{what}: {side}", harness.Spread.of(values), "pieces/s")
+    found = harness.ratio(rates["Ouvroir"], rates[name])
+    result.add(f"{what}: Ouvroir / {name}", found, "times", at_least=least)
 
 
 def cached(result: Result, *, is_quick: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,3 +56,32 @@ def test_lines_that_are_not_very_long_are_whole(tmp_path):
 def test_locators_of_blocks():
     assert block_of("a/me@home.txt") == ("a/me@home.txt", None)
     assert block_of("a/me@home.txt@10+20") == ("a/me@home.txt", (10, 20))
+
+
+def test_a_block_is_read_without_what_lies_before_it(tmp_path, monkeypatch):
+    n = write(tmp_path, lines(4000, 200))
+    n_read = []
+
+    def counting(*given):
+        return Counting(Path(*given[:1]).open("rb"), n_read)
+
+    monkeypatch.setattr("ouvroir.source.open", counting, raising=False)
+    assert Source(str(tmp_path), block_locator("corpus.txt", LENGTH * (n - 2), LENGTH)).read(10**6)
+    assert sum(n_read) < 3 * LENGTH < LENGTH * (n - 2)
+
+
+class Counting:
+    """A file that tells what is read of it."""
+
+    def __init__(self, file, n_read):
+        self.file, self.n_read, self.seek = file, n_read, file.seek
+
+    def read(self, n):
+        self.n_read.append(n)
+        return self.file.read(n)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *given):
+        self.file.close()

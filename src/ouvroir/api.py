@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from ouvroir.task import Answers, Input, Prediction
     from ouvroir.workflow import Judgement
 
+SAMPLES = 10
+"""Samples of each class that are made unless said otherwise."""
+
 
 def check(
     source: str | Path,
@@ -517,7 +520,7 @@ def generate(
     run: str | Path,
     labels: str | Sequence[str] | None = None,
     *,
-    count: int = 10,
+    count: int = SAMPLES,
     seed: int = 0,
     runs: str | Path = DEFAULT_ROOT,
     device: str = "auto",

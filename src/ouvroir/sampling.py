@@ -19,7 +19,7 @@ class Sampling:
 
     temperature: float = 1.0
     top_k: int = 0
-    top_p: float = 1.0
+    top_p: float = 0.95
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     stops: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ class Source:
             return _as_zip(_files_in(Path(self.root) / folder, suffixes), folder, max_bytes)
         with open(Path(self.root) / whole, "rb") as file:
             if block is not None:
-                return _checked(_block(_Forward(file), *block), path, max_bytes)
+                return _checked(_block(_Anywhere(file), *block), path, max_bytes)
             return _checked(file.read(max_bytes + 1), path, max_bytes)
 
     def is_last_block(self) -> bool:
@@ -129,6 +129,18 @@ def block_of(locator: str) -> tuple[str, tuple[int, int] | None]:
     return (found[1], (int(found[2]), int(found[3]))) if found else (locator, None)
 
 
+class _Anywhere:
+    """An open file that is read from wherever is wanted."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, start: int, n: int) -> bytes:
+        """Give n bytes from byte `start` on, or as many as there are."""
+        self._file.seek(start)
+        return self._file.read(n)
+
+
 class _Forward:
     """An open file that is read from the front to the back, as one in an archive has to be: what was read last is kept."""
 
@@ -152,7 +164,7 @@ class _Forward:
         return self._kept[:n]
 
 
-def _block(file: _Forward, start: int, length: int) -> bytes:
+def _block(file: _Anywhere | _Forward, start: int, length: int) -> bytes:
     before = min(start, 1)
     some = file.read(start - before, before + length + LONGEST_LINE)
     return some[_border(some, before) : _border(some, before + length)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -168,36 +168,45 @@ def generate(
     label: Annotated[
         list[str] | None, typer.Option("--label", help="A class to make samples of; repeatable, by default all.")
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Samples of each class.")] = 10,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help=f"Samples of each class; {api.SAMPLES} by default.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files, and texts.")] = 0,
     prompt: Annotated[
         list[str] | None,
         typer.Option("--prompt", help="Go on with this text, and write what comes to the terminal; repeatable."),
     ] = None,
     temperature: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--temperature", min=0, help="With --prompt: below 1 more of what is likely, 0 always the likeliest."
         ),
-    ] = 1.0,
+    ] = None,
     top_k: Annotated[
-        int, typer.Option("--top-k", min=0, help="With --prompt: of the so many likeliest; 0 for all.")
-    ] = 0,
+        int | None, typer.Option("--top-k", min=0, help="With --prompt: of the so many likeliest; 0 for all.")
+    ] = None,
     top_p: Annotated[
-        float, typer.Option("--top-p", help="With --prompt: of the likeliest that together have this probability.")
-    ] = 0.95,
+        float | None,
+        typer.Option(
+            "--top-p",
+            help=f"With --prompt: of the likeliest that together have this probability; {Sampling.top_p} by default.",
+        ),
+    ] = None,
     min_p: Annotated[
-        float,
+        float | None,
         typer.Option("--min-p", help="With --prompt: of what has this share of the probability of the likeliest."),
-    ] = 0.0,
+    ] = None,
     repetition_penalty: Annotated[
-        float,
+        float | None,
         typer.Option("--repetition-penalty", help="With --prompt: above 1, what was written comes less often again."),
-    ] = 1.0,
+    ] = None,
     stop: Annotated[
         list[str] | None, typer.Option("--stop", help="With --prompt: end before this string; repeatable.")
     ] = None,
-    most: Annotated[int, typer.Option("--most", min=1, help="With --prompt: pieces written at most.")] = 256,
+    most: Annotated[
+        int | None,
+        typer.Option("--most", min=1, help=f"With --prompt: pieces written at most; {Sampling.most} by default."),
+    ] = None,
     runs: Runs = DEFAULT_ROOT,
     device: Device = "auto",
     as_json: Json = False,
@@ -207,24 +216,35 @@ def generate(
 
     Example: ouvroir generate last --label rose --count 500 --seed 7
     """
+    asked: dict[str, Any] = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "stops": tuple(stop) if stop else None,
+        "most": most,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
     if prompt:
-        how = Sampling(
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            repetition_penalty=repetition_penalty,
-            stops=tuple(stop or ()),
-            most=most,
-        )
+        if count is not None:
+            raise UsageError(
+                "--count is for samples, and --prompt goes on with texts. Give --most, the pieces to write."
+            )
+        how = Sampling(**given)
         with terminal.progress(quiet=quiet) as progress:
             said = api.write(
                 run, prompt, how=how, label=_only(label), seed=seed, runs=runs, device=device, progress=progress
             )
         _show_written(prompt, said, as_json=as_json)
         return
+    if given:
+        name = "stop" if "stops" in given else next(iter(given)).replace("_", "-")
+        raise UsageError(f"--{name} says how to go on with a text. Give one with --prompt, or leave --{name} out.")
     with terminal.progress(quiet=quiet) as progress:
-        found = api.generate(run, label, count=count, seed=seed, runs=runs, device=device, progress=progress)
+        found = api.generate(
+            run, label, count=count or api.SAMPLES, seed=seed, runs=runs, device=device, progress=progress
+        )
     summary = summaries.generated_summary(found)
     if as_json:
         print_json(summary)

@@ -132,9 +132,37 @@ def test_the_command_goes_on_with_prompts(job):
     told = json.loads(CliRunner().invoke(app, [*arguments, "--prompt", "Eve", "--json"], catch_exceptions=False).stdout)
     assert [one["prompt"] for one in told["texts"]] == ["Dan ", "Eve"]
     assert "Dan " + told["texts"][0]["text"] == result.stdout.removesuffix("\n")
-    wrong = CliRunner().invoke(app, [*arguments, "--top-p", "0"])
-    assert wrong.exit_code == 2
-    assert "Top p is above 0" in wrong.stderr
+    by_python = ouvroir.load(job.path).write("Dan ", how=Sampling(most=12), seed=2)
+    assert by_python == told["texts"][0]["text"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prompt", "Dan ", "--top-p", "0"], "Top p is above 0"),
+        (["--prompt", "Dan ", "--count", "3"], "--count is for samples"),
+        (["--top-k", "3"], "--top-k says how to go on with a text"),
+        (["--stop", "."], "--stop says how to go on with a text"),
+        (["--prompt", "a\udce9"], "at place 2 that is no letter"),
+    ],
+)
+def test_wrong_ways_to_go_on_are_refused(job, arguments, said):
+    result = CliRunner().invoke(app, ["generate", str(job.path), *arguments, "--quiet"])
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_prompt_is_read_as_texts_are_that_are_learned_from(job):
+    model = ouvroir.load(job.path)
+    how = Sampling(most=20)
+    assert model.write("Zoe\u0301\r\n", how=how) == model.write("Zo\u00e9\n", how=how)
+
+
+def test_the_command_says_that_a_prompt_is_longer_than_the_context(job):
+    arguments = ["generate", str(job.path / "transformer"), "--prompt", lines(7, 40), "--most", "3"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "looks back over 32 pieces" in result.stderr
 
 
 def test_a_prompt_that_is_longer_than_the_context_is_told(job, capsys):

@@ -170,12 +170,12 @@ def test_pieces_are_drawn_as_often_as_they_are_likely():
     model = Fair(sizes=SIZES, n_classes=0, width=32, n_layers=1, ratio=2.0)
     n = 4000
     cases = [
-        (Sampling(most=1), share),
+        (Sampling(most=1, top_p=1.0), share),
         (Sampling(most=1, top_p=0.9), torch.tensor([0.5, 0.3, 0.15, 0.0]) / 0.95),
-        (Sampling(most=1, top_k=2), torch.tensor([0.5, 0.3, 0.0, 0.0]) / 0.8),
+        (Sampling(most=1, top_k=2, top_p=1.0), torch.tensor([0.5, 0.3, 0.0, 0.0]) / 0.8),
         (Sampling(most=1, min_p=0.2), torch.tensor([0.5, 0.3, 0.15, 0.0]) / 0.95),
         (Sampling(most=1, temperature=0), torch.tensor([1.0, 0.0, 0.0, 0.0])),
-        (Sampling(most=1, temperature=0.5), share**2 / (share**2).sum()),
+        (Sampling(most=1, temperature=0.5, top_p=1.0), share**2 / (share**2).sum()),
     ]
     for how, want in cases:
         counts = np.bincount([row[0] for row in written(model, n, how)], minlength=14)[10:14] / n
@@ -184,7 +184,7 @@ def test_pieces_are_drawn_as_often_as_they_are_likely():
 
 def test_what_was_written_is_less_likely_with_a_penalty():
     logits, seen = torch.tensor([[2.0, 2.0, -1.0, -1.0]]), torch.tensor([[True, False, True, False]])
-    share = narrowed(logits, Sampling(repetition_penalty=2.0), seen)
+    share = narrowed(logits, Sampling(repetition_penalty=2.0, top_p=1.0), seen)
     assert torch.allclose(share, torch.tensor([[1.0, 2.0, -2.0, -1.0]]).softmax(dim=1))
 
 

@@ -18,8 +18,8 @@ import torch
 
 from ouvroir.errors import ExportError, Refused, UsageError
 from ouvroir.media.text import tokens
-from ouvroir.media.text.reading import text_of
 from ouvroir.media.text.fused import EPS
+from ouvroir.media.text.reading import text_of
 from ouvroir.media.text.transformer import THETA, Decoder, Layer
 from ouvroir.task import Items, Limits
 

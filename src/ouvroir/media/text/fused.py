@@ -19,7 +19,7 @@ EPS = 1e-5  # added to the mean square
 
 
 def normed(x: Tensor) -> Tensor:
-    """x / rms(x) over the last axis."""
+    """X / rms(x) over the last axis."""
     if not torch.is_grad_enabled():
         return functional.rms_norm(x, x.shape[-1:], eps=EPS)
     found: Tensor = _Normed.apply(x)
@@ -71,7 +71,7 @@ class _Gated(torch.autograd.Function):
 
 
 def turned(x: Tensor, turns: Tensor) -> Tensor:
-    """x (..., E), kept: each pair of neighbours as a complex number, turned by `turns` (..., E/2, 2), cosines and sines."""
+    """X (..., E), kept: each pair of neighbours as a complex number, turned by `turns` (..., E/2, 2), cosines and sines."""
     if torch.compiler.is_exporting():  # where complex numbers are not known
         real, imaginary = x[..., ::2], x[..., 1::2]
         cos, sin = turns.unbind(-1)

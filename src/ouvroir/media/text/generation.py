@@ -16,13 +16,13 @@ from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
 from ouvroir.classification import adopt_by_name
-from ouvroir.errors import DataError
+from ouvroir.errors import DataError, UsageError
 from ouvroir.making import Maker, label_weights, left_out, train_classes, weights_of
 from ouvroir.media.text import tokens
 from ouvroir.media.text.baselines import ngram_answers, pieces_of
 from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import longest_shared
-from ouvroir.media.text.reading import marked
+from ouvroir.media.text.reading import as_learned, marked
 from ouvroir.media.text.rewriting import blend, rewrite, words_alike
 from ouvroir.media.text.texts import Texts, padded, read_texts, train_texts, usual_length
 from ouvroir.recipe import Recipe, Value, setting
@@ -119,19 +119,19 @@ class TextGeneration(Maker, Texts):
 
     def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
         """Steps by the root of the number of texts that have classes; a corpus is read ten times, a long one less often."""
-        batch = 32
         options: Options = recipe.options
         rows, n_characters = train_texts(manifest)
         if train_classes(manifest):
             steps = float(np.clip(40 * len(rows) ** 0.5, 400, 8000))
+            batch = 32
             found = recipe.replace("optim", lr=3e-3, weight_decay=0.01, max_grad_norm=1.0)
             return found.replace("loop", batch_size=batch, epochs=round(steps * batch / max(1, len(rows)), 1))
         passes = round(float(np.clip(MOST_READ / max(1, n_characters), 1, 10)), 1)
         if options.network == "transformer":
-            found = recipe.replace("optim", name="muon", lr=3e-3, weight_decay=0.05, max_grad_norm=1.0, warmup=0.05)
+            found = recipe.replace("optim", name="muon", lr=1e-2, weight_decay=0.05, max_grad_norm=1.0, warmup=0.05)
         else:
-            found = recipe.replace("optim", lr=4e-3, weight_decay=0.01, max_grad_norm=1.0, warmup=0.05)
-        return found.replace("loop", batch_size=batch, epochs=passes / 2)  # windows overlap by half
+            found = recipe.replace("optim", lr=1e-2, weight_decay=0.01, max_grad_norm=1.0, warmup=0.05)
+        return found.replace("loop", batch_size=16, epochs=passes / 2)  # windows overlap by half
 
     def augments(self, recipe: Recipe) -> bool:
         """Always: what is dropped is new at each step."""
@@ -141,7 +141,7 @@ class TextGeneration(Maker, Texts):
     def fit_processor(self, manifest: Manifest, recipe: Recipe, *, earlier: Processor | None = None) -> CorpusProcessor:
         """Classes of the train rows, none where they have none; the tokenizer, that of `earlier` where there is one; lengths.
 
-        Of texts with classes, words that are alike.
+        Of texts with classes, words that are alike. Raises UsageError where another tokenizer is asked for than `earlier` has.
         """
         assert earlier is None or isinstance(earlier, CorpusProcessor)
         options: Options = recipe.options
@@ -154,7 +154,19 @@ class TextGeneration(Maker, Texts):
                 "a million. Add texts."
             )
         if earlier is not None:
-            return replace(earlier, labels=classes, is_multi_label=manifest.is_multi_label, alike=alike)
+            if options.tokenizer not in ("bpe", earlier.tokenizer.kind):
+                raise UsageError(
+                    f"The model to start from knows texts as {earlier.tokenizer.kind}, and options.tokenizer asks for "
+                    f"{options.tokenizer}: its weights are of its own pieces. Leave options.tokenizer out, or train from nothing."
+                )
+            return replace(
+                earlier,
+                labels=classes,
+                is_multi_label=manifest.is_multi_label,
+                alike=alike,
+                context=options.context or earlier.context,
+                longest=options.max_pieces or earlier.longest,
+            )
         n_pieces = options.n_pieces or int(np.clip(2 * n_characters**0.5, LEAST_PIECES, MOST_PIECES))
         tokenizer = tokens.learn(options.tokenizer, read_texts(manifest, rows), n_characters, n_pieces)
         usual = usual_length(manifest, rows, tokenizer, most=LONGEST_WRITTEN)
@@ -408,18 +420,20 @@ class TextGeneration(Maker, Texts):
         del recipe
         assert isinstance(processor, CorpusProcessor)
         label_weights([label], processor.labels)
-        return go_on(_network(model).eval(), processor, prompts, label, how, seed, device)
+        wanted = [_prompt(prompt) for prompt in prompts]
+        return go_on(_network(model).eval(), processor, wanted, label, how, seed, device)
 
     def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
         """Of prompts that a Transformer reads the end of, and of those that end in a blank."""
         assert isinstance(processor, CorpusProcessor)
         options: Options = recipe.options
+        wanted = [_prompt(prompt) for prompt in prompts]
         found = []
-        if processor.tokenizer.kind == "bpe" and any(prompt.endswith(" ") for prompt in prompts):
+        if processor.tokenizer.kind == "bpe" and any(prompt.endswith(" ") for prompt in wanted):
             found.append(
                 "A prompt ends in a blank, which most pieces of words begin with: what comes next may be odd. Leave it out."
             )
-        longest = max((len(processor.tokenizer.encode(prompt)) for prompt in prompts), default=0)
+        longest = max((len(processor.tokenizer.encode(prompt)) for prompt in wanted), default=0)
         if options.network == "lstm" or longest < processor.context:
             return found
         return [
@@ -474,6 +488,17 @@ class TextGeneration(Maker, Texts):
     def passages(self, asked: Table, known: Table, *, is_itself: bool) -> np.ndarray:
         """The share of each text that is its longest passage which stands in another one."""
         return longest_shared(_told(asked), _told(known), is_itself=is_itself)
+
+
+def _prompt(given: str) -> str:
+    """A prompt as texts are read that are learned from. Raises UsageError."""
+    try:
+        given.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"The prompt holds something at place {error.start + 1} that is no letter in UTF-8."
+        ) from error
+    return as_learned(given)
 
 
 def _windows_of(rows: TableSlice, processor: CorpusProcessor) -> Items:

@@ -37,9 +37,7 @@ def longest_shared(asked: Sequence[np.ndarray], known: Sequence[np.ndarray], *, 
     return found / np.maximum(lengths, 1)
 
 
-def _shared_runs(
-    asked: Sequence[_Hashed], others: Sequence[_Hashed], size: int, own: np.ndarray | None
-) -> np.ndarray:
+def _shared_runs(asked: Sequence[_Hashed], others: Sequence[_Hashed], size: int, own: np.ndarray | None) -> np.ndarray:
     """(len(asked),) bool: whether a run of `size` pieces stands in one of the others; `own`: the places of `asked` among these."""
     runs = [one.runs(size) for one in others]
     owner = np.repeat(np.arange(len(runs)), [len(one) for one in runs])

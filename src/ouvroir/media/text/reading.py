@@ -44,7 +44,7 @@ def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
         text, said = decode_text(source.name, content)
         notes = tuple(note.text for note in said)
         is_binary = any(note.code == "null_bytes" for note in said) and content.count(0) > len(content) / 2
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    text = as_learned(text)
     if marks := _MARK.match(text):  # of a text that a generator made: what it says of itself is no part of it
         text = text[marks.end() :]
     if not text.strip():
@@ -62,7 +62,12 @@ def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
             "too_large",
             f"`{source.name}` has {len(text):,} characters, and a text to classify at most {MOST_CHARACTERS:,}. Split it.",
         )
-    return unicodedata.normalize("NFC", text), notes
+    return text, notes
+
+
+def as_learned(text: str) -> str:
+    """A text with one kind of line end, without zero bytes, its letters and their accents as one character (NFC)."""
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", ""))
 
 
 def _no_text(name: str) -> str:

@@ -219,7 +219,9 @@ class Memory:
         n = x.shape[1]
         self._make_room(self.n_read + n)
         turns, mask = self._turns[self.n_read : self.n_read + n], self._mask(n)
-        slots = torch.arange(max(self.n_read, self.n_read + n - self.most), self.n_read + n, device=x.device) % self.most
+        slots = (
+            torch.arange(max(self.n_read, self.n_read + n - self.most), self.n_read + n, device=x.device) % self.most
+        )
         for weights, kept in zip(self.weights, self._kept.unbind(), strict=True):
             x = weights.work(x, turns, partial(self._attend, kept, slots, mask))
         self.n_read += n
@@ -230,11 +232,9 @@ class Memory:
     ) -> Tensor:
         n = query.shape[2]
         new = torch.stack([key, value])
-        if n == 1:
-            shown = kept[:, :, :, : min(self.n_read + 1, self.most)]  # in which the new one will be
-        else:
-            shown = torch.cat([kept[:, :, :, : self.n_kept], new], dim=3)
-        kept.index_copy_(3, slots, new[:, :, :, n - len(slots) :])
+        before = kept[:, :, :, : self.n_kept]
+        shown = torch.cat([before, new], dim=3) if n > 1 else kept[:, :, :, : min(self.n_read + 1, self.most)]
+        kept.index_copy_(3, slots, new[:, :, :, n - len(slots) :])  # which changes what a single one is shown
         keys, values = shown
         is_causal = mask is None and n > 1
         return functional.scaled_dot_product_attention(
