@@ -154,6 +154,9 @@ def test_classes_without_shown_samples_are_counted(run, monkeypatch):
 def test_a_generator_is_not_tried_itself(run):
     with pytest.raises(Untried, match="A model of image-generation makes samples"):
         ouvroir.prove(run.path)
+    for asked in ({"constants": True}, {"settings": {"optim.lr": 0.1}}):
+        with pytest.raises(UsageError, match="counts right and wrong answers"):
+            ouvroir.prove(run.path, **asked)
 
 
 def test_last_is_the_newest_run_that_can_do_what_is_asked(run, tmp_path):

@@ -144,6 +144,11 @@ def try_arms(
     if constants and (arms or settings):
         raise UsageError("The constants have a trial of their own: leave out the other arms, or try these afterwards.")
     ground = Ground.of(run)
+    if isinstance(find_task(ground.recipe.task), Synthesiser):
+        raise UsageError(
+            f"A trial counts right and wrong answers, and a model of {ground.recipe.task} makes samples. To see what a setting does "
+            "to it, train it with and without, and judge the two: `ouvroir compare A B DATA`."
+        )
     if constants:
         name, design = "constants", constants_design(ground.recipe)
     else:
