@@ -25,9 +25,9 @@ def measure(options: Options) -> Result:
         name="language_constants",
         title="The constants in language models",
         about=(
-            f"Tiny Shakespeare by characters, the first 90 % to learn from, the last 10 % to judge by; preset tiny, {steps:,} steps of "
-            "16 windows. Nats per character with the constant minus with its ordinary value, trainings of one seed in pairs: below 0 "
-            "the constant is better. φ changes how many weights there are too."
+            "Tiny Shakespeare by characters, the first 90 % to learn from, the last 10 % to judge by; preset tiny, "
+            f"{steps:,} steps of 16 windows. Nats per character with the constant minus with its ordinary value, trainings of one "
+            "seed in pairs: below 0 the constant is better. φ changes how many weights there are too."
         ),
         spread="95 % interval of the mean over seeds, by Student's t, of each by itself",
         seeds=seeds,

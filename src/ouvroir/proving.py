@@ -146,8 +146,8 @@ def try_arms(
     ground = Ground.of(run)
     if isinstance(find_task(ground.recipe.task), Synthesiser):
         raise UsageError(
-            f"A trial counts right and wrong answers, and a model of {ground.recipe.task} makes samples. To see what a setting does "
-            "to it, train it with and without, and judge the two: `ouvroir compare A B DATA`."
+            f"A trial counts right and wrong answers, and a model of {ground.recipe.task} makes samples. To see what a setting "
+            "does to it, train it with and without, and judge the two: `ouvroir compare A B DATA`."
         )
     if constants:
         name, design = "constants", constants_design(ground.recipe)

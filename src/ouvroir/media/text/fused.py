@@ -19,10 +19,10 @@ EPS = 1e-5  # added to the mean square
 
 
 def normed(x: Tensor) -> Tensor:
-    """X / rms(x) over the last axis."""
+    """Each vector of the last axis over its root mean square."""
     if not torch.is_grad_enabled():
         return functional.rms_norm(x, x.shape[-1:], eps=EPS)
-    found: Tensor = _Normed.apply(x)
+    found: Tensor = _Normed.apply(x)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -31,7 +31,7 @@ class _Normed(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         factor = (norm * norm / x.shape[-1] + EPS).rsqrt_()
-        found = x * factor
+        found: Tensor = x * factor
         ctx.save_for_backward(found, factor)
         return found
 
@@ -47,7 +47,7 @@ def gated(both: Tensor) -> Tensor:
     if not torch.is_grad_enabled():
         gate, up = both.chunk(2, dim=-1)
         return functional.silu(gate) * up
-    found: Tensor = _Gated.apply(both)
+    found: Tensor = _Gated.apply(both)  # type: ignore[no-untyped-call]
     return found
 
 
@@ -76,13 +76,13 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
         real, imaginary = x[..., ::2], x[..., 1::2]
         cos, sin = turns.unbind(-1)
         return torch.stack([real * cos - imaginary * sin, imaginary * cos + real * sin], dim=-1).flatten(-2)
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2))) * torch.view_as_complex(turns)
+    pairs = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2)) * torch.view_as_complex(turns)
     return torch.view_as_real(pairs).flatten(-2).to(x.dtype)
 
 
 def surprise(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """(n,) nats that targets (n,) surprise by and (n,) entropy of what is thought to come, from logits (n, V), float32."""
-    found: tuple[Tensor, Tensor] = _Surprise.apply(logits.float(), target)
+    found: tuple[Tensor, Tensor] = _Surprise.apply(logits.float(), target)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -72,7 +72,7 @@ class Weights:
         """x: (B, n, D), kept; turns: as of `turns_of`; keep: dropout of the two branches, (B, 1, D) each."""
         batch, n, width = x.shape
         parts = functional.linear(normed(x), self.into).view(batch, n, 3, turns.shape[2], -1)
-        pair, value = parts.split((2, 1), dim=2)
+        pair, value = torch.split(parts, [2, 1], dim=2)
         query, key = turned(pair, turns).transpose(1, 3).unbind(2)
         mixed = attend(query, key, value[:, :, 0].transpose(1, 2))
         x = _added(x, functional.linear(mixed.transpose(1, 2).reshape(batch, n, width), self.out), keep and keep[0])
@@ -123,7 +123,7 @@ class Layer(nn.Module):
         """Of this moment."""
 
         def in_pairs(weight: Tensor) -> Tensor:
-            return weight.unflatten(0, (self.n_heads, 2, -1)).transpose(1, 2).flatten(0, 2)
+            return weight.view(self.n_heads, 2, -1, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
 
         return Weights(
             torch.cat([in_pairs(self.query.weight), in_pairs(self.key.weight), self.value.weight]) * self.norm1.weight,
