@@ -91,7 +91,7 @@ class Source:
             return _as_zip(_files_in(Path(self.root) / folder, suffixes), folder, max_bytes)
         with open(Path(self.root) / whole, "rb") as file:
             if block is not None:
-                return _checked(_block(_Forward(file), *block), path, max_bytes)
+                return _checked(_block(_Forward(file, seeks=True), *block), path, max_bytes)
             return _checked(file.read(max_bytes + 1), path, max_bytes)
 
     def is_last_block(self) -> bool:
@@ -130,16 +130,22 @@ def block_of(locator: str) -> tuple[str, tuple[int, int] | None]:
 
 
 class _Forward:
-    """An open file that is read from the front to the back, as one in an archive has to be: what was read last is kept."""
+    """An open file that is read from the front to the back, as one in an archive has to be: what was read last is kept.
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._at, self._kept = file, 0, b""
+    seeks: it need not be, so what is not wanted is not read.
+    """
+
+    def __init__(self, file: IO[bytes], *, seeks: bool = False) -> None:
+        self._file, self._at, self._kept, self._seeks = file, 0, b"", seeks
 
     def read(self, start: int, n: int) -> bytes:
         """Give n bytes from byte `start` on, or as many as there are."""
         if start < self._at - len(self._kept):
             self._file.seek(0)
             self._at, self._kept = 0, b""
+        if self._seeks and self._at < start:
+            self._file.seek(start)
+            self._at, self._kept = start, b""
         while self._at < start:
             self._kept = self._file.read(min(_CHUNK, start - self._at))
             self._at += len(self._kept)
