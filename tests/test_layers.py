@@ -16,7 +16,7 @@ BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor streaming replay exporting onnx_graph cache run files rng memory system classification "
-    "baselines making layers flow windows source writing".split()
+    "baselines making layers flow windows source records row_groups writing".split()
 )
 HEAVY = {
     "torch",
@@ -44,6 +44,8 @@ LAYERS = [
         "constants",
         "progress",
         "source",
+        "records",
+        "row_groups",
         "task",
         "recipe",
         "run",

@@ -24,7 +24,6 @@ from ouvroir.data.candidates import not_of_a_kind
 from ouvroir.data.listing import is_sequence
 from ouvroir.data.tabular import (
     TABLE_SUFFIXES,
-    as_text,
     decode_text,
     find_text,
     head_in_doubt,
@@ -36,6 +35,7 @@ from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of,
 from ouvroir.options import Workplace, answers
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
+from ouvroir.records import as_text
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.sampling import Sampling
 from ouvroir.source import Source, source_of

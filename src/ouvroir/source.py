@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -17,12 +18,14 @@ from typing import IO, Any
 
 from ouvroir.errors import Refused, UsageError
 from ouvroir.files import natural, readable_size
+from ouvroir.records import Cells, texts_of
 
 ZIP_SEPARATOR = "::"
 FOLDER = "/"
 """How the locator of a folder ends whose numbered files are one row together. Where the last part of it is suffixes alone,
 `take1/.jpeg.jpg/`, only files that end so are meant. `.` is the top of an archive."""
 _BLOCK = re.compile(r"(?s)(.*)@(\d+)\+(\d+)")
+_RECORDS = re.compile(r"(?is)(.*\.(?:jsonl|ndjson|csv|tsv|parquet)@\d+\+\d+)\?(text=[\w%&=.~+-]*)")
 _CHUNK = 1 << 20  # bytes that are skipped at a time
 LONGEST_LINE = 2048
 """Bytes that are looked through for the end of a line at the border of a block. Blocks that are as long are never empty."""
@@ -34,7 +37,8 @@ class Source:
 
     `locator` is a path relative to `root`, or `archive.zip::path/inside` (the archive relative to `root`), or empty for
     a row whose content is `text` or `content` itself. One that ends in `/` is a folder (see FOLDER), read as a zip of its files;
-    one that ends in `@start+length` a block of a file (see `block_locator`).
+    one that ends in `@start+length` a block of a file (see `block_locator`), one that goes on after it texts of a table (see
+    `records_locator`).
     """
 
     root: str
@@ -83,15 +87,27 @@ class Source:
     def _read(self, max_bytes: int) -> bytes:
         whole, block = block_of(self.locator)
         path, _, inside = self.locator.partition(ZIP_SEPARATOR)
+        if inside and block is not None:
+            try:
+                return _opened_archive(Path(self.root) / path).read(inside, max_bytes)
+            except Exception:
+                _OPENED.key = None
+                raise
         if inside:
             with closing(Archive(Path(self.root) / path)) as archive:
                 return archive.read(inside, max_bytes)
         folder, suffixes = _folder_of(path)
         if folder.endswith(FOLDER):
             return _as_zip(_files_in(Path(self.root) / folder, suffixes), folder, max_bytes)
-        with open(Path(self.root) / whole, "rb") as file:
+        place = Path(self.root) / whole
+        cells = cells_of(self.locator)
+        if block is not None and cells is not None and whole.lower().endswith(".parquet"):
+            from ouvroir.row_groups import texts_of_rows
+
+            return _checked_texts(texts_of_rows(place, *block, cells), self.locator, max_bytes)
+        with open(place, "rb") as file:
             if block is not None:
-                return _checked(_block(_Anywhere(file), *block), path, max_bytes)
+                return _block_content(_Forward(file, seeks=True), self.locator, max_bytes)
             return _checked(file.read(max_bytes + 1), path, max_bytes)
 
     def is_last_block(self) -> bool:
@@ -99,6 +115,8 @@ class Source:
         whole, block = block_of(self.locator)
         if block is None:
             return True
+        if (cells := cells_of(self.locator)) is not None:
+            return cells.is_last
         path, _, inside = whole.partition(ZIP_SEPARATOR)
         try:
             if inside:
@@ -123,35 +141,48 @@ def block_locator(file: str, start: int, length: int) -> str:
     return f"{file}@{start}+{length}"
 
 
+def records_locator(file: str, start: int, length: int, cells: Cells) -> str:
+    """The locator of the texts of some records of the table at the locator `file`, joined by newlines.
+
+    The records are those from byte `start` to the one `length` bytes later, in Parquet the rows `start` to `start + length`.
+    """
+    return f"{block_locator(file, start, length)}?{cells.written()}"
+
+
+def cells_of(locator: str) -> Cells | None:
+    """What is read of the records of a block; None for what is no locator of records."""
+    found = _RECORDS.fullmatch(locator)
+    return Cells.read(found[2]) if found else None
+
+
 def block_of(locator: str) -> tuple[str, tuple[int, int] | None]:
     """The locator of the file, and start and length of the block of it that is meant; None for all of it."""
-    found = _BLOCK.fullmatch(locator)
+    found = _BLOCK.fullmatch(_without_cells(locator))
     return (found[1], (int(found[2]), int(found[3]))) if found else (locator, None)
 
 
-class _Anywhere:
-    """An open file that is read from wherever is wanted."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def read(self, start: int, n: int) -> bytes:
-        """Give n bytes from byte `start` on, or as many as there are."""
-        self._file.seek(start)
-        return self._file.read(n)
+def _without_cells(locator: str) -> str:
+    found = _RECORDS.fullmatch(locator)
+    return found[1] if found else locator
 
 
 class _Forward:
-    """An open file that is read from the front to the back, as one in an archive has to be: what was read last is kept."""
+    """An open file that is read from the front to the back, as one in an archive has to be: what was read last is kept.
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._at, self._kept = file, 0, b""
+    seeks: it need not be, so what is not wanted is not read.
+    """
+
+    def __init__(self, file: IO[bytes], *, seeks: bool = False) -> None:
+        self._file, self._at, self._kept, self._seeks = file, 0, b"", seeks
 
     def read(self, start: int, n: int) -> bytes:
         """Give n bytes from byte `start` on, or as many as there are."""
         if start < self._at - len(self._kept):
             self._file.seek(0)
             self._at, self._kept = 0, b""
+        if self._seeks and self._at < start:
+            self._file.seek(start)
+            self._at, self._kept = start, b""
         while self._at < start:
             self._kept = self._file.read(min(_CHUNK, start - self._at))
             self._at += len(self._kept)
@@ -164,10 +195,27 @@ class _Forward:
         return self._kept[:n]
 
 
-def _block(file: _Anywhere | _Forward, start: int, length: int) -> bytes:
+def _block(file: _Forward, start: int, length: int) -> bytes:
     before = min(start, 1)
     some = file.read(start - before, before + length + LONGEST_LINE)
     return some[_border(some, before) : _border(some, before + length)]
+
+
+def _block_content(file: _Forward, locator: str, max_bytes: int) -> bytes:
+    """Of the file that the block at `locator` is of: its lines, or the texts of its records."""
+    whole, block = block_of(locator)
+    assert block is not None
+    if (cells := cells_of(locator)) is None:
+        return _checked(_block(file, *block), locator, max_bytes)
+    start, length = block
+    texts = texts_of(whole, file.read(start, min(length, max_bytes)), cells, begins=start == 0)
+    return _checked_texts(texts, locator, max_bytes)
+
+
+def _checked_texts(texts: bytes, locator: str, max_bytes: int) -> bytes:
+    if not texts:  # there was one when the block was made
+        raise Refused("changed", f"`{shown_locator(locator)}` has changed since it was checked.")
+    return _checked(texts, shown_locator(locator), max_bytes)
 
 
 def _border(some: bytes, at: int) -> int:
@@ -197,8 +245,8 @@ def _folder_of(locator: str) -> tuple[str, tuple[str, ...]]:
 
 
 def shown_locator(locator: str) -> str:
-    """A locator as a person reads it: without the suffixes that say which files of a folder are meant."""
-    return _folder_of(locator)[0]
+    """A locator as a person reads it: without what says which files of a folder, or which columns of a table, are meant."""
+    return _folder_of(_without_cells(locator))[0]
 
 
 def name_of(locator: str) -> str:
@@ -231,7 +279,7 @@ class Archive:
             member, block = block_of(inside)
             name = f"{self._place.name}{ZIP_SEPARATOR}{inside}"
             if block is not None:
-                return _checked(_block(self._opened(member), *block), name, max_bytes)
+                return _block_content(self._opened(member), name, max_bytes)
             with self._zip.open(member) as file:
                 return _checked(file.read(max_bytes + 1), name, max_bytes)
         folder = "" if shown == f".{FOLDER}" else shown
@@ -248,6 +296,27 @@ class Archive:
     def close(self) -> None:
         """Close the file."""
         self._zip.close()
+
+
+class _Opened(threading.local):
+    """The archive that a thread read a block of last: the next block is read on from there."""
+
+    key: tuple[Path, int, int] | None = None
+    archive: Archive | None = None
+
+
+_OPENED = _Opened()
+
+
+def _opened_archive(place: Path) -> Archive:
+    status = place.stat()
+    key = place, status.st_size, status.st_mtime_ns
+    if _OPENED.archive is None or _OPENED.key != key:
+        if _OPENED.archive is not None:
+            _OPENED.archive.close()
+        _OPENED.archive, _OPENED.key = None, None
+        _OPENED.archive, _OPENED.key = Archive(place), key
+    return _OPENED.archive
 
 
 def _checked(data: bytes, name: str, max_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ouvroir import planning, workflow
-from ouvroir.data.tabular import TABLE_SUFFIXES, columns_of
+from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
 from ouvroir.files import readable_names
 from ouvroir.progress import QUIET
@@ -28,6 +28,8 @@ def reading(source: str | Path, trained: Data, settings: Mapping[str, Value]) ->
     """How to read data to judge on: labels as in training, columns too where it is the same table or has them; only their own
     splits.
     """
+    from ouvroir.data.large_tables import columns_of
+
     check_settings(settings, sections=("data",))
     is_same = str(Path(source).expanduser().absolute()) == trained.source
     of_same = ("label_separator", "label_column", "label_pattern", "path_column", "text_column")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ouvroir.data.candidates import Candidate
 from ouvroir.errors import Refused
-from ouvroir.source import LONGEST_LINE, Source, block_locator
+from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
 FILES_ENOUGH = 20  # so many files and more are shared out whole
@@ -20,14 +20,15 @@ def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Can
     """The candidates, each file that is longer than a block cut into blocks of equal length; at most `most_bytes`.
 
     Blocks of a file are one group where there are many files, else each run of blocks that lie end to end; a group that is known
-    stays. Rows that are text stay as they are, and so does a file that begins like UTF-16 or UTF-32, where a byte is no letter.
+    stays. Rows that are text stay as they are, blocks of a table too, and so does a file that begins like UTF-16 or UTF-32, where a
+    byte is no letter.
     """
-    files = [one for one in candidates if one.text is None]
-    length = _length(sum(one.size for one in files), most_bytes)
+    files = [one for one in candidates if is_file(one)]
+    length = block_length(sum(one.size for one in files), most_bytes)
     n_blocks = {
         place: _n_blocks(one.size, length)
         for place, one in enumerate(candidates)
-        if one.text is None and one.size > length and not _is_wide(root, one)
+        if is_file(one) and one.size > length and not _is_wide(root, one)
     }
     run = max(1, sum(n_blocks.values()) // RUNS_WANTED)
     found: list[Candidate] = []
@@ -47,6 +48,11 @@ def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Can
     return found
 
 
+def is_file(one: Candidate) -> bool:
+    """Whether it is a whole file."""
+    return one.text is None and block_of(one.locator)[1] is None
+
+
 def _n_blocks(size: int, length: int) -> int:
     """Of a file of `size` bytes; a rest of no more than a line, in which perhaps none begins, belongs to the block before it."""
     n, rest = divmod(size, length)
@@ -62,7 +68,7 @@ def _is_wide(root: str, one: Candidate) -> bool:
     return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
 
 
-def _length(total: int, most_bytes: int) -> int:
+def block_length(total: int, most_bytes: int) -> int:
     """Bytes of a block: a power of two, so that files which come later change it seldom."""
     length = most_bytes
     while length > LONGEST_LINE and total < BLOCKS_WANTED * length:

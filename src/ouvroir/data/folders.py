@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.listing import File
-from ouvroir.data.tabular import SPLIT_NAMES
 from ouvroir.errors import DataError
 from ouvroir.recipe import Data
+from ouvroir.records import SPLIT_NAMES
 from ouvroir.task import Note
 
 _LEAST_FILES, _LEAST_A_LABEL = 12, 4

@@ -6,26 +6,23 @@ only the names of files without their suffix. Every row has one outcome, and so 
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from ouvroir.data.candidates import Candidate, Collection
+from ouvroir.data.file_finder import FileFinder
+from ouvroir.data.large_tables import Head, add_blocks, is_large, look_at, without_unlikely_label
 from ouvroir.data.listing import File, Listing, suffix_of
 from ouvroir.data.tabular import (
-    SPLIT_NAMES,
     Columns,
     RawTable,
     as_label,
-    as_text,
     find_columns,
     find_text,
     head_in_doubt,
@@ -40,89 +37,23 @@ from ouvroir.data.tabular import (
 from ouvroir.errors import DataError
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data
-from ouvroir.source import FOLDER, ZIP_SEPARATOR, Source
+from ouvroir.records import SPLIT_NAMES, as_text
+from ouvroir.source import Source
 from ouvroir.task import Note, Split
 
 _SAMPLE = 200  # rows looked at to tell where the files are
 
 
-class FileFinder:
-    """Which listed file a table cell names."""
-
-    def __init__(self, listing: Listing, *, looks_outside: bool = False) -> None:
-        self._root = listing.root
-        self._looks_outside = looks_outside
-        self._by_path = {file.path.rstrip(FOLDER): file for file in listing.files}
-        self._by_name: dict[str, list[File]] = {}
-        for file in listing.files:
-            name = file.name
-            self._by_name.setdefault(name, []).append(file)
-            stem = name.rsplit(".", 1)[0]
-            if stem != name:
-                self._by_name.setdefault(stem, []).append(file)
-
-    def find(self, cell: str, table: File, *, split: Split | None = None) -> list[File]:
-        """The file named by `cell` in `table`: one, none, or several when the name is ambiguous."""
-        value = cell.strip().replace("\\", "/").removeprefix("./").rstrip(FOLDER)
-        folder = table.path.rsplit("/", 1)[0] + "/" if "/" in table.path else ""
-        for path in (folder + value, value):
-            if path in self._by_path:
-                return [self._by_path[path]]
-        if self._looks_outside and (found := self._find_outside(value, folder)):
-            return found
-        if value.startswith("/") or ".." in value.split("/"):
-            return [] if ZIP_SEPARATOR in table.locator else self._find_outside(value, folder)
-        named = [
-            file
-            for file in self._by_name.get(value.rsplit("/", 1)[-1], [])
-            if _ends_like(file.path.rstrip(FOLDER), value)
-        ]
-        if len(named) > 1 and split is not None:
-            named = [file for file in named if split in map(SPLIT_NAMES.get, file.path.lower().split("/"))] or named
-        return named
-
-    def find_in_other_case(self, cell: str) -> File | None:
-        """The listed file whose path or name is `cell` but for capitals, or None."""
-        value = cell.strip().replace("\\", "/").removeprefix("./").casefold()
-        named = self._by_small_name.get(value.rsplit("/", 1)[-1], [])
-        return next((file for file in named if _ends_like(file.path.casefold(), value)), None)
-
-    @cached_property
-    def _by_small_name(self) -> dict[str, list[File]]:
-        found: dict[str, list[File]] = {}
-        for name, files in self._by_name.items():
-            found.setdefault(name.casefold(), []).extend(files)
-        return found
-
-    def _find_outside(self, value: str, folder: str) -> list[File]:
-        """A path that is not in the listing: the user's own table may name files anywhere on the disk."""
-        absolute = os.path.normpath(Path(self._root) / folder / value)
-        inside = os.path.relpath(absolute, self._root)
-        if inside in self._by_path:
-            return [self._by_path[inside]]
-        try:
-            status = Path(absolute).stat()
-        except (OSError, ValueError):
-            return []
-        if not stat.S_ISREG(status.st_mode) or ZIP_SEPARATOR in absolute:
-            return []
-        locator = absolute if inside.startswith("..") else inside
-        return [File(locator, locator, status.st_size, status.st_mtime_ns)]
-
-
-def _ends_like(path: str, value: str) -> bool:
-    return any(f"/{whole}".endswith(f"/{value}") for whole in (path, path[: -len(suffix_of(path)) or None]))
-
-
 @dataclass(frozen=True)
 class _Used:
-    """A table that is used, its columns, and the split its name says."""
+    """A table that is used, its columns, and the split its name says. `head`: where only its first rows are in `raw`."""
 
     file: File
     raw: RawTable
     columns: Columns
     split: Split | None
     n_hits: int
+    head: Head | None = None
 
 
 def read_labelled_tables(
@@ -167,7 +98,7 @@ def _names_a_column(data: Data) -> bool:
 
 def suffixes_of_named_files(root: str, table: File) -> Counter[str]:
     """How many files of each suffix the first rows of a table name by paths from its own place; empty when few do."""
-    raw = open_table(Source(root, table.locator))
+    raw = look_at(root, table).raw
     finder = FileFinder(Listing(root), looks_outside=True)
     sample = raw.values[:: max(1, len(raw.values) // _SAMPLE)][:_SAMPLE]
     found = [
@@ -180,15 +111,18 @@ def suffixes_of_named_files(root: str, table: File) -> Counter[str]:
 
 
 def n_texts(listing: Listing, tables: Sequence[File]) -> int:
-    """How many rows of tables hold a text, and name no file that is listed: what tells data of texts. Broken tables have none."""
+    """How many rows of tables hold a text, and name no file that is listed: what tells data of texts. Broken tables have none.
+
+    Of a large table it is told from its first rows.
+    """
     finder = FileFinder(listing)
     found = 0
     for table in tables:
         with suppress(DataError):
-            raw = open_table(Source(listing.root, table.locator))
+            head = look_at(listing.root, table)
             names_file = partial(_is_found, finder, table)
-            if find_text(raw) is not None and most_name_files(raw, names_file) is None:
-                found += len(raw.values)
+            if find_text(head.raw) is not None and most_name_files(head.raw, names_file) is None:
+                found += head.n_rows
     return found
 
 
@@ -197,12 +131,34 @@ def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
 
 
 def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
-    raw = open_table(Source(listing.root, file.locator))
+    """A table and its columns: whole, unless its first rows show that it is a large one to be read in blocks, or cannot serve."""
     readable = suffixes_of(task)
 
     def names_file(cell: str) -> bool:
         return any(found.suffix in readable for found in finder.find(cell, file))
 
+    head = look_at(listing.root, file)
+    raw, columns = head.raw, _find_columns(head.raw, names_file, task, data)
+    is_head = is_large(file)
+    if is_head:
+        if _block_bytes(task):
+            columns = without_unlikely_label(raw, columns, data.label_column)
+        is_head = columns.text is not None and columns.label is None
+        is_head &= bool(_block_bytes(task)) or find_task(task).needs_labels
+        if not is_head:
+            raw = open_table(Source(listing.root, file.locator))
+            columns = _find_columns(raw, names_file, task, data)
+    tokens = re.split(r"[\W\d_]+", raw.name.lower().rsplit(".", 1)[0])
+    split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)
+    n_hits = 0
+    if columns.path is not None:
+        n_hits = sum(names_file(as_text(cell)) for cell in raw.column(columns.path))
+    return _Used(file, raw, columns, split, n_hits, head if is_head else None)
+
+
+def _find_columns(raw: RawTable, names_file: Callable[[str], bool], task: str, data: Data) -> Columns:
+    """Which column is which; the line that their names were read from may turn out to be a row."""
+    readable = suffixes_of(task)
     path_names = TASKS[task].columns if task in TASKS else ()
     read_head_as_row(raw, names_file, path_names)
     is_text = find_task(task).reads_text
@@ -221,12 +177,11 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
     )
     if columns.text is not None and (doubt := head_in_doubt(raw, columns.text)):
         raw.notes.append(Note("head_in_doubt", doubt))
-    tokens = re.split(r"[\W\d_]+", raw.name.lower().rsplit(".", 1)[0])
-    split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)
-    n_hits = 0
-    if columns.path is not None:
-        n_hits = sum(names_file(as_text(cell)) for cell in raw.column(columns.path))
-    return _Used(file, raw, columns, split, n_hits)
+    return columns
+
+
+def _block_bytes(task: str) -> int:
+    return TASKS[task].block_bytes if task in TASKS else 0
 
 
 def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *, is_only_source: bool) -> list[_Used]:
@@ -312,6 +267,10 @@ def _add_rows(collection: Collection, used: Sequence[_Used], finder: FileFinder,
     readable = suffixes_of(collection.task)
     needs_labels = find_task(collection.task).needs_labels
     for table in used:
+        if table.head is not None:
+            most_bytes = _block_bytes(collection.task)
+            add_blocks(collection, table.file, table.head, table.columns, table.split, most_bytes)
+            continue
         name = table.file.path
         for number, reason in table.raw.broken:
             collection.refuse(f"{name}#{number}", "malformed_row", f"Row {number} of `{name}` is left out: {reason}.")

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ouvroir.data.blocks import cut
+from ouvroir.data.blocks import cut, is_file
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import has_classes, read_folders
 from ouvroir.data.labels import n_texts, read_labelled_tables, suffixes_of_named_files
@@ -82,11 +82,12 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
             text = f"No table of labels was used, so the column `{column}` has no effect; folders are the classes."
             collection.notes.append(Note("column_unused", text))
     if not collection.candidates and all(refusal.code in _DULL for refusal in collection.refused):
-        _raise_nothing_readable(path, listing, chosen, readable)
+        said = next((note.text for note in collection.notes if note.code == "table_ignored"), "")
+        _raise_nothing_readable(path, listing, chosen, readable, said)
     if (entry := TASKS.get(chosen)) and entry.block_bytes:
-        n_files = len(collection.candidates)
+        n_files, n_rows = sum(map(is_file, collection.candidates)), len(collection.candidates)
         collection.candidates = cut(collection.root, collection.candidates, entry.block_bytes)
-        if (n_blocks := len(collection.candidates)) > n_files:
+        if (n_blocks := n_files + len(collection.candidates) - n_rows) > n_files:
             text = (
                 f"Long files are cut at the ends of lines: from {n_files:,} files {n_blocks:,} blocks are made, each a row. Blocks "
                 "that lie side by side mostly stay in one split, so that hardly any passage is on both sides of a border."
@@ -252,7 +253,10 @@ def _tables_of(listing: Listing) -> list[File]:
     return [file for file in tables if file.path.count("/") == depth <= 2]
 
 
-def _raise_nothing_readable(path: Path, listing: Listing, reader: str, readable: frozenset[str]) -> NoReturn:
+def _raise_nothing_readable(
+    path: Path, listing: Listing, reader: str, readable: frozenset[str], said: str = ""
+) -> NoReturn:
+    """`said`: what was found of a table."""
     n_found = len(listing.files) + len(listing.refused)
     if not n_found:
         raise DataError(f"{path} is empty. Put files into it, one folder for each class, and try again.")
@@ -265,5 +269,5 @@ def _raise_nothing_readable(path: Path, listing: Listing, reader: str, readable:
     advice = next(filter(None, known), "")
     what = "the one file" if n_found == 1 else f"the {n_found} files"
     raise DataError(
-        f"None of {what} in {path} can be read by {reader} ({others}). It reads {some} and the like. {advice}".rstrip()
+        f"None of {what} in {path} can be read by {reader} ({others}). It reads {some} and the like. {advice} {said}".rstrip()
     )

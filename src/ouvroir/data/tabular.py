@@ -6,39 +6,25 @@ Only the table itself is read here. Whether the files it names exist is asked of
 from __future__ import annotations
 
 import codecs
-import csv
 import difflib
 import io
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from ouvroir.errors import DataError, MissingExtra, Refused
 from ouvroir.files import readable_names
-from ouvroir.source import Source, source_of
-from ouvroir.task import Label, Note, Split
+from ouvroir.records import SPLIT_NAMES, Decoder, as_text, csv_records, fitted, is_json, read_json
+from ouvroir.source import Source
+from ouvroir.task import Label, Note
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 MAX_TABLE_BYTES = 4 * 1024**3
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "entraînement": "train",
-    "entrainement": "train",
-    "apprentissage": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 # Names of columns as `_plain` writes them: small letters, no accents, one blank between words.
 _PATH_NAMES = (
     *("path", "file", "filename", "file name", "filepath", "file path"),
@@ -101,21 +87,19 @@ class Columns:
     split: int | None
     group: int | None
 
+    def without_label(self) -> Columns:
+        """The same with no column of labels."""
+        return replace(self, label=None)
+
 
 def read_table(name: str, data: bytes) -> RawTable:
     """Read a table from its bytes; the suffix of `name` says its form. Raises DataError and MissingExtra."""
     if name.lower().endswith(".parquet"):
         return _read_parquet(name, data)
     text, notes = decode_text(name, data)
-    is_json = name.lower().endswith((".jsonl", ".ndjson"))
-    table = _read_json_lines(name, text) if is_json else _read_csv(name, text)
+    table = _read_json_lines(name, text) if is_json(name) else _read_csv(name, text)
     table.notes.extend(notes)
     return table
-
-
-def columns_of(path: Path) -> list[str]:
-    """The names of the columns of a table on the disk. Raises DataError and MissingExtra."""
-    return open_table(source_of(path)).columns
 
 
 def open_table(source: Source) -> RawTable:
@@ -128,127 +112,82 @@ def open_table(source: Source) -> RawTable:
 
 def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
     """Text of a file in UTF-8 with or without mark, UTF-16, or a Western 8-bit encoding; what was found is said."""
-    notes = []
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+    has_nulls = False
+    if data.startswith(UTF_16):
         text, encoding = data.decode("utf-16", errors="replace"), "UTF-16"
-    elif _looks_like_utf16(data):
+    elif looks_like_utf16(data):
         order = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
         text, encoding = data.decode(order, errors="replace"), "UTF-16"
     else:
         try:
             text, encoding = data.decode("utf-8-sig"), "UTF-8"
         except UnicodeDecodeError:
-            text, encoding = _decode_lines(data)
+            decoder = Decoder()
+            lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+            text, encoding = "\n".join(map(decoder.decode, lines)), decoder.encoding()
+            has_nulls = decoder.has_nulls
+    if "\0" in text:
+        text, has_nulls = text.replace("\0", ""), True
+    return text, notes_on_encoding(name, encoding, has_nulls=has_nulls)
+
+
+def notes_on_encoding(name: str, encoding: str, *, has_nulls: bool) -> list[Note]:
+    """What to say of a file that was read in `encoding`, and of the zero bytes that were left out of it."""
+    notes = []
     if encoding != "UTF-8":
         said = (
             f"`{name}` is not UTF-8; it was read as {encoding}. Look at a place with accents to see that it is right."
         )
         notes.append(Note("encoding", said))
-    if "\0" in text:
-        text = text.replace("\0", "")
+    if has_nulls:
         notes.append(
             Note("null_bytes", f"`{name}` holds zero bytes, which were left out. Was it cut while being copied?")
         )
-    return text, notes
+    return notes
 
 
-def _looks_like_utf16(data: bytes) -> bool:
+def looks_like_utf16(data: bytes) -> bool:
+    """Whether every other byte at the beginning is mostly zero."""
     head = data[:200]
     return len(head) >= 4 and max(head[::2].count(0), head[1::2].count(0)) > len(head) * 0.35
 
 
-def _decode_lines(data: bytes) -> tuple[str, str]:
-    """Windows-1252 where a line is no UTF-8, or where a few places of it are not: files that were put together hold both."""
-    lines, kinds = [], set()
-    for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n"):
-        try:
-            lines.append(line.decode("utf-8"))
-            if not line.isascii():
-                kinds.add("UTF-8")
-            continue
-        except UnicodeDecodeError:
-            text = line.decode("utf-8", errors="surrogateescape")
-        wrong = [one for one in text if "\udc80" <= one <= "\udcff"]
-        n_accents = sum(not one.isascii() for one in text) - len(wrong)
-        if n_accents > len(wrong):
-            kinds.add("UTF-8")
-            places = {one: _western(bytes([ord(one) - 0xDC00])) for one in set(wrong)}
-            kinds |= {kind for _, kind in places.values()}
-            lines.append("".join(places[one][0] if one in places else one for one in text))
-        else:
-            text, kind = _western(line)
-            kinds.add(kind)
-            lines.append(text)
-    return "\n".join(lines), " and ".join(sorted(kinds)) + (", place by place" if len(kinds) > 1 else "")
-
-
-def _western(data: bytes) -> tuple[str, str]:
-    try:
-        return data.decode("cp1252"), "Windows-1252"
-    except UnicodeDecodeError:
-        return data.decode("latin-1"), "Latin-1"
-
-
 def _read_csv(name: str, text: str) -> RawTable:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    said = _SEPARATOR_LINE.fullmatch(lines[0])
-    delimiter = said[1] if said else _find_delimiter(name, lines)
+    delimiter, number = find_delimiter(name, lines)
     table = RawTable(name, [])
-    start = 1 if said else 0
-    while start < len(lines):
-        start = _read_records(table, lines, start, delimiter)
+    for n_lines, cells in csv_records((f"{line}\n" for line in lines[number - 1 :]), delimiter):
+        if isinstance(cells, str):
+            table.broken.append((number, cells))
+        elif cells and table.columns:
+            row = fitted(cells, len(table.columns))
+            if isinstance(row, str):
+                table.broken.append((number, row))
+            else:
+                table.values.append(row)
+                table.numbers.append(number)
+        elif any(cell.strip() for cell in cells):
+            table.columns = _unique([cell.strip() for cell in cells])
+            table.head = number, cells
+        number += n_lines
     if not table.columns:
         raise DataError(f"The table `{name}` is empty. It needs a first line with the names of its columns.")
     return table
 
 
-def _find_delimiter(name: str, lines: Sequence[str]) -> str:
-    """The one that the first line holds most often; when it has a single column, what the next lines say."""
+def find_delimiter(name: str, lines: Sequence[str]) -> tuple[str, int]:
+    """What stands between the cells, and the number of the line on which the table begins.
+
+    It is what the first line holds most often; where that has a single column, what the next lines say.
+    """
+    if said := _SEPARATOR_LINE.fullmatch(lines[0]):
+        return said[1], 2
     if name.lower().endswith(".tsv"):
-        return "\t"
-    kinds = ",;\t|"
-    head = lines[0]
-    return (
-        max(kinds, key=head.count) if any(kind in head for kind in kinds) else max(kinds, key="".join(lines[:20]).count)
-    )
-
-
-def _read_records(table: RawTable, lines: Sequence[str], start: int, delimiter: str) -> int:
-    """Read records from line `start` on; where to go on from: the end, or the line after a quote that never closes."""
-    reader = csv.reader(
-        (line + "\n" for line in lines[start:]), delimiter=delimiter, skipinitialspace=delimiter != "\t"
-    )
-    csv.field_size_limit(2**31 - 1)
-    first = start
-    try:
-        for cells in reader:
-            end = start + reader.line_num
-            if end == len(lines) and end > first + 1 and "\n".join(lines[first:]).count('"') % 2:
-                table.broken.append((first + 1, "it opens a quote that is never closed"))
-                return first + 1
-            if cells and (table.columns or any(cell.strip() for cell in cells)):  # [] is an empty line
-                if table.columns:
-                    _add_cells(table, cells, first + 1)
-                else:
-                    table.columns = _unique([cell.strip() for cell in cells])
-                    table.head = first + 1, cells
-            first = end
-    except csv.Error as error:
-        table.broken.append((first + 1, f"it could not be read as CSV: {error}"))
-        return first + 1
-    return len(lines)
-
-
-def _add_cells(table: RawTable, cells: list[str], number: int) -> None:
-    width = len(table.columns)
-    if len(cells) > width and any(cell.strip() for cell in cells[width:]):
-        table.broken.append((number, f"it has {len(cells)} cells and the first line names {width} columns"))
-        return
-    if width > 1 and not any(cell.strip() for cell in cells):
-        table.broken.append((number, "all its cells are empty"))
-        return
-    table.values.append(cells[:width] + [""] * (width - len(cells)))
-    table.numbers.append(number)
+        return "\t", 1
+    kinds, head = ",;\t|", lines[0]
+    if any(kind in head for kind in kinds):
+        return max(kinds, key=head.count), 1
+    return max(kinds, key="".join(lines[:20]).count), 1
 
 
 def _unique(names: list[str]) -> list[str]:
@@ -268,13 +207,9 @@ def _read_json_lines(name: str, text: str) -> RawTable:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            table.broken.append((number, f"it is not JSON: {error}"))
-            continue
-        if not isinstance(value, dict):
-            table.broken.append((number, 'it is not a JSON object such as {"file": "a.png", "label": "cat"}'))
+        value = read_json(line)
+        if isinstance(value, str):
+            table.broken.append((number, value))
             continue
         columns.update(dict.fromkeys(value))
         rows.append(value)
@@ -511,6 +446,11 @@ def label_like(table: RawTable, used: Columns) -> list[str]:
     return [name for _, name in sorted(found)]
 
 
+def is_label_by_name(table: RawTable, place: int) -> bool:
+    """Whether the column is called what columns of labels are called."""
+    return _plain(table.columns[place]) in _LABEL_NAMES
+
+
 def proposed_separator(cells: Iterable[Any]) -> str | None:
     """What splits label cells such as `red;round` into several labels, or None when they do not look like lists.
 
@@ -526,19 +466,6 @@ def proposed_separator(cells: Iterable[Any]) -> str | None:
         if len(lists) >= 2 and is_sure:
             return separator
     return None
-
-
-def as_text(cell: Any) -> str:
-    """One cell as text; whole numbers lose their '.0', what is absent becomes ''."""
-    if cell is None:
-        return ""
-    if isinstance(cell, float):
-        if cell != cell:  # noqa: PLR0124 - NaN, what Parquet holds for absent numbers
-            return ""
-        return str(int(cell)) if cell.is_integer() else str(cell)
-    text = cell if isinstance(cell, str) else str(cell)
-    # half a character, as JSON can write it, has no place in a file
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def as_label(cell: Any, separator: str | None) -> Label:

@@ -122,6 +122,15 @@ SENTENCES: dict[str, str] = {
         "Les longs fichiers sont coupés en fin de ligne : de {n} fichiers on fait {m} blocs, un élément chacun. Les blocs voisins "
         "restent presque toujours dans la même répartition, pour que presque aucun passage ne soit des deux côtés."
     ),
+    "`{a}` is larger than {b}, so it is read a block at a time, as it is needed: its {n} records with a text are {m} blocks, each "
+    "a row.": (
+        "`{a}` dépasse {b} : il est lu bloc par bloc, au fur et à mesure. Ses {n} enregistrements qui portent un texte font {m} "
+        "blocs, un élément chacun."
+    ),
+    "{n} records of `{a}` are left out: {m} could not be read, {k} have no text.": (
+        "{n} enregistrements de `{a}` sont laissés de côté : {m} sont illisibles, {k} n’ont pas de texte."
+    ),
+    "The first {n} are listed one by one.": "Les {n} premiers sont énumérés un à un.",
     # notes on rows that are alike
     "Numbered files lie in {n} folders inside other folders, as the parts of one recording do. If each folder is one item, say so: "
     "`--task {a}`.": (
