@@ -201,6 +201,18 @@ def test_tables_of_splits(write):
     assert contents(found, "test") == "\n".join(made(500, 1))
 
 
+def test_parts_of_a_corpus_are_read_together(write):
+    parts = {"train-0": made(500, 0), "train-1": made(500, 1), "test-0": made(400, 2), "train-2": made(3, 3)}
+    folder = write({f"{name}.jsonl": json_lines(texts) for name, texts in parts.items()})
+    found = read(folder)
+    assert contents(found, "test") == "\n".join(parts["test-0"])
+    texts = [one.text or Source(found.root, one.locator).read(10**7).decode() for one in found.candidates]
+    assert sorted("\n".join(texts).split("\n")) == sorted(text for part in parts.values() for text in part)
+    write({"other.jsonl": json_lines(made(400, 4), more=list(range(400)))})
+    with pytest.raises(DataError, match="Several tables hold texts"):
+        read(folder)
+
+
 def groups_of(found):
     where = {}
     for one in found.candidates:

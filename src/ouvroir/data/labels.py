@@ -185,7 +185,7 @@ def _block_bytes(task: str) -> int:
 
 
 def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *, is_only_source: bool) -> list[_Used]:
-    """The tables to use: one, or one for each split. The table that names most files wins."""
+    """The tables to use: one, one for each split, or all parts of a large one. The table that names most files wins."""
     readable = suffixes_of(collection.task)
     loose = sum(file.suffix in readable for file in listing.files)
     serving = [table for table in opened if table.columns.text is not None or table.n_hits]
@@ -204,12 +204,19 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
     by_split = [table for table in serving if table.split is not None]
     if len({table.split for table in by_split}) > 1 and len({table.split for table in by_split}) == len(by_split):
         return by_split
+    if any(table.head for table in serving) and all(_is_like(table, serving[0]) for table in serving):
+        return serving
     serving = sorted(serving, key=lambda table: -table.n_hits)
     if len(serving) > 1 and serving[0].n_hits == serving[1].n_hits:
         names = ", ".join(f"`{table.file.path}`" for table in serving)
         what = "name as many files each" if serving[0].n_hits else "hold texts"
         raise DataError(f"Several tables {what}: {names}. Give the path of the one to use.")
     return serving[:1]
+
+
+def _is_like(table: _Used, other: _Used) -> bool:
+    """Whether both may be parts of one corpus: texts without labels, and the same columns."""
+    return table.columns == other.columns and table.raw.columns == other.raw.columns and table.columns.label is None
 
 
 def _raise_no_path(opened: Sequence[_Used], task: str) -> None:

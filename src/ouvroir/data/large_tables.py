@@ -105,7 +105,12 @@ def _is_parquet(file: File) -> bool:
 
 def _parquet_head(root: str, file: File) -> Head:
     table = _row_groups(root, file)
-    rows = list(table.rows(0, _HEAD_ROWS))
+    rows, n_bytes = [], 0
+    for row in table.rows(0, _HEAD_ROWS):
+        rows.append(row)
+        n_bytes += sum(len(as_text(cell)) for cell in row)
+        if n_bytes > _HEAD_BYTES:
+            break
     return Head(RawTable(source_name(file), table.names, rows, list(range(1, len(rows) + 1))), table.n_rows)
 
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from ouvroir.data._worker import FRAME
 from ouvroir.errors import DataError
+from ouvroir.source import shown_locator
 from ouvroir.system import require_system, usable_cores
 from ouvroir.task import Example, Limits, Processor
 
@@ -345,7 +346,7 @@ class Pool:
         return [Done(first, {"refused": self._reason(queue.jobs[first], status, is_late=is_late)}, b"")]
 
     def _reason(self, job: Job, status: int, *, is_late: bool) -> list[str]:
-        name = job.locator or "input"
+        name = shown_locator(job.locator) or "input"
         if is_late:
             return [
                 "too_slow",
