@@ -371,7 +371,8 @@ def test_what_a_table_is_of_is_told_from_its_beginning(write, monkeypatch):
     monkeypatch.setattr(large_tables, "open_table", whole)
     monkeypatch.setattr("ouvroir.data.labels.open_table", whole)
     with pytest.raises(DataError, match="holds texts, but no column is named like a label"):
-        read(folder / "t.jsonl", task=None)
+        read(folder / "t.jsonl", task="text-classification")
+    assert read(folder / "t.jsonl", task=None).task == TASK
     assert read(folder / "t.jsonl").candidates
     assert read(folder).candidates
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import ouvroir
 from ouvroir.data.sources import read_source
 from ouvroir.errors import DataError
 from ouvroir.recipe import Data
@@ -110,8 +111,10 @@ def test_splits_and_groups_of_texts(write):
 
 def test_texts_without_any_column_of_labels_are_refused_with_what_to_do(write):
     rows = [[text, number, number / 7] for number, text in enumerate(TEXTS)]
+    folder = write({"t.csv": table(["text", "first", "second"], rows)})
     with pytest.raises(DataError, match="holds texts, but no column is named like a label"):
-        read_source(write({"t.csv": table(["text", "first", "second"], rows)}), Data(), task=None)
+        read_source(folder, Data(), task="text-classification")
+    assert read_source(folder, Data(), task=None).task == "text-generation"
 
 
 def test_class_folders_of_text_files(write):
@@ -147,3 +150,44 @@ def test_rows_of_empty_cells_are_accounted_for(write):
     assert [candidate.text for candidate in found.candidates] == TEXTS
     assert found.found == len(TEXTS) + 3
     assert {refusal.reason.split(": ")[1] for refusal in found.refused} == {"all its cells are empty."}
+
+
+SENTENCES = [
+    f"The {colour} boat number {n} left the harbour at dawn, and nobody saw it."
+    for n in range(30)
+    for colour in ("red", "grey")
+]
+
+
+def write_texts(path, more):
+    rows = [{"text": text, **{name: give(n) for name, give in more.items()}} for n, text in enumerate(SENTENCES)]
+    if path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    elif path.suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0], delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("more", [{}, {"id": lambda n: n}, {"title": lambda n: f"Letter {n}"}])
+def test_texts_without_labels_are_a_corpus(tmp_path, suffix, more):
+    write_texts(tmp_path / f"letters.{suffix}", more)
+    manifest = ouvroir.check(tmp_path / f"letters.{suffix}")
+    assert manifest.task == "text-generation"
+    assert manifest.labels == ()
+    assert sum(row.details["characters"] for row in manifest.rows) == sum(map(len, SENTENCES))
+    assert ouvroir.check(tmp_path).task == "text-generation"
+
+
+def test_where_a_column_may_be_labels_the_other_task_is_named(tmp_path):
+    write_texts(tmp_path / "letters.csv", {"author": lambda n: f"Ann {n % 3}", "place": lambda n: f"Rue {n % 5}"})
+    with pytest.raises(DataError, match=r"data.label_column=author.* --task text-generation"):
+        ouvroir.check(tmp_path / "letters.csv")
+    write_texts(tmp_path / "letters.csv", {"author": lambda n: f"Ann {n % 3}", "label": lambda n: f"{n % 2}"})
+    assert ouvroir.check(tmp_path / "letters.csv").task == "text-classification"

@@ -126,6 +126,21 @@ def n_texts(listing: Listing, tables: Sequence[File]) -> int:
     return found
 
 
+def hold_texts_alone(listing: Listing, tables: Sequence[File], task: str, data: Data) -> bool:
+    """Whether tables hold texts, and no column that is or may be one of labels: then they are a corpus."""
+    finder = FileFinder(listing)
+    for table in tables:
+        try:
+            raw = look_at(listing.root, table).raw
+            columns = _find_columns(raw, partial(_is_found, finder, table), task, data)
+        except DataError:
+            return False
+        columns = without_unlikely_label(raw, columns, data.label_column)
+        if columns.text is None or columns.label is not None or label_like(raw, columns):
+            return False
+    return bool(tables)
+
+
 def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
     return bool(finder.find(cell, table))
 
@@ -140,9 +155,9 @@ def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Dat
     head = look_at(listing.root, file)
     raw, columns = head.raw, _find_columns(head.raw, names_file, task, data)
     is_head = is_large(file)
+    if _block_bytes(task):
+        columns = without_unlikely_label(raw, columns, data.label_column)
     if is_head:
-        if _block_bytes(task):
-            columns = without_unlikely_label(raw, columns, data.label_column)
         is_head = columns.text is not None and columns.label is None
         is_head &= bool(_block_bytes(task)) or find_task(task).needs_labels
         if not is_head:
@@ -195,7 +210,7 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
             _raise_no_path(opened, collection.task)
     labelled = [table for table in serving if table.columns.label is not None]
     if serving and not labelled and find_task(collection.task).needs_labels:
-        text = _no_label_column(serving[0])
+        text = _no_label_column(serving[0], collection.task)
         if is_only_source or not any("/" in file.path for file in listing.files if file.suffix in readable):
             raise DataError(text)
         collection.notes.append(Note("table_ignored", text + " Folders were taken as classes instead."))
@@ -228,14 +243,16 @@ def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
         )
 
 
-def _no_label_column(table: _Used) -> str:
+def _no_label_column(table: _Used, task: str) -> str:
     like = label_like(table.raw, table.columns)
     example = f", for instance --set data.label_column={shlex.quote(like[0])}" if like else ""
     what = "names files" if table.columns.text is None else "holds texts"
-    return (
+    found = (
         f"`{table.raw.name}` {what}, but no column is named like a label. "
         f"Its columns are: {', '.join(table.raw.columns)}. Say which one with --set data.label_column=NAME{example}."
     )
+    other = TASKS[task].unlabelled if task in TASKS and table.columns.text is not None else None
+    return f"{found} Or learn from the texts without labels: --task {other}." if other else found
 
 
 def _say_columns(collection: Collection, table: _Used, data: Data) -> None:

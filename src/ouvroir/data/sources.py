@@ -19,7 +19,7 @@ from typing import NoReturn
 from ouvroir.data.blocks import cut, is_file
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import has_classes, read_folders
-from ouvroir.data.labels import n_texts, read_labelled_tables, suffixes_of_named_files
+from ouvroir.data.labels import hold_texts_alone, n_texts, read_labelled_tables, suffixes_of_named_files
 from ouvroir.data.listing import (
     MADE,
     MADE_MARK,
@@ -57,11 +57,7 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     join_sequences(listing, sequences_of(chosen), readable)
     if task is None:
         listing.notes += _perhaps_sequences(listing, chosen)
-    if (
-        task is None
-        and (other := TASKS[chosen].unlabelled)
-        and not _has_labels(listing, tables, suffixes_of(chosen), data)
-    ):
+    if task is None and (other := TASKS[chosen].unlabelled) and not _has_labels(listing, tables, chosen, data):
         chosen = other
     is_told = any(note.code == "sample_data" for note in listing.notes)
     if path.is_file() and (path.parent / MADE_MARK).is_file() and not is_told:
@@ -97,10 +93,11 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     return collection
 
 
-def _has_labels(listing: Listing, tables: Sequence[File], readable: frozenset[str], data: Data) -> bool:
-    """Whether files lie in class folders, or tables or names of files tell labels: what is known before any is opened."""
-    if tables or data.label_pattern is not None:
+def _has_labels(listing: Listing, tables: Sequence[File], task: str, data: Data) -> bool:
+    """Whether files lie in class folders, or tables or names of files tell labels."""
+    if data.label_pattern is not None or (tables and not hold_texts_alone(listing, tables, task, data)):
         return True
+    readable = suffixes_of(task)
     return has_classes([file.folders for file in listing.files if file.suffix in readable], data.group_level)
 
 
