@@ -264,7 +264,7 @@ def evaluate(
             "Which rows the model learned from is not all known here (its data were changed or moved, or never were on this "
             "machine). Those cannot be left out: if some of these rows are among them, the figures flatter."
         )
-    manifest, left_out, unknown_labels = unseen.judgeable(manifest, predictor, split, learned.contents, folder)
+    manifest, left_out, unknown_labels = unseen.judgeable(manifest, predictor, split, learned, folder)
     tables = workflow.prepare(
         predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
     ).tables
@@ -285,7 +285,7 @@ def evaluate(
         ids=tuple(row.id for row in judged),
         left_out=left_out,
         unknown_labels=unknown_labels,
-        learned=frozenset(row.id for row in judged if row.sha256 in learned.contents),
+        learned=frozenset(row.id for row in judged if learned.knows(row)),
         settings=data_settings(data, unseen.USUAL),
         n_parameters=sum(param.numel() for param in predictor.model.parameters()),
         seconds=None if run is None else _trained_s(run),

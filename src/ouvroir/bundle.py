@@ -3,7 +3,7 @@
     model.safetensors, processor/, recipe.json    all that answering needs
     config.json                                   task, labels, input, threshold, format version, metrics
     check_items.safetensors                       some encoded held-out rows with this model's answers; may be deleted
-    learned.safetensors                           SHA-256 of the rows it learned from; may be deleted
+    learned.safetensors                           SHA-256 of the rows it learned from, marks of passages; may be deleted
     README.md, training_info.txt                  the model card; times, device and versions
     hashes.json                                   SHA-256 of every other file
 
@@ -17,7 +17,7 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,9 +31,10 @@ from ouvroir.hashes import HASHES, damages, hash_files
 from ouvroir.media import find_task, readable_suffixes, suffixes_of
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
-from ouvroir.task import SPLITS, Processor, Task
+from ouvroir.task import SPLITS, Processor, Row, Task
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
     from ouvroir.data.manifest import Manifest
@@ -53,11 +54,36 @@ PACKAGES = ("ouvroir", "torch", "numpy", "safetensors", "pillow", "transformers"
 class Learned:
     """What a model learned from: SHA-256, as hex, of its train and validation rows and of those of all models it began as.
 
-    Not `is_complete` when this could not be found out for one of them.
+    Not `is_complete` when this could not be found out for one of them. `marks`: of their passages, as `ouvroir.data.marks` has
+    them, where rows may be blocks of files; None elsewhere.
     """
 
     contents: frozenset[str]
     is_complete: bool = True
+    marks: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def knows(self, row: Row) -> bool:
+        """Whether the model learned from this content, or from most of it."""
+        from ouvroir.data.marks import is_among
+
+        return row.sha256 in self.contents or (self.marks is not None and is_among(row, self.marks))
+
+    def joined(self, other: Learned) -> Learned:
+        """What either learned from."""
+        from ouvroir.data.marks import together
+
+        marks = [one.marks for one in (self, other) if one.marks is not None]
+        is_complete = self.is_complete and other.is_complete
+        return Learned(self.contents | other.contents, is_complete, together(marks) if marks else None)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Learned:
+        """Of the rows of a training. A passage that the test holds too is no sign that a text was learned from."""
+        from ouvroir.data.marks import gathered
+
+        seen = [row for row in rows if row.split != "test"]
+        marks = gathered(seen, without=gathered(row for row in rows if row.split == "test"))
+        return cls(frozenset(row.sha256 for row in seen), marks=marks if len(marks) else None)
 
 
 @dataclass(frozen=True)
@@ -170,17 +196,19 @@ def read_learned(folder: Path) -> Learned | None:
     return Learned(
         contents=frozenset(text[start : start + 64] for start in range(0, len(text), 64)),
         is_complete=bool(arrays["is_complete"][0]),
+        marks=arrays.get("marks"),
     )
 
 
 def _write_learned(path: Path, learned: Learned) -> None:
-    """32 bytes a row, in the order of the hashes, which tells nothing of the rows."""
+    """32 bytes a row, in the order of the hashes, which tells nothing of the rows; 4 a mark, of which there are mostly none."""
     import numpy as np
 
     from ouvroir.data.arrays import write_arrays
 
     packed = np.frombuffer(bytes.fromhex("".join(sorted(learned.contents))), dtype=np.uint8)
-    write_arrays(path, {"sha256": packed.reshape(-1, 32), "is_complete": np.array([learned.is_complete])})
+    arrays = {"sha256": packed.reshape(-1, 32), "is_complete": np.array([learned.is_complete])}
+    write_arrays(path, arrays if learned.marks is None else {**arrays, "marks": learned.marks})
 
 
 def is_bundle(folder: Path) -> bool:

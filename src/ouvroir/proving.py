@@ -19,6 +19,7 @@ import numpy as np
 from ouvroir import admitting, assessing, generating, planning, trials, workflow
 from ouvroir.arms import Arm, Design, constants_design, settings_arm, short_name
 from ouvroir.assessing import Assessed, Door
+from ouvroir.data.findings import given_settings
 from ouvroir.data.loader import made_in_batch
 from ouvroir.errors import NonFiniteLoss, Untried, UsageError
 from ouvroir.estimate import estimate
@@ -27,7 +28,7 @@ from ouvroir.ground import LEAST_ITEMS, Ground, too_few
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
-from ouvroir.recipe import Data, Value, data_settings
+from ouvroir.recipe import Value
 from ouvroir.run import GENERATOR, Run
 from ouvroir.synthesis.samples import Sample, Samples, sample_row
 from ouvroir.task import Row, Synthesiser
@@ -508,7 +509,7 @@ class Synthesis:
     def _finetune(self) -> str:
         """The command that fine-tunes on the same rows, split as they are."""
         data = self.ground.recipe.data
-        settings = [f"{name}={value}" for name, value in data_settings(data, Data()).items()]
+        settings = [f"{name}={value}" for name, value in given_settings(self.ground.manifest).items()]
         words = [
             "ouvroir",
             "finetune",

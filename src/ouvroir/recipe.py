@@ -45,10 +45,13 @@ class Data:
 
     source: str = setting("", "Absolute path of the data, as the user gave it.")
     manifest: str = setting("", "Fingerprint of the manifest that was trained on.")
-    validation: Fraction = setting(
-        0.15, "Share of the rows for validation, unless the data has a validation split; of a corpus 0.1."
+    validation: Fraction | None = setting(
+        None,
+        "Share of the rows for validation, unless the data has a validation split; 0.15 when absent, of a corpus 0.1.",
     )
-    test: Fraction = setting(0.2, "Share of the rows for the test, unless the data has a test split; of a corpus 0.1.")
+    test: Fraction | None = setting(
+        None, "Share of the rows for the test, unless the data has a test split; 0.2 when absent, of a corpus 0.1."
+    )
     per_class: PositiveInt | None = setting(
         None, "Train rows per class; the rest is shared between validation and test."
     )

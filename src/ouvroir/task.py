@@ -63,7 +63,8 @@ class Facts:
 
     `sha256` is of the content as hex; `near_key` a vector of float32, of the same length for all rows of a task, such
     that near-duplicates have a cosine close to 1 (None: not comparable); `details` small values such as width or mode
-    that the task's own `recipe` and the report read; `notes` sentences about oddities that are not refusals.
+    that the task's own `recipe` and the report read; `notes` sentences about oddities that are not refusals. The detail `marks`,
+    which few tasks give, has passages found again where files are cut at other places: see `ouvroir.data.marks`.
     """
 
     sha256: str

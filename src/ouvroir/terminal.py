@@ -32,7 +32,6 @@ from ouvroir.media import find_task
 from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar, LineBar
 from ouvroir.progress import Progress as ProgressProtocol
-from ouvroir.recipe import Data, data_settings
 from ouvroir.run import no_runs
 from ouvroir.task import Note, Refusal, Synthesiser, Writer, options_of
 
@@ -233,8 +232,10 @@ def _show_refused(out: Console, manifest: Manifest) -> None:
 
 def _call_with(manifest: Manifest, note: Note) -> str:
     """The command that does what a note proposes, to be pasted: the data read as they were, with the proposal over it."""
+    from ouvroir.data.findings import given_settings
+
     verb = "check" if all(name.startswith("data.") for name in note.proposal) else "refine"
-    given = data_settings(manifest.data, Data())
+    given = given_settings(manifest)
     task = f" --task {shlex.quote(manifest.task)}" if ":" in manifest.task else ""
     source = shlex.quote(_from_here(manifest.source))
     return f"ouvroir {verb} {source}{task} {options_of({**given, **note.proposal})}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +17,7 @@ from ouvroir.recipe import Data, Value, check_settings
 from ouvroir.task import Row, Split
 
 if TYPE_CHECKING:
+    from ouvroir.bundle import Learned
     from ouvroir.data.manifest import Manifest
     from ouvroir.predictor import Predictor
 
@@ -43,13 +44,15 @@ def reading(source: str | Path, trained: Data, settings: Mapping[str, Value]) ->
 
 
 def judgeable(
-    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Set[str], folder: Path
+    manifest: Manifest, predictor: Predictor, split: Split | Literal["all"] | None, learned: Learned, folder: Path
 ) -> tuple[Manifest, dict[str, int], dict[str, int]]:
     """The rows to judge on, all as test rows; how many were left out why, and with which labels that are unknown.
 
-    Those with contents of `learned` are left out, unless `split` asks for train or validation rows.
+    Those that `learned` knows are left out, unless `split` asks for train or validation rows. A block of a file that begins
+    elsewhere since it has grown is where most of it was.
     """
     from ouvroir.data.manifest import label_names, unjudged
+    from ouvroir.data.marks import Places, gathered, is_among
 
     manifest.require_rows()
     rows = manifest.rows
@@ -61,19 +64,22 @@ def judgeable(
     left_out: Counter[str] = Counter()
     if before and split != "all":
         # the split is that of the training, all else is what the data say now; new rows count when these name their split
-        was = {row.sha256: row.split for row in before}
-        now = {row.sha256 for row in rows}
-        known = [row for row in rows if row.sha256 in was or row.split != "train"]
+        was, places = {row.sha256: row.split for row in before}, Places(before)
+        now, passages = {row.sha256 for row in rows}, gathered(rows)
+        found = [(row, was.get(row.sha256) or places.split_of(row)) for row in rows]
+        known = [(row, part or row.split) for row, part in found if part or row.split != "train"]
         left_out["added since training"] = len(rows) - len(known)
-        left_out["gone since training"] = sum(row.split == split and row.sha256 not in now for row in before)
-        rows = tuple(replace(row, split=was.get(row.sha256, row.split)) for row in known)
+        left_out["gone since training"] = sum(
+            row.split == split and row.sha256 not in now and not is_among(row, passages) for row in before
+        )
+        rows = tuple(replace(row, split=part) for row, part in known)
     wanted = [row for row in rows if split in ("all", row.split)]
     unknown: Counter[str] = Counter()
     left_out["another split"] = len(rows) - len(wanted)
     kept = []
     uncounted = unjudged(wanted)
     for place, row in enumerate(wanted):
-        is_learned = split not in ("validation", "train") and row.sha256 in learned
+        is_learned = split not in ("validation", "train") and learned.knows(row)
         reason = "learned from" if is_learned else predictor.task.unjudged(row, predictor.processor)
         reason = reason or uncounted.get(place)
         if reason is None:

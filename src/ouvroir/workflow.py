@@ -174,29 +174,29 @@ def learned_from(recipe: Recipe, folder: Path, *, progress: Progress) -> Learned
     kept = read_learned(folder)
     if kept is not None:  # those that it was started from are in it
         return kept
-    own = _learned_rows(recipe, folder, progress)
-    contents, is_complete = own or set(), own is not None
+    unknown = Learned(frozenset(), is_complete=False)
+    found = _learned_rows(recipe, folder, progress) or unknown
     if is_bundle(folder):  # its recipe names what it started from, and not where that is
-        return Learned(frozenset(contents), is_complete and recipe.model.init_from == "scratch")
+        return found if recipe.model.init_from == "scratch" else found.joined(unknown)
     try:
         start = start_of(find_task(recipe.task), recipe.model.init_from)
         if start is not None:
             earlier = Recipe.from_json((start / "recipe.json").read_text(encoding="utf-8"))
-            before = learned_from(earlier, start, progress=progress)
-            contents, is_complete = contents | before.contents, is_complete and before.is_complete
+            found = found.joined(learned_from(earlier, start, progress=progress))
     except OuvroirError:  # deleted since
-        is_complete = False
-    return Learned(frozenset(contents), is_complete)
+        found = found.joined(unknown)
+    return found
 
 
-def _learned_rows(recipe: Recipe, folder: Path, progress: Progress) -> set[str] | None:
-    """Contents of the train and validation rows of one model; None when its data changed, moved or never were here."""
+def _learned_rows(recipe: Recipe, folder: Path, progress: Progress) -> Learned | None:
+    """The train and validation rows of one model; None when its data changed, moved or never were here."""
+    from ouvroir.bundle import Learned
+
     try:
         manifest = manifest_again(recipe, progress, near=folder)
     except OuvroirError:
         return None
-    known = manifest.fingerprint == recipe.data.manifest
-    return {row.sha256 for row in manifest.rows if row.split != "test"} if known else None
+    return Learned.of(manifest.rows) if manifest.fingerprint == recipe.data.manifest else None
 
 
 def fit_processor(task: Task, manifest: Manifest, recipe: Recipe) -> Processor:

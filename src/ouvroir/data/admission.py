@@ -19,16 +19,15 @@ from ouvroir.data.arrays import data_named, map_arrays, write_arrays
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.manifest import Manifest, SharedValues, label_names
 from ouvroir.data.sources import read_source
-from ouvroir.errors import ManifestError, RecipeError
+from ouvroir.errors import ManifestError
 from ouvroir.files import home, natural
-from ouvroir.media import TASKS, find_task
+from ouvroir.media import find_task
 from ouvroir.memory import collector_paused, give_back
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
 from ouvroir.source import block_of
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
 
-_OF_A_CORPUS = 0.1  # share of its rows for validation, and for the test
 _NOTES_SHOWN = 10  # oddities of single files
 
 
@@ -63,13 +62,8 @@ def _admit(
     *,
     fresh: bool,
 ) -> Manifest:
-    if data.per_class is None and data.validation + data.test >= 1:
-        raise RecipeError(
-            f"data.validation ({data.validation:g}) and data.test ({data.test:g}) leave nothing to learn from. Together they "
-            "must stay below 1."
-        )
     collection = read_source(source, data, task=task)
-    data = _of_a_corpus(data, collection)
+    data = splits.with_shares(data, collection.task, is_labelled=any(one.label for one in collection.candidates))
     path = str(Path(source).expanduser().absolute())
     progress.say(f"{collection.found:,} files found in {path}; {len(collection.candidates):,} of them to check.")
     looked = facts.look(
@@ -103,17 +97,6 @@ def _admit(
         notes=tuple(notes),
         data=dataclasses.replace(data, source=path),
     )
-
-
-def _of_a_corpus(data: Data, collection: Collection) -> Data:
-    """Of rows that are not told apart by labels a smaller share is held out where none was asked for: each is long, and all are
-    learned from alike.
-    """
-    entry, usual = TASKS.get(collection.task), Data()
-    is_usual = (data.validation, data.test, data.per_class) == (usual.validation, usual.test, None)
-    if entry is None or not entry.block_bytes or not is_usual or any(one.label for one in collection.candidates):
-        return data
-    return dataclasses.replace(data, validation=_OF_A_CORPUS, test=_OF_A_CORPUS)
 
 
 def _relate_and_split(
@@ -202,8 +185,8 @@ def _split(
     codes = [SPLITS.index(candidate.split or "train") for candidate in candidates]
     given = {candidate.split for candidate in candidates}
     wanted = splits.Wanted(
-        validation=0.0 if "validation" in given else data.validation,
-        test=0.0 if "test" in given else data.test,
+        validation=0.0 if "validation" in given else data.validation or 0.0,
+        test=0.0 if "test" in given else data.test or 0.0,
         per_class=data.per_class,
         seed=data.seed,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ouvroir.data.manifest import Manifest, label_names
+from ouvroir.data.splits import with_shares
 from ouvroir.recipe import Data, data_settings
 from ouvroir.source import name_of
 from ouvroir.task import SPLITS, Note, Row, Split, options_of
@@ -45,7 +46,7 @@ def in_short(manifest: Manifest) -> list[str]:
     first, *others = count_lines(summary)
     if manifest.refused:
         codes = ", ".join(f"{count:,} {code}" for code, count in summary["refused_by_code"].items())
-        asked = options_of(data_settings(manifest.data, Data()))
+        asked = options_of(given_settings(manifest))
         command = " ".join(
             filter(None, ["ouvroir check", shlex.quote(manifest.source), f"--task {manifest.task}", asked])
         )
@@ -59,6 +60,12 @@ def in_short(manifest: Manifest) -> list[str]:
         more = f" ({len(notes) - 1} more of this kind.)" if len(notes) > 1 else ""
         lines.append(f"Note: {notes[0].text}{proposed(notes[0])}{more}")
     return lines
+
+
+def given_settings(manifest: Manifest) -> dict[str, str]:
+    """The settings in which data were read in another way than by default, as dotted names."""
+    usual = with_shares(Data(), manifest.task, is_labelled=bool(manifest.labels))
+    return data_settings(manifest.data, usual)
 
 
 def proposed(note: Note) -> str:
@@ -132,7 +139,7 @@ def split_notes(rows: Sequence[Row], data: Data) -> list[Note]:
         for split in SPLITS
     }
     sizes = Counter(row.split for row in rows)
-    shares: tuple[tuple[Split, float], ...] = (("test", data.test), ("validation", data.validation))
+    shares: tuple[tuple[Split, float], ...] = (("test", data.test or 0.0), ("validation", data.validation or 0.0))
     for split, share in shares:
         if not sizes[split] and share > 0 and rows:
             text = f"No row could be set aside for {split}: there are too few rows or groups. Add some."

@@ -11,14 +11,36 @@ stratification of multi-label data", which assigns one row at a time by the grea
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ouvroir.errors import RecipeError
+from ouvroir.media import TASKS
+from ouvroir.recipe import Data
 from ouvroir.task import SPLITS
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 UNKNOWN = -1
+USUAL, OF_A_CORPUS = (0.15, 0.2), (0.1, 0.1)
+"""Shares for validation and for the test."""
+
+
+def with_shares(data: Data, task: str, *, is_labelled: bool) -> Data:
+    """The settings with the shares to hold out, where none was asked for. Raises RecipeError when they leave nothing to learn from.
+
+    Smaller ones of rows that are cut from long files and not told apart by labels: each is long, and all are learned from alike.
+    """
+    entry = TASKS.get(task)
+    validation, test = OF_A_CORPUS if entry and entry.block_bytes and not is_labelled else USUAL
+    validation = validation if data.validation is None else data.validation
+    test = test if data.test is None else data.test
+    if data.per_class is None and validation + test >= 1:
+        raise RecipeError(
+            f"data.validation ({validation:g}) and data.test ({test:g}) leave nothing to learn from. Together they must stay "
+            "below 1."
+        )
+    return replace(data, validation=validation, test=test)
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,27 @@ from ouvroir.media.text import tokens
 from ouvroir.media.text.baselines import ngram_answers, pieces_of
 from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import longest_shared
-from ouvroir.media.text.reading import as_learned, marked
+from ouvroir.media.text.reading import as_learned, inspect_text, marked
 from ouvroir.media.text.rewriting import blend, rewrite, words_alike
 from ouvroir.media.text.texts import Texts, padded, read_texts, train_texts, usual_length
 from ouvroir.recipe import Recipe, Value, setting
 from ouvroir.sampling import Sampling
-from ouvroir.task import Answers, Batch, Carried, Cheap, Example, Items, Loss, Made, Note, Processor, Split, StepOutput
+from ouvroir.task import (
+    Answers,
+    Batch,
+    Carried,
+    Cheap,
+    Example,
+    Facts,
+    Items,
+    Limits,
+    Loss,
+    Made,
+    Note,
+    Processor,
+    Split,
+    StepOutput,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -100,6 +115,10 @@ class TextGeneration(Maker, Texts):
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {"pieces": {1: "n_pieces"}}
 
     # --- data ---------------------------------------------------------------------------------------------------------
+
+    def inspect(self, source: Source, limits: Limits) -> Facts:
+        """As for other tasks, with marks: blocks of a file that has grown begin elsewhere. Raises Refused."""
+        return inspect_text(source, limits, is_marked=True)
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these texts."""

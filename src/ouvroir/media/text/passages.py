@@ -11,6 +11,10 @@ import numpy as np
 
 SHORTEST = 4  # pieces; shorter runs stand everywhere
 _GROWTH = 1.25
+_MARKED = (
+    64  # characters of a passage that is known by a number, blanks not counted: texts of one kind share shorter ones
+)
+_CHOSEN = np.uint64(255)  # one passage of 256 is chosen, which are 16 bytes of marks for a thousand characters
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_BASE), -1, 1 << 64))
 _LAST_BITS = np.uint64((1 << 16) - 1)
@@ -57,6 +61,18 @@ def _shared_runs(asked: Sequence[_Hashed], others: Sequence[_Hashed], size: int,
     return hits
 
 
+def marks(text: str) -> np.ndarray:
+    """(n,) uint32, ascending: what some passages of a text are known by, wherever it is cut and however its lines are broken.
+
+    They are chosen by their hashes alone, so that two texts that share a passage have both chosen it or neither has.
+    """
+    line = "".join(text.split())
+    if len(line) < _MARKED:
+        return np.zeros(0, dtype=np.uint32)
+    runs = _Hashed(np.frombuffer(line.encode("utf-32-le", errors="surrogatepass"), dtype="<u4")).runs(_MARKED)
+    return np.unique((runs[runs & _CHOSEN == 0] >> np.uint64(32)).astype(np.uint32))
+
+
 class Passages:
     """Texts, whole numbers (n,) each, in which runs are looked for that stand in another one too."""
 
@@ -82,7 +98,8 @@ def _common(few: np.ndarray, many: np.ndarray) -> np.ndarray:
     """Places in `few` of what is in `many` too. Most of these are told apart by their last bits alone."""
     is_perhaps = np.zeros(_LAST_BITS + 1, dtype=bool)
     is_perhaps[few & _LAST_BITS] = True
-    return np.flatnonzero(np.isin(few, many[is_perhaps[many & _LAST_BITS]], kind="sort"))
+    found: np.ndarray = np.flatnonzero(np.isin(few, many[is_perhaps[many & _LAST_BITS]], kind="sort"))
+    return found
 
 
 class _Hashed:

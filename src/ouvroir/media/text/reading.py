@@ -14,8 +14,10 @@ from collections import Counter
 
 import numpy as np
 
+from ouvroir.data.marks import MARKS, written
 from ouvroir.data.tabular import decode_text
 from ouvroir.errors import Refused
+from ouvroir.media.text.passages import marks
 from ouvroir.source import Source
 from ouvroir.task import Facts, Limits
 
@@ -80,16 +82,17 @@ def marked(text: str, label: str | None) -> str:
     return "\n".join(["---", "synthetic: true", "generator: Ouvroir", *said, "---", f"{text}\n"])
 
 
-def inspect_text(source: Source, limits: Limits) -> Facts:
-    """One look at a text. Raises Refused."""
+def inspect_text(source: Source, limits: Limits, *, is_marked: bool = False) -> Facts:
+    """One look at a text; is_marked: with marks of its passages among the details. Raises Refused."""
     text, notes = text_of(source, limits)
     content = source.read(limits.max_bytes)
     words = _WORD.findall(text)
+    found = written(marks(text)) if is_marked else ""
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
         near_key=near_key(words),
-        details={"characters": len(text), "words": len(words)},
+        details={"characters": len(text), "words": len(words), **({MARKS: found} if found else {})},
         notes=notes,
     )
 
