@@ -104,7 +104,7 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         created=time.strftime("%Y-%m-%d %H:%M"),
         metrics=task.metrics_for(processor),
         data=manifest.summary(),
-        systems=[*_baselines(run, task, prepared), *_models(models)],
+        systems=[*_baselines(run, task, prepared), *_models(models, test)],
         kept=_name(kept, models),
         show_test=None if test is None else _shower(task, test),
         show_train=_shower(task, train),
@@ -231,6 +231,7 @@ def _name(model: Run, models: list[Run]) -> str:
 
 
 def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
+    from ouvroir.evaluation.evaluate import in_units
     from ouvroir.evaluation.report import System
     from ouvroir.training.device import threads
 
@@ -239,7 +240,10 @@ def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
     with workflow.timed(run, "baselines_s"), threads(1):  # more of them only wait for each other on small matrices
         tables = prepared.tables
         found = task.baselines(tables, prepared.processor, run.recipe())
-    return [System(name=one.name, role="baseline", answers=one.answers, n_rows=one.n_rows) for one in found]
+    rows = tables["test"].rows
+    return [
+        System(name=one.name, role="baseline", answers=in_units(one.answers, rows), n_rows=one.n_rows) for one in found
+    ]
 
 
 def _baselines_at_random(run: Run, task: Task, prepared: Prepared) -> list[System]:
@@ -277,8 +281,8 @@ def _use_of_maker(run: Run, task: Task) -> dict[str, Any]:
     }
 
 
-def _models(models: list[Run]) -> list[System]:
-    from ouvroir.evaluation.evaluate import load_answers
+def _models(models: list[Run], test: Table | None) -> list[System]:
+    from ouvroir.evaluation.evaluate import in_units, load_answers
     from ouvroir.evaluation.report import System
 
     found = []
@@ -289,7 +293,7 @@ def _models(models: list[Run]) -> list[System]:
             System(
                 name=_name(model, models),
                 role=_role(model),
-                answers=load_answers(path) if path.is_file() else None,
+                answers=in_units(load_answers(path), test.rows) if test is not None and path.is_file() else None,
                 curves=[_later(one, before) for one in metrics],
                 steps=before + (metrics[-1].step if metrics else 0),
                 seconds=max((one.seconds for one in metrics), default=0.0),

@@ -207,13 +207,19 @@ def _compared(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
         return None
     values = [one["metrics"][main] for one in systems]
     ceiling = 1.0 if is_percent(main) else float("inf")
-    axis = plots.domain([one["low"] for one in values], [one["high"] for one in values], floor=0.0, ceiling=ceiling)
+    lows, highs = ([_end(one, end) for one in values] for end in ("low", "high"))
+    axis = plots.domain(lows, highs, floor=0.0, ceiling=ceiling)
     ticks = plots.nice_ticks(*axis)
     return {
         "rows": [_compared_row(report, one, main, axis, ticks, t) for one in systems],
         "ticks": [(100 * (tick - axis[0]) / (axis[1] - axis[0]), _tick(main, tick, ticks, t)) for tick in ticks],
         "is_cut": axis[0] > 0,
     }
+
+
+def _end(metric: Mapping[str, Any], end: str) -> float:
+    """Where the whisker of a metric ends: at its dot where it has no interval."""
+    return float(metric["value"] if metric[end] is None else metric[end])
 
 
 def _compared_row(
@@ -237,8 +243,8 @@ def _compared_row(
         "span": span,
         "track": plots.track(
             metric["value"],
-            metric["low"],
-            metric["high"],
+            _end(metric, "low"),
+            _end(metric, "high"),
             axis=axis,
             ticks=ticks,
             kind=kind,

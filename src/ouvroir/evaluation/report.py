@@ -26,6 +26,7 @@ from ouvroir.evaluation.metrics import (
     is_higher_better,
     labelled,
     measure,
+    n_units,
 )
 from ouvroir.evaluation.page import render
 from ouvroir.evaluation.report_input import ReportInput, Shown, Synthesis, System
@@ -57,6 +58,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "higher_is_better": is_higher_better(main) if main else True,
         "kept": kept.name if kept else None,
         "n_test": len(labelled(_answers(kept)).index) if kept else 0,
+        "n_test_units": n_units(labelled(_answers(kept))) if kept else 0,
         "systems": [_system(system, metrics.get(system.name, {})) for system in source.systems],
         "pairs": [_pair(*pair) for pair in pairs],
         "smallest": _smallest(kept, main, metrics),

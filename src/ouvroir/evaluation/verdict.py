@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ouvroir.evaluation.language import Language, sentence
-from ouvroir.evaluation.metrics import counts_rows, is_percent
+from ouvroir.evaluation.metrics import counts_rows, has_sentence, is_percent
 
 _FEW_ITEMS = 100
 _FEW_GROUPS = 10  # of which an average says little about the next one
@@ -39,13 +39,22 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
         had_validation = judged.get("validation", 1) > 0
         lines.append(t("kept_on_validation" if had_validation else "kept_without_validation"))
     lines += _told(report, ("groups_mixed", "group_leak"), t)  # the test may be easier than what comes
-    if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS:  # absent in earlier reports
-        lines.append(t("few_groups", n=t.count(report["n_test_groups"])))
-    elif (
-        report["n_test"] < _FEW_ITEMS and report["main"] != "nats_per_character"
-    ):  # whose items are thousands of characters
-        lines.append(t("few_items", n=t.count(report["n_test"])))
-    return lines
+    return [*lines, *_cautions(report, kept, t)]
+
+
+def _cautions(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> list[str]:
+    """That the test has few items, few groups of them, or few units that intervals count."""
+    n_units = report.get("n_test_units", report["n_test"])  # absent in earlier reports, as groups are
+    found = []
+    if kept["metrics"][report["main"]]["low"] is None:
+        found.append(t("one_item"))
+    elif n_units < report["n_test"]:
+        found.append(t("in_units", n=t.count(n_units)))
+    if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS and n_units == report["n_test"]:
+        found.append(t("few_groups", n=t.count(report["n_test_groups"])))
+    elif not found and report["n_test"] < _FEW_ITEMS:
+        found.append(t("few_items", n=t.count(report["n_test"])))
+    return found
 
 
 def _told(report: Mapping[str, Any], codes: Sequence[str], t: Language) -> list[str]:
@@ -97,9 +106,9 @@ def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, wi
 def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
     main = report["main"]
     metric = kept["metrics"][main]
-    key = f"verdict_{main}" if counts_rows(main) else "verdict_share" if is_percent(main) else "verdict_number"
+    key = f"verdict_{main}" if has_sentence(main) else "verdict_share" if is_percent(main) else "verdict_number"
     return t(
-        "verdict_nats_per_character" if main == "nats_per_character" else key,
+        key,
         who=sentence(who(report, kept, t, with_article=True)),
         value=t.value(main, metric["value"]),
         n=t.count(metric["n"]),
@@ -126,8 +135,15 @@ def _tuning(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> 
         gap=t.gap(report["main"], pair["difference"], turn=not report["higher_is_better"]),
         fixed=t.count(pair["n_fixed"]),
         broken=t.count(pair["n_broken"]),
-        smallest=t.gap_size(report["main"], pair["smallest"]),
+        seen=_seen(report, pair, t),
     )
+
+
+def _seen(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
+    """What difference would have been seen; nothing where none could."""
+    if pair["smallest"] is None:
+        return ""
+    return t("would_be_seen", smallest=t.gap_size(report["main"], pair["smallest"]))
 
 
 def _named(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -142,7 +158,7 @@ def _rival(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> s
         name=who(report, other, t, with_article=True),
         value=t.value(main, other["metrics"][main]["value"]),
         gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
-        smallest=t.gap_size(main, pair["smallest"]),
+        seen=_seen(report, pair, t),
     )
 
 

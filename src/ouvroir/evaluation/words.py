@@ -22,6 +22,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Entre crochets, les intervalles à 95 % : la plage où se trouve probablement la vraie valeur sur des "
         "données du même genre.",
     ),
+    "no_interval": ("[no interval]", "[sans intervalle]"),
     "and_more": ("and {n} more", "et {n} de plus"),
     "none": ("none", "aucune"),
     "colon": ("{name}: {value}", "{name} : {value}"),
@@ -240,24 +241,24 @@ WORDS: dict[str, tuple[str, str]] = {
         "L’affinage a amélioré le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
     ),
     "tuning_same": (
-        "Between the base and the tuned model, no difference is shown ({gap}); {smallest} or more would probably "
-        "have been seen.",
-        "Entre le modèle de base et le modèle affiné, aucune différence n’est mise en évidence ({gap}) ; un écart "
-        "de {smallest} ou plus aurait sans doute été vu.",
+        "Between the base and the tuned model, no difference is shown ({gap}){seen}.",
+        "Entre le modèle de base et le modèle affiné, aucune différence n’est mise en évidence ({gap}){seen}.",
     ),
     "tuning_worse": (
         "Tuning did harm: {gap} against the base model (items fixed: {fixed}, broken: {broken}).",
         "L’affinage a dégradé le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
+    ),
+    "would_be_seen": (
+        "; {smallest} or more would probably have been seen",
+        " ; un écart de {smallest} ou plus aurait sans doute été vu",
     ),
     "rival_better": (
         "Trained for as long, {name} gets {value}: the model that was kept is ahead by {gap}.",
         "Entraîné aussi longtemps, {name} obtient {value} : le modèle retenu fait mieux, de {gap}.",
     ),
     "rival_same": (
-        "Trained for as long, {name} gets {value}: no difference is shown ({gap}); {smallest} or more would probably have been "
-        "seen.",
-        "Entraîné aussi longtemps, {name} obtient {value} : aucune différence n’est mise en évidence ({gap}) ; un écart de "
-        "{smallest} ou plus aurait sans doute été vu.",
+        "Trained for as long, {name} gets {value}: no difference is shown ({gap}){seen}.",
+        "Entraîné aussi longtemps, {name} obtient {value} : aucune différence n’est mise en évidence ({gap}){seen}.",
     ),
     "rival_worse": (
         "Trained for as long, {name} gets {value} and is ahead on the test ({gap}), though not on the validation data.",
@@ -294,6 +295,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "few_items": (
         "With {n} test items the intervals are wide. More test items make them narrower.",
         "Avec {n} éléments de test, les intervalles sont larges ; davantage d’éléments les resserreraient.",
+    ),
+    "in_units": (
+        "The test items hang together in groups, such as neighbouring blocks of a file: {n}. Each counts as one in the "
+        "intervals, which more text in the test would make narrower.",
+        "Les éléments de test vont ensemble par groupes, par exemple de blocs voisins d’un fichier : {n}. Chacun compte pour un "
+        "dans les intervalles, que davantage de texte dans le test resserrerait.",
+    ),
+    "one_item": (
+        "The test counts as a single item, which gives no interval: nothing here is shown to be better than anything else. Set "
+        "more data aside for the test.",
+        "Le test ne compte que pour un élément, ce qui ne donne pas d’intervalle : rien ici n’est montré meilleur qu’autre chose. "
+        "Réservez davantage de données au test.",
     ),
     "weakest": ("Weakest classes", "Classes les plus faibles"),
     "weakest_right": ("{right} of {n} found", "{right} sur {n} trouvés"),
