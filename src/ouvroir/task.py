@@ -585,6 +585,9 @@ class Writer(Synthesiser, Protocol):
     def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
         """What a person should know of how these prompts are read, as sentences."""
 
+    def window(self, processor: Processor) -> Mapping[str, int]:
+        """How a text is told when it is judged: `context`, pieces of a window, and `stride`, by how many these begin apart."""
+
     def habits(
         self, model: nn.Module, processor: Processor, recipe: Recipe, tables: Mapping[Split, Table], *, device: str
     ) -> dict[str, Any]:

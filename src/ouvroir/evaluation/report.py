@@ -65,6 +65,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "ledger": dict(_ledger(source)),
         "curves": _curves(source),
         "writing": [{"system": name, **found} for name, found in source.writing.items()],
+        "window": source.window,
         "notes": _notes(source),
         **_details(kept),
         **_cost(source),
@@ -108,6 +109,7 @@ def _system(system: System, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         "seconds": system.seconds,
         "n_rows": system.n_rows,
         "usual_steps": system.usual_steps,
+        "n_parameters": system.n_parameters,
     }
 
 
@@ -344,6 +346,7 @@ def _use(source: ReportInput) -> dict[str, Any] | None:
     return {
         "commands": [list(one) for one in (source.commands if source.commands is not None else commands)],
         "python": source.python if source.python is not None else "\n".join(lines),
+        "python_fr": source.python_french,
     }
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from ouvroir.evaluation.language import Language, sentence
 from ouvroir.evaluation.metrics import counts_rows, has_sentence, is_percent
+from ouvroir.evaluation.words import WORDS
 
 _FEW_ITEMS = 100
 _FEW_GROUPS = 10  # of which an average says little about the next one
 _FEW_OF_A_CLASS = 20
+_ALIKE = 0.05  # times that differ by a smaller share are called equal
 
 
 def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
@@ -26,7 +28,7 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     lines += _told(report, ("sample_data",), t)
     if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
-        lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=t(f"about_{main}"))) + ".")
+        lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=about(main, report, t))) + ".")
     usual = max((one.get("usual_steps") or 0 for one in report["systems"]), default=0)  # absent in earlier reports
     if usual:
         lines.append(t("few_steps", n=t.count(kept["steps"] or 0), usual=t.count(usual)))
@@ -103,6 +105,20 @@ def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, wi
     return t(f"the_{system['role']}" if with_article else f"role_{system['role']}")
 
 
+def about(metric: str, report: Mapping[str, Any], t: Language) -> str:
+    """What a metric is; of one that is told in windows, how large they are and by how much they overlap."""
+    window = report.get("window")  # absent in earlier reports
+    in_windows = f"about_{metric}_in_windows"
+    if window and in_windows in WORDS:
+        return t(in_windows, context=t.count(window["context"]), stride=t.count(window["stride"]))
+    return t(f"about_{metric}")
+
+
+def is_alike(one: float, other: float) -> bool:
+    """Whether two times of training are equal as far as a machine that does other things too can make them so."""
+    return abs(one - other) <= _ALIKE * max(one, other)
+
+
 def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
     main = report["main"]
     metric = kept["metrics"][main]
@@ -121,8 +137,11 @@ def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -
 def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
     main = report["main"]
     cheap = next(one for one in report["systems"] if one["name"] == pair["first"])
+    key = f"against_{pair['verdict']}"
+    if report.get("writing") and pair["verdict"] != "better":  # what only counts cannot be used in its place
+        key += "_writing"
     return t(
-        f"against_{pair['verdict']}",
+        key,
         name=who(report, cheap, t, with_article=True),
         value=t.value(main, cheap["metrics"][main]["value"]),
         gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
@@ -155,11 +174,20 @@ def _rival(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> s
     main, other = report["main"], _named(report, pair["first"])
     return t(
         f"rival_{pair['verdict']}",
+        trained=_trained(other, _named(report, pair["second"]), t),
         name=who(report, other, t, with_article=True),
         value=t.value(main, other["metrics"][main]["value"]),
         gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
         seen=_seen(report, pair, t),
     )
+
+
+def _trained(other: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
+    """How long one was trained, against the one that was kept."""
+    mine, its = other.get("seconds"), kept.get("seconds")
+    if not mine or not its:
+        return t("rival_time_unknown")
+    return t(f"rival_time_{'alike' if is_alike(mine, its) else 'other'}", seconds=t.seconds(mine), kept=t.seconds(its))
 
 
 def _rival_baseline(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
