@@ -12,15 +12,15 @@
 # # 3. A Transformer, beside the LSTM and counting
 #
 # An LSTM carries all it has read in one state. A Transformer carries nothing: at each piece it looks back at the pieces before
-# and takes what it needs. Which is better depends on how much there is to read and how long one may train, so we let both train
-# for equally long on the same pages, and set n-grams beside them, which only count. It takes about two minutes, needs no
-# network, and writes into a temporary folder only. What pieces are and what surprise is stands in the second notebook.
+# and takes what it needs. Which is better depends on how much there is to read and how long one may train, so we give both as
+# many minutes on the same pages, and set n-grams beside them, which only count. It takes about two minutes, needs no network,
+# and writes into a temporary folder only. What pieces are and what surprise is stands in the second notebook.
 #
 # > **Un Transformer, à côté du LSTM et du comptage.** Un LSTM porte tout ce qu’il a lu dans un seul état. Un Transformer ne
 # > porte rien : à chaque morceau, il regarde en arrière et prend ce dont il a besoin. Lequel vaut mieux dépend de ce qu’il y a
-# > à lire et du temps d’entraînement ; nous les entraînons donc aussi longtemps l’un que l’autre, sur les mêmes pages, et
-# > plaçons à côté des n-grammes, qui ne font que compter. Cela prend environ deux minutes, sans réseau, et n’écrit que dans un
-# > dossier temporaire. Ce que sont les morceaux et la surprise est dit dans le deuxième carnet.
+# > à lire et du temps d’entraînement ; nous leur donnons donc autant de minutes à chacun, sur les mêmes pages, et plaçons à
+# > côté des n-grammes, qui ne font que compter. Cela prend environ deux minutes, sans réseau, et n’écrit que dans un dossier
+# > temporaire. Ce que sont les morceaux et la surprise est dit dans le deuxième carnet.
 
 # %%
 import os
@@ -62,17 +62,16 @@ manifest = ouvroir.check(corpus)
 print(f"{manifest.task}: {len(list(corpus.rglob('*.md')))} files, {len(manifest.rows)} blocks")
 
 # %% [markdown]
-# ## Train both, for equally long
+# ## Train both, half of the minutes each
 #
-# On a corpus, `refine` trains an LSTM and a Transformer side by side, half of the minutes for each, keeps the one that is
-# better on the validation pages, and judges all on the test pages. The speed is measured first and the minutes become a number
-# of steps, so the times agree only about where a machine does other things too. Its report, `report.html` in the run, shows all
-# that follows and more.
+# On a corpus, `refine` trains an LSTM and a Transformer side by side, keeps the one that is better on the validation pages,
+# and judges all on the test pages. The speed is measured first and the minutes become a number of steps, so the times agree
+# only about where a machine does other things too. Its report, `report.html` in the run, shows all that follows and more.
 #
-# > **Entraîner les deux, aussi longtemps.** Sur un corpus, `refine` entraîne un LSTM et un Transformer côte à côte, la moitié
-# > des minutes pour chacun, garde celui qui est le meilleur sur les pages de validation, et les juge tous sur les pages de
-# > test. La vitesse est mesurée d’abord, et les minutes deviennent un nombre de pas : les durées ne concordent donc qu’à peu
-# > près si la machine fait autre chose. Son rapport, `report.html` dans l’exécution, montre tout ce qui suit et davantage.
+# > **Entraîner les deux, la moitié des minutes pour chacun.** Sur un corpus, `refine` entraîne un LSTM et un Transformer côte
+# > à côte, garde celui qui est le meilleur sur les pages de validation, et les juge tous sur les pages de test. La vitesse est
+# > mesurée d’abord, et les minutes deviennent un nombre de pas : les durées ne concordent donc qu’à peu près si la machine
+# > fait autre chose. Son rapport, `report.html` dans l’exécution, montre tout ce qui suit et davantage.
 
 # %%
 run = ouvroir.refine(corpus, preset="tiny", minutes=1.4, runs=work / "runs")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
-from ouvroir.errors import DataError, ManifestError, OuvroirError, RunError, TrainingError
+from ouvroir.errors import CheckpointError, DataError, ManifestError, OuvroirError, RunError, TrainingError
 from ouvroir.evaluation.report_input import Controlled, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ouvroir.training.course import Prepared
 
 SHOWN_EDGE_PX = 96
+BEGINNINGS = {"en": "Once upon a time", "fr": "Il était une fois"}  # that a model which writes is shown to go on with
 MOST_OF_A_CLASS = 8  # samples, of those that were kept and of those that were refused
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 
@@ -104,7 +105,7 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         created=time.strftime("%Y-%m-%d %H:%M"),
         metrics=task.metrics_for(processor),
         data=manifest.summary(),
-        systems=[*_baselines(run, task, prepared), *_models(models)],
+        systems=[*_baselines(run, task, prepared), *_models(models, test)],
         kept=_name(kept, models),
         show_test=None if test is None else _shower(task, test),
         show_train=_shower(task, train),
@@ -123,6 +124,7 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         environment=run.read_json("environment.json") or {},
         synthesis=_synthesis(run, task, manifest, at),
         writing=_writing(models) if isinstance(task, Writer) else {},
+        window=task.window(processor) if isinstance(task, Writer) else None,
         controls=_controls(kept, task),
         groups=groups,
         at_random=_baselines_at_random(run, task, prepared) if groups and are_apart else (),
@@ -231,6 +233,7 @@ def _name(model: Run, models: list[Run]) -> str:
 
 
 def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
+    from ouvroir.evaluation.evaluate import in_units
     from ouvroir.evaluation.report import System
     from ouvroir.training.device import threads
 
@@ -239,7 +242,10 @@ def _baselines(run: Run, task: Task, prepared: Prepared) -> list[System]:
     with workflow.timed(run, "baselines_s"), threads(1):  # more of them only wait for each other on small matrices
         tables = prepared.tables
         found = task.baselines(tables, prepared.processor, run.recipe())
-    return [System(name=one.name, role="baseline", answers=one.answers, n_rows=one.n_rows) for one in found]
+    rows = tables["test"].rows
+    return [
+        System(name=one.name, role="baseline", answers=in_units(one.answers, rows), n_rows=one.n_rows) for one in found
+    ]
 
 
 def _baselines_at_random(run: Run, task: Task, prepared: Prepared) -> list[System]:
@@ -260,13 +266,18 @@ def _use_of_maker(run: Run, task: Task) -> dict[str, Any]:
     place = shlex.quote(str(run.path))
     if isinstance(task, Writer):
         model = str(run.bundle)
+        lines = {
+            language: f"import ouvroir\n\nmodel = ouvroir.load({model!r})\nprint(model.write({begin!r}))"
+            for language, begin in BEGINNINGS.items()
+        }
         return {
             "commands": [
                 ("use_write", f"ouvroir generate {place} --prompt TEXT"),
                 ("use_samples", f"ouvroir generate {place} --count 100"),
                 ("use_report", f"ouvroir report {place} --language"),
             ],
-            "python": f"import ouvroir\n\nmodel = ouvroir.load({model!r})\nprint(model.write(TEXT))",
+            "python": lines["en"],
+            "python_french": lines["fr"],
         }
     return {
         "commands": [
@@ -277,8 +288,8 @@ def _use_of_maker(run: Run, task: Task) -> dict[str, Any]:
     }
 
 
-def _models(models: list[Run]) -> list[System]:
-    from ouvroir.evaluation.evaluate import load_answers
+def _models(models: list[Run], test: Table | None) -> list[System]:
+    from ouvroir.evaluation.evaluate import in_units, load_answers
     from ouvroir.evaluation.report import System
 
     found = []
@@ -289,10 +300,11 @@ def _models(models: list[Run]) -> list[System]:
             System(
                 name=_name(model, models),
                 role=_role(model),
-                answers=load_answers(path) if path.is_file() else None,
+                answers=in_units(load_answers(path), test.rows) if test is not None and path.is_file() else None,
                 curves=[_later(one, before) for one in metrics],
                 steps=before + (metrics[-1].step if metrics else 0),
                 seconds=max((one.seconds for one in metrics), default=0.0),
+                n_parameters=_size_of(model),
                 usual_steps=(model.read_json(USUAL_STEPS) or {}).get("steps"),
             )
         )
@@ -381,6 +393,14 @@ def _speed(model: Run, recipe: Recipe) -> float | None:
     if not metrics or metrics[-1].seconds <= 0:
         return None
     return metrics[-1].step * recipe.loop.batch_size / metrics[-1].seconds
+
+
+def _size_of(model: Run) -> int | None:
+    """The parameters of a model; None where its weights are gone."""
+    try:
+        return _n_parameters(model.checkpoint("best"))
+    except (CheckpointError, OSError):
+        return None
 
 
 def _n_parameters(checkpoint: Path) -> int:

@@ -128,14 +128,17 @@ def forecast_summary(found: Forecast) -> dict[str, Any]:
 
 
 def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
-    """`model`, `n` items judged, `n_learned` of them, `metrics` with intervals, `classes` surely weak first, what was left out."""
+    """`model`, `n` items judged, `n_units` that intervals count, `n_learned` of the items, `metrics` with intervals,
+    `classes` surely weak first, what was left out.
+    """
     from ouvroir.evaluation.breakdown import class_outcomes
-    from ouvroir.evaluation.metrics import is_classified
+    from ouvroir.evaluation.metrics import is_classified, n_units
 
     answers = found.judgement.answers
     return {
         "model": model,
         "n": len(found.ids),
+        "n_units": n_units(answers),
         "n_learned": len(found.learned),
         "metrics": metrics_as_json(found.judgement.metrics),
         "classes": [asdict(one) for one in class_outcomes(answers)] if is_classified(answers) else [],
@@ -167,6 +170,7 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
         "a": one(a, found.a, found.of[0]),
         "b": one(b, found.b, found.of[1]),
         "n": paired.n,
+        "n_units": paired.n_units,
         "metric": paired.metric,
         "difference": paired.difference.as_dict(),
         "p_value": paired.p_value,

@@ -167,6 +167,7 @@ class Answers:
     scores: (N, C) float32 probabilities or None; targets: (N,) int64, or (N, C) uint8 when multi-label, or None;
     labels: the C class names. answered: (N, C) bool, the labels that are given to a row when multi-label, where these are
     not those with a score of 0.5 or more; None elsewhere. n_bytes: (N,) int64, of the text in UTF-8, where a text was told.
+    units: (N,) int64, which rows are so alike that an interval counts them as one; None where each stands alone.
     """
 
     index: np.ndarray
@@ -177,6 +178,7 @@ class Answers:
     labels: tuple[str, ...] = ()
     answered: np.ndarray | None = None
     n_bytes: np.ndarray | None = None
+    units: np.ndarray | None = None
 
     @property
     def is_multi_label(self) -> bool:
@@ -583,6 +585,9 @@ class Writer(Synthesiser, Protocol):
 
     def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
         """What a person should know of how these prompts are read, as sentences."""
+
+    def window(self, processor: Processor) -> Mapping[str, int]:
+        """How a text is told when it is judged: `context`, pieces of a window, and `stride`, by how many these begin apart."""
 
     def habits(
         self, model: nn.Module, processor: Processor, recipe: Recipe, tables: Mapping[Split, Table], *, device: str

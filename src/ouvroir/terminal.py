@@ -347,6 +347,8 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
     out, t = _out(), Words("en")
     rows = [[*_metric(name, metric), summary["n"]] for name, metric in summary["metrics"].items()]
     out.print(_table(["measure", "value", "95 % interval", "items"], rows))
+    if summary["n_units"] < summary["n"]:
+        out.print(f"Intervals count neighbouring blocks as one: {summary['n_units']:,} in all.")
     if classes := summary["classes"]:
         is_confused = any(one["taken_for"] for one in classes)  # never with several labels an item
         instead = "most often taken for" if is_confused else "named wrongly"

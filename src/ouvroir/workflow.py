@@ -9,7 +9,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -344,10 +344,11 @@ def judge(
     progress: Progress,
 ) -> Judgement:
     """Answers and metrics of a model on one table."""
-    from ouvroir.evaluation.evaluate import evaluate
+    from ouvroir.evaluation.evaluate import evaluate, in_units
     from ouvroir.evaluation.metrics import measure
 
     answers = evaluate(task, model, processor, recipe, table, device=device, progress=progress)
+    answers = in_units(answers, table.rows)
     return Judgement(split=split, answers=answers, metrics=measure(task.metrics_for(processor), answers))
 
 
@@ -382,7 +383,10 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
             run.write_json(HABITS, task.habits(model, processor, recipe, tables, device=device))
     run.write_json(
         "evaluation.json",
-        {split: {name: asdict(metric) for name, metric in one.metrics.items()} for split, one in found.items()},
+        {
+            split: {name: {**metric.as_dict(), "n": metric.n} for name, metric in one.metrics.items()}
+            for split, one in found.items()
+        },
     )
     return found
 

@@ -6,7 +6,8 @@ from answers_made import from_decisions, only_loss, several, single
 
 from ouvroir.errors import DataError
 from ouvroir.evaluation.compare import compare, mcnemar
-from ouvroir.evaluation.metrics import score, take
+from ouvroir.evaluation.metrics import measure, score, take
+from ouvroir.task import Answers
 
 
 @pytest.mark.parametrize(("fixed", "broken"), [(0, 0), (5, 0), (6, 0), (12, 3), (300, 260), (4000, 3000)])
@@ -105,3 +106,37 @@ def test_other_rows_and_other_labels_are_refused():
         compare(single(100), replace(single(100), targets=(single(100).targets + 1) % 4))
     with pytest.raises(DataError, match="Compare them by another metric"):
         compare(only_loss(), only_loss(), metric="accuracy")
+
+
+def told(nats, n=1000, units=None):
+    """Answers to texts of `n` characters each by a model that is surprised by `nats` of each."""
+    n_items = np.full(len(nats), n)
+    loss = np.asarray(nats) * n
+    return Answers(
+        np.arange(len(nats)), loss, n_items, n_bytes=n_items, units=None if units is None else np.array(units)
+    )
+
+
+def test_one_row_shows_no_difference():
+    found = compare(told([1.5]), told([1.495]), metric="nats_per_character")
+    assert found.verdict == "same"
+    assert found.as_dict()["difference"] == {"value": pytest.approx(-0.005), "low": None, "high": None}
+    assert found.as_dict()["smallest"] is None
+    assert "gives no interval" in found.sentence
+    assert measure(["nats_per_character"], told([1.5]))["nats_per_character"].as_dict()["low"] is None
+
+
+def test_neighbours_count_as_one():
+    """Ten blocks that are all better by the same amount prove much where they are apart, little where they are three runs."""
+    rng = np.random.default_rng(0)
+    gap = np.repeat([-0.01, -0.05, 0.01], 10) + 0.001 * rng.normal(size=30)
+    first, second = np.full(30, 1.5), 1.5 + gap
+    units = np.repeat([0, 1, 2], 10)
+    assert compare(told(first), told(second)).verdict == "better"
+    together = compare(told(first, units=units), told(second, units=units))
+    assert together.verdict == "same"
+    assert (together.n, together.n_units) == (30, 3)
+    assert "on 30 items, counted as 3" in together.sentence
+    assert compare(told(first), told(second, units=units)) == together, "it is enough that one of them knows"
+    own = measure(["loss"], told(second, units=units))["loss"]
+    assert own.high - own.low > 3 * np.diff(list(measure(["loss"], told(second))["loss"].as_dict().values())[1:])[0]

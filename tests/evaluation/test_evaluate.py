@@ -10,9 +10,9 @@ from answers_made import only_loss, several, single
 from torch import nn
 
 from ouvroir.errors import RunError
-from ouvroir.evaluation.evaluate import evaluate, load_answers, save_answers
+from ouvroir.evaluation.evaluate import evaluate, in_units, load_answers, save_answers
 from ouvroir.recipe import Loop, Recipe
-from ouvroir.task import Answers, Items, Loss, StepOutput
+from ouvroir.task import Answers, Items, Loss, Row, StepOutput
 
 LABELS = ("low", "high", "other")
 
@@ -170,3 +170,16 @@ def test_damaged_answers_are_a_sentence(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(RunError, match="Evaluate the run again"):
         load_answers(path)
+
+
+def test_blocks_of_one_group_are_one_unit():
+    rows = [
+        Row("a.txt@0+9", "a.txt@0+9", "", group="a.txt 1"),
+        Row("a.txt@9+9", "a.txt@9+9", "", group="a.txt 1"),
+        Row("a.txt@18+9", "a.txt@18+9", "", group="a.txt 2"),
+        Row("b.txt", "b.txt", "", group="ann"),
+        Row("c.txt", "c.txt", "", group="ann"),
+    ]
+    answers = Answers(np.array([1, 0, 2, 4, 3]), np.ones(5), np.ones(5, np.int64))
+    assert in_units(answers, rows).units.tolist() == [0, 0, 2, 3, 4], "no group but that of blocks is one unit"
+    assert in_units(Answers(np.array([0, 2]), np.ones(2), np.ones(2, np.int64)), rows).units is None

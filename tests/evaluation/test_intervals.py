@@ -207,3 +207,44 @@ def test_interval_of_the_calibration_error_of_several_labels(kind):
 def test_interval_of_distances_knows_nothing_of_one_row_and_is_certain_without_noise():
     assert intervals.distance(np.ones((1, 3)), np.ones(3)) == (0.0, 1.0)
     assert intervals.distance(np.full((9, 2), [0.25, 0.0]), np.ones(2)) == (0.25, 0.25)
+
+
+# Few rows, and rows that are alike
+
+
+def runs(n_runs, each, seed, level=1.5, spread=0.2):
+    """Parts (N, 2) of blocks, and the run that each is in: blocks of a run have nearly one level."""
+    rng = np.random.default_rng(seed)
+    units = np.repeat(np.arange(n_runs), each)
+    nats = (level + spread * rng.normal(size=n_runs))[units] + 0.01 * rng.normal(size=len(units))
+    n = rng.integers(1000, 2000, len(units)).astype(float)
+    return np.stack([nats * n, n], 1), units
+
+
+def ratio_of(parts):
+    return Sums.of_rows(parts, lambda total: total[:, 0] / total[:, 1])
+
+
+def test_one_row_has_no_interval():
+    assert intervals.around(ratio_of(np.array([[15.0, 10.0]]))) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("n_runs", [2, 4, 8])
+def test_the_interval_of_few_rows_holds_the_truth(n_runs):
+    held = []
+    for seed in range(400):
+        parts, units = runs(n_runs, 3, seed)
+        low, high = intervals.around(ratio_of(parts).together(units))
+        held.append(low <= 1.5 <= high)
+    assert 0.92 <= np.mean(held) <= 0.98
+
+
+def test_rows_of_a_unit_are_drawn_together():
+    parts, units = runs(40, 10, 0)
+    alone, together = ratio_of(parts), ratio_of(parts).together(units)
+    assert together.value() == pytest.approx(alone.value())
+    assert len(together.parts) == 40
+    width = [high - low for low, high in map(intervals.around, (alone, together))]
+    assert width[1] > 2 * width[0]
+    alike = Sums.of_kinds(np.array([1, 0, 1, 1]), lambda kinds: np.stack([kinds, np.ones(2)], 1), alone.finish)
+    assert alike.together(np.array([5, 5, 5, 2])).parts.tolist() == [[1, 1], [2, 3]]

@@ -6,6 +6,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from answers_made import from_decisions, only_loss, several, single
 
@@ -17,6 +18,7 @@ from ouvroir.evaluation.report_input import Controlled
 from ouvroir.evaluation.samples import MAX_ALL_BYTES, MAX_TEXT, Shelf
 from ouvroir.recipe import Constants, Recipe
 from ouvroir.run import Measurement
+from ouvroir.task import Answers
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
@@ -510,3 +512,100 @@ def test_a_training_of_few_steps_is_said(full):
     assert line.startswith("It was trained for ")
     assert "2,400" in line
     assert not any("usual for such" in line for line in make_report(full)["verdict"]["lines"]["en"])
+
+
+def writing_report(answers, baseline, **others):
+    systems = [
+        System(name="n-grams (Kneser-Ney)", role="baseline", answers=baseline),
+        System(name="lstm", role="rival", answers=answers, steps=863, seconds=100.0),
+        System(name="transformer", role="rival", answers=baseline, steps=296, seconds=102.0),
+    ]
+    return make_report(
+        ReportInput(
+            name="books",
+            task="text",
+            metrics=("nats_per_character", "bits_per_byte"),
+            **{"systems": systems, "kept": "lstm", **others},
+        )
+    )
+
+
+def texts(n, *, seed=0, units=None):
+    rng = np.random.default_rng(seed)
+    n_items = np.full(n, 1000)
+    return Answers(np.arange(n), 1000 * (1.5 + 0.01 * rng.normal(size=n)), n_items, n_bytes=n_items, units=units)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_test_of_one_block_gives_no_interval_and_no_verdict(language):
+    report = writing_report(texts(1), texts(1, seed=1))
+    assert {pair["verdict"] for pair in report["pairs"]} == {"same"}
+    lines = report["verdict"]["lines"][language]
+    assert any("single item" in line or "que pour un élément" in line for line in lines)
+    assert not any("would probably" in line or "sans doute été vu" in line for line in lines)
+    page = Page(render(json.loads(json.dumps(report, allow_nan=False)), language)).text
+    assert ("[no interval]" if language == "en" else "[sans intervalle]") in page
+
+
+def test_neighbouring_blocks_are_counted_as_one_and_few_rows_are_said():
+    report = writing_report(texts(30, units=np.arange(30) // 10), texts(30, seed=1, units=np.arange(30) // 10))
+    assert (report["n_test"], report["n_test_units"]) == (30, 3)
+    assert any("neighbouring blocks of a file: 3." in line for line in report["verdict"]["lines"]["en"])
+    alone = writing_report(texts(30), texts(30, seed=1))
+    assert any(line.startswith("With 30 test items") for line in alone["verdict"]["lines"]["en"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said", "unsaid"),
+    [
+        (102.0, "Trained for as long (102 s, against 100 s for the one that was kept)", "times are not equal"),
+        (80.0, "Trained for 80 s, against 100 s for the one that was kept", "as long"),
+        (None, "Trained beside it, the Transformer", "as long"),
+    ],
+)
+def test_how_long_rivals_were_trained_is_worked_out(seconds, said, unsaid):
+    systems = [
+        System(name="n-grams (Kneser-Ney)", role="baseline", answers=texts(40)),
+        System(name="lstm", role="rival", answers=texts(40, seed=1), steps=863, seconds=100.0, n_parameters=100_000),
+        System(name="transformer", role="rival", answers=texts(40, seed=2), steps=296, seconds=seconds, n_parameters=160_000),
+    ]  # fmt: skip
+    page = Page(render(writing_report(None, None, systems=systems))).text
+    assert said in page
+    assert unsaid not in page
+    assert "may come from training more" not in page, "steps of two kinds of network say nothing beside each other"
+    if seconds:
+        assert ("The times are not equal" in page) == (seconds == 80.0)
+        assert "Transformer, 296 steps in" in page
+        assert "Not at equal parameters: the Transformer has 1.6 times as many." in page
+
+
+def test_what_writes_is_not_said_to_be_replaced_by_what_counts():
+    worse = dataclasses.replace(texts(40), loss=texts(40).loss * 1.1)
+    lines = writing_report(worse, texts(40), writing={"lstm": {"moments": [], "habits": {}}})["verdict"]["lines"]
+    for language in LANGUAGES:
+        said = " ".join(lines[language])
+        assert "`--minutes`" in said
+        assert not re.search("Use the baseline|pretrained|Préférez-la|préentraînés", said)
+    other = " ".join(writing_report(worse, texts(40))["verdict"]["lines"]["en"])
+    assert "Use the baseline" in other
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_windows_that_a_text_was_told_in_are_said(language):
+    told = Page(render(writing_report(texts(40), texts(40), window={"context": 64, "stride": 32}), language)).text
+    assert re.search(
+        "windows of 64 pieces that begin 32 apart|fenêtres de 64 morceaux qui commencent tous les 32", told
+    )
+    unknown = writing_report(texts(40), texts(40))
+    for text in (told, Page(render(unknown, language)).text):
+        assert not re.search("knowing all|tout ce qui précède|moins est mieux", text)
+
+
+def test_french_shows_its_own_lines_of_python():
+    report = writing_report(
+        texts(40), texts(40), path="/runs/x", python="write('Once')", python_french="write('Une fois')"
+    )
+    assert "Une fois" not in render(report, "en")
+    assert "Une fois" in render(report, "fr")
+    report["use"].pop("python_fr")
+    assert "Once" in render(report, "fr"), "as in earlier reports"

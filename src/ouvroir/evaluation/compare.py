@@ -13,7 +13,7 @@ import numpy as np
 
 from ouvroir.errors import DataError
 from ouvroir.evaluation.breakdown import smallest_difference
-from ouvroir.evaluation.intervals import N_DRAWS, bca
+from ouvroir.evaluation.intervals import N_DRAWS, around, bca
 from ouvroir.evaluation.intervals import difference as paired
 from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.metrics import (
@@ -26,6 +26,7 @@ from ouvroir.evaluation.metrics import (
     is_right,
     labelled,
     measure,
+    n_units,
     sums_of,
     take,
 )
@@ -41,8 +42,8 @@ class Comparison:
 
     difference: second minus first in the units of the metric. p_value: McNemar's exact two-sided p, None where right
     and wrong cannot be counted. fixed and broken: places (as in `Answers.index`) of rows that only the second, only the
-    first gets right. smallest: the smallest difference this test could have seen. verdict: of the second; `same` means
-    that no difference is shown, not that there is none.
+    first gets right. smallest: the smallest difference this test could have seen, infinite where it could see none. verdict: of
+    the second; `same` means that no difference is shown, not that there is none. n_units: rows, those of a unit being one.
     """
 
     metric: str
@@ -55,6 +56,7 @@ class Comparison:
     broken: tuple[int, ...]
     smallest: float
     verdict: Verdict
+    n_units: int
 
     @property
     def sentence(self) -> str:
@@ -62,26 +64,34 @@ class Comparison:
         changed = ""
         if self.p_value is not None:
             changed = f" B fixes {len(self.fixed)} of them and breaks {len(self.broken)}."
+        items = f"{self.n} items" + (f", counted as {self.n_units}" if self.n_units < self.n else "")
+        if not math.isfinite(self.smallest):
+            gap = f"{self.difference.value:+.3f} ({Language('en').known('metric', self.metric)})"
+            return (
+                f"No difference can be shown on {items}: B minus A is {gap}, and a single item or run of neighbouring blocks gives "
+                "no interval. Compare them on more data."
+            )
         if self.verdict == "same":
             seen = f"{_size(self.metric, self.smallest)} or more would probably have been seen."
             gap = f"B minus A is {_amount(self.metric, self.difference)}"
-            return f"No difference is shown on {self.n} items: {gap}; {seen}{changed}"
+            return f"No difference is shown on {items}: {gap}; {seen}{changed}"
         ahead, behind = ("B", "A") if self.verdict == "better" else ("A", "B")
         gap = _amount(self.metric, self.difference, turn=self.difference.value < 0, sign="")
-        return f"{ahead} is better than {behind} on {self.n} items by {gap}.{changed}"
+        return f"{ahead} is better than {behind} on {items} by {gap}.{changed}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
             "metric": self.metric,
             "n": self.n,
+            "n_units": self.n_units,
             "first": self.first.as_dict(),
             "second": self.second.as_dict(),
             "difference": self.difference.as_dict(),
             "p_value": self.p_value,
             "n_fixed": len(self.fixed),
             "n_broken": len(self.broken),
-            "smallest": self.smallest,
+            "smallest": self.smallest if math.isfinite(self.smallest) else None,
             "verdict": self.verdict,
             "sentence": self.sentence,
         }
@@ -106,11 +116,13 @@ def compare(a: Answers, b: Answers, *, metric: str | None = None, n_draws: int =
     """`b` against `a` on the rows both answered, which must be the same ones.
 
     `metric`: by default accuracy (subset accuracy when rows have several labels, loss when nothing can be right or
-    wrong). The interval of the difference is a paired bootstrap over rows. `better` and `worse` need an interval
-    without 0 and, where rows are right or wrong and the metric counts them, an exact McNemar p under .05 too. Raises
-    DataError when the rows or their targets differ, UsageError on an unknown metric.
+    wrong). The interval of the difference is a paired bootstrap over rows, or over their units, and Student's t of few.
+    `better` and `worse` need an interval without 0 and, where rows are right or wrong and the metric counts them, an exact
+    McNemar p under .05 too. Raises DataError when the rows or their targets differ, UsageError on an unknown metric.
     """
     a, b = aligned(a, b)
+    units = b.units if a.units is None else a.units
+    a, b = replace(a, units=units), replace(b, units=units)
     name = metric or _main_metric(a)
     both = [measure([name], one, n_draws=n_draws, seed=seed).get(name) for one in (a, b)]
     if both[0] is None or both[1] is None:
@@ -124,7 +136,8 @@ def compare(a: Answers, b: Answers, *, metric: str | None = None, n_draws: int =
         p_value = mcnemar(int(fixed.sum()), int(broken.sum()))
     low = high = 0.0
     if not counts_rows(name):
-        low, high = bca(paired(sums_of(name, a), sums_of(name, b)), n_draws=n_draws, seed=seed)
+        gaps = paired(sums_of(name, a), sums_of(name, b))
+        low, high = (bca if is_percent(name) else around)(gaps, n_draws=n_draws, seed=seed)
         smallest = POWER_RATIO * (high - low) / 2
     if counts_rows(name) or (low == high and p_value is not None):  # rows that never differ prove no equality
         low, high = _row_interval(fixed, broken, n_draws, seed)
@@ -142,6 +155,7 @@ def compare(a: Answers, b: Answers, *, metric: str | None = None, n_draws: int =
         broken=tuple(int(place) for place in a.index[broken]),
         smallest=smallest,
         verdict=_verdict(name, difference, p_value if counts_rows(name) else None),
+        n_units=n_units(a),
     )
 
 

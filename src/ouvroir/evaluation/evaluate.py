@@ -13,6 +13,7 @@ import numpy as np
 from ouvroir.errors import RunError
 from ouvroir.files import whole_file
 from ouvroir.progress import QUIET, Progress
+from ouvroir.source import block_of
 from ouvroir.task import Answers
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ouvroir.data.loader import Sliced
     from ouvroir.data.table import Table
     from ouvroir.recipe import Recipe
-    from ouvroir.task import Control, Items, Processor, Task
+    from ouvroir.task import Control, Items, Processor, Row, Task
 
 _COLUMNS = ("index", "loss", "n_items", "scores", "targets", "answered", "n_bytes")
 _LARGEST_BATCH = 256
@@ -69,6 +70,17 @@ def evaluate(
             bar.advance(len(found[-1].index))
             start += size
     return join(found, labels=processor.labels)
+
+
+def in_units(answers: Answers, rows: Sequence[Row]) -> Answers:
+    """The answers to `rows` with blocks of one group, which lie side by side in a file, as one unit of an interval."""
+    numbers: dict[str, int] = {}
+    units = np.arange(len(answers.index), dtype=np.int64)
+    for at, place in enumerate(answers.index.tolist()):
+        row = rows[place]
+        if row.group and block_of(row.locator)[1] is not None:
+            units[at] = numbers.setdefault(row.group, at)
+    return replace(answers, units=units if len(np.unique(units)) < len(units) else None)
 
 
 def _usual_batch(recipe: Recipe, place: torch.device) -> int:
@@ -199,7 +211,10 @@ def _one_a_row(answers: Answers) -> Answers:
 
 
 def save_answers(path: Path, answers: Answers) -> None:
-    """Write answers as safetensors, the class names in its metadata. Whole or not at all; raises DiskFull."""
+    """Write answers as safetensors, the class names in its metadata; not their units, which follow from the rows.
+
+    Whole or not at all; raises DiskFull.
+    """
     import json
 
     from safetensors.numpy import save

@@ -22,6 +22,7 @@ Z = NormalDist().inv_cdf((1 + LEVEL) / 2)  # 1.96
 N_DRAWS = 2000
 _CHUNK = 4_000_000  # numbers held at once while drawing and adding up
 _EXACT_IN_FLOAT32 = 2**24  # whole numbers below this
+_FEW_DRAWN = 30  # fewer are too few for a bootstrap
 _FEW_KINDS = 2048  # up to here numpy's multinomial is quicker than drawing rows one by one
 
 
@@ -81,6 +82,15 @@ class Sums:
         total = self._totals(self.counts[None, :])
         return np.concatenate([self.finish(total - self.parts[few]) for few in self._blocks()])
 
+    def together(self, units: Array | None) -> Sums:
+        """The same with rows of one unit (N,) int64 drawn together, as what is alike in them is drawn once; None: each alone."""
+        if units is None:
+            return self
+        _, place = np.unique(units, return_inverse=True)
+        parts = np.zeros((int(place.max(initial=-1)) + 1, self.parts.shape[1]))
+        np.add.at(parts, place, self.parts[self.kinds])
+        return Sums.of_rows(parts, self.finish)
+
     def _totals(self, counts: Array) -> Array:
         """(B, K) float64 sums for `counts` (B, U); bool parts become numbers a block at a time, or they fill the memory."""
         if self.parts.dtype != bool:
@@ -126,6 +136,23 @@ def _drawn(counts: Array, n_draws: int, seed: int) -> Iterator[Array]:
         yield drawn
 
 
+def around(sums: Sums, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, float]:
+    """The interval of what may be any number: BCa; of few rows Student's t with the jackknife's deviation; of one, without ends.
+
+    On simulated tests of 2, 4, 8 and 20 rows BCa held the truth in 52, 75, 88 and 89 %, t in 95, 93, 96 and 92 % (docs/decisions).
+    """
+    n = float(sums.counts.sum())
+    if n < 2:
+        return -math.inf, math.inf
+    if n >= _FEW_DRAWN:
+        return bca(sums, n_draws=n_draws, seed=seed)
+    from scipy.special import stdtrit
+
+    weights, gap = _influence(sums)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * math.sqrt((n - 1) / n * float(weights @ gap**2))
+    return sums.value() - half, sums.value() + half
+
+
 def percentile(sums: Sums, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, float]:
     """The plain percentile interval (Efron and Tibshirani 1993, chapter 13)."""
     low, high = np.nanquantile(sums.draws(n_draws, seed), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -155,12 +182,17 @@ def bca(sums: Sums, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, fl
 
 
 def _acceleration(sums: Sums) -> float:
+    weights, gap = _influence(sums)
+    spread = float(weights @ gap**2)
+    return float(weights @ gap**3) / (6 * spread**1.5) if spread > 0 else 0.0
+
+
+def _influence(sums: Sums) -> tuple[Array, Array]:
+    """(U,) rows of each kind, and (U,) by how much the value is smaller than usual without one of them (the jackknife)."""
     left_out = sums.without_one()
     weights = np.where(np.isnan(left_out), 0.0, sums.counts)
     left_out = np.nan_to_num(left_out)
-    gap = float(weights @ left_out) / max(weights.sum(), 1.0) - left_out
-    spread = float(weights @ gap**2)
-    return float(weights @ gap**3) / (6 * spread**1.5) if spread > 0 else 0.0
+    return weights, float(weights @ left_out) / max(weights.sum(), 1.0) - left_out
 
 
 def distance(parts: Array, shares: Array, *, n_draws: int = N_DRAWS, seed: int = 0) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ouvroir.evaluation.metrics import is_percent
 from ouvroir.evaluation.words import WORDS
@@ -97,28 +97,32 @@ class Language:
         """One value of a metric: a percentage or a number."""
         return self.percent(value) if is_percent(metric) else self.number(value)
 
-    def span(self, metric: str, low: float, high: float) -> str:
-        """The interval of a metric, without repeating the unit."""
+    def span(self, metric: str, low: float | None, high: float | None) -> str:
+        """The interval of a metric, without repeating the unit; that there is none where it has no ends."""
+        if low is None or high is None:
+            return self("no_interval")
         if is_percent(metric):
             return self.interval(self.number(low * 100, 1), self.number(high * 100, 1))
         return self.interval(self.number(low), self.number(high))
 
-    def gap(
-        self, metric: str, difference: Mapping[str, float], *, turn: bool = False, digits: int | None = None
-    ) -> str:
+    def gap(self, metric: str, difference: Mapping[str, Any], *, turn: bool = False, digits: int | None = None) -> str:
         """A signed difference with its interval, in points or in the metric's own unit; `turn` changes its sign."""
-        ends = [difference["value"], *sorted((difference["low"], difference["high"]))]
-        if turn:
-            ends = [-ends[0], -ends[2], -ends[1]]
         scale, usual = (100, 1) if is_percent(metric) else (1, 3)
-        value, low, high = (self.number(end * scale, usual if digits is None else digits, sign=True) for end in ends)
-        text = self._points(value) if is_percent(metric) else value
-        return f"{text} {self.interval(low, high)}"
+        sign = -1 if turn else 1
 
-    def gap_size(self, metric: str, size: float, *, digits: int | None = None) -> str:
+        def written(end: float) -> str:
+            return self.number(sign * end * scale, usual if digits is None else digits, sign=True)
+
+        ends = [difference["low"], difference["high"]]
+        interval = self("no_interval") if None in ends else self.interval(*map(written, sorted(ends, reverse=turn)))
+        value = written(difference["value"])
+        return f"{self._points(value) if is_percent(metric) else value} {interval}"
+
+    def gap_size(self, metric: str, size: float | None, *, digits: int | None = None) -> str:
         """A difference without sign."""
         if not is_percent(metric):
             return self.number(size, 3 if digits is None else digits)
+        assert size is not None
         return self._points(self.number(size * 100, 1 if digits is None else digits))
 
     def _points(self, value: str) -> str:

@@ -8,6 +8,7 @@ Axes: N rows, C classes, U kinds of rows, K sums, B bootstrap draws.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -15,7 +16,7 @@ from typing import cast
 import numpy as np
 
 from ouvroir.errors import DataError, UsageError
-from ouvroir.evaluation.intervals import N_DRAWS, Sums, bca, distance, wilson
+from ouvroir.evaluation.intervals import N_DRAWS, Sums, around, bca, distance, wilson
 from ouvroir.task import Answers
 
 Array = np.ndarray
@@ -26,16 +27,17 @@ _TINY = 1e-7  # float32 probabilities below this are rounding
 
 @dataclass(frozen=True)
 class Metric:
-    """A value with its 95 % interval, measured on `n` rows."""
+    """A value with its 95 % interval, measured on `n` rows; `low` and `high` are infinite where these give none."""
 
     value: float
     low: float
     high: float
     n: int
 
-    def as_dict(self) -> dict[str, float]:
-        """`value`, `low` and `high` as plain numbers: what `--json` and report.json hold."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+    def as_dict(self) -> dict[str, float | None]:
+        """`value`, `low` and `high` as plain numbers, None for no end: what `--json` and report.json hold."""
+        low, high = (end if math.isfinite(end) else None for end in (self.low, self.high))
+        return {"value": self.value, "low": low, "high": high}
 
 
 def labelled(answers: Answers) -> Answers:
@@ -56,7 +58,13 @@ def take(answers: Answers, places: Array) -> Answers:
         labels=answers.labels,
         answered=None if answers.answered is None else answers.answered[places],
         n_bytes=None if answers.n_bytes is None else answers.n_bytes[places],
+        units=None if answers.units is None else answers.units[places],
     )
+
+
+def n_units(answers: Answers) -> int:
+    """How many rows there are, those of a unit counting as one."""
+    return len(answers.index) if answers.units is None else len(np.unique(answers.units))
 
 
 def is_classified(answers: Answers) -> bool:
@@ -240,6 +248,7 @@ class Kind:
 
     `needs`: `scores` when right and wrong must be known; `one` and `several` when only single- or multi-label makes
     sense; `many` when there must be more than five classes; `text` when what was told has characters and bytes.
+    has_sentence: whether the report has a sentence of its own that tells this metric.
     """
 
     share: Callable[[Answers], Array] | None = None
@@ -248,6 +257,7 @@ class Kind:
     is_higher_better: bool = True
     is_percent: bool = True
     needs: frozenset[str] = frozenset()
+    has_sentence: bool = False
 
 
 def _needs(*words: str) -> frozenset[str]:
@@ -255,8 +265,8 @@ def _needs(*words: str) -> frozenset[str]:
 
 
 METRICS: dict[str, Kind] = {
-    "accuracy": Kind(share=_accuracy, needs=_needs("scores")),
-    "subset_accuracy": Kind(share=_accuracy, needs=_needs("scores", "several")),
+    "accuracy": Kind(share=_accuracy, needs=_needs("scores"), has_sentence=True),
+    "subset_accuracy": Kind(share=_accuracy, needs=_needs("scores", "several"), has_sentence=True),
     "top5": Kind(share=_top5, needs=_needs("scores", "one", "many")),
     "balanced_accuracy": Kind(sums=_balanced_accuracy, needs=_needs("scores")),
     "macro_f1": Kind(sums=_macro_f1, needs=_needs("scores")),
@@ -264,7 +274,9 @@ METRICS: dict[str, Kind] = {
     "nll": Kind(sums=_nll, is_higher_better=False, is_percent=False),
     "loss": Kind(sums=_loss, is_higher_better=False, is_percent=False),
     "perplexity": Kind(sums=_perplexity, is_higher_better=False, is_percent=False),
-    "nats_per_character": Kind(sums=_loss, is_higher_better=False, is_percent=False, needs=_needs("text")),
+    "nats_per_character": Kind(
+        sums=_loss, is_higher_better=False, is_percent=False, needs=_needs("text"), has_sentence=True
+    ),
     "bits_per_byte": Kind(sums=_bits_per_byte, is_higher_better=False, is_percent=False, needs=_needs("text")),
     "brier": Kind(sums=_brier, is_higher_better=False, is_percent=False, needs=_needs("scores")),
     "ece": Kind(sums=_ece, interval=_ece_interval, is_higher_better=False, needs=_needs("scores")),
@@ -287,6 +299,11 @@ def is_higher_better(name: str) -> bool:
 def is_percent(name: str) -> bool:
     """Whether the metric is a share that people read as a percentage; a task's own losses are not."""
     return name in METRICS and METRICS[name].is_percent
+
+
+def has_sentence(name: str) -> bool:
+    """Whether the report has a sentence of its own that tells this metric, `verdict_NAME` of its words."""
+    return name in METRICS and METRICS[name].has_sentence
 
 
 def counts_rows(name: str) -> bool:
@@ -317,7 +334,11 @@ def applies(name: str, answers: Answers) -> bool:
 
 
 def sums_of(name: str, answers: Answers) -> Sums:
-    """The metric as a function of sums over the rows of `answers`: what a bootstrap resamples."""
+    """The metric as a function of sums over the rows of `answers`, or over their units: what a bootstrap resamples."""
+    return _sums_of(name, answers).together(answers.units)
+
+
+def _sums_of(name: str, answers: Answers) -> Sums:
     kind = _kind(name)
     if kind.share is not None:
         right = kind.share(answers)
@@ -338,8 +359,8 @@ def measure(names: Sequence[str], answers: Answers, *, n_draws: int = N_DRAWS, s
     """Each metric of `names` that has a meaning for `answers`, with its 95 % interval.
 
     Rows without a label are left out. Names that do not apply (top5 of three classes) are left out; an unknown name
-    raises UsageError. Intervals: Wilson for shares of right rows, an inverted test for ece, BCa bootstrap otherwise, with
-    `n_draws` draws.
+    raises UsageError. Intervals: Wilson for shares of right rows, an inverted test for ece, otherwise BCa bootstrap with
+    `n_draws` draws, or Student's t of very few rows. Rows of one unit count as one.
     """
     answers = labelled(answers)
     return {name: _measure(name, answers, n_draws, seed) for name in names if applies(name, answers)}
@@ -347,16 +368,18 @@ def measure(names: Sequence[str], answers: Answers, *, n_draws: int = N_DRAWS, s
 
 def _measure(name: str, answers: Answers, n_draws: int, seed: int) -> Metric:
     kind, n = METRICS[name], len(answers.index)
-    if kind.share is not None:
+    if kind.share is not None and answers.units is None:
         n_right = int(kind.share(answers).sum())
         return Metric(n_right / n, *wilson(n_right, n), n)
     sums = sums_of(name, answers)
     value = sums.value()
-    low, high = (
-        bca(sums, n_draws=n_draws, seed=seed) if kind.interval is None else kind.interval(answers, n_draws, seed)
-    )
+    if kind.interval is not None:
+        low, high = kind.interval(answers, n_draws, seed)
+    else:
+        low, high = (bca if kind.is_percent else around)(sums, n_draws=n_draws, seed=seed)
     if low == high and kind.is_percent and 0 <= value <= 1:  # every draw alike, as when all are right: no certainty
-        low, high = wilson(value * n, n)
+        n_drawn = n_units(answers)
+        low, high = wilson(value * n_drawn, n_drawn)
     return Metric(value, min(low, value), max(high, value), n)
 
 

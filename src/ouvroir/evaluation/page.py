@@ -22,7 +22,7 @@ from ouvroir.evaluation import plots
 from ouvroir.evaluation.language import Language, LanguageName, sentence
 from ouvroir.evaluation.metrics import METRICS, counts_rows, is_higher_better, is_percent
 from ouvroir.evaluation.synthesis_page import synthesis_view
-from ouvroir.evaluation.verdict import verdict_lines, weakest_caution, weakest_lines, who
+from ouvroir.evaluation.verdict import about, is_alike, verdict_lines, weakest_caution, weakest_lines, who
 from ouvroir.evaluation.writing_page import writing_view
 from ouvroir.task import options_of
 
@@ -31,6 +31,7 @@ _CONSTANTS = ("phi", "pi", "alpha", "zeta")
 _END_OF_NAME = 11  # characters: what fits under a small picture beside the beginning
 _MOST_CURVES = 4
 _AXES = ("seconds", "characters")  # that curves may be drawn against, beside steps
+_EQUAL_SIZES = 1.15  # of two numbers of parameters, the larger by the smaller
 _AGREES = 0.05  # confidence and share right agree when they surely differ by no more
 _STAGES = (
     "check",
@@ -60,6 +61,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         lines=verdict_lines(report, t),
         style=Markup(style),  # noqa: S704 (our own file)
         style_hash=digest,
+        about=lambda metric: about(metric, report, t),
         who=lambda system, **form: who(report, system, t, **form),
         compared=_compared(report, t),
         has_p=bool(report["main"]) and counts_rows(report["main"]),
@@ -207,13 +209,19 @@ def _compared(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
         return None
     values = [one["metrics"][main] for one in systems]
     ceiling = 1.0 if is_percent(main) else float("inf")
-    axis = plots.domain([one["low"] for one in values], [one["high"] for one in values], floor=0.0, ceiling=ceiling)
+    lows, highs = ([_end(one, end) for one in values] for end in ("low", "high"))
+    axis = plots.domain(lows, highs, floor=0.0, ceiling=ceiling)
     ticks = plots.nice_ticks(*axis)
     return {
         "rows": [_compared_row(report, one, main, axis, ticks, t) for one in systems],
         "ticks": [(100 * (tick - axis[0]) / (axis[1] - axis[0]), _tick(main, tick, ticks, t)) for tick in ticks],
         "is_cut": axis[0] > 0,
     }
+
+
+def _end(metric: Mapping[str, Any], end: str) -> float:
+    """Where the whisker of a metric ends: at its dot where it has no interval."""
+    return float(metric["value"] if metric[end] is None else metric[end])
 
 
 def _compared_row(
@@ -237,8 +245,8 @@ def _compared_row(
         "span": span,
         "track": plots.track(
             metric["value"],
-            metric["low"],
-            metric["high"],
+            _end(metric, "low"),
+            _end(metric, "high"),
             axis=axis,
             ticks=ticks,
             kind=kind,
@@ -361,7 +369,11 @@ def _average_confidence(found: Mapping[str, Any], gap: float, said: str, right: 
 
 
 def _steps(report: Mapping[str, Any], t: Language) -> str | None:
-    """Whether base and tuned model had the same number of steps, as a sentence."""
+    """Whether base and tuned model had the same number of steps, as a sentence; of rivals, how long each was trained."""
+    rivals = [one for one in report["systems"] if one["role"] == "rival"]
+    if len(rivals) > 1:
+        is_known = all(one["steps"] and one["seconds"] for one in rivals)
+        return _efforts(report, rivals, t) if is_known else None
     steps = {
         who(report, one, t): one["steps"] for one in report["systems"] if one["role"] != "baseline" and one["steps"]
     }
@@ -370,6 +382,24 @@ def _steps(report: Mapping[str, Any], t: Language) -> str | None:
     if len(set(steps.values())) == 1:
         return t("equal_steps", steps=t.count(next(iter(steps.values()))))
     return t("unequal_steps", steps=", ".join(t("colon", name=name, value=t.count(n)) for name, n in steps.items()))
+
+
+def _efforts(report: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]], t: Language) -> str:
+    """Steps, times and sizes of models that were trained side by side, and what of it is not equal."""
+    each = []
+    for one in rivals:
+        n = one.get("n_parameters")  # absent in earlier reports
+        said = {"name": who(report, one, t), "steps": t.count(one["steps"]), "time": t.seconds(one["seconds"])}
+        each.append(t("rival_effort_and_size", **said, parameters=t.count(n)) if n else t("rival_effort", **said))
+    sentences = [t("rivals_trained", each="; ".join(each) if t.name == "en" else " ; ".join(each))]
+    times = [one["seconds"] for one in rivals]
+    if not is_alike(min(times), max(times)):
+        sentences.append(t("unequal_times"))
+    sizes = [one.get("n_parameters") or 0 for one in rivals]
+    if all(sizes) and max(sizes) > _EQUAL_SIZES * min(sizes):
+        largest = who(report, rivals[sizes.index(max(sizes))], t, with_article=True)
+        sentences.append(t("unequal_parameters", name=largest, factor=t.number(max(sizes) / min(sizes), 1)))
+    return " ".join(sentences)
 
 
 def _constants(report: Mapping[str, Any], t: Language) -> list[dict[str, str]]:

@@ -26,6 +26,7 @@ from ouvroir.evaluation.metrics import (
     is_higher_better,
     labelled,
     measure,
+    n_units,
 )
 from ouvroir.evaluation.page import render
 from ouvroir.evaluation.report_input import ReportInput, Shown, Synthesis, System
@@ -57,12 +58,14 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "higher_is_better": is_higher_better(main) if main else True,
         "kept": kept.name if kept else None,
         "n_test": len(labelled(_answers(kept)).index) if kept else 0,
+        "n_test_units": n_units(labelled(_answers(kept))) if kept else 0,
         "systems": [_system(system, metrics.get(system.name, {})) for system in source.systems],
         "pairs": [_pair(*pair) for pair in pairs],
         "smallest": _smallest(kept, main, metrics),
         "ledger": dict(_ledger(source)),
         "curves": _curves(source),
         "writing": [{"system": name, **found} for name, found in source.writing.items()],
+        "window": source.window,
         "notes": _notes(source),
         **_details(kept),
         **_cost(source),
@@ -106,6 +109,7 @@ def _system(system: System, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         "seconds": system.seconds,
         "n_rows": system.n_rows,
         "usual_steps": system.usual_steps,
+        "n_parameters": system.n_parameters,
     }
 
 
@@ -342,6 +346,7 @@ def _use(source: ReportInput) -> dict[str, Any] | None:
     return {
         "commands": [list(one) for one in (source.commands if source.commands is not None else commands)],
         "python": source.python if source.python is not None else "\n".join(lines),
+        "python_fr": source.python_french,
     }
 
 

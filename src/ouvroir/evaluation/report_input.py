@@ -40,7 +40,7 @@ class System:
 
     steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
     n_rows: the train rows it learned from, when these were not all of them. usual_steps: those that its task proposes, where it had
-    far fewer.
+    far fewer. n_parameters: the size of a model.
     """
 
     name: str
@@ -51,6 +51,7 @@ class System:
     seconds: float | None = None
     n_rows: int | None = None
     usual_steps: int | None = None
+    n_parameters: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,11 @@ class ReportInput:
     table, cheap baselines first. kept: the name of the system that became the bundle, by default the last one.
     show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds
     by stage (check, pack, train, evaluate). settings: `Recipe.settings()`. french: `Task.french`. mislabels: most
-    doubted first. commands and python: how to use the model, by default made from `path`. groups: of each row of the test table
-    the group that it was kept together by, empty where there are none or they are no one's own. at_random: the cheap baselines
-    once more, on train and test rows that were dealt out anew without regard to groups. writing: for models that write, by the name
-    of the system: `moments`, what it wrote while it was trained, and `habits`, as `task.Writer` has them.
+    doubted first. commands and python: how to use the model, by default made from `path`; python_french where a French page has others.
+    groups: of each row of the test table the group that it was kept together by, empty where there are none or they are no
+    one's own. at_random: the cheap baselines once more, on train and test rows that were dealt out anew without regard to groups.
+    writing: for models that write, by the name of the system: `moments`, what it wrote while it was trained, and `habits`, as
+    `task.Writer` has them; window: as of `Writer.window`.
     """
 
     name: str
@@ -108,8 +110,10 @@ class ReportInput:
     environment: Mapping[str, Any] = field(default_factory=dict)
     commands: Sequence[tuple[str, str]] | None = None
     python: str | None = None
+    python_french: str | None = None
     synthesis: Synthesis | None = None
     controls: Sequence[Controlled] = ()
     groups: Sequence[str] = ()
     at_random: Sequence[System] = ()
     writing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    window: Mapping[str, int] | None = None

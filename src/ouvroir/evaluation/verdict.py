@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ouvroir.evaluation.language import Language, sentence
-from ouvroir.evaluation.metrics import counts_rows, is_percent
+from ouvroir.evaluation.metrics import counts_rows, has_sentence, is_percent
+from ouvroir.evaluation.words import WORDS
 
 _FEW_ITEMS = 100
 _FEW_GROUPS = 10  # of which an average says little about the next one
 _FEW_OF_A_CLASS = 20
+_ALIKE = 0.05  # times that differ by a smaller share are called equal
 
 
 def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
@@ -26,7 +28,7 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     lines += _told(report, ("sample_data",), t)
     if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
-        lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=t(f"about_{main}"))) + ".")
+        lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=about(main, report, t))) + ".")
     usual = max((one.get("usual_steps") or 0 for one in report["systems"]), default=0)  # absent in earlier reports
     if usual:
         lines.append(t("few_steps", n=t.count(kept["steps"] or 0), usual=t.count(usual)))
@@ -39,13 +41,22 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
         had_validation = judged.get("validation", 1) > 0
         lines.append(t("kept_on_validation" if had_validation else "kept_without_validation"))
     lines += _told(report, ("groups_mixed", "group_leak"), t)  # the test may be easier than what comes
-    if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS:  # absent in earlier reports
-        lines.append(t("few_groups", n=t.count(report["n_test_groups"])))
-    elif (
-        report["n_test"] < _FEW_ITEMS and report["main"] != "nats_per_character"
-    ):  # whose items are thousands of characters
-        lines.append(t("few_items", n=t.count(report["n_test"])))
-    return lines
+    return [*lines, *_cautions(report, kept, t)]
+
+
+def _cautions(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> list[str]:
+    """That the test has few items, few groups of them, or few units that intervals count."""
+    n_units = report.get("n_test_units", report["n_test"])  # absent in earlier reports, as groups are
+    found = []
+    if kept["metrics"][report["main"]]["low"] is None:
+        found.append(t("one_item"))
+    elif n_units < report["n_test"]:
+        found.append(t("in_units", n=t.count(n_units)))
+    if 0 < report.get("n_test_groups", 0) < _FEW_GROUPS and n_units == report["n_test"]:
+        found.append(t("few_groups", n=t.count(report["n_test_groups"])))
+    elif not found and report["n_test"] < _FEW_ITEMS:
+        found.append(t("few_items", n=t.count(report["n_test"])))
+    return found
 
 
 def _told(report: Mapping[str, Any], codes: Sequence[str], t: Language) -> list[str]:
@@ -94,12 +105,26 @@ def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, wi
     return t(f"the_{system['role']}" if with_article else f"role_{system['role']}")
 
 
+def about(metric: str, report: Mapping[str, Any], t: Language) -> str:
+    """What a metric is; of one that is told in windows, how large they are and by how much they overlap."""
+    window = report.get("window")  # absent in earlier reports
+    in_windows = f"about_{metric}_in_windows"
+    if window and in_windows in WORDS:
+        return t(in_windows, context=t.count(window["context"]), stride=t.count(window["stride"]))
+    return t(f"about_{metric}")
+
+
+def is_alike(one: float, other: float) -> bool:
+    """Whether two times of training are equal as far as a machine that does other things too can make them so."""
+    return abs(one - other) <= _ALIKE * max(one, other)
+
+
 def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
     main = report["main"]
     metric = kept["metrics"][main]
-    key = f"verdict_{main}" if counts_rows(main) else "verdict_share" if is_percent(main) else "verdict_number"
+    key = f"verdict_{main}" if has_sentence(main) else "verdict_share" if is_percent(main) else "verdict_number"
     return t(
-        "verdict_nats_per_character" if main == "nats_per_character" else key,
+        key,
         who=sentence(who(report, kept, t, with_article=True)),
         value=t.value(main, metric["value"]),
         n=t.count(metric["n"]),
@@ -112,8 +137,11 @@ def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -
 def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
     main = report["main"]
     cheap = next(one for one in report["systems"] if one["name"] == pair["first"])
+    key = f"against_{pair['verdict']}"
+    if report.get("writing") and pair["verdict"] != "better":  # what only counts cannot be used in its place
+        key += "_writing"
     return t(
-        f"against_{pair['verdict']}",
+        key,
         name=who(report, cheap, t, with_article=True),
         value=t.value(main, cheap["metrics"][main]["value"]),
         gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
@@ -126,8 +154,15 @@ def _tuning(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> 
         gap=t.gap(report["main"], pair["difference"], turn=not report["higher_is_better"]),
         fixed=t.count(pair["n_fixed"]),
         broken=t.count(pair["n_broken"]),
-        smallest=t.gap_size(report["main"], pair["smallest"]),
+        seen=_seen(report, pair, t),
     )
+
+
+def _seen(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
+    """What difference would have been seen; nothing where none could."""
+    if pair["smallest"] is None:
+        return ""
+    return t("would_be_seen", smallest=t.gap_size(report["main"], pair["smallest"]))
 
 
 def _named(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -139,11 +174,20 @@ def _rival(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> s
     main, other = report["main"], _named(report, pair["first"])
     return t(
         f"rival_{pair['verdict']}",
+        trained=_trained(other, _named(report, pair["second"]), t),
         name=who(report, other, t, with_article=True),
         value=t.value(main, other["metrics"][main]["value"]),
         gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
-        smallest=t.gap_size(main, pair["smallest"]),
+        seen=_seen(report, pair, t),
     )
+
+
+def _trained(other: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
+    """How long one was trained, against the one that was kept."""
+    mine, its = other.get("seconds"), kept.get("seconds")
+    if not mine or not its:
+        return t("rival_time_unknown")
+    return t(f"rival_time_{'alike' if is_alike(mine, its) else 'other'}", seconds=t.seconds(mine), kept=t.seconds(its))
 
 
 def _rival_baseline(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:

@@ -22,6 +22,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Entre crochets, les intervalles à 95 % : la plage où se trouve probablement la vraie valeur sur des "
         "données du même genre.",
     ),
+    "no_interval": ("[no interval]", "[sans intervalle]"),
     "and_more": ("and {n} more", "et {n} de plus"),
     "none": ("none", "aucune"),
     "colon": ("{name}: {value}", "{name} : {value}"),
@@ -159,10 +160,19 @@ WORDS: dict[str, tuple[str, str]] = {
         "ce que l’entraînement réduit ; ne sert qu’à comparer des modèles de la même tâche",
     ),
     "about_nats_per_character": (
-        "how much each character surprises the model on average, knowing all that stands before it: 0.69 is a coin toss, less is "
-        "better; each block of a file is told from its own beginning",
-        "à quel point chaque caractère surprend le modèle en moyenne, connaissant tout ce qui précède : 0,69 vaut un pile ou face, "
-        "moins est mieux ; chaque bloc d’un fichier est lu depuis son propre début",
+        "how much each character surprises the model on average, knowing what stands before it as far as it looks back: 0.69 is a "
+        "coin toss, less is better; each block of a file is told from its own beginning",
+        "à quel point chaque caractère surprend le modèle en moyenne, connaissant ce qui le précède aussi loin qu’il regarde "
+        "en arrière : 0,69 vaut un pile ou face, plus c’est bas, mieux c’est ; chaque bloc d’un fichier est lu depuis son propre "
+        "début",
+    ),
+    "about_nats_per_character_in_windows": (
+        "how much each character surprises the model on average: 0.69 is a coin toss, less is better. The text is told in windows "
+        "of {context} pieces that begin {stride} apart, and of each the model knows what stands before it in the window that shows "
+        "most; each block of a file is told from its own beginning",
+        "à quel point chaque caractère surprend le modèle en moyenne : 0,69 vaut un pile ou face, plus c’est bas, mieux c’est. Le "
+        "texte est lu par fenêtres de {context} morceaux qui commencent tous les {stride} morceaux, et de chacun le modèle connaît "
+        "ce qui le précède dans la fenêtre qui en montre le plus ; chaque bloc d’un fichier est lu depuis son propre début",
     ),
     "about_bits_per_byte": (
         "the same surprise in bits for each byte of the text: what a perfect compressor made of this model would need",
@@ -203,7 +213,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "verdict_nats_per_character": (
         "{who} is surprised by {value} nats per character on {n} unseen items {interval}; lower is better.",
-        "{who} est surpris de {value} nats par caractère sur {n} éléments jamais vus {interval} ; moins est mieux.",
+        "{who} est surpris de {value} nats par caractère sur {n} éléments jamais vus {interval} ; plus c’est bas, mieux c’est.",
     ),
     "verdict_number": (
         "{who} has a {metric} of {value} on {n} unseen items {interval}; {direction}.",
@@ -235,34 +245,54 @@ WORDS: dict[str, tuple[str, str]] = {
         "La meilleure référence simple, {name}, obtient {value} et fait mieux que le modèle ({gap}). "
         "Préférez-la, ou entraînez plus longtemps, ajoutez des données, ou partez de poids préentraînés.",
     ),
+    "against_same_writing": (
+        "The best cheap baseline, {name}, gets {value}: no difference is shown ({gap}). Longer training (`--minutes`) or more text "
+        "may change that.",
+        "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence ({gap}). Un "
+        "entraînement plus long (`--minutes`) ou davantage de texte peuvent changer cela.",
+    ),
+    "against_worse_writing": (
+        "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Train the model longer (`--minutes`), or "
+        "on more text.",
+        "La meilleure référence simple, {name}, obtient {value} et fait mieux que le modèle ({gap}). Entraînez-le plus longtemps "
+        "(`--minutes`), ou sur davantage de texte.",
+    ),
     "tuning_better": (
         "Tuning helped: {gap} over the base model (items fixed: {fixed}, broken: {broken}).",
         "L’affinage a amélioré le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
     ),
     "tuning_same": (
-        "Between the base and the tuned model, no difference is shown ({gap}); {smallest} or more would probably "
-        "have been seen.",
-        "Entre le modèle de base et le modèle affiné, aucune différence n’est mise en évidence ({gap}) ; un écart "
-        "de {smallest} ou plus aurait sans doute été vu.",
+        "Between the base and the tuned model, no difference is shown ({gap}){seen}.",
+        "Entre le modèle de base et le modèle affiné, aucune différence n’est mise en évidence ({gap}){seen}.",
     ),
     "tuning_worse": (
         "Tuning did harm: {gap} against the base model (items fixed: {fixed}, broken: {broken}).",
         "L’affinage a dégradé le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
     ),
+    "would_be_seen": (
+        "; {smallest} or more would probably have been seen",
+        " ; un écart de {smallest} ou plus aurait sans doute été vu",
+    ),
+    "rival_time_alike": (
+        "Trained for as long ({seconds}, against {kept} for the one that was kept)",
+        "Entraîné aussi longtemps ({seconds}, contre {kept} pour celui qui a été retenu)",
+    ),
+    "rival_time_other": (
+        "Trained for {seconds}, against {kept} for the one that was kept",
+        "Entraîné pendant {seconds}, contre {kept} pour celui qui a été retenu",
+    ),
+    "rival_time_unknown": ("Trained beside it", "Entraîné à côté"),
     "rival_better": (
-        "Trained for as long, {name} gets {value}: the model that was kept is ahead by {gap}.",
-        "Entraîné aussi longtemps, {name} obtient {value} : le modèle retenu fait mieux, de {gap}.",
+        "{trained}, {name} gets {value}: the model that was kept is ahead by {gap}.",
+        "{trained}, {name} obtient {value} : le modèle retenu fait mieux, de {gap}.",
     ),
     "rival_same": (
-        "Trained for as long, {name} gets {value}: no difference is shown ({gap}); {smallest} or more would probably have been "
-        "seen.",
-        "Entraîné aussi longtemps, {name} obtient {value} : aucune différence n’est mise en évidence ({gap}) ; un écart de "
-        "{smallest} ou plus aurait sans doute été vu.",
+        "{trained}, {name} gets {value}: no difference is shown ({gap}){seen}.",
+        "{trained}, {name} obtient {value} : aucune différence n’est mise en évidence ({gap}){seen}.",
     ),
     "rival_worse": (
-        "Trained for as long, {name} gets {value} and is ahead on the test ({gap}), though not on the validation data.",
-        "Entraîné aussi longtemps, {name} obtient {value} et fait mieux sur le test ({gap}), mais pas sur les données de "
-        "validation.",
+        "{trained}, {name} gets {value} and is ahead on the test ({gap}), though not on the validation data.",
+        "{trained}, {name} obtient {value} et fait mieux sur le test ({gap}), mais pas sur les données de validation.",
     ),
     "rival_beaten": (
         "{who} does not beat {name} ({gap}).",
@@ -295,6 +325,18 @@ WORDS: dict[str, tuple[str, str]] = {
         "With {n} test items the intervals are wide. More test items make them narrower.",
         "Avec {n} éléments de test, les intervalles sont larges ; davantage d’éléments les resserreraient.",
     ),
+    "in_units": (
+        "The test items hang together in groups, such as neighbouring blocks of a file: {n}. Each counts as one in the "
+        "intervals, which more text in the test would make narrower.",
+        "Les éléments de test vont ensemble par groupes, par exemple de blocs voisins d’un fichier : {n}. Chacun compte pour un "
+        "dans les intervalles, que davantage de texte dans le test resserrerait.",
+    ),
+    "one_item": (
+        "The test counts as a single item, which gives no interval: nothing here is shown to be better than anything else. Set "
+        "more data aside for the test.",
+        "Le test ne compte que pour un élément, ce qui ne donne pas d’intervalle : rien ici n’est montré meilleur qu’autre chose. "
+        "Réservez davantage de données au test.",
+    ),
     "weakest": ("Weakest classes", "Classes les plus faibles"),
     "weakest_right": ("{right} of {n} found", "{right} sur {n} trouvés"),
     "weakest_taken": ("most often taken for {answer} ({count})", "prise le plus souvent pour {answer} ({count})"),
@@ -325,6 +367,20 @@ WORDS: dict[str, tuple[str, str]] = {
         "Training steps in all: {steps}. They are not equal, so part of a difference may come from training more.",
         "Pas d’entraînement en tout : {steps}. Ces nombres diffèrent : une part de l’écart peut venir d’un "
         "entraînement plus long.",
+    ),
+    "rivals_trained": ("Training: {each}.", "Entraînement : {each}."),
+    "rival_effort": ("{name}, {steps} steps in {time}", "{name}, {steps} pas en {time}"),
+    "rival_effort_and_size": (
+        "{name}, {steps} steps in {time} with {parameters} parameters",
+        "{name}, {steps} pas en {time} avec {parameters} paramètres",
+    ),
+    "unequal_times": (
+        "The times are not equal, so part of a difference may come from training longer.",
+        "Ces durées diffèrent : une part de l’écart peut venir d’un entraînement plus long.",
+    ),
+    "unequal_parameters": (
+        "Not at equal parameters: {name} has {factor} times as many.",
+        "À nombre de paramètres inégal : {name} en a {factor} fois autant.",
     ),
     "all_measures": ("All measures", "Toutes les mesures"),
     "system": ("system", "système"),

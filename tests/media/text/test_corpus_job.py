@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
+from ouvroir.evaluation.language import Language
 from ouvroir.media import find_task
 from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import Passages
@@ -21,6 +22,7 @@ from ouvroir.sampling import Sampling
 from ouvroir.source import Source, block_locator
 from ouvroir.task import Limits
 
+FRENCH = Language("fr")
 QUICK = {
     "loop.precision": "fp32",
     "loop.layout": "contiguous",
@@ -86,7 +88,21 @@ def test_both_networks_stand_beside_the_n_grams(job):
     assert report["kept"] == ("lstm", "transformer")[best]
     page = (job.path / "report.html").read_text(encoding="utf-8")
     assert "Ce qu’il écrit" in page
-    assert "Entraîné aussi longtemps" in page
+    seconds = [one["seconds"] for one in report["systems"][1:]]
+    said = "Entraîné aussi longtemps (" if abs(seconds[0] - seconds[1]) <= 0.05 * max(seconds) else "Entraîné pendant "
+    assert said in page
+    assert report["window"] == {"context": 32, "stride": 16}
+    assert "fenêtres de 32 morceaux qui commencent tous les 16 morceaux" in page
+    assert f"pas en {FRENCH.seconds(seconds[0])} avec " in page
+    assert "préentraînés" not in " ".join(report["verdict"]["lines"]["fr"])
+
+
+def test_the_lines_that_the_report_shows_run_as_they_are(job, capsys):
+    lines = job.read_json("report.json")["use"]
+    for key, begin in (("python", "Once upon a time"), ("python_fr", "Il était une fois")):
+        assert begin in lines[key]
+        exec(lines[key], {})
+        assert capsys.readouterr().out.strip()
 
 
 def test_what_it_wrote_and_its_habits_are_kept(job):

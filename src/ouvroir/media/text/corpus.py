@@ -92,13 +92,18 @@ class CorpusProcessor:
         return replace(self, labels=labels)
 
 
+def stride(context: int) -> int:
+    """By how many pieces windows of `context` begin apart."""
+    return max(1, context // 2)
+
+
 def windows(lengths: np.ndarray, context: int, *, is_told_once: bool) -> Items:
     """Windows over rows of `lengths` (N,) pieces, the first of which is given and told by none.
 
     Each is of `context` pieces and the one before them, as far as the row reaches; they begin half a context apart, and the last
     one ends with the row. is_told_once: what an earlier window told is the `lead` of a later one.
     """
-    step = max(1, context // 2)
+    step = stride(context)
     more = np.maximum(lengths - context - 1, 0)  # pieces that the first window does not reach
     n_windows = 1 + -(-more // step)
     row = np.repeat(np.arange(len(lengths), dtype=np.int64), n_windows)

@@ -20,7 +20,7 @@ from ouvroir.errors import DataError, UsageError
 from ouvroir.making import Maker, label_weights, left_out, train_classes, weights_of
 from ouvroir.media.text import tokens
 from ouvroir.media.text.baselines import ngram_answers, pieces_of
-from ouvroir.media.text.corpus import CorpusProcessor, windows
+from ouvroir.media.text.corpus import CorpusProcessor, stride, windows
 from ouvroir.media.text.passages import longest_shared
 from ouvroir.media.text.reading import as_learned, inspect_text, marked
 from ouvroir.media.text.rewriting import blend, rewrite, words_alike
@@ -460,6 +460,11 @@ class TextGeneration(Maker, Texts):
             f"The Transformer looks back over {processor.context} pieces, and the prompt has {longest}: the window slides along "
             "it, and what lies further back is forgotten.",
         ]
+
+    def window(self, processor: Processor) -> Mapping[str, int]:
+        """As of `ouvroir.task.Writer`."""
+        assert isinstance(processor, CorpusProcessor)
+        return {"context": processor.context, "stride": stride(processor.context)}
 
     def habits(
         self, model: nn.Module, processor: Processor, recipe: Recipe, tables: Mapping[Split, Table], *, device: str
