@@ -68,7 +68,8 @@ class Places:
         """The split in which most of a row was, where most of it was in one of them at all."""
         counts, n = _count(row, list(self._known.values()))
         found = dict(zip(self._known, counts, strict=True))
-        return max(found, key=found.__getitem__) if 2 * sum(counts) > n else None
+        most: Split = max(found, key=lambda split: found[split])
+        return most if 2 * sum(counts) > n else None
 
 
 def _count(row: Row, among: Sequence[np.ndarray]) -> tuple[list[int], int]:

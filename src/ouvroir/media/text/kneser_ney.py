@@ -31,9 +31,15 @@ class Order:
     rest: np.ndarray
 
 
-_Numbered = list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-"""For each length: (N,) keys; (T,) int32, which n-gram ends at each token, -1 where the text is too short yet; (N,) where each
-stands first; (N,) how often it stands there; and which n-grams texts begin with."""
+@dataclass
+class _Counted:
+    """N-grams of one length as they stand in texts. keys: (N,); often: (N,) int32, how often each is there; preceded: (N,) int32,
+    by how many different tokens, that which begins a text among them, once the longer ones are counted.
+    """
+
+    keys: np.ndarray
+    often: np.ndarray
+    preceded: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -46,11 +52,11 @@ class KneserNey:
     @classmethod
     def of(cls, texts: Sequence[np.ndarray], n_tokens: int, order: int = MOST_ORDER) -> KneserNey:
         """Counts texts, each (T,) whole numbers below `n_tokens`."""
-        return cls._of(_number(texts, n_tokens, order), n_tokens)
+        return cls._of(_count(texts, n_tokens, order), n_tokens)
 
     @classmethod
-    def _of(cls, numbered: _Numbered, n_tokens: int) -> KneserNey:
-        return cls(n_tokens, tuple(_order(numbered, length, n_tokens) for length in range(1, len(numbered) + 1)))
+    def _of(cls, counted: Sequence[_Counted], n_tokens: int) -> KneserNey:
+        return cls(n_tokens, tuple(_order(counted, length, n_tokens) for length in range(1, len(counted) + 1)))
 
     @classmethod
     def best(cls, texts: Sequence[np.ndarray], validation: Sequence[np.ndarray], n_tokens: int) -> KneserNey:
@@ -58,15 +64,15 @@ class KneserNey:
 
         The next higher order is tried as long as it is better.
         """
-        numbered = _number(texts, n_tokens, MOST_ORDER)
+        counted = _count(texts, n_tokens, MOST_ORDER)
         best, least = None, np.inf
         for order in range(2, MOST_ORDER + 1):
-            found = cls._of(numbered[:order], n_tokens)
+            found = cls._of(counted[:order], n_tokens)
             surprise = float(sum(found.nats(text).sum() for text in validation))
             if surprise >= least:
                 break
             best, least = found, surprise
-        return best or cls._of(numbered[:1], n_tokens)
+        return best or cls._of(counted[:1], n_tokens)
 
     def nats(self, text: np.ndarray) -> np.ndarray:
         """(T,) float64: the surprise of each token of a text after those before it."""
@@ -90,36 +96,37 @@ def _joined(texts: Sequence[np.ndarray], n_tokens: int) -> tuple[np.ndarray, np.
     return lengths.cumsum()[:-1], joined.astype(np.int64)
 
 
-def _number(texts: Sequence[np.ndarray], n_tokens: int, order: int) -> _Numbered:
+def _count(texts: Sequence[np.ndarray], n_tokens: int, order: int) -> list[_Counted]:
     begins, tokens = _joined(texts, n_tokens)
     since = np.arange(len(tokens)) - np.repeat(begins, np.diff([*begins, len(tokens)]))
     beginning = np.zeros(len(tokens), dtype=np.int64)
-    numbered = []
+    number = np.zeros(len(tokens), dtype=np.int32)  # which n-gram ends at each token, -1 where the text is too short yet
+    counted: list[_Counted] = []
     for length in range(1, order + 1):
         at = np.flatnonzero(since >= length - 1)
         keys, first, place = np.unique(
             beginning[at] * (n_tokens + 1) + tokens[at], return_index=True, return_inverse=True
         )
+        if counted:
+            counted[-1].preceded += np.bincount(number[at[first]], minlength=len(counted[-1].keys)).astype(np.int32)
         number = np.full(len(tokens), -1, dtype=np.int32)
         number[at] = place
-        raw = np.bincount(place, minlength=len(keys))
-        numbered.append((keys, number, at[first], raw, number[np.flatnonzero(since == length - 1)]))
+        often = np.bincount(place, minlength=len(keys)).astype(np.int32)
+        at_begin = np.bincount(number[since == length - 1], minlength=len(keys)).astype(np.int32)
+        counted.append(_Counted(keys, often, at_begin))
         beginning = np.concatenate([[0], number[:-1]]).astype(np.int64)
-    return numbered
+    return counted
 
 
-def _order(numbered: _Numbered, length: int, n_tokens: int) -> Order:
+def _order(counted: Sequence[_Counted], length: int, n_tokens: int) -> Order:
     """The n-grams of one length; a shorter one counts by how many tokens it is preceded, one of the longest by how often it stands
     there.
     """
-    keys, number, _, raw, at_begin = numbered[length - 1]
-    counts = raw.copy()
-    if length < len(numbered):
-        first_of_longer = numbered[length][2]
-        counts = np.bincount(number[first_of_longer], minlength=len(keys)) + np.bincount(at_begin, minlength=len(keys))
+    keys = counted[length - 1].keys
+    counts = (counted[length - 1].preceded if length < len(counted) else counted[length - 1].often).astype(np.int64)
     counts[keys % (n_tokens + 1) == n_tokens] = 0  # what begins a text is never told
     beginning = keys // (n_tokens + 1)
-    n_beginnings = len(numbered[length - 2][0]) if length > 1 else 1
+    n_beginnings = len(counted[length - 2].keys) if length > 1 else 1
     lost = np.minimum(_discounts(counts)[np.minimum(counts, _CLASSES)], counts)
     total = np.bincount(beginning, counts, minlength=n_beginnings)
     gone = np.bincount(beginning, lost, minlength=n_beginnings)
