@@ -22,7 +22,7 @@ MOST_TURNED = 2_000  # texts whose products with each other are cheap to take ap
 ROWS_AT_ONCE = 1024
 STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties of logistic regression that are tried
 NEIGHBOURS = 5
-MOST_COUNTED = 3_000_000  # pieces that n-grams are counted in
+MOST_COUNTED = 2_000_000  # pieces that n-grams are counted in
 NGRAMS = "n-grams (Kneser-Ney)"
 
 

@@ -8,7 +8,7 @@ Axes: T tokens of a text, V tokens that there are, N different n-grams of an ord
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,7 @@ class KneserNey:
     @classmethod
     def of(cls, texts: Sequence[np.ndarray], n_tokens: int, order: int = MOST_ORDER) -> KneserNey:
         """Counts texts, each (T,) whole numbers below `n_tokens`."""
-        return cls._of(_count(texts, n_tokens, order), n_tokens)
+        return cls._of(list(_count(texts, n_tokens, order)), n_tokens)
 
     @classmethod
     def _of(cls, counted: Sequence[_Counted], n_tokens: int) -> KneserNey:
@@ -64,10 +64,13 @@ class KneserNey:
 
         The next higher order is tried as long as it is better.
         """
-        counted = _count(texts, n_tokens, MOST_ORDER)
+        counted: list[_Counted] = []
         best, least = None, np.inf
-        for order in range(2, MOST_ORDER + 1):
-            found = cls._of(counted[:order], n_tokens)
+        for one in _count(texts, n_tokens, MOST_ORDER):
+            counted.append(one)
+            if len(counted) < 2:
+                continue
+            found = cls._of(counted, n_tokens)
             surprise = float(sum(found.nats(text).sum() for text in validation))
             if surprise >= least:
                 break
@@ -96,26 +99,27 @@ def _joined(texts: Sequence[np.ndarray], n_tokens: int) -> tuple[np.ndarray, np.
     return lengths.cumsum()[:-1], joined.astype(np.int64)
 
 
-def _count(texts: Sequence[np.ndarray], n_tokens: int, order: int) -> list[_Counted]:
+def _count(texts: Sequence[np.ndarray], n_tokens: int, order: int) -> Iterator[_Counted]:
+    """Shortest first; what is preceded by what is known of one when the next is asked for."""
     begins, tokens = _joined(texts, n_tokens)
     since = np.arange(len(tokens)) - np.repeat(begins, np.diff([*begins, len(tokens)]))
     beginning = np.zeros(len(tokens), dtype=np.int64)
     number = np.zeros(len(tokens), dtype=np.int32)  # which n-gram ends at each token, -1 where the text is too short yet
-    counted: list[_Counted] = []
+    shorter = None
     for length in range(1, order + 1):
         at = np.flatnonzero(since >= length - 1)
         keys, first, place = np.unique(
             beginning[at] * (n_tokens + 1) + tokens[at], return_index=True, return_inverse=True
         )
-        if counted:
-            counted[-1].preceded += np.bincount(number[at[first]], minlength=len(counted[-1].keys)).astype(np.int32)
+        if shorter is not None:
+            shorter.preceded += np.bincount(number[at[first]], minlength=len(shorter.keys)).astype(np.int32)
         number = np.full(len(tokens), -1, dtype=np.int32)
         number[at] = place
         often = np.bincount(place, minlength=len(keys)).astype(np.int32)
         at_begin = np.bincount(number[since == length - 1], minlength=len(keys)).astype(np.int32)
-        counted.append(_Counted(keys, often, at_begin))
+        shorter = _Counted(keys, often, at_begin)
+        yield shorter
         beginning = np.concatenate([[0], number[:-1]]).astype(np.int64)
-    return counted
 
 
 def _order(counted: Sequence[_Counted], length: int, n_tokens: int) -> Order:
