@@ -131,7 +131,7 @@ def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
     notes = []
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text, encoding = data.decode("utf-16", errors="replace"), "UTF-16"
-    elif _looks_like_utf16(data):
+    elif looks_like_utf16(data):
         order = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
         text, encoding = data.decode(order, errors="replace"), "UTF-16"
     else:
@@ -152,7 +152,8 @@ def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
     return text, notes
 
 
-def _looks_like_utf16(data: bytes) -> bool:
+def looks_like_utf16(data: bytes) -> bool:
+    """Whether bytes that begin with no mark are UTF-16: every other one of them is mostly zero."""
     head = data[:200]
     return len(head) >= 4 and max(head[::2].count(0), head[1::2].count(0)) > len(head) * 0.35
 

@@ -118,7 +118,7 @@ class TextGeneration(Maker, Texts):
 
     def inspect(self, source: Source, limits: Limits) -> Facts:
         """As for other tasks, with marks: blocks of a file that has grown begin elsewhere. Raises Refused."""
-        return inspect_text(source, limits, is_marked=True)
+        return inspect_text(source, limits, of_corpus=True)
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these texts."""
