@@ -91,7 +91,7 @@ class Source:
             return _as_zip(_files_in(Path(self.root) / folder, suffixes), folder, max_bytes)
         with open(Path(self.root) / whole, "rb") as file:
             if block is not None:
-                return _checked(_block(_Forward(file), *block), path, max_bytes)
+                return _checked(_block(_Forward(file), *block), whole, max_bytes)
             return _checked(file.read(max_bytes + 1), path, max_bytes)
 
     def is_last_block(self) -> bool:
@@ -185,8 +185,8 @@ def _folder_of(locator: str) -> tuple[str, tuple[str, ...]]:
 
 
 def shown_locator(locator: str) -> str:
-    """A locator as a person reads it: without the suffixes that say which files of a folder are meant."""
-    return _folder_of(locator)[0]
+    """A locator, or the id of a row, as a person reads it: without which block of a file or which files of a folder are meant."""
+    return _folder_of(block_of(locator)[0])[0]
 
 
 def name_of(locator: str) -> str:
@@ -217,7 +217,7 @@ class Archive:
         shown, suffixes = _folder_of(inside)
         if not shown.endswith(FOLDER):
             member, block = block_of(inside)
-            name = f"{self._place.name}{ZIP_SEPARATOR}{inside}"
+            name = f"{self._place.name}{ZIP_SEPARATOR}{member}"
             if block is not None:
                 return _checked(_block(self._opened(member), *block), name, max_bytes)
             with self._zip.open(member) as file:
