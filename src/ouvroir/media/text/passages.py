@@ -116,5 +116,6 @@ class _Hashed:
     def runs(self, size: int) -> np.ndarray:
         """(n - size + 1,) uint64: a hash of each run of `size` numbers."""
         n = max(0, len(self._powers) - size + 1)
-        found = (self._sums[size : size + n] - self._sums[:n]) * self._powers[:n]
-        return found ^ (found >> np.uint64(31))
+        found: np.ndarray = (self._sums[size : size + n] - self._sums[:n]) * self._powers[:n]
+        found ^= found >> np.uint64(31)
+        return found
