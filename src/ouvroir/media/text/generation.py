@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
-from ouvroir.classification import adopt_by_name
+from ouvroir.classification import adopt_by_name, strata
 from ouvroir.errors import DataError
 from ouvroir.making import Maker, label_weights, left_out, train_classes, weights_of
 from ouvroir.media.text import tokens
@@ -59,7 +59,6 @@ LONGEST_WRITTEN = 400  # pieces, unless the recipe says otherwise
 CONTEXTS = {"characters": 128, "bytes": 128, "bpe": 64}
 """Pieces of a corpus that are told at a time."""
 LEAST_CHARACTERS = 500  # of a corpus
-LEAST_PIECES, MOST_PIECES = 400, 16_000
 MOST_READ = 10_000_000  # characters, all passes together, unless one pass is more
 CHANGED = 0.2  # share of the words that a rewriting which keeps nothing would change
 VIEW_WIDTH = 512
@@ -174,7 +173,7 @@ class TextGeneration(Maker, Texts):
             )
         if earlier is not None:
             return replace(earlier, labels=classes, is_multi_label=manifest.is_multi_label, alike=alike)
-        n_pieces = options.n_pieces or int(np.clip(2 * n_characters**0.5, LEAST_PIECES, MOST_PIECES))
+        n_pieces = options.n_pieces or n_pieces_of_corpus(n_characters)
         tokenizer = tokens.learn(options.tokenizer, read_texts(manifest, rows), n_characters, n_pieces)
         usual = usual_length(manifest, rows, tokenizer, most=LONGEST_WRITTEN)
         return CorpusProcessor(
@@ -193,10 +192,14 @@ class TextGeneration(Maker, Texts):
     def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """One draw is one window of `context` pieces to tell, half of which it shares with the one before it.
 
-        In training all of a window is told; in judging each piece once, by the window that shows most of what is before it.
+        In training all of a window is told; in judging each piece once, by the window that shows most of what is before it. The
+        stratum of a window is the class of its text, where texts have classes.
         """
         assert isinstance(processor, CorpusProcessor)
-        return windows(table.lengths("pieces").numpy(), processor.context, is_told_once=not training)
+        found = windows(table.lengths("pieces").numpy(), processor.context, is_told_once=not training)
+        if not processor.labels:
+            return found
+        return replace(found, stratum=strata(table.targets["labels"].numpy())[found.row])
 
     def collate(self, rows: TableSlice) -> Batch:
         """`pieces` (B, P + 1), 0 beyond `lengths` (B,); `lead` (B,), so many after the first are not told; int64.
@@ -493,6 +496,14 @@ class TextGeneration(Maker, Texts):
     def passages(self, asked: Table, known: Table, *, is_itself: bool) -> np.ndarray:
         """The share of each text that is its longest passage which stands in another one."""
         return longest_shared(_told(asked), _told(known), is_itself=is_itself)
+
+
+def n_pieces_of_corpus(n_characters: int) -> int:
+    """Pieces of words to learn from a corpus to write like: twice the root of its characters, since each one is told in learning.
+
+    Within the bounds of `tokens`, which learns one for every so many characters where texts are only read.
+    """
+    return int(np.clip(2 * n_characters**0.5, tokens.LEAST_PIECES, tokens.MOST_PIECES))
 
 
 def _windows_of(rows: TableSlice, processor: CorpusProcessor) -> Items:
