@@ -328,8 +328,10 @@ def _write_onnx(opened: _Model, folder: Path) -> Path:
 
 
 def _write_hf(opened: _Model, folder: Path) -> Path:
+    from ouvroir.training.tensors import errors_as_os
+
     task = _huggingface(opened.task)
-    with disk_errors(folder):
+    with disk_errors(folder), errors_as_os():
         task.to_hf(opened.model, opened.processor, opened.recipe, folder)
     return folder
 

@@ -206,7 +206,7 @@ def _block_content(file: _Forward, locator: str, max_bytes: int) -> bytes:
     whole, block = block_of(locator)
     assert block is not None
     if (cells := cells_of(locator)) is None:
-        return _checked(_block(file, *block), locator, max_bytes)
+        return _checked(_block(file, *block), shown_locator(locator), max_bytes)
     start, length = block
     texts = texts_of(whole, file.read(start, min(length, max_bytes)), cells, begins=start == 0)
     return _checked_texts(texts, locator, max_bytes)
@@ -245,8 +245,8 @@ def _folder_of(locator: str) -> tuple[str, tuple[str, ...]]:
 
 
 def shown_locator(locator: str) -> str:
-    """A locator as a person reads it: without what says which files of a folder, or which columns of a table, are meant."""
-    return _folder_of(_without_cells(locator))[0]
+    """A locator, or the id of a row, as a person reads it: without which block of a file or which files of a folder are meant."""
+    return _folder_of(block_of(locator)[0])[0]
 
 
 def name_of(locator: str) -> str:
@@ -277,9 +277,9 @@ class Archive:
         shown, suffixes = _folder_of(inside)
         if not shown.endswith(FOLDER):
             member, block = block_of(inside)
-            name = f"{self._place.name}{ZIP_SEPARATOR}{inside}"
             if block is not None:
-                return _block_content(self._opened(member), name, max_bytes)
+                return _block_content(self._opened(member), f"{self._place.name}{ZIP_SEPARATOR}{inside}", max_bytes)
+            name = f"{self._place.name}{ZIP_SEPARATOR}{member}"
             with self._zip.open(member) as file:
                 return _checked(file.read(max_bytes + 1), name, max_bytes)
         folder = "" if shown == f".{FOLDER}" else shown

@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar, LineBar
 from ouvroir.progress import Progress as ProgressProtocol
 from ouvroir.run import no_runs
+from ouvroir.source import shown_locator
 from ouvroir.task import Note, Refusal, Synthesiser, Writer, options_of
 
 if TYPE_CHECKING:
@@ -222,11 +224,14 @@ def _show_refused(out: Console, manifest: Manifest) -> None:
         names = readable_names(hidden, most=N_REFUSALS_SHOWN)
         out.print(Text(f"  hidden: {len(hidden)} hidden or of the system: {names}"))
     for code, refused in of_code.items():
-        for refusal in refused[:N_REFUSALS_SHOWN]:
-            place = "" if refusal.id in refusal.reason else f"{refusal.id}: "
-            out.print(Text(f"  {code}: {place}{refusal.reason}"))
-        if len(refused) > N_REFUSALS_SHOWN:
-            more = len(refused) - N_REFUSALS_SHOWN
+        told: Counter[str] = Counter()  # blocks of one file are refused for one reason
+        for refusal in refused:
+            name = shown_locator(refusal.id)
+            told[refusal.reason if name in refusal.reason else f"{name}: {refusal.reason}"] += 1
+        shown = list(told.items())[:N_REFUSALS_SHOWN]
+        for text, n_blocks in shown:
+            out.print(Text(f"  {code}: {text}{f' ({n_blocks} blocks)' if n_blocks > 1 else ''}"))
+        if more := len(refused) - sum(n_blocks for _, n_blocks in shown):
             out.print(f"  {code}: {more:,} more, {len(refused):,} in all; `--json` lists every one.")
 
 

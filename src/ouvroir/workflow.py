@@ -19,6 +19,7 @@ from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Loop, Optim, Recipe
 from ouvroir.run import Run
+from ouvroir.source import shown_locator
 from ouvroir.task import SPLITS, Row, Split, Task, Writer
 from ouvroir.writing import HABITS
 
@@ -152,7 +153,7 @@ def say_files_away(run: Run, progress: Progress) -> None:
         return
     step = max(1, len(manifest.rows) // _LOOKED_AT)
     looked_at = manifest.rows[::step]
-    away = [row.id for row in looked_at if not row.source(manifest.root).is_there()]
+    away = [shown_locator(row.id) for row in looked_at if not row.source(manifest.root).is_there()]
     if away:
         which = "The files" if len(away) == len(looked_at) else f"Some files, such as `{away[0]}`,"
         told = f"{which} are not in {manifest.root} any more. The run goes on from what is packed of them."

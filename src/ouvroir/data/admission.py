@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from ouvroir.source import block_of
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
 
 _NOTES_SHOWN = 10  # oddities of single files
+_END_OF_CLAUSE = re.compile("[;,.] ")
 
 
 def admit(
@@ -75,8 +77,8 @@ def _admit(
         progress=progress,
         fresh=fresh,
     )
-    rows, meta, notes = _relate_and_split(collection, looked, path, data, fresh=fresh)
-    notes = [*collection.notes, *notes, *_content_notes(meta)]
+    rows, notes = _relate_and_split(collection, looked, path, data, fresh=fresh)
+    notes = [*collection.notes, *notes]
     options = dataclasses.fields(find_task(collection.task).Options)
     has_weights = any(option.name == "class_weights" for option in options)
     notes += (
@@ -101,8 +103,8 @@ def _admit(
 
 def _relate_and_split(
     collection: Collection, looked: facts.Looked, source: str, data: Data, *, fresh: bool
-) -> tuple[list[Row], list[facts.Meta], list[Note]]:
-    """The admitted rows, each in its group and its split, what the workers said of them, and notes.
+) -> tuple[list[Row], list[Note]]:
+    """The admitted rows, each in its group and its split, and notes, what the workers said of them among these.
 
     What they refused is moved to the refusals, and so are rows whose content lies in a more held-out split too.
     """
@@ -144,7 +146,7 @@ def _relate_and_split(
         if place not in torn
     ]
     notes = [*leak_notes, *torn_notes, *group_notes, *related.notes, *relations.say_conflicts(rows)]
-    return rows, meta, notes + relations.say_straddling(candidates, related, groups)
+    return rows, notes + relations.say_straddling(candidates, related, groups) + _content_notes(candidates, meta)
 
 
 def _take_out_refused(collection: Collection, looked: facts.Looked) -> list[int]:
@@ -165,8 +167,15 @@ def _gather(
     return [candidates[place] for place in places], [looked.sha256[place] for place in places]
 
 
-def _content_notes(meta: Sequence[facts.Meta]) -> list[Note]:
-    said = [text for entry in meta for text in entry.get("notes", ())]
+def _content_notes(candidates: Sequence[Candidate], meta: Sequence[facts.Meta]) -> list[Note]:
+    """What the workers said. Of what they said of blocks of one file, sentences that begin alike are one: the longest says most."""
+    found: dict[tuple[str, ...], str] = {}
+    for candidate, entry in zip(candidates, meta, strict=True):
+        file, block = block_of(candidate.locator)
+        for text in entry.get("notes", ()):
+            key = (candidate.id, text) if block is None else (file, _END_OF_CLAUSE.split(text, maxsplit=1)[0])
+            found[key] = max(found.get(key, ""), text, key=len)
+    said = list(found.values())
     notes = [Note("odd_file", text) for text in said[:_NOTES_SHOWN]]
     if len(said) > _NOTES_SHOWN:
         notes.append(Note("odd_file", f"{len(said) - _NOTES_SHOWN} more files have oddities of this kind."))

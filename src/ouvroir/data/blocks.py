@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ouvroir.data.candidates import Candidate
+from ouvroir.data.tabular import looks_like_utf16
 from ouvroir.errors import Refused
 from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of
 
@@ -14,13 +15,14 @@ BLOCKS_WANTED = 128  # of all files together, so that shares of them are what wa
 FILES_ENOUGH = 20  # so many files and more are shared out whole
 RUNS_WANTED = 40
 _LOOKED_AT = 1 << 16  # bytes: more than a line
+_BEGIN = 512  # bytes, and the line that they end in
 
 
 def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Candidate]:
     """The candidates, each file that is longer than a block cut into blocks of equal length; at most `most_bytes`.
 
     Blocks of a file are one group where there are many files, else each run of blocks that lie end to end; a group that is known
-    stays. Rows that are text stay as they are, blocks of a table too, and so does a file that begins like UTF-16 or UTF-32, where a
+    stays. Rows that are text stay as they are, blocks of a table too, and so does a file of two or four bytes a letter, where a
     byte is no letter.
     """
     files = [one for one in candidates if is_file(one)]
@@ -60,12 +62,12 @@ def _n_blocks(size: int, length: int) -> int:
 
 
 def _is_wide(root: str, one: Candidate) -> bool:
-    """Whether a file begins with the mark of an encoding of two or four bytes a letter. What cannot be read is told later."""
+    """Whether a file begins like an encoding of two or four bytes a letter. What cannot be read is told later."""
     try:
-        begin = Source(root, block_locator(one.locator, 0, 1)).read(_LOOKED_AT)[:4]
+        begin = Source(root, block_locator(one.locator, 0, _BEGIN)).read(_LOOKED_AT)
     except Refused:
         return False
-    return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+    return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) or looks_like_utf16(begin)
 
 
 def block_length(total: int, most_bytes: int) -> int:

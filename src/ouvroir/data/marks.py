@@ -67,9 +67,10 @@ class Places:
     def split_of(self, row: Row) -> Split | None:
         """The split in which most of a row was, where most of it was in one of them at all."""
         counts, n = _count(row, list(self._known.values()))
+        if 2 * sum(counts) <= n:
+            return None
         found = dict(zip(self._known, counts, strict=True))
-        most: Split = max(found, key=lambda split: found[split])
-        return most if 2 * sum(counts) > n else None
+        return max(found, key=lambda split: found[split])
 
 
 def _count(row: Row, among: Sequence[np.ndarray]) -> tuple[list[int], int]:

@@ -25,6 +25,7 @@ from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import disk_errors, home, make_folder, require_space, write_text
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
+from ouvroir.source import shown_locator
 from ouvroir.system import try_lock, wait_for_lock
 from ouvroir.task import Field, Limits, Processor, Row
 
@@ -260,8 +261,8 @@ def _pack_of(
     where = index.find(rows)
     if len(away := np.nonzero(where[:, 0] < 0)[0]):
         raise DataError(
-            f"{len(away)} of {len(rows)} rows are not packed, `{rows[int(away[0])].id}` among them. Once their files are where "
-            "they were, the same command packs them."
+            f"{len(away)} of {len(rows)} rows are not packed, `{shown_locator(rows[int(away[0])].id)}` among them. Once their "
+            "files are where they were, the same command packs them."
         )
     return Pack(fields, list(shards.values()), where[:, 0].copy(), where[:, 1].copy())
 
@@ -405,14 +406,15 @@ def _next_name(folder: Path) -> Path:
 
 def _raise_failed(failed: Sequence[tuple[Row, str, str]], manifest: Manifest) -> None:
     row, code, reason = failed[0]
-    others = ", ".join(f"`{other.id}`" for other, _, _ in failed[1 : 1 + _SHOWN])
+    others = ", ".join(f"`{shown_locator(other.id)}`" for other, _, _ in failed[1 : 1 + _SHOWN])
     more = f" The same goes for {others}" if others else ""
     more += f" and {len(failed) - 1 - _SHOWN} more" if len(failed) > 1 + _SHOWN else ""
     if code in ("changed", "missing"):
         advice = f"Run `ouvroir check {manifest.source}` to account for the files as they are now, then train again."
     else:
         advice = (
-            f"`{row.id}` could be opened when it was checked. Take it out of the data, or repair it, and check again."
+            f"`{shown_locator(row.id)}` could be opened when it was checked. Take it out of the data, or repair it, and check "
+            "again."
         )
     ended = reason if reason.endswith((".", "?")) else f"{reason}."
     raise DataError(f"{ended}{more}{'.' if more else ''} {advice}")

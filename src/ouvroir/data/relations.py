@@ -24,7 +24,7 @@ from ouvroir.data.manifest import label_names
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home
 from ouvroir.media import find_task
-from ouvroir.source import name_of
+from ouvroir.source import name_of, shown_locator
 from ouvroir.task import SPLITS, Note, Refusal, Row
 
 _SHOWN = 3  # names in a sentence
@@ -186,7 +186,7 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
         return []
     first = next(iter(places.values()))
     n_repeated = sum(len(same) - 1 for same in places.values())
-    example = f"`{candidates[first[1]].id}` that of `{candidates[first[0]].id}`"
+    example = f"`{_named(candidates[first[1]])}` that of `{_named(candidates[first[0]])}`"
     count = "1 file repeats" if n_repeated == 1 else f"{n_repeated} files repeat"
     text = (
         f"{count} the content of another, e.g. {example}. They are kept in one split; in validation and test each content "
@@ -206,7 +206,7 @@ def say_conflicts(rows: Sequence[Row]) -> list[Note]:
     if not conflicts:
         return []
     shown = "; ".join(
-        " and ".join(f"`{row.id}` ({_label_text(row)})" for row in same[:_SHOWN]) for same in conflicts[:_SHOWN]
+        " and ".join(f"`{_named(row)}` ({_label_text(row)})" for row in same[:_SHOWN]) for same in conflicts[:_SHOWN]
     )
     count = "1 content has" if len(conflicts) == 1 else f"{len(conflicts)} contents have"
     text = f"{count} copies under different labels: {shown}."
@@ -227,19 +227,24 @@ def _label_set(one: Candidate | Row) -> frozenset[str]:
 def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) -> list[Note]:
     """Notes on nearly equal rows: `near_duplicates`, and `near_conflicts` when their labels differ."""
     n_alike = len({place for pair in near for place in pair})
-    example = f"`{candidates[near[0][0]].id}` and `{candidates[near[0][1]].id}`"
+    example = f"`{_named(candidates[near[0][0]])}` and `{_named(candidates[near[0][1]])}`"
     text = f"{n_alike} files are nearly the same as another one, e.g. {example}. They are kept in one split."
     notes = [Note("near_duplicates", text)]
     conflicts = [pair for pair in near if _label_set(candidates[pair[0]]) != _label_set(candidates[pair[1]])]
     if conflicts:
         shown = "; ".join(
-            " and ".join(f"`{candidates[place].id}` ({_label_text(candidates[place])})" for place in pair)
+            " and ".join(f"`{_named(candidates[place])}` ({_label_text(candidates[place])})" for place in pair)
             for pair in conflicts[:_SHOWN]
         )
         count = "1 pair" if len(conflicts) == 1 else f"{len(conflicts)} pairs"
         text = f"{count} of nearly the same files with different labels: {shown}. Look which label is right."
         notes.append(Note("near_conflicts", text))
     return notes
+
+
+def _named(one: Candidate | Row) -> str:
+    """What a sentence calls a row: its file, of which it may be a block."""
+    return shown_locator(one.id)
 
 
 def _label_text(one: Candidate | Row) -> str:
@@ -262,13 +267,11 @@ def find_leaks(
     n_other_label = 0
     for place, content in enumerate(contents):
         if codes[place] < most[content]:
-            other = candidates[keeper[content]].id
+            other = _named(candidates[keeper[content]])
             split = SPLITS[most[content]]
-            text = f"`{candidates[place].id}` has the same content as `{other}` of the {split} split, so it is not trained on."
+            text = f"`{_named(candidates[place])}` has the same content as `{other}` of the {split} split, so it is not trained on."
             if SPLITS[codes[place]] == "validation":
-                text = (
-                    f"`{candidates[place].id}` has the same content as `{other}` of the test split, so it is left out."
-                )
+                text = f"`{_named(candidates[place])}` has the same content as `{other}` of the test split, so it is left out."
             if _label_set(candidates[place]) != _label_set(candidates[keeper[content]]):
                 mine, others = _label_text(candidates[place]), _label_text(candidates[keeper[content]])
                 text += f" The label here is {mine}, and {others} there: look which one is right."
@@ -276,7 +279,7 @@ def find_leaks(
             refused[place] = Refusal(candidates[place].id, "leak", text)
     if not refused:
         return {}, []
-    shown = ", ".join(f"`{candidates[place].id}`" for place in list(refused)[:_SHOWN])
+    shown = ", ".join(f"`{_named(candidates[place])}`" for place in list(refused)[:_SHOWN])
     text = (
         f"{len(refused)} files lie both in a split to learn from and in one to judge by ({shown}). "
         "The copies to learn from were refused."
@@ -298,8 +301,8 @@ def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups
     if torn:
         a, b = torn[0]
         text = (
-            f"{len(torn)} pairs of nearly the same files lie in different splits of yours, e.g. `{candidates[a].id}` "
-            f"and `{candidates[b].id}`. The result on them may look better than it is."
+            f"{len(torn)} pairs of nearly the same files lie in different splits of yours, e.g. `{_named(candidates[a])}` "
+            f"and `{_named(candidates[b])}`. The result on them may look better than it is."
         )
         notes.append(Note("near_leak", text))
     where: dict[str, set[str]] = {}

@@ -147,7 +147,7 @@ def notes_on_encoding(name: str, encoding: str, *, has_nulls: bool) -> list[Note
 
 
 def looks_like_utf16(data: bytes) -> bool:
-    """Whether every other byte at the beginning is mostly zero."""
+    """Whether bytes that begin with no mark are UTF-16: every other one of them is mostly zero."""
     head = data[:200]
     return len(head) >= 4 and max(head[::2].count(0), head[1::2].count(0)) > len(head) * 0.35
 

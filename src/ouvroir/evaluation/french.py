@@ -304,11 +304,11 @@ SENTENCES: dict[str, str] = {
     # settings
     "Absolute path of the data, as the user gave it.": "Chemin absolu des données, tel qu’il a été donné.",
     "Fingerprint of the manifest that was trained on.": "Empreinte du manifeste qui a servi à l’entraînement.",
-    "Share of the rows for validation, unless the data has a validation split; of a corpus 0.1.": (
-        "Part des éléments pour la validation, sauf si les données ont leur propre jeu ; 0,1 d’un corpus."
+    "Share of the rows for validation, unless the data has a validation split; 0.15 when absent, of a corpus 0.1.": (
+        "Part des éléments pour la validation, sauf si les données ont leur propre jeu ; par défaut 0,15, d’un corpus 0,1."
     ),
-    "Share of the rows for the test, unless the data has a test split; of a corpus 0.1.": (
-        "Part des éléments pour le test, sauf si les données ont leur propre jeu ; 0,1 d’un corpus."
+    "Share of the rows for the test, unless the data has a test split; 0.2 when absent, of a corpus 0.1.": (
+        "Part des éléments pour le test, sauf si les données ont leur propre jeu ; par défaut 0,2, d’un corpus 0,1."
     ),
     "Train rows per class; the rest is shared between validation and test.": (
         "Éléments d’entraînement par classe ; le reste se partage entre validation et test."

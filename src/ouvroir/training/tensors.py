@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     Raises OSError, as any writing does: the library's own error hides what the system said.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     first: dict[tuple[Any, ...], str] = {}
@@ -31,8 +31,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             continue
         first[identity] = name
         kept[name] = tensor.detach().cpu().contiguous()
-    try:
+    with errors_as_os():
         save_file(_unshared(kept), path, metadata={"ties": json.dumps(ties)})
+
+
+@contextmanager
+def errors_as_os() -> Iterator[None]:
+    """Errors of safetensors while it writes as the OSError that they are."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except SafetensorError as error:
         is_full = "No space left" in str(error) or f"os error {errno.ENOSPC}" in str(error)
         raise OSError(errno.ENOSPC if is_full else errno.EIO, str(error)) from error

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ouvroir.errors import NonFiniteLoss
+from ouvroir.source import shown_locator
 
 if TYPE_CHECKING:
     from ouvroir.training.distributed import World
@@ -66,7 +67,8 @@ class Watch:
         kept = (
             f"The last good checkpoint (step {last_saved}) is kept." if last_saved else "No checkpoint was written yet."
         )
-        named = ", ".join(ids[:N_NAMED]) + (f" and {len(ids) - N_NAMED} more" if len(ids) > N_NAMED else "")
+        names = list(dict.fromkeys(map(shown_locator, ids)))
+        named = ", ".join(names[:N_NAMED]) + (f" and {len(names) - N_NAMED} more" if len(names) > N_NAMED else "")
         raise NonFiniteLoss(
             f"The loss became NaN or infinite at step {step + 1}. {kept} Rows concerned: {named}. "
             f"Look at these rows, or lower optim.lr (it is {self.lr:g}).",

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
 import random
+import shutil
+import subprocess
 import sys
 import types
 
@@ -13,7 +16,7 @@ import torch
 import ouvroir
 from ouvroir.data.manifest import Manifest
 from ouvroir.data.table import Ragged, TableSlice
-from ouvroir.errors import ExportError, MissingExtra, UsageError
+from ouvroir.errors import DiskFull, ExportError, MissingExtra, UsageError
 from ouvroir.media.text import carrying, llama, tokens
 from ouvroir.media.text.corpus import CorpusProcessor
 from ouvroir.media.text.generation import TextGeneration, windows
@@ -236,6 +239,8 @@ def test_llama_cpp_writes_as_the_model_does(transformer):
             shares = model(torch.tensor([given]))[0, -1].softmax(0).detach()
             for number, share in theirs.likely(given, 5):
                 assert abs(float(shares[number]) - share) < 1e-4
+    with pytest.raises(AttributeError):
+        theirs.cut("The")  # its server has ended
     fields = gguf.GGUFReader(folder / "model-q8_0.gguf").fields
     assert fields["llama.context_length"].contents() == 48
     assert fields["tokenizer.ggml.add_space_prefix"].contents() is False
@@ -308,6 +313,10 @@ def test_llama_cpp_through_the_other_library(monkeypatch, tmp_path):
         def eval(self, pieces):
             self.scores[: len(pieces)] = model(torch.tensor([pieces]))[0].detach()
 
+        def close(self):
+            closed.append(self)
+
+    closed = []
     fake = types.SimpleNamespace(Llama=Llama, GGML_TYPE_F32=0)
     monkeypatch.setitem(sys.modules, "llama_cpp", fake)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "xllamacpp" else name)
@@ -316,6 +325,7 @@ def test_llama_cpp_through_the_other_library(monkeypatch, tmp_path):
     told = llama.check_gguf(model, processor, tmp_path, rows, found, 1e-3)
     assert told.largest_difference < 1e-6
     assert told.agreement == {"f16": 1.0, "q8_0": 1.0}
+    assert len(closed) == 3
     model.norm.weight.data *= -1  # from here on the stand-in answers otherwise than what it is compared with
     other = random_decoder(processor, np.pi)
     with pytest.raises(ExportError, match=r"model-f32\.gguf does not answer"):
@@ -369,6 +379,53 @@ def test_pth_is_the_network_and_a_changed_one_is_caught(lstm, tmp_path, monkeypa
     )
     with pytest.raises(ExportError, match="get a probability more than 1e-05 off"):
         ouvroir.export(lstm.path, "pth", tmp_path / "other")
+
+
+# ---------------------------------------------------------------- full disks
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that gives a folder on a disk of so many bytes."""
+    mounted = []
+
+    def make(n_bytes):
+        folder = tmp_path / "tight"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={n_bytes}", "tmpfs", str(folder)]
+        if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+            pytest.skip("a small disk cannot be mounted here")
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.mark.parametrize(("to", "needs"), [("hf", "transformers"), ("gguf", "gguf"), ("onnx", "onnxruntime")])
+def test_a_full_disk_is_told_and_leaves_nothing(to, needs, transformer, small_disk, monkeypatch):
+    pytest.importorskip(needs)
+    weights = next((transformer.path / "checkpoints").glob("step_*/model.safetensors"))
+    folder = small_disk(weights.stat().st_size // 2)
+    usage = shutil.disk_usage(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 40))  # others fill it under way
+    with pytest.raises(DiskFull, match=r"is full\. Nothing was left half written"):
+        ouvroir.export(transformer.path, to, folder)
+    assert not any(folder.iterdir())
+
+
+def test_what_safetensors_says_of_a_full_disk_is_that(transformer, tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    from safetensors import SafetensorError
+
+    def full(*arguments, **others):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "save_pretrained", full)
+    with pytest.raises(DiskFull):
+        ouvroir.export(transformer.path, "hf", tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------- refusals

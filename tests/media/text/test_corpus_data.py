@@ -1,12 +1,19 @@
 """How a corpus is read: what is held out, files that are cut into blocks, in any encoding, and what is told of them."""
 
 import random
+import re
 
 import pytest
 
 import ouvroir
 from ouvroir.data.findings import given_settings
-from ouvroir.errors import DataError, RecipeError
+from ouvroir.errors import DataError, RecipeError, Refused
+from ouvroir.evaluation.french import in_french
+from ouvroir.media.text.french import FRENCH as FRENCH_OF_TEXTS
+from ouvroir.media.text.reading import text_of
+from ouvroir.source import Source, block_of
+from ouvroir.task import Limits
+from pictures import call
 
 WORDS = "sea road lamp bird rain bread stone river light window garden letter morning summer quiet narrow old".split()
 
@@ -116,3 +123,76 @@ def test_other_texts_with_the_same_words_are_not_known(trained):
     run, place = trained
     (place / "other.txt").write_text(prose(9, 2000))
     assert ouvroir.evaluate(run.path, place / "other.txt").left_out == {}
+
+
+# --- encodings --------------------------------------------------------------------------------------------------------
+
+FRENCH = "Le café est fermé, dit-elle à Noël, où l’été s’achève"
+
+
+def of(manifest, name):
+    """The rows of one file in their order, and the notes and refusals that name it."""
+    rows = [row for row in manifest.rows if row.id.split("@")[0] == name]
+    told = [note.text for note in manifest.notes if name in note.text] + [
+        one.reason for one in manifest.refused if name in one.reason
+    ]
+    return sorted(rows, key=lambda row: (block_of(row.locator)[1] or (0, 0))[0]), told
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16"])
+@pytest.mark.parametrize("first", ["", "A\n"])
+def test_a_file_of_two_bytes_a_letter_is_not_cut_at_odd_bytes(tmp_path, encoding, first):
+    (tmp_path / "wide").mkdir()
+    text = first + prose(0, 300)
+    (tmp_path / "wide" / "wide.txt").write_bytes(text.encode(encoding))
+    (tmp_path / "wide" / "other.txt").write_text(prose(1, 300))
+    (row,), told = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
+    assert row.id == "wide.txt"
+    assert len(told) == 1
+    assert text_of(row.source(tmp_path / "wide"), Limits())[0] == text
+
+
+def test_a_large_file_of_two_bytes_a_letter_is_refused_with_what_helps(tmp_path):
+    (tmp_path / "wide").mkdir()
+    (tmp_path / "wide" / "wide.txt").write_bytes(prose(0, 14_000).encode("utf-16"))
+    (tmp_path / "wide" / "other.txt").write_text(prose(1, 300))
+    rows, (told,) = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
+    assert not rows
+    assert told.endswith("Save it as UTF-8: it is then cut into blocks by itself.")
+    assert "au plus" in in_french(told, FRENCH_OF_TEXTS)
+    (tmp_path / "wide" / "wide.txt").write_text(prose(0, 14_000))
+    rows, told = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
+    assert len(rows) > 10
+    assert not told
+    with pytest.raises(Refused, match=r"Split it\.$"):
+        text_of(Source("", "", text="a " * 600_000), Limits(), of_corpus=True)
+
+
+def test_a_file_of_several_encodings_is_read_place_by_place_and_told_once(tmp_path):
+    (tmp_path / "old").mkdir()
+    parts = ["".join(f"{FRENCH} {part} {number}.\n" for number in range(300)) for part in range(2)]
+    parts = [(parts[0], "cp1252"), (parts[1], "utf-8"), (prose(0, 300), "ascii")]
+    (tmp_path / "old" / "mixed.txt").write_bytes(b"".join(part.encode(encoding) for part, encoding in parts))
+    manifest = ouvroir.check(tmp_path / "old")
+    rows, told = of(manifest, "mixed.txt")
+    assert len(rows) > 20
+    assert "".join(text_of(row.source(tmp_path / "old"), Limits())[0] for row in rows) == "".join(
+        part for part, _ in parts
+    )
+    (encoding,) = [text for text in told if "UTF-8" in text]
+    assert "Windows-1252" in encoding
+    assert not any(re.search(r"@\d+\+\d+", note.text) for note in manifest.notes)
+
+
+def test_no_block_is_named_by_its_bytes(tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "binary.txt").write_bytes(random.Random(0).randbytes(30_000))
+    (tmp_path / "odd" / "twice.txt").write_text(prose(0, 400) * 2)
+    (tmp_path / "odd" / "again.txt").write_text(prose(0, 400))
+    manifest = ouvroir.check(tmp_path / "odd", settings={"data.test": 0.2})
+    assert {"duplicates", "near_duplicates"} & {note.code for note in manifest.notes}
+    told = [note.text for note in manifest.notes] + [one.reason for one in manifest.refused]
+    done = call("check", tmp_path / "odd")
+    assert not re.search(r"@\d+\+\d+", "\n".join([*told, done.stdout, done.stderr]))
+    assert done.stdout.count("binary.txt") == 1, "once for all of its blocks"
+    assert f"({len(manifest.refused)} blocks)" in done.stdout

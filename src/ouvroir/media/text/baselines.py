@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -158,14 +158,19 @@ def _similar(known: Any, wanted: np.ndarray, asked: Any, n_classes: int) -> np.n
 
 
 def ngram_answers(tables: Mapping[Split, Table], tokenizer: Tokenizer) -> Cheap:
-    """How n-grams tell the test, counted in the train rows, evenly spaced ones of very many; their length suits the validation."""
+    """How n-grams tell the test, counted in the train rows, evenly spaced ones of very many.
+
+    Their length suits the validation, or a tenth of the train rows that was not counted for the choice.
+    """
     train, test = tables["train"], tables["test"]
     lengths = train.lengths("pieces").numpy()
     n = len(train) if lengths.sum() <= MOST_COUNTED else max(1, int(MOST_COUNTED / lengths.mean()))
     places = np.unique(np.linspace(0, len(train) - 1, n).astype(np.int64))
     known = pieces_of(train.subset(places))
-    chooser = pieces_of(tables["validation"]) if "validation" in tables else known[-max(1, len(known) // 10) :]
-    model = KneserNey.best(known, chooser, tokenizer.n)
+    if "validation" in tables:
+        model = KneserNey.best(known, pieces_of(tables["validation"]), tokenizer.n)
+    else:
+        model = KneserNey.of(known, tokenizer.n, len(KneserNey.best(*_held_out(known), tokenizer.n).orders))
     asked = pieces_of(test)
     sizes = tokenizer.sizes()
     sums = np.array([sizes[:, row[1:]].sum(axis=1) for row in asked], dtype=np.int64)
@@ -176,6 +181,15 @@ def ngram_answers(tables: Mapping[Split, Table], tokenizer: Tokenizer) -> Cheap:
         n_bytes=sums[:, 1],
     )
     return Cheap(NGRAMS, answers, len(places) if len(places) < len(train) else None)
+
+
+def _held_out(texts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Texts to count, and about a tenth of them to choose by: what is told best where it was counted is the longest n-grams."""
+    if len(texts) > 1:
+        n = max(1, len(texts) // 10)
+        return list(texts[:-n]), list(texts[-n:])
+    end = 9 * len(texts[0]) // 10
+    return [texts[0][:end]], [texts[0][end:]]
 
 
 def pieces_of(table: Table) -> list[np.ndarray]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 FRENCH: dict[str, str] = {
     "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
     "The text is empty.": "Le texte est vide.",
-    "`{a}` has {b} characters, and a text to classify at most {c}. Split it.": (
-        "`{a}` a {b} caractères, et un texte à classer au plus {c}. Découpez-le."
+    "`{a}` has {b} characters, and one text may have at most {c}. Split it.": (
+        "`{a}` a {b} caractères, et un texte peut en avoir au plus {c}. Découpez-le."
+    ),
+    "`{a}` has {b} characters, and one text may have at most {c}. Save it as UTF-8: it is then cut into blocks by itself.": (
+        "`{a}` a {b} caractères, et un texte peut en avoir au plus {c}. Enregistrez-le en UTF-8 : il est alors coupé en blocs de "
+        "lui-même."
     ),
     "`{a}` holds bytes that are no text in an encoding that is read here.": (
         "`{a}` contient des octets qui ne sont un texte dans aucun des encodages lus ici."

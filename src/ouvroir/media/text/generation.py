@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
-from ouvroir.classification import adopt_by_name
+from ouvroir.classification import adopt_by_name, strata
 from ouvroir.errors import DataError, UsageError
 from ouvroir.making import Maker, label_weights, left_out, train_classes, weights_of
 from ouvroir.media.text import tokens
@@ -59,7 +59,6 @@ LONGEST_WRITTEN = 400  # pieces, unless the recipe says otherwise
 CONTEXTS = {"characters": 128, "bytes": 128, "bpe": 64}
 """Pieces of a corpus that are told at a time."""
 LEAST_CHARACTERS = 500  # of a corpus
-LEAST_PIECES, MOST_PIECES = 400, 16_000
 MOST_READ = 10_000_000  # characters, all passes together, unless one pass is more
 CHANGED = 0.2  # share of the words that a rewriting which keeps nothing would change
 VIEW_WIDTH = 512
@@ -118,7 +117,7 @@ class TextGeneration(Maker, Texts):
 
     def inspect(self, source: Source, limits: Limits) -> Facts:
         """As for other tasks, with marks: blocks of a file that has grown begin elsewhere. Raises Refused."""
-        return inspect_text(source, limits, is_marked=True)
+        return inspect_text(source, limits, of_corpus=True)
 
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for these texts."""
@@ -186,7 +185,7 @@ class TextGeneration(Maker, Texts):
                 context=options.context or earlier.context,
                 longest=options.max_pieces or earlier.longest,
             )
-        n_pieces = options.n_pieces or int(np.clip(2 * n_characters**0.5, LEAST_PIECES, MOST_PIECES))
+        n_pieces = options.n_pieces or n_pieces_of_corpus(n_characters)
         tokenizer = tokens.learn(options.tokenizer, read_texts(manifest, rows), n_characters, n_pieces)
         usual = usual_length(manifest, rows, tokenizer, most=LONGEST_WRITTEN)
         return CorpusProcessor(
@@ -205,10 +204,14 @@ class TextGeneration(Maker, Texts):
     def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """One draw is one window of `context` pieces to tell, half of which it shares with the one before it.
 
-        In training all of a window is told; in judging each piece once, by the window that shows most of what is before it.
+        In training all of a window is told; in judging each piece once, by the window that shows most of what is before it. The
+        stratum of a window is the class of its text, where texts have classes.
         """
         assert isinstance(processor, CorpusProcessor)
-        return windows(table.lengths("pieces").numpy(), processor.context, is_told_once=not training)
+        found = windows(table.lengths("pieces").numpy(), processor.context, is_told_once=not training)
+        if not processor.labels:
+            return found
+        return replace(found, stratum=strata(table.targets["labels"].numpy())[found.row])
 
     def collate(self, rows: TableSlice) -> Batch:
         """`pieces` (B, P + 1), 0 beyond `lengths` (B,); `lead` (B,), so many after the first are not told; int64.
@@ -523,6 +526,14 @@ def _prompt(given: str) -> str:
             f"The prompt holds something at place {error.start + 1} that is no letter in UTF-8."
         ) from error
     return as_learned(given)
+
+
+def n_pieces_of_corpus(n_characters: int) -> int:
+    """Pieces of words to learn from a corpus to write like: twice the root of its characters, since each one is told in learning.
+
+    Within the bounds of `tokens`, which learns one for every so many characters where texts are only read.
+    """
+    return int(np.clip(2 * n_characters**0.5, tokens.LEAST_PIECES, tokens.MOST_PIECES))
 
 
 def _windows_of(rows: TableSlice, processor: CorpusProcessor) -> Items:

@@ -104,7 +104,9 @@ def _count(texts: Sequence[np.ndarray], n_tokens: int, order: int) -> Iterator[_
     begins, tokens = _joined(texts, n_tokens)
     since = np.arange(len(tokens)) - np.repeat(begins, np.diff([*begins, len(tokens)]))
     beginning = np.zeros(len(tokens), dtype=np.int64)
-    number = np.zeros(len(tokens), dtype=np.int32)  # which n-gram ends at each token, -1 where the text is too short yet
+    number = np.zeros(
+        len(tokens), dtype=np.int32
+    )  # which n-gram ends at each token, -1 where the text is too short yet
     shorter = None
     for length in range(1, order + 1):
         at = np.flatnonzero(since >= length - 1)

@@ -8,6 +8,7 @@ Axes: D width, H heads.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import secrets
@@ -138,6 +139,10 @@ def _write(path: Path, precision: str, weights: Mapping[str, Tensor], shape: Sha
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
+    except OSError as error:
+        if error.errno is None:  # numpy says only that less was written than was to be
+            raise OSError(errno.ENOSPC, str(error)) from error
+        raise
     finally:
         writer.close()
 
@@ -177,6 +182,9 @@ class Opened(Protocol):
 
     def go_on(self, pieces: Sequence[int], n: int) -> list[int]:
         """At most `n` pieces after those given, the likeliest each time, up to what ends the text."""
+
+    def close(self) -> None:
+        """Let go of the file, and end what was started for it. Nothing may be asked afterwards."""
 
 
 class ByXllamacpp:
@@ -221,6 +229,10 @@ class ByXllamacpp:
         found = self._ask("completion", prompt=list(pieces), n_predict=n, temperature=0, return_tokens=True)
         told: list[int] = found["tokens"]
         return told
+
+    def close(self) -> None:
+        """As of Opened: the server ends with the object that holds it."""
+        del self._server
 
     def _ask(self, what: str, **asked: Any) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - its own server
@@ -276,14 +288,22 @@ class ByLlamaCppPython:
             found.append(self.likely([*pieces, *found], 1)[0][0])
         return found
 
+    def close(self) -> None:
+        """As of Opened."""
+        self._model.close()
+
 
 @contextmanager
 def opened(path: Path, n_context: int) -> Iterator[Opened]:
-    """A file as llama.cpp has it, through the library that is there. Raises ExportError."""
+    """A file as llama.cpp has it, through the library that is there, to the end of the block. Raises ExportError."""
     import importlib.util
 
     by = ByXllamacpp if importlib.util.find_spec("xllamacpp") else ByLlamaCppPython
-    yield by(path, n_context)
+    found = by(path, n_context)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 # ---------------------------------------------------------------- the proof

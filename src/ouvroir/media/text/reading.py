@@ -18,11 +18,11 @@ from ouvroir.data.marks import MARKS, written
 from ouvroir.data.tabular import decode_text
 from ouvroir.errors import Refused
 from ouvroir.media.text.passages import marks
-from ouvroir.source import Source
+from ouvroir.source import Source, block_of
 from ouvroir.task import Facts, Limits
 
 MOST_CHARACTERS = 1_000_000
-"""Of one text: a longer one is a corpus, and no item to classify."""
+"""Of one text: a longer one is a corpus, and no item of its own."""
 _MOST_CONTROL = 0.02  # of the characters: a file with more is no text
 _LOOKED_AT = 10_000  # characters
 _STRANGE = ("Cc", "Co", "Cn")  # control characters, private ones, and those that are none
@@ -35,8 +35,8 @@ DECODING = 1  # raise when the same bytes give another text
 _MARK = re.compile(r"---\nsynthetic: true\ngenerator: Ouvroir\n(?:[^\n]*\n){0,8}?---\n")
 
 
-def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
-    """The text of a row and what was odd about it, as sentences. Raises Refused."""
+def text_of(source: Source, limits: Limits, *, of_corpus: bool = False) -> tuple[str, tuple[str, ...]]:
+    """The text of a row and what was odd about it, as sentences; of_corpus: where long files are cut. Raises Refused."""
     notes: tuple[str, ...] = ()
     is_binary = False
     if source.text is not None:
@@ -60,10 +60,13 @@ def text_of(source: Source, limits: Limits) -> tuple[str, tuple[str, ...]]:
     if strange + some.count("\ufffd") > _MOST_CONTROL * len(some):
         raise Refused("not_text", _no_text(source.name))
     if len(text) > min(MOST_CHARACTERS, limits.max_elements):
-        raise Refused(
-            "too_large",
-            f"`{source.name}` has {len(text):,} characters, and a text to classify at most {MOST_CHARACTERS:,}. Split it.",
-        )
+        told = f"`{source.name}` has {len(text):,} characters, and one text may have at most {MOST_CHARACTERS:,}. Split it."
+        if of_corpus and source.text is None and block_of(source.locator)[1] is None:  # a file that could not be cut
+            told = (
+                f"`{source.name}` has {len(text):,} characters, and one text may have at most {MOST_CHARACTERS:,}. Save it as "
+                "UTF-8: it is then cut into blocks by itself."
+            )
+        raise Refused("too_large", told)
     return text, notes
 
 
@@ -82,12 +85,12 @@ def marked(text: str, label: str | None) -> str:
     return "\n".join(["---", "synthetic: true", "generator: Ouvroir", *said, "---", f"{text}\n"])
 
 
-def inspect_text(source: Source, limits: Limits, *, is_marked: bool = False) -> Facts:
-    """One look at a text; is_marked: with marks of its passages among the details. Raises Refused."""
-    text, notes = text_of(source, limits)
+def inspect_text(source: Source, limits: Limits, *, of_corpus: bool = False) -> Facts:
+    """One look at a text; of_corpus: with marks of its passages among the details. Raises Refused."""
+    text, notes = text_of(source, limits, of_corpus=of_corpus)
     content = source.read(limits.max_bytes)
     words = _WORD.findall(text)
-    found = written(marks(text)) if is_marked else ""
+    found = written(marks(text)) if of_corpus else ""
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
