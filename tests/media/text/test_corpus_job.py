@@ -114,6 +114,9 @@ def test_what_it_wrote_and_its_habits_are_kept(job):
         assert 0 <= habits["repetition"] <= 1
         assert habits["passage"] in "".join(lines(number, 3000) for number in range(3))
         assert len(habits["passage"]) == habits["copied"]
+        assert habits["texts"] == habits["texts_real"] == 8
+        assert habits["pieces"] == habits["pieces_real"] == 400
+        assert habits["searched"] == 1
         assert all(len(one["candidates"]) == 5 for one in habits["expected"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -160,29 +160,38 @@ def _similar(known: Any, wanted: np.ndarray, asked: Any, n_classes: int) -> np.n
 def ngram_answers(tables: Mapping[Split, Table], tokenizer: Tokenizer) -> Cheap:
     """How n-grams tell the test, counted in the train rows, evenly spaced ones of very many; their length suits the validation."""
     train, test = tables["train"], tables["test"]
-    lengths = train.lengths("pieces").numpy()
-    n = len(train) if lengths.sum() <= MOST_COUNTED else max(1, int(MOST_COUNTED / lengths.mean()))
-    places = np.unique(np.linspace(0, len(train) - 1, n).astype(np.int64))
-    known = pieces_of(train.subset(places))
-    chooser = pieces_of(tables["validation"]) if "validation" in tables else known[-max(1, len(known) // 10) :]
+    places = spread(train.lengths("pieces").numpy(), MOST_COUNTED)
+    known = list(pieces_of(train.subset(places)))
+    chooser = list(pieces_of(tables["validation"])) if "validation" in tables else known[-max(1, len(known) // 10) :]
     model = KneserNey.best(known, chooser, tokenizer.n)
-    asked = pieces_of(test)
     sizes = tokenizer.sizes()
-    sums = np.array([sizes[:, row[1:]].sum(axis=1) for row in asked], dtype=np.int64)
-    answers = Answers(
-        index=np.arange(len(test), dtype=np.int64),
-        loss=np.array([model.nats(row)[1:].sum() for row in asked], dtype=np.float64),
-        n_items=sums[:, 0],
-        n_bytes=sums[:, 1],
-    )
+    sums, loss = np.zeros((len(test), 2), dtype=np.int64), np.zeros(len(test))
+    for place, row in enumerate(pieces_of(test)):
+        sums[place], loss[place] = sizes[:, row[1:]].sum(axis=1), model.nats(row)[1:].sum()
+    index = np.arange(len(test), dtype=np.int64)
+    answers = Answers(index=index, loss=loss, n_items=sums[:, 0], n_bytes=sums[:, 1])
     return Cheap(NGRAMS, answers, len(places) if len(places) < len(train) else None)
 
 
-def pieces_of(table: Table) -> list[np.ndarray]:
+def spread(lengths: np.ndarray, most: int) -> np.ndarray:
+    """Places of all rows of `lengths` (N,), or of evenly spaced ones that have no more than `most` pieces, one row at least."""
+    n = len(lengths)
+    if lengths.sum() > most:
+        n = max(1, int(most / lengths.mean()))
+    places = evenly(len(lengths), n)
+    while len(places) > 1 and lengths[places].sum() > most:
+        places = evenly(len(lengths), int(0.95 * len(places)))
+    return places
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """All of `n` places, or `most` of them, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+
+
+def pieces_of(table: Table) -> Iterator[np.ndarray]:
     """The pieces of each row of a table, the one that is given before them and the one that ends them included."""
-    found: list[np.ndarray] = []
     for start in range(0, len(table), ROWS_AT_ONCE):
         field: Ragged = table.slice(np.arange(start, min(start + ROWS_AT_ONCE, len(table)))).fields["pieces"]  # type: ignore[assignment]
         values, offsets = field.values.numpy(), field.offsets.tolist()
-        found += [values[first:last] for first, last in pairwise(offsets)]
-    return found
+        yield from (values[first:last] for first, last in pairwise(offsets))
