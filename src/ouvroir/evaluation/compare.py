@@ -33,6 +33,7 @@ from ouvroir.evaluation.metrics import (
 from ouvroir.task import Answers
 
 Verdict = Literal["better", "worse", "same"]
+EQUAL_SIZES = 1.15  # of two numbers of parameters the larger by the smaller, up to which they are called equal
 POWER_RATIO = 1.43  # (1.96 + 0.84) / 1.96: half-widths of a 95 % interval that are seen 4 times in 5
 
 

@@ -21,7 +21,7 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
             "samples": [
                 {
                     "title": t("writing_temperature", value=t.number(found["temperature"], 1)),
-                    "text": _readable(found["text"]),
+                    "text": readable(found["text"]),
                 }
                 for found in some
             ],
@@ -50,7 +50,7 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
     }
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Without what no screen shows: a model that has learned little writes such signs."""
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
 

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -203,6 +204,32 @@ def test_models_are_compared_on_other_texts(job, place):
     assert found.of[0].n_parameters > 10_000
     assert found.of[1].seconds > 0
     assert found.a.metrics["nats_per_character"].value > 0
+    assert found.sizes.endswith("times as many parameters.")
+    arguments = [str(job.path / "lstm"), str(job.path / "transformer"), str(place / "other")]
+    shown = CliRunner().invoke(app, ["compare", *arguments, "--quiet"], catch_exceptions=False).stdout
+    assert "longest copied passage" in shown
+    assert shown.count("real text") == 4
+    told = json.loads(CliRunner().invoke(app, ["compare", *arguments, "--json"], catch_exceptions=False).stdout)
+    for name, one in (("lstm", "a"), ("transformer", "b")):
+        habits, said = Run(job.path / name).read_json("habits.json"), told[one]["writing"]
+        assert said["copied"] == habits["copied"]
+        assert said["repetition_real"] == habits["repetition_real"]
+        assert said["sample"] == Run(job.path / name).read_json("moments.json")[-2]["text"]
+        assert f"{'AB'[one == 'b']} writes, from nothing:" in shown
+    assert told["sizes"] in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ((100, 100), ""),
+        ((100, 110), "B has 1.10 times as many parameters."),
+        ((160, 100), "Not at equal parameters: A has 1.60 times as many parameters."),
+    ],
+)
+def test_which_model_is_larger_is_said(sizes, said):
+    of = tuple(SimpleNamespace(n_parameters=size) for size in sizes)
+    assert ouvroir.api.ModelComparison(None, None, None, of, (), ()).sizes == said
 
 
 def test_a_model_that_writes_nothing_says_so(job):
