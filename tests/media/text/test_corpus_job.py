@@ -232,6 +232,30 @@ def test_which_model_is_larger_is_said(sizes, said):
     assert ouvroir.api.ModelComparison(None, None, None, of, (), ()).sizes == said
 
 
+def test_one_block_of_text_decides_nothing(job, place):
+    (place / "short").mkdir(exist_ok=True)
+    (place / "short" / "one.txt").write_text(lines(98, 20), encoding="utf-8")
+    models = [str(job.path / name) for name in ("lstm", "transformer")]
+    told = json.loads(
+        CliRunner().invoke(app, ["compare", *models, str(place / "short"), "--json"], catch_exceptions=False).stdout
+    )
+    assert "No difference can be shown on 1 item:" in told["sentence"]
+    assert told["difference"]["low"] is None
+    alone = CliRunner().invoke(app, ["evaluate", models[0], str(place / "short"), "--json"], catch_exceptions=False)
+    assert json.loads(alone.stdout)["metrics"]["nats_per_character"]["high"] is None
+
+
+def test_intervals_of_the_run_its_report_and_an_evaluation_agree(job, place):
+    (system,) = [one for one in job.read_json("report.json")["systems"] if one["name"] == "lstm"]
+    interval = system["metrics"]["nats_per_character"]
+    assert Run(job.path / "lstm").read_json("evaluation.json")["test"]["nats_per_character"] == interval
+    found = ouvroir.evaluate(job.path / "lstm", place / "books", runs=place / "runs")
+    assert found.judgement.metrics["nats_per_character"].as_dict() == pytest.approx(
+        {end: interval[end] for end in ("value", "low", "high")}
+    )
+    assert job.read_json("report.json")["n_test_units"] < len(found.ids), "neighbouring blocks count as one"
+
+
 def test_a_model_that_writes_nothing_says_so(job):
     model = replace(ouvroir.load(job.path), task=find_task("text-classification"))
     with pytest.raises(UsageError, match="go on from a prompt"):
