@@ -367,7 +367,7 @@ def test_commands_that_train_share_their_options():
 
 def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     told = call_json("evaluate", "last", "digits")
-    assert set(told) == {"model", "n", "n_learned", "metrics", "classes", "left_out", "unknown_labels"}
+    assert set(told) == {"model", "n", "n_units", "n_learned", "metrics", "classes", "left_out", "unknown_labels"}
     assert told["n_learned"] == 0
     assert set(told["metrics"]) == METRICS
     splits = call_json("check", "digits")["splits"]
@@ -482,9 +482,11 @@ def test_evaluate_speaks_to_a_person(room):
 def test_compare(room):
     other = call_json("train", "digits", *QUICK, "--set", "loop.steps=3", "--set", "loop.seed=1")
     told = call_json("compare", other["name"], "last", "more")
-    keys = {"a", "b", "n", "metric", "difference", "p_value", "fixed", "broken", "sentence"}
+    keys = {"a", "b", "n", "n_units", "metric", "difference", "p_value", "fixed", "broken", "sentence", "sizes"}
     assert set(told) == keys
-    assert set(told["a"]) == {"model", "metrics", "n_parameters", "seconds", "n_learned", "left_out", "unknown_labels"}
+    of_each = {"model", "metrics", "n_parameters", "seconds", "writing", "n_learned", "left_out", "unknown_labels"}
+    assert set(told["a"]) == of_each
+    assert (told["a"]["writing"], told["sizes"]) == (None, "")
     assert told["n"] == 32
     assert told["difference"]["value"] == 0  # one and the same
     assert told["fixed"] == told["broken"] == []

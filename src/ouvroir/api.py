@@ -211,6 +211,7 @@ class Evaluation:
     `unknown_labels` counts those whose label the model does not know, by that label. `learned` are ids of judged rows that
     the model learned from or was chosen by: where there are any, the figures flatter. `settings` have the data read for a
     training as they were read here. `n_parameters` and `seconds`: the size of the model, and how long it was trained, where known.
+    `writing`: how a model that writes does so, as of `ouvroir.writing.written_by`.
     """
 
     judgement: Judgement
@@ -221,6 +222,7 @@ class Evaluation:
     settings: dict[str, str]
     n_parameters: int
     seconds: float | None
+    writing: Mapping[str, Any] | None = None
 
 
 def evaluate(
@@ -244,7 +246,9 @@ def evaluate(
     """
     from ouvroir.predictor import load as load_predictor
     from ouvroir.predictor import model_folder
+    from ouvroir.reporting import kept_model
     from ouvroir.training.distributed import resolve_device
+    from ouvroir.writing import written_by
 
     chosen, at = resolve_device(device), Workplace(Path(runs), progress=progress)
     at.require_order(str(model), str(source))
@@ -280,6 +284,7 @@ def evaluate(
         progress=progress,
     )
     judged = [table.rows[int(place)] for place in judgement.answers.index]
+    trained = run and kept_model(run)
     return Evaluation(
         judgement=judgement,
         ids=tuple(row.id for row in judged),
@@ -288,14 +293,9 @@ def evaluate(
         learned=frozenset(row.id for row in judged if learned.knows(row)),
         settings=data_settings(data, unseen.USUAL),
         n_parameters=sum(param.numel() for param in predictor.model.parameters()),
-        seconds=None if run is None else _trained_s(run),
+        seconds=max((one.seconds for one in trained.metrics()), default=None) if trained else None,
+        writing=written_by(trained) if trained else None,
     )
-
-
-def _trained_s(run: Run) -> float | None:
-    from ouvroir.reporting import kept_model
-
-    return max((one.seconds for one in kept_model(run).metrics()), default=None)
 
 
 def _require_one_task(a: str | Path, b: str | Path, runs: Path) -> None:
@@ -312,7 +312,7 @@ def _require_one_task(a: str | Path, b: str | Path, runs: Path) -> None:
 class ModelComparison:
     """Two models on the same rows: the paired comparison, each one's metrics on them, and ids of items fixed and broken by B.
 
-    `of`: each one's own evaluation, which says what was left out and what it learned from.
+    `of`: each one's own evaluation, which says what was left out, what it learned from and how it writes.
     """
 
     comparison: Comparison
@@ -321,6 +321,18 @@ class ModelComparison:
     of: tuple[Evaluation, Evaluation]
     fixed: tuple[str, ...]
     broken: tuple[str, ...]
+
+    @property
+    def sizes(self) -> str:
+        """Which has more parameters, and how many times as many, as a sentence; empty where they have about as many."""
+        from ouvroir.evaluation.compare import EQUAL_SIZES
+
+        sizes = [one.n_parameters for one in self.of]
+        factor = max(sizes) / min(sizes)
+        if factor < 1.005:
+            return ""
+        said = f"{'B' if sizes[1] > sizes[0] else 'A'} has {factor:.2f} times as many parameters."
+        return f"Not at equal parameters: {said}" if factor > EQUAL_SIZES else said
 
 
 def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> ModelComparison:

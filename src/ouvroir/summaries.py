@@ -150,8 +150,8 @@ def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
 def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]:
     """`a` and `b`, the paired `difference` B − A of `metric` on `n` items, `p_value`, `fixed`, `broken`, `sentence`.
 
-    Of each model its `metrics` on these items, its size and the seconds of its training, how many of them it learned from, and
-    what its own evaluation left out.
+    Of each model its `metrics` on these items, its size and the seconds of its training, how many of them it learned from, what
+    its own evaluation left out, and how it writes; `sizes` says which has more parameters.
     """
     paired, shared = found.comparison, frozenset(found.of[0].ids) & frozenset(found.of[1].ids)
 
@@ -161,6 +161,7 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
             "metrics": metrics_as_json(judged.metrics),
             "n_parameters": of.n_parameters,
             "seconds": of.seconds,
+            "writing": of.writing,
             "n_learned": len(of.learned & shared),
             "left_out": of.left_out,
             "unknown_labels": of.unknown_labels,
@@ -177,4 +178,5 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
         "fixed": list(found.fixed),
         "broken": list(found.broken),
         "sentence": paired.sentence,
+        "sizes": found.sizes,
     }

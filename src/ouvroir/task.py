@@ -592,8 +592,9 @@ class Writer(Synthesiser, Protocol):
     def habits(
         self, model: nn.Module, processor: Processor, recipe: Recipe, tables: Mapping[Split, Table], *, device: str
     ) -> dict[str, Any]:
-        """Plain values for the report, of texts that the model writes beside as much real text that it did not learn from.
+        """Plain values for the report, of texts that the model writes beside real ones, as long, that it did not learn from.
 
+        texts: how many, and `pieces` of them on average; searched: the share of the train rows that passages were looked for in;
         repetition: share of runs of pieces that stood in the same text before; copied: characters of the longest passage that
         stands in a train row, and `passage` itself; of both also `..._real`. expected: what is held for likely at some places of
         the test: `before`, `then` with its `share`, and `candidates` with theirs.

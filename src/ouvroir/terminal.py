@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 N_REFUSALS_SHOWN = 3  # of each kind
 N_CLASSES_SHOWN = 20
+MOST_WRITTEN = 300  # characters that are shown of a text of a model's own
 PIPE_WIDTH = 1000
 CLOSING: dict[Language, dict[str, Any]] = {
     "en": {
@@ -407,8 +408,16 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
     rows.append(["parameters", f"{a['n_parameters']:,}", "", f"{b['n_parameters']:,}", ""])
     if a["seconds"] is not None and b["seconds"] is not None:
         rows.append(["training", readable_duration(a["seconds"]), "", readable_duration(b["seconds"]), ""])
+    is_written = a["writing"] and b["writing"]
+    if is_written:
+        rows += _habits(a["writing"], b["writing"])
     out.print(_table([f"{summary['n']} items", "A", "95 % interval", "B", "95 % interval"], rows))
     out.print(Text(f"\n{summary['sentence']}"))
+    if summary["sizes"]:
+        out.print(Text(summary["sizes"]))
+    for name, one in (("A", a), ("B", b)) if is_written else ():
+        if sample := one["writing"]["sample"]:
+            out.print(Text(f"\n{name} writes, from nothing:\n{_shortened(sample)}"))
     for word in ("fixed", "broken"):
         if summary[word]:
             out.print(Text(f"{word} by B: {readable_names(summary[word])}"))
@@ -419,6 +428,30 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
         out.print("\nCompared are the items that both can be judged on.")
     _show_left_out(out, a, "A", " for A")
     _show_left_out(out, b, "B", " for B")
+
+
+def _habits(*written: Mapping[str, Any]) -> list[list[str]]:
+    """Rows of how two models write: each one's own habit, and that of real text in the column of intervals."""
+    from ouvroir.evaluation.language import Language as Words
+
+    t = Words("en")
+    kinds = (("repetition", "runs of six pieces repeated", t.percent), ("copied", "longest copied passage", t.count))
+    found = []
+    for name, title, write in kinds:
+        row = [title]
+        for one in written:
+            own, real = one[name], one[f"{name}_real"]
+            row += ["–" if own is None else write(own), "" if real is None else f"real text {write(real)}"]
+        found.append(row)
+    return found
+
+
+def _shortened(text: str) -> str:
+    """The beginning of a text that a model wrote, without what no screen shows."""
+    from ouvroir.evaluation.writing_page import readable
+
+    text = readable(text.strip())
+    return text if len(text) <= MOST_WRITTEN else f"{text[:MOST_WRITTEN]}…"
 
 
 def show_export(result: ExportResult) -> None:

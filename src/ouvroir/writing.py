@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ouvroir.sampling import Sampling
 from ouvroir.task import Writer
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 MOMENTS, HABITS = "moments.json", "habits.json"
 N_MOMENTS = 5  # of a training, at which samples are kept
-TEMPERATURES = (0.5, 0.8, 1.0)
+SHOWN_TEMPERATURE = 0.8
+TEMPERATURES = (0.5, SHOWN_TEMPERATURE, 1.0)
 MOMENT_PIECES = 160
 
 
@@ -44,6 +45,16 @@ def keep_moment(
         kept.append({"step": step, "seconds": round(seconds, 3), "temperature": temperature, "text": text})
     model.train(was_training)
     run.write_json(MOMENTS, kept)
+
+
+def written_by(model: Run) -> dict[str, Any] | None:
+    """How a trained model writes: `repetition` and `copied`, also of real text, and its last `sample`; None where none is kept."""
+    habits = model.read_json(HABITS)
+    if not habits:
+        return None
+    said = [one["text"] for one in model.read_json(MOMENTS) or () if one["temperature"] == SHOWN_TEMPERATURE]
+    told = {name: habits.get(name) for name in ("repetition", "repetition_real", "copied", "copied_real")}
+    return {**told, "sample": said[-1] if said else None}
 
 
 def is_moment(done: int, steps: int, before: int) -> bool:

@@ -609,3 +609,22 @@ def test_french_shows_its_own_lines_of_python():
     assert "Une fois" in render(report, "fr")
     report["use"].pop("python_fr")
     assert "Once" in render(report, "fr"), "as in earlier reports"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_how_much_was_written_and_searched_is_said(language):
+    habits = {"texts": 8, "pieces": 397.5, "repetition": 0.1, "copied": 31, "passage": "x", "searched": 0.25}
+    real = {"texts_real": 8, "pieces_real": 400.0, "repetition_real": 0.05, "copied_real": 30}
+
+    def page(habits):
+        writing = {"lstm": {"moments": [], "habits": habits}}
+        return Page(render(writing_report(texts(40), texts(40), writing=writing), language)).text
+
+    said = page({**habits, **real})
+    assert "8 × 398" in said
+    assert "8 × 400" in said
+    assert re.search("in 25.0\u202f% of the train rows|dans 25,0\u202f% des éléments", said)
+    assert not re.search("as much real text|autant de texte réel", said)
+    assert not re.search("were looked for|ont été cherchés", page({**habits, "searched": 1.0}))
+    earlier = page({"repetition": 0.1, "copied": 31})
+    assert "×" not in earlier

@@ -33,6 +33,7 @@ from ouvroir.evaluation.metrics import (
 from ouvroir.task import Answers
 
 Verdict = Literal["better", "worse", "same"]
+EQUAL_SIZES = 1.15  # of two numbers of parameters the larger by the smaller, up to which they are called equal
 POWER_RATIO = 1.43  # (1.96 + 0.84) / 1.96: half-widths of a 95 % interval that are seen 4 times in 5
 
 
@@ -64,7 +65,9 @@ class Comparison:
         changed = ""
         if self.p_value is not None:
             changed = f" B fixes {len(self.fixed)} of them and breaks {len(self.broken)}."
-        items = f"{self.n} items" + (f", counted as {self.n_units}" if self.n_units < self.n else "")
+        items = f"{self.n} item{'' if self.n == 1 else 's'}" + (
+            f", counted as {self.n_units}" if self.n_units < self.n else ""
+        )
         if not math.isfinite(self.smallest):
             gap = f"{self.difference.value:+.3f} ({Language('en').known('metric', self.metric)})"
             return (

@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from ouvroir.evaluation import plots
+from ouvroir.evaluation.compare import EQUAL_SIZES
 from ouvroir.evaluation.language import Language, LanguageName, sentence
 from ouvroir.evaluation.metrics import METRICS, counts_rows, is_higher_better, is_percent
 from ouvroir.evaluation.synthesis_page import synthesis_view
@@ -31,7 +32,6 @@ _CONSTANTS = ("phi", "pi", "alpha", "zeta")
 _END_OF_NAME = 11  # characters: what fits under a small picture beside the beginning
 _MOST_CURVES = 4
 _AXES = ("seconds", "characters")  # that curves may be drawn against, beside steps
-_EQUAL_SIZES = 1.15  # of two numbers of parameters, the larger by the smaller
 _AGREES = 0.05  # confidence and share right agree when they surely differ by no more
 _STAGES = (
     "check",
@@ -396,7 +396,7 @@ def _efforts(report: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]], t: 
     if not is_alike(min(times), max(times)):
         sentences.append(t("unequal_times"))
     sizes = [one.get("n_parameters") or 0 for one in rivals]
-    if all(sizes) and max(sizes) > _EQUAL_SIZES * min(sizes):
+    if all(sizes) and max(sizes) > EQUAL_SIZES * min(sizes):
         largest = who(report, rivals[sizes.index(max(sizes))], t, with_article=True)
         sentences.append(t("unequal_parameters", name=largest, factor=t.number(max(sizes) / min(sizes), 1)))
     return " ".join(sentences)

@@ -44,10 +44,19 @@ WORDS: dict[str, tuple[str, str]] = {
     "writing_temperature": ("Temperature {value}", "Température {value}"),
     "writing_habits": ("Does it repeat itself, or copy?", "Se répète-t-il, ou recopie-t-il ?"),
     "writing_habits_lead": (
-        "Eight texts of its own beside as much real text that it never learned from. Real text shares passages with what was "
-        "learned from too; a model that shares much longer ones recites.",
-        "Huit textes de sa plume à côté d’autant de texte réel jamais appris. Le texte réel aussi partage des passages avec ce "
-        "qui a été appris ; un modèle qui en partage de bien plus longs récite.",
+        "Texts of its own beside real text that it never learned from. Real text shares passages with what was learned from too; a "
+        "model that shares much longer ones recites.",
+        "Des textes de sa plume à côté de texte réel jamais appris. Le texte réel aussi partage des passages avec ce qui a été "
+        "appris ; un modèle qui en partage de bien plus longs récite.",
+    ),
+    "writing_texts": (
+        "Texts, and pieces of each on average",
+        "Textes, et morceaux de chacun en moyenne",
+    ),
+    "writing_searched": (
+        "Passages were looked for in {share} of the train rows, evenly spaced, so longer ones may stand in the others.",
+        "Les passages ont été cherchés dans {share} des éléments d’entraînement, régulièrement espacés : les autres en contiennent "
+        "peut-être de plus longs.",
     ),
     "writing_model": ("the model", "le modèle"),
     "writing_real": ("real text", "texte réel"),

@@ -21,7 +21,7 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
             "samples": [
                 {
                     "title": t("writing_temperature", value=t.number(found["temperature"], 1)),
-                    "text": _readable(found["text"]),
+                    "text": readable(found["text"]),
                 }
                 for found in some
             ],
@@ -33,6 +33,7 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
         "name": who(report, system, t),
         "moments": moments,
         "habits": _habits(habits, t),
+        "searched": t("writing_searched", share=t.percent(share)) if (share := habits.get("searched", 1)) < 1 else "",
         "passage": str(habits.get("passage", ""))[:MOST_PASSAGE],
         "expected": [
             {
@@ -49,7 +50,7 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
     }
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Without what no screen shows: a model that has learned little writes such signs."""
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
 
@@ -62,6 +63,12 @@ def _first(one: Mapping[str, Any], found: Mapping[str, Any]) -> float:
 def _habits(habits: Mapping[str, Any], t: Language) -> list[tuple[str, str, str]]:
     """Name, what the model does, and what real text does."""
     found = []
+    if "texts" in habits:  # absent in earlier reports
+        texts = [
+            f"{t.count(habits[f'texts{of}'])} × {t.count(habits[f'pieces{of}'])}" if f"texts{of}" in habits else "–"
+            for of in ("", "_real")
+        ]
+        found.append((t("writing_texts"), texts[0], texts[1]))
     if "repetition" in habits:
         real = habits.get("repetition_real")
         found.append((t("writing_repetition"), t.percent(habits["repetition"]), t.percent(real)))

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +115,9 @@ def test_what_it_wrote_and_its_habits_are_kept(job):
         assert 0 <= habits["repetition"] <= 1
         assert habits["passage"] in "".join(lines(number, 3000) for number in range(3))
         assert len(habits["passage"]) == habits["copied"]
+        assert habits["texts"] == habits["texts_real"] == 8
+        assert habits["pieces"] == habits["pieces_real"] == 400
+        assert habits["searched"] == 1
         assert all(len(one["candidates"]) == 5 for one in habits["expected"])
 
 
@@ -200,6 +204,56 @@ def test_models_are_compared_on_other_texts(job, place):
     assert found.of[0].n_parameters > 10_000
     assert found.of[1].seconds > 0
     assert found.a.metrics["nats_per_character"].value > 0
+    assert found.sizes.endswith("times as many parameters.")
+    arguments = [str(job.path / "lstm"), str(job.path / "transformer"), str(place / "other")]
+    shown = CliRunner().invoke(app, ["compare", *arguments, "--quiet"], catch_exceptions=False).stdout
+    assert "longest copied passage" in shown
+    assert shown.count("real text") == 4
+    told = json.loads(CliRunner().invoke(app, ["compare", *arguments, "--json"], catch_exceptions=False).stdout)
+    for name, one in (("lstm", "a"), ("transformer", "b")):
+        habits, said = Run(job.path / name).read_json("habits.json"), told[one]["writing"]
+        assert said["copied"] == habits["copied"]
+        assert said["repetition_real"] == habits["repetition_real"]
+        assert said["sample"] == Run(job.path / name).read_json("moments.json")[-2]["text"]
+        assert f"{'AB'[one == 'b']} writes, from nothing:" in shown
+    assert told["sizes"] in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ((100, 100), ""),
+        ((100, 110), "B has 1.10 times as many parameters."),
+        ((160, 100), "Not at equal parameters: A has 1.60 times as many parameters."),
+    ],
+)
+def test_which_model_is_larger_is_said(sizes, said):
+    of = tuple(SimpleNamespace(n_parameters=size) for size in sizes)
+    assert ouvroir.api.ModelComparison(None, None, None, of, (), ()).sizes == said
+
+
+def test_one_block_of_text_decides_nothing(job, place):
+    (place / "short").mkdir(exist_ok=True)
+    (place / "short" / "one.txt").write_text(lines(98, 20), encoding="utf-8")
+    models = [str(job.path / name) for name in ("lstm", "transformer")]
+    told = json.loads(
+        CliRunner().invoke(app, ["compare", *models, str(place / "short"), "--json"], catch_exceptions=False).stdout
+    )
+    assert "No difference can be shown on 1 item:" in told["sentence"]
+    assert told["difference"]["low"] is None
+    alone = CliRunner().invoke(app, ["evaluate", models[0], str(place / "short"), "--json"], catch_exceptions=False)
+    assert json.loads(alone.stdout)["metrics"]["nats_per_character"]["high"] is None
+
+
+def test_intervals_of_the_run_its_report_and_an_evaluation_agree(job, place):
+    (system,) = [one for one in job.read_json("report.json")["systems"] if one["name"] == "lstm"]
+    interval = system["metrics"]["nats_per_character"]
+    assert Run(job.path / "lstm").read_json("evaluation.json")["test"]["nats_per_character"] == interval
+    found = ouvroir.evaluate(job.path / "lstm", place / "books", runs=place / "runs")
+    assert found.judgement.metrics["nats_per_character"].as_dict() == pytest.approx(
+        {end: interval[end] for end in ("value", "low", "high")}
+    )
+    assert job.read_json("report.json")["n_test_units"] < len(found.ids), "neighbouring blocks count as one"
 
 
 def test_a_model_that_writes_nothing_says_so(job):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ ROWS_AT_ONCE = 1024
 STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties of logistic regression that are tried
 NEIGHBOURS = 5
 MOST_COUNTED = 2_000_000  # pieces that n-grams are counted in
+MOST_CHOSEN_BY = 400_000  # pieces of the validation rows that the length of n-grams is chosen by
 NGRAMS = "n-grams (Kneser-Ney)"
 
 
@@ -163,23 +164,19 @@ def ngram_answers(tables: Mapping[Split, Table], tokenizer: Tokenizer) -> Cheap:
     Their length suits the validation, or a tenth of the train rows that was not counted for the choice.
     """
     train, test = tables["train"], tables["test"]
-    lengths = train.lengths("pieces").numpy()
-    n = len(train) if lengths.sum() <= MOST_COUNTED else max(1, int(MOST_COUNTED / lengths.mean()))
-    places = np.unique(np.linspace(0, len(train) - 1, n).astype(np.int64))
-    known = pieces_of(train.subset(places))
+    places = spread(train.lengths("pieces").numpy(), MOST_COUNTED)
+    known = list(pieces_of(train.subset(places)))
     if "validation" in tables:
-        model = KneserNey.best(known, pieces_of(tables["validation"]), tokenizer.n)
+        some = spread(tables["validation"].lengths("pieces").numpy(), MOST_CHOSEN_BY)
+        model = KneserNey.best(known, list(pieces_of(tables["validation"].subset(some))), tokenizer.n)
     else:
         model = KneserNey.of(known, tokenizer.n, len(KneserNey.best(*_held_out(known), tokenizer.n).orders))
-    asked = pieces_of(test)
     sizes = tokenizer.sizes()
-    sums = np.array([sizes[:, row[1:]].sum(axis=1) for row in asked], dtype=np.int64)
-    answers = Answers(
-        index=np.arange(len(test), dtype=np.int64),
-        loss=np.array([model.nats(row)[1:].sum() for row in asked], dtype=np.float64),
-        n_items=sums[:, 0],
-        n_bytes=sums[:, 1],
-    )
+    sums, loss = np.zeros((len(test), 2), dtype=np.int64), np.zeros(len(test))
+    for place, row in enumerate(pieces_of(test)):
+        sums[place], loss[place] = sizes[:, row[1:]].sum(axis=1), model.nats(row)[1:].sum()
+    index = np.arange(len(test), dtype=np.int64)
+    answers = Answers(index=index, loss=loss, n_items=sums[:, 0], n_bytes=sums[:, 1])
     return Cheap(NGRAMS, answers, len(places) if len(places) < len(train) else None)
 
 
@@ -192,11 +189,25 @@ def _held_out(texts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.nd
     return [texts[0][:end]], [texts[0][end:]]
 
 
-def pieces_of(table: Table) -> list[np.ndarray]:
+def spread(lengths: np.ndarray, most: int) -> np.ndarray:
+    """Places of all rows of `lengths` (N,), or of evenly spaced ones that have no more than `most` pieces, one row at least."""
+    n = len(lengths)
+    if lengths.sum() > most:
+        n = max(1, int(most / lengths.mean()))
+    places = evenly(len(lengths), n)
+    while len(places) > 1 and lengths[places].sum() > most:
+        places = evenly(len(lengths), int(0.95 * len(places)))
+    return places
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """All of `n` places, or `most` of them, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+
+
+def pieces_of(table: Table) -> Iterator[np.ndarray]:
     """The pieces of each row of a table, the one that is given before them and the one that ends them included."""
-    found: list[np.ndarray] = []
     for start in range(0, len(table), ROWS_AT_ONCE):
         field: Ragged = table.slice(np.arange(start, min(start + ROWS_AT_ONCE, len(table)))).fields["pieces"]  # type: ignore[assignment]
         values, offsets = field.values.numpy(), field.offsets.tolist()
-        found += [values[first:last] for first, last in pairwise(offsets)]
-    return found
+        yield from (values[first:last] for first, last in pairwise(offsets))

@@ -10,7 +10,7 @@ import torch
 
 from ouvroir.making import label_weights
 from ouvroir.media.text import tokens
-from ouvroir.media.text.baselines import pieces_of
+from ouvroir.media.text.baselines import evenly, pieces_of, spread
 from ouvroir.media.text.passages import Passages
 from ouvroir.media.text.sampling import Spoken, write
 from ouvroir.rng import Rng
@@ -68,26 +68,28 @@ def habits(
     seed: int,
     device: str,
 ) -> dict[str, Any]:
-    """Plain values on N_SAMPLES texts that the model writes, beside as much real text that it did not learn from.
+    """Plain values on texts that the model writes, beside as many stretches of real text that it did not learn from, as long.
 
-    repetition: share of the runs of REPEATED pieces that stood in the same text before; copied: characters of the longest passage
-    that stands in a train row, with `passage`; of both also `..._real`. expected: what the model holds for likely at some places of
-    the test: `before`, `then`, and `candidates` with their probability.
+    texts: how many, and `pieces` of them on average; repetition: share of the runs of REPEATED pieces that stood in the same text
+    before; copied: characters of the longest passage that stands in a train row, with `passage`; of all also `..._real`. searched:
+    the share of the train rows that it was looked for in. expected: what the model holds for likely at some places of the test:
+    `before`, `then`, and `candidates` with their probability.
     """
-    weights = None
-    if network.n_classes:
-        weights = torch.from_numpy(label_weights([None] * N_SAMPLES, processor.labels)).to(device)
-    line = Rng(seed, 0, torch.arange(N_SAMPLES, device=device)).along("habits", SAMPLE_PIECES)
-    prompt = torch.full((N_SAMPLES, 1), tokens.BEGIN, device=device)
-    written = np.array(list(write(network, prompt, weights, line, how, least=SAMPLE_PIECES)))
-    made = list(written.T)
-    known = Passages(_known(tables["train"]))
-    held_out = tables.get("test") or tables.get("validation")
-    real = [] if held_out is None else _as_long(held_out)
+    train, held_out = tables["train"], tables.get("test") or tables.get("validation")
+    real = [] if held_out is None else _stretches(held_out)
+    most = [len(one) for one in real] or [SAMPLE_PIECES] * N_SAMPLES
+    lengths = train.lengths("pieces").numpy()
+    made = _made(
+        network, processor, how, most, may_end=bool(np.median(lengths) < SAMPLE_PIECES), seed=seed, device=device
+    )
+    places = spread(lengths, _MOST_KNOWN)
+    known = Passages([row[:_MOST_KNOWN] for row in pieces_of(train.subset(places))])
     found: dict[str, Any] = {}
     for name, texts in (("", made), ("_real", real)):
         if not texts:
             continue
+        found[f"texts{name}"] = len(texts)
+        found[f"pieces{name}"] = float(np.mean([len(text) for text in texts]))
         found[f"repetition{name}"] = float(np.mean([_repeated(text) for text in texts]))
         longest, passage = 0, ""
         for text in texts:
@@ -97,29 +99,46 @@ def habits(
                 longest, passage = len(said), said
         found[f"copied{name}"] = longest
         found[f"passage{name}"] = passage
+    found["searched"] = len(places) / len(lengths)
     if held_out is not None and not network.n_classes:
         found["expected"] = _expected(network, processor, held_out, device)
     return found
 
 
-def _known(table: Table) -> list[np.ndarray]:
-    found, left = [], _MOST_KNOWN
-    for row in pieces_of(table):
-        found.append(row)
-        left -= len(row)
-        if left < 0:
-            break
-    return found
+def _made(
+    network: LanguageModel,
+    processor: CorpusProcessor,
+    how: Sampling,
+    most: Sequence[int],
+    *,
+    may_end: bool,
+    seed: int,
+    device: str,
+) -> list[np.ndarray]:
+    """A text of the model's own of `most` pieces each; of fewer where it ends sooner and `may_end`, as short rows do."""
+    weights = None
+    if network.n_classes:
+        weights = torch.from_numpy(label_weights([None] * len(most), processor.labels)).to(device)
+    chances = Rng(seed, 0, torch.arange(len(most), device=device)).along("habits", max(most))
+    prompt = torch.full((len(most), 1), tokens.BEGIN, device=device)
+    least = min(REPEATED, max(most)) if may_end else max(most)
+    written = np.array(list(write(network, prompt, weights, chances, how, least=least)))
+    texts = (text[:n] for text, n in zip(written.T, most, strict=True))
+    return [text[: np.argmax(text == tokens.END)] if (text == tokens.END).any() else text for text in texts]
 
 
-def _as_long(table: Table) -> list[np.ndarray]:
-    """N_SAMPLES stretches of real text, evenly spaced over the rows."""
-    rows = [row[row > tokens.END] for row in pieces_of(table)]
-    rows = [row for row in rows if len(row) >= REPEATED]
-    if not rows:
+def _stretches(table: Table) -> list[np.ndarray]:
+    """N_SAMPLES stretches of real text of SAMPLE_PIECES, evenly spaced over all there is; a shorter row is one as a whole."""
+    lengths = table.lengths("pieces").numpy() - 2  # what begins and ends a row is no text
+    n_in = np.where(lengths < REPEATED, 0, np.maximum(1, lengths // SAMPLE_PIECES))
+    if not n_in.sum():
         return []
-    places = np.unique(np.linspace(0, len(rows) - 1, min(N_SAMPLES, len(rows))).astype(np.int64))
-    return [rows[place][:SAMPLE_PIECES] for place in places.tolist()]
+    row = np.repeat(np.arange(len(lengths)), n_in)
+    number = np.arange(len(row)) - np.repeat(n_in.cumsum() - n_in, n_in)
+    places = evenly(len(row), N_SAMPLES)
+    texts = (text[text > tokens.END] for text in pieces_of(table.subset(row[places])))
+    starts = (number[places] * SAMPLE_PIECES).tolist()
+    return [text[start : start + SAMPLE_PIECES] for text, start in zip(texts, starts, strict=True)]
 
 
 def _repeated(text: np.ndarray) -> float:
@@ -129,10 +148,10 @@ def _repeated(text: np.ndarray) -> float:
 
 @torch.no_grad()
 def _expected(network: LanguageModel, processor: CorpusProcessor, table: Table, device: str) -> list[dict[str, Any]]:
-    rows = [row for row in pieces_of(table) if len(row) > 2]
+    places = np.flatnonzero(table.lengths("pieces").numpy() > 2)
     found = []
-    for place in np.unique(np.linspace(0, len(rows) - 1, min(N_EXPECTED, len(rows))).astype(np.int64)):
-        row = rows[place][: processor.context + 1]
+    for whole in pieces_of(table.subset(places[evenly(len(places), N_EXPECTED)])):
+        row = whole[: processor.context + 1]
         at = len(row) - 1
         given = torch.from_numpy(row[:at].astype(np.int64))[None].to(device)
         share = network.after(given, None, None)[0][0].float().softmax(dim=0)
