@@ -34,7 +34,7 @@ def marks_of(row: Row) -> np.ndarray:
 
 def gathered(rows: Iterable[Row], *, without: np.ndarray | None = None) -> np.ndarray:
     """(n,) uint32, ascending, MOST_KEPT at most: what stands in `rows`, less what is in `without`."""
-    found = _joined(marks_of(row) for row in rows)
+    found = _joined(marks_of(row) for row in rows if MARKS in row.details)
     return (found if without is None else np.setdiff1d(found, without, assume_unique=True))[:MOST_KEPT]
 
 
