@@ -66,7 +66,7 @@ class Comparison:
         if self.p_value is not None:
             changed = f" B fixes {len(self.fixed)} of them and breaks {len(self.broken)}."
         items = f"{self.n} item{'' if self.n == 1 else 's'}" + (
-            f", counted as {self.n_units}" if self.n_units < self.n else ""
+            f" (counted as {self.n_units})" if self.n_units < self.n else ""
         )
         if not math.isfinite(self.smallest):
             gap = f"{self.difference.value:+.3f} ({Language('en').known('metric', self.metric)})"
