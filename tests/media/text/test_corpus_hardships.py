@@ -119,7 +119,7 @@ def test_the_length_of_n_grams_is_not_chosen_where_they_were_counted(tmp_path, n
     data = prepared(tmp_path / "data", validation=0)
     assert set(data.tables) == {"train", "test"}
     tokenizer = data.processor.tokenizer
-    known, asked = pieces_of(data.tables["train"]), pieces_of(data.tables["test"])
+    known, asked = (list(pieces_of(data.tables[split])) for split in ("train", "test"))
 
     def loss(order):
         return sum(KneserNey.of(known, tokenizer.n, order).nats(row)[1:].sum() for row in asked)
