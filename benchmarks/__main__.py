@@ -28,6 +28,7 @@ ALL += (
     "memory",
     "clips",
     "language",
+    "language_speed",
     "language_constants",
 )
 ALL += ("verdicts_texts", "verdicts_sounds", "verdicts_videos")

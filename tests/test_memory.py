@@ -1,5 +1,6 @@
 """What is done about memory changes nothing but memory."""
 
+import ctypes
 import gc
 import subprocess
 import sys
@@ -32,3 +33,33 @@ def test_only_a_process_of_ours_leaves_objects_out_of_searches(claim, is_frozen)
     code = f"import gc; from ouvroir import memory; {claim}import ouvroir.training; print(gc.get_freeze_count() > 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(is_frozen)
+
+
+COUNT = """
+import resource, sys, torch
+from ouvroir.training.device import threads
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def step():
+    for _ in range(5):
+        torch.ones(12_000_000)
+
+def counted():
+    step()
+    before = faults()
+    step()
+    return faults() - before
+
+print(counted())
+with threads(1):
+    print(counted())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library")
+def test_large_blocks_of_a_step_are_those_of_the_step_before():
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True)
+    usual, kept = map(int, done.stdout.split())
+    assert kept < usual / 10

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ouvroir.errors import DeviceError
-from ouvroir.memory import give_back
+from ouvroir.memory import give_back, keep_freed
 from ouvroir.recipe import Loop
 from ouvroir.task import Batch
 
@@ -91,7 +91,8 @@ def place(model: nn.Module, loop: Loop, device: str) -> nn.Module:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Calculate with `n` threads inside the block; 0 leaves the number as it is."""
+    """Calculate with `n` threads inside the block, 0 leaves the number as it is; and from then on in memory that is kept."""
+    keep_freed()
     before = torch.get_num_threads()
     if n and n != before:
         torch.set_num_threads(n)
