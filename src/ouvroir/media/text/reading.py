@@ -112,7 +112,10 @@ def near_key(words: list[str]) -> np.ndarray | None:
         line = line[:_END] + line[-_END:]
     framed = f"  {line}  "
     found = np.zeros(KEY_WIDTH, dtype=np.float32)
-    for run, count in Counter(framed[at : at + _RUN] for at in range(len(framed) - _RUN + 1)).items():
-        number = zlib.crc32(run.encode("utf-8", errors="surrogatepass")) * _SCATTER & 0xFFFFFFFF
+    points = np.frombuffer(framed.encode("utf-32-le", errors="surrogatepass"), dtype="<u4").astype(np.int64)
+    runs = points[:-2] << 42 | points[1:-1] << 21 | points[2:]
+    _, places, counts = np.unique(runs, return_index=True, return_counts=True)
+    for at, count in zip(places.tolist(), counts.tolist(), strict=True):
+        number = zlib.crc32(framed[at : at + _RUN].encode("utf-8", errors="surrogatepass")) * _SCATTER & 0xFFFFFFFF
         found[number >> 24] += count if number >> 23 & 1 else -count
     return found
