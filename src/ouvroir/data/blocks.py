@@ -13,7 +13,7 @@ from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
 FILES_ENOUGH = 20  # so many files and more are shared out whole
-RUNS_WANTED = 64
+RUNS_WANTED = 40
 _LOOKED_AT = 1 << 16  # bytes: more than a line
 _BEGIN = 512  # bytes, and the line that they end in
 
