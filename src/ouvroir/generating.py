@@ -14,8 +14,9 @@ import numpy as np
 
 from ouvroir import workflow
 from ouvroir.errors import DataError, ManifestError, Untried, UsageError
-from ouvroir.files import readable_names, require_space
+from ouvroir.files import require_space
 from ouvroir.hashes import hash_file
+from ouvroir.making import unknown_class
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET
 from ouvroir.rng import key
@@ -58,11 +59,11 @@ class Generated:
 
 
 def generator_of(run: Run) -> Run:
-    """The run of the generator: the run itself, or that of the job which it belongs to. Raises UsageError."""
+    """The run of the generator: the run itself, what it kept of several, or that of the job it belongs to. Raises UsageError."""
     for found in (run, Run(run.path / GENERATOR)):
         is_run = (found.path / "recipe.json").is_file()
         if is_run and isinstance(find_task(found.recipe().task), Synthesiser):
-            return found
+            return found.kept
     recipe = run.recipe()
     synthesiser = find_task(recipe.task).synthesiser
     if synthesiser is None:
@@ -105,7 +106,7 @@ def generate(run: Run, labels: Sequence[str] | None, count: int, seed: int, at: 
     task, model, processor, recipe, device, weights = _loaded(of, at)
     unknown = [label for label in labels or () if label not in processor.labels]
     if unknown:
-        raise UsageError(f"The generator knows no class `{unknown[0]}`. It knows {readable_names(processor.labels)}.")
+        raise unknown_class(unknown[0], processor.labels)
     _warn(of, at)
     asked: list[str | None] = list(labels or processor.labels) or [None]
     samples = Samples(of.path / FOLDER)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ouvroir.errors import UsageError
+from ouvroir.files import readable_names
 from ouvroir.task import (
     NO_ANSWERS,
     Answers,
@@ -172,14 +173,22 @@ def left_out(labels: Tensor, share: float, rng: Rng) -> Tensor:
     return torch.where((rng.uniform("label") < share)[:, None], nothing, labels)
 
 
+def unknown_class(label: str, labels: Sequence[str]) -> UsageError:
+    """What is said where a class is asked for that a model was not taught."""
+    if not labels:
+        return UsageError(
+            f"The model learned from data without classes, so it knows no class `{label}`. Leave --label out."
+        )
+    return UsageError(f"The generator knows no class `{label}`. It knows {readable_names(labels)}.")
+
+
 def label_weights(asked: Sequence[str | None], labels: Sequence[str]) -> np.ndarray:
     """(B, K + 1) float32 of 0 and 1. Raises UsageError."""
     place = {label: number for number, label in enumerate(labels)}
     found = np.zeros((len(asked), len(labels) + 1), dtype=np.float32)
     for number, label in enumerate(asked):
         if label is not None and label not in place:
-            known = ", ".join(labels[:10]) + (", …" if len(labels) > 10 else "")
-            raise UsageError(f"The generator knows no class `{label}`. It knows: {known}.")
+            raise unknown_class(label, labels)
         found[number, len(labels) if label is None else place[label]] = 1
     return found
 

@@ -197,6 +197,12 @@ class Run:
         return [Run(self.path / name) for name in names if (self.path / name / "recipe.json").is_file()]
 
     @property
+    def kept(self) -> Run:
+        """The one of `models` whose recipe the run has too, since final_model/ is of it; itself where there is none."""
+        recipe = self.recipe()
+        return next((model for model in self.models if model.recipe() == recipe), self)
+
+    @property
     def verb(self) -> Literal["train", "refine"]:
         """The command that makes such a run and goes on with it."""
         return "refine" if (self.whole.path / JOB).is_file() else "train"

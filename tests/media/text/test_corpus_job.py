@@ -144,6 +144,20 @@ def test_writing_ends_before_a_string_that_stops_it(job):
     assert len(text) < len(whole)
 
 
+def test_a_job_makes_samples_with_the_model_that_it_kept(job):
+    made = ouvroir.generate(job.path, count=2)
+    assert len(made.samples) == 2
+    assert made.folder.parent == job.kept.path
+    assert job.kept.name in ("lstm", "transformer")
+    assert job.kept.name in job.status()["sentence"]
+    for asked in (
+        lambda: ouvroir.generate(job.path, "roman", count=1),
+        lambda: ouvroir.load(job.path).write("a", label="roman"),
+    ):
+        with pytest.raises(UsageError, match=r"knows no class `roman`\. Leave --label out"):
+            asked()
+
+
 def test_the_command_goes_on_with_prompts(job):
     arguments = ["generate", str(job.path), "--prompt", "Dan ", "--most", "12", "--seed", "2", "--quiet"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
