@@ -16,7 +16,7 @@ BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor streaming replay exporting onnx_graph cache run files rng memory system classification "
-    "baselines making layers flow windows source records row_groups writing".split()
+    "baselines making usual layers flow windows source records row_groups writing".split()
 )
 HEAVY = {
     "torch",
@@ -61,6 +61,7 @@ LAYERS = [
         "classification",
         "baselines",
         "making",
+        "usual",
         "layers",
         "windows",
         "flow",
@@ -104,7 +105,17 @@ LAYERS = [
     {"studio"},
 ]
 # what media may use beside itself
-MEDIA_MAY_USE = LAYERS[0] | {"data", "classification", "baselines", "making", "layers", "flow", "windows", "containers"}
+MEDIA_MAY_USE = LAYERS[0] | {
+    "data",
+    "classification",
+    "baselines",
+    "making",
+    "usual",
+    "layers",
+    "flow",
+    "windows",
+    "containers",
+}
 MEDIA_MAY_ALSO_USE = {"ouvroir.evaluation.metrics"}
 SIBLING_READERS = {"image_text": {"image", "text"}}
 

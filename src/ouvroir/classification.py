@@ -14,14 +14,15 @@ import numpy as np
 
 from ouvroir.errors import DataError
 from ouvroir.files import readable_names
-from ouvroir.task import Answers, Batch, Control, Loss, Prediction, Processor, Row, StepOutput
+from ouvroir.task import Answers, Batch, Loss, Prediction, Processor, Row, StepOutput
+from ouvroir.usual import Usual
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
-    from ouvroir.recipe import Recipe, Value
+    from ouvroir.recipe import Recipe
     from ouvroir.rng import Rng
 
 SINGLE_LABEL_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
@@ -317,7 +318,7 @@ class ClassNetwork(Protocol):
         """Ordered named stages that together hold all parameters."""
 
 
-class Classifier:
+class Classifier(Usual):
     """The part of a classification task that is the same in all media.
 
     The options of the task have `dropout`, `label_smoothing` and `class_weights`; its processor is a ClassProcessor, and its
@@ -325,17 +326,6 @@ class Classifier:
     """
 
     needs_labels: ClassVar[bool] = True
-    controls: ClassVar[tuple[Control, ...]] = ()
-
-    def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
-        """As it is: rates and length suit all options."""
-        del manifest
-        return recipe
-
-    def rivals(self, recipe: Recipe, manifest: Manifest) -> Mapping[str, Mapping[str, Value]]:
-        """None: one way to build a model is trained, and fine-tuned."""
-        del recipe, manifest
-        return {}
 
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Rows without a label, and with one that the model does not know."""

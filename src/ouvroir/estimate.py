@@ -77,10 +77,11 @@ def _measured(name: str, recipe: Recipe, manifest: Manifest, few: Manifest, run:
     step_s = _step_seconds(run)
     items = task.items(table, processor, training=True)
     n_train, n_validation, n_test = len(manifest.positions("train")), *(len(manifest.judged(s)) for s in SPLITS[1:])
+    judged = task.items(table, processor, training=False)
     settled = settle_length(
         recipe,
         n_items=round(len(items.row) / len(table) * n_train),
-        n_validation=n_validation,
+        n_validation=round(len(judged.row) / len(table) * n_validation),
         step_s=step_s,
         spent_s=0.0,
         n_bytes=checkpoint_bytes(model, recipe),

@@ -21,7 +21,6 @@ from ouvroir.task import (
     Answers,
     Batch,
     Cheap,
-    Control,
     Example,
     Label,
     Note,
@@ -31,25 +30,25 @@ from ouvroir.task import (
     Split,
     StepOutput,
 )
+from ouvroir.usual import Usual
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
-    from ouvroir.recipe import Recipe, Value
+    from ouvroir.recipe import Recipe
     from ouvroir.rng import Rng
 
 
 _VIEW_EDGE = 16
 
 
-class Maker(ABC):
+class Maker(Usual, ABC):
     """The part of a Synthesiser that is the same whatever is made. A task adds its data, the net, its steps and `make`."""
 
     needs_labels: ClassVar[bool] = False
     synthesiser: ClassVar[str | None] = None
-    controls: ClassVar[tuple[Control, ...]] = ()
 
     @abstractmethod
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
@@ -59,16 +58,6 @@ class Maker(ABC):
         """Every row can be judged: by how well what is made fits it."""
         del row, processor
         return None
-
-    def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
-        """As it is: rates and length suit all options."""
-        del manifest
-        return recipe
-
-    def rivals(self, recipe: Recipe, manifest: Manifest) -> Mapping[str, Mapping[str, Value]]:
-        """None: one way to build a model is trained, and fine-tuned."""
-        del recipe, manifest
-        return {}
 
     def reads_weights(self, init_from: str) -> bool:
         """None but our own."""

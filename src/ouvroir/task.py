@@ -343,6 +343,9 @@ class Task(Protocol):
     def unjudged(self, row: Row, processor: Processor) -> str | None:
         """Why an answer for `row` could not be judged, in a few words such as "no label"; None when it can."""
 
+    def notes_on(self, rows: Sequence[Row]) -> list[Note]:
+        """What a person should know of admitted rows before training, beside what is said of those of all tasks; mostly none."""
+
     def recipe(self, manifest: Manifest, preset: str, *, init_from: str = "scratch") -> tuple[Recipe, list[Note]]:
         """The recipe proposed for this data, and what a person should know of the choices made.
 

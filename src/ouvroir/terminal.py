@@ -388,10 +388,13 @@ def _taken_for(label: str | None, count: int) -> str:
     return "" if label is None else f"{label} ({count})"
 
 
+_LEFT_OUT = {"learned from": "learned from, or chosen by in validation"}
+
+
 def _show_left_out(out: Console, summary: Mapping[str, Any], who: str = "The model", whose: str = "") -> None:
     """Rows that were not judged: how many, why, and which labels the model does not know."""
     for reason, count in summary["left_out"].items():
-        out.print(f"left out{whose}: {count} ({reason})")
+        out.print(f"left out{whose}: {count} ({_LEFT_OUT.get(reason, reason)})")
     if summary["unknown_labels"]:
         out.print(Text(f"{who} does not know the labels {readable_names(summary['unknown_labels'])}."))
 

@@ -89,6 +89,9 @@ class ByteTask:
         notes = ("It is odd.",) if content.startswith(b"ODD") else ()
         return Facts(hashlib.sha256(content).hexdigest(), len(content), key, {"length": len(content)}, notes)
 
+    def notes_on(self, rows):
+        return []
+
     def load_processor(self, folder):
         return ByteProcessor(**json.loads((folder / "bytes.json").read_text()))
 

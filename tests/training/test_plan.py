@@ -1,6 +1,7 @@
 """Before step 1: measuring, rehearsing, and counting steps."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import toy
 
 from ouvroir.errors import DeviceError, TrainingError
 from ouvroir.files import home
+from ouvroir.progress import QUIET
 from ouvroir.recipe import Loop, Recipe
 from ouvroir.run import Run
 from ouvroir.task import Items
@@ -380,7 +382,7 @@ def test_a_crowded_machine_takes_one_thread(tmp_path, monkeypatch):
     told = toy.Told()
     monkeypatch.setattr(probe, "most_threads", lambda *_, **__: 2)
     monkeypatch.setattr(plan, "settle_arithmetic", lambda recipe, _: (chosen(recipe), 0.03, False))
-    monkeypatch.setattr(plan, "measure_step", lambda recipe, *_: 5.0 if recipe.loop.threads > 1 else 0.5)
+    monkeypatch.setattr(plan, "measure_step", lambda recipe, *_, **__: 5.0 if recipe.loop.threads > 1 else 0.5)
 
     def chosen(recipe):
         return recipe.replace("loop", precision="fp32", layout="contiguous", threads=2, micro_batch=16)
@@ -394,8 +396,37 @@ def test_a_crowded_machine_takes_one_thread(tmp_path, monkeypatch):
 
 
 def test_threads_that_were_asked_for_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "measure_step", lambda *_: 5.0)
+    monkeypatch.setattr(plan, "measure_step", lambda *_, **__: 5.0)
     run = Run.create(open_recipe(steps=None, minutes=0.02, threads=1), tmp_path)
     told = toy.Told()
     assert fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told).recipe.loop.threads == 1
     assert not told.has("One thread instead")
+
+
+@pytest.mark.parametrize(
+    ("durations", "is_steady"),
+    [
+        ([0.1] * 20, True),
+        ([0.1, 0.11, 0.1, 0.09] * 3, True),
+        ([0.1] * 10 + [0.3] * 10, False),
+        ([0.1] * 3, False),
+        ([], False),
+    ],
+)
+def test_steps_are_steady_where_no_part_of_them_takes_longer(durations, is_steady):
+    assert plan.is_steady(list(np.cumsum(durations))) == is_steady
+
+
+@pytest.mark.parametrize("is_steady", [True, False])
+def test_steps_are_measured_for_longer_on_a_busy_machine(tmp_path, monkeypatch, is_steady):
+    monkeypatch.setattr(plan, "is_steady", lambda _: is_steady)
+    recipe, task, data = open_recipe(steps=None, minutes=1, threads=1, micro_batch=16), toy.ToyTask(), toy.prepared()
+    recipe = recipe.replace("loop", precision="fp32", layout="contiguous")
+    model = task.build_model(recipe, data.processor)
+    table, world = data.tables["train"], World(device="cpu")
+    feed = Feed(task, table, task.items(table, data.processor, training=True))
+    run = Run.create(recipe, tmp_path)
+    ground = plan.Ground(run, model, feed, share(recipe.loop, world), world, "cpu", QUIET)
+    start = time.perf_counter()
+    assert 0 < plan.measure_step(recipe, ground, 0.05, most=1.0) < 0.5
+    assert (time.perf_counter() - start > 1.0) == (not is_steady)

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from ouvroir.source import block_of
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
 
 _NOTES_SHOWN = 10  # oddities of single files
+_LEAST_HELD_OUT = 0.8  # groups of blocks of a file in a split: with fewer it may as well be in none
 _END_OF_CLAUSE = re.compile("[;,.] ")
 
 
@@ -86,7 +88,7 @@ def _admit(
         + findings.split_notes(rows, data)
         + findings.propose_group_pattern([row for row in rows if block_of(row.locator)[1] is None], data)
     )
-    notes += findings.say_mixed_groups(rows, notes)
+    notes += findings.say_mixed_groups(rows, notes) + find_task(collection.task).notes_on(rows)
     if not rows and not any(note.code == "lone_folder" for note in notes):  # which has said it
         first = collection.refused[0].reason
         notes.append(Note("nothing_admitted", f"None of {collection.found} files can be used. The first one: {first}"))
@@ -122,7 +124,8 @@ def _relate_and_split(
     near = relations.find_near(contents, looked.near, near_place, Path(collection.root).name, fresh=fresh)
     related = relations.relate(candidates, contents, groups, near)
     memory = _earlier_place(collection, source, data)
-    codes = _split(candidates, contents, related.group, data, memory, Path(source).name)
+    strata = _strata(candidates, related.group, data)
+    codes = _split(candidates, contents, related.group, strata, data, memory, Path(source).name)
     # files of groups that had to be kept apart may be the same to the byte
     torn, torn_notes = relations.find_leaks(candidates, contents, codes)
     collection.refused.extend(torn.values())
@@ -186,11 +189,12 @@ def _split(
     candidates: Sequence[Candidate],
     contents: Sequence[str],
     groups: Sequence[str],
+    strata: Sequence[tuple[str, ...]],
     data: Data,
     memory: Path,
     data_name: str,
 ) -> list[int]:
-    """Split codes. The user's own splits stay; what they lack is taken from their train rows."""
+    """Split codes. The user's own splits stay; what they lack is taken from their train rows, of each of `strata` its share."""
     codes = [SPLITS.index(candidate.split or "train") for candidate in candidates]
     given = {candidate.split for candidate in candidates}
     wanted = splits.Wanted(
@@ -204,7 +208,7 @@ def _split(
         return codes
     before = _remember(memory)
     assigned = splits.assign(
-        [label_names(candidates[place].label) for place in pool],
+        [strata[place] for place in pool],
         [groups[place] for place in pool],
         [contents[place] for place in pool],
         [before.get(contents[place], splits.UNKNOWN) for place in pool],
@@ -219,6 +223,22 @@ def _split(
     for place, code in zip(pool, assigned, strict=True):
         codes[place] = code
     return codes
+
+
+def _strata(candidates: Sequence[Candidate], groups: Sequence[str], data: Data) -> list[tuple[str, ...]]:
+    """What each row is shared out by: its labels; without any, the file that it is a block of, where all splits can have some.
+
+    Of three novels, a test would else come from one.
+    """
+    labels = [label_names(candidate.label) for candidate in candidates]
+    if any(labels):
+        return labels
+    files = [file if block is not None else "" for file, block in (block_of(one.locator) for one in candidates)]
+    grouped = {(file, group or place) for place, (file, group) in enumerate(zip(files, groups, strict=True))}
+    n_groups = Counter(file for file, _ in grouped)
+    n_groups[""] = 0
+    smallest = min((share for share in (data.validation, data.test) if share), default=1.0)
+    return [(file,) if n_groups[file] * smallest >= _LEAST_HELD_OUT else () for file in files]
 
 
 def _earlier_place(collection: Collection, source: str, data: Data) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.file_finder import FileFinder
+from ouvroir.data.folders import read_folders
 from ouvroir.data.large_tables import Head, add_blocks, is_large, look_at, without_unlikely_label
 from ouvroir.data.listing import File, Listing, suffix_of
 from ouvroir.data.tabular import (
@@ -82,12 +83,14 @@ def read_labelled_tables(
         collection.notes.extend(table.raw.notes)
         _say_columns(collection, table, data)
     named = _add_rows(collection, used, finder, data)
-    _unify_labels(collection)
     if is_only_source:
         of_folder = set(listing.refused)
         collection.refused = [refusal for refusal in collection.refused if refusal not in of_folder]
-        return True
-    _refuse_unnamed(collection, listing, named | {table.file.locator for table in used})
+    elif _are_of_a_corpus(used, collection.task) and data.label_pattern is None:
+        _add_files_beside(collection, listing, used, data)
+    else:
+        _refuse_unnamed(collection, listing, used, named)
+    _unify_labels(collection)
     return True
 
 
@@ -127,8 +130,12 @@ def n_texts(listing: Listing, tables: Sequence[File]) -> int:
 
 
 def hold_texts_alone(listing: Listing, tables: Sequence[File], task: str, data: Data) -> bool:
-    """Whether tables hold texts, and no column that is or may be one of labels: then they are a corpus."""
+    """Whether tables hold texts, and no column that is or may be one of labels: then they are a corpus.
+
+    Tables that neither hold texts nor name files nor have labels, as a list of authors may be, say nothing.
+    """
     finder = FileFinder(listing)
+    n_with_texts = 0
     for table in tables:
         try:
             raw = look_at(listing.root, table).raw
@@ -136,9 +143,10 @@ def hold_texts_alone(listing: Listing, tables: Sequence[File], task: str, data: 
         except DataError:
             return False
         columns = without_unlikely_label(raw, columns, data.label_column)
-        if columns.text is None or columns.label is not None or label_like(raw, columns):
+        if columns.label is not None or columns.path is not None or label_like(raw, columns):
             return False
-    return bool(tables)
+        n_with_texts += columns.text is not None
+    return n_with_texts > 0
 
 
 def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
@@ -200,7 +208,7 @@ def _block_bytes(task: str) -> int:
 
 
 def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *, is_only_source: bool) -> list[_Used]:
-    """The tables to use: one, one for each split, or all parts of a large one. The table that names most files wins."""
+    """The tables to use: one, one for each split, or all of a corpus. The table that names most files wins."""
     readable = suffixes_of(collection.task)
     loose = sum(file.suffix in readable for file in listing.files)
     serving = [table for table in opened if table.columns.text is not None or table.n_hits]
@@ -216,11 +224,11 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
         collection.notes.append(Note("table_ignored", text + " Folders were taken as classes instead."))
         return []
     serving = labelled or serving
+    if _are_of_a_corpus(serving, collection.task):
+        return serving
     by_split = [table for table in serving if table.split is not None]
     if len({table.split for table in by_split}) > 1 and len({table.split for table in by_split}) == len(by_split):
         return by_split
-    if any(table.head for table in serving) and all(_is_like(table, serving[0]) for table in serving):
-        return serving
     serving = sorted(serving, key=lambda table: -table.n_hits)
     if len(serving) > 1 and serving[0].n_hits == serving[1].n_hits:
         names = ", ".join(f"`{table.file.path}`" for table in serving)
@@ -229,9 +237,10 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
     return serving[:1]
 
 
-def _is_like(table: _Used, other: _Used) -> bool:
-    """Whether both may be parts of one corpus: texts without labels, and the same columns."""
-    return table.columns == other.columns and table.raw.columns == other.raw.columns and table.columns.label is None
+def _are_of_a_corpus(tables: Sequence[_Used], task: str) -> bool:
+    """Whether the tables hold texts that are learned from as they are: without labels, by a task that cuts files into blocks."""
+    are_alone = all(table.columns.text is not None and table.columns.label is None for table in tables)
+    return bool(tables) and are_alone and _block_bytes(task) > 0
 
 
 def _raise_no_path(opened: Sequence[_Used], task: str) -> None:
@@ -387,13 +396,37 @@ def _unify_labels(collection: Collection) -> None:
     ]
 
 
-def _refuse_unnamed(collection: Collection, listing: Listing, used: set[str]) -> None:
-    readable = suffixes_of(collection.task)
-    for file in listing.files:
-        if file.locator in used:
-            continue
-        if file.suffix in readable:
-            text = f"`{file.id}` is named by no row of the table. Add a row for it, or leave it."
-            collection.refuse(file.id, "not_in_table", text)
-        else:
+def _add_files_beside(collection: Collection, listing: Listing, used: Sequence[_Used], data: Data) -> None:
+    """Files beside the tables of a corpus are parts of it: a candidate each, without a label, as the texts of the tables are."""
+    readable, taken = suffixes_of(collection.task), {table.file.locator for table in used}
+    files = [file for file in listing.files if file.locator not in taken]
+    n_before = len(collection.candidates)
+    read_folders(collection, [file for file in files if file.suffix in readable], data, needs_labels=False)
+    added = collection.candidates[n_before:]
+    collection.candidates[n_before:] = [replace(one, label=None) for one in added]
+    for file in files:
+        if file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)
+    if added:
+        text = f"Files beside the tables that are read as texts too: {len(added):,}."
+        if n_labelled := sum(one.label is not None for one in added):
+            text += (
+                f" Folders are not taken as classes, though {n_labelled:,} of them lie in some, since the texts of the tables have "
+                "none."
+            )
+        collection.notes.append(Note("files_beside_tables", text))
+
+
+def _refuse_unnamed(collection: Collection, listing: Listing, used: Sequence[_Used], named: set[str]) -> None:
+    readable, taken = suffixes_of(collection.task), named | {table.file.locator for table in used}
+    holds = next((table.file.path for table in used if table.columns.text is not None), None)
+    for file in listing.files:
+        if file.locator in taken:
+            continue
+        if file.suffix not in readable:
+            collection.refuse_kind(file.id, file.suffix)
+            continue
+        text = f"`{file.id}` is named by no row of the table. Add a row for it, or leave it."
+        if holds is not None:
+            text = f"`{file.id}` is not read: the texts are those of `{holds}`. Make it a row there, or move the table away."
+        collection.refuse(file.id, "not_in_table", text)

@@ -232,6 +232,16 @@ SENTENCES: dict[str, str] = {
     "`{a}` names `{b}`, which is not there; `{c}` is. Write capitals as the file has them.": (
         "`{a}` nomme `{b}`, qui n’existe pas ; `{c}` existe. Écrivez les majuscules comme dans le nom du fichier."
     ),
+    "`{a}` is not read: the texts are those of `{b}`. Make it a row there, or move the table away.": (
+        "`{a}` n’est pas lu : les textes sont ceux de `{b}`. Faites-en une ligne de ce tableau, ou déplacez le tableau."
+    ),
+    "Files beside the tables that are read as texts too: {a}.": (
+        "Fichiers à côté des tableaux, lus eux aussi comme textes : {a}."
+    ),
+    "Folders are not taken as classes, though {a} of them lie in some, since the texts of the tables have none.": (
+        "Les dossiers ne sont pas pris comme classes, bien que {a} d’entre eux soient dans des dossiers, puisque les textes des "
+        "tableaux n’en ont pas."
+    ),
     "`{a}` is named by no row of the table. Add a row for it, or leave it.": (
         "`{a}` n’est nommé par aucune ligne du tableau. Ajoutez-en une, ou laissez-le."
     ),

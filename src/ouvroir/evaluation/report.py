@@ -340,7 +340,7 @@ def _use(source: ReportInput) -> dict[str, Any] | None:
         "import ouvroir",
         "",
         f"model = ouvroir.load({model!r})",
-        "for answer in model.predict([FILE, ANOTHER_FILE]):",
+        'for answer in model.predict(["FILE", "ANOTHER_FILE"]):',
         "    print(answer.label, answer.scores)",
     ]
     return {

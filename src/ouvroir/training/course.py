@@ -256,7 +256,7 @@ class Course(ABC):
         self.run.write_json(USUAL_STEPS, {"steps": usual})
         self.progress.say(
             f"That is few: {usual} steps are usual for these data. A model that had a small part of them may know little yet; give "
-            "more minutes."
+            f"more minutes{'' if self.recipe.model.preset == 'tiny' else ', or train a smaller model with --preset tiny'}."
         )
 
     # --- the steps ----------------------------------------------------------------------------------------------------

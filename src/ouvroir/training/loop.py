@@ -165,7 +165,8 @@ class _Job(Course):
             return rough_s
         budget_s = 60 * loop.minutes if has_budget and loop.minutes else 20.0
         longest = plan.MEASURE_KNOWN_S if is_known or not has_budget else plan.MEASURE_S
-        return plan.measure_step(self.recipe, ground, min(longest, budget_s / 20))
+        most = min(plan.MEASURE_MOST_S, budget_s / 20)
+        return plan.measure_step(self.recipe, ground, min(longest, most), most=most if has_budget else 0.0)
 
     def _with_one_thread(self, ground: plan.Ground, step_s: float) -> float:
         """Seconds of a step, with one thread where that is faster: on a crowded machine threads wait for each other."""

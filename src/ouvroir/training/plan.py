@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,10 @@ MEASURE_S = 2.0
 """Seconds of real steps that a time budget is turned into steps with."""
 MEASURE_KNOWN_S = 0.5
 """The same when an earlier start has measured the rest, so that this one is quick."""
+MEASURE_MOST_S = 10.0
+"""The most that is measured where steps take now longer and now shorter."""
+PARTS, UNSTEADY = 4, 1.2
+"""Steps are unsteady where those of one part of the time take so many times as long as those of another."""
 CAUTION = 0.95
 """Share of a time budget that is planned: the rest is for starting and for a busy machine."""
 
@@ -167,8 +171,11 @@ def _n_validations(seconds: float, validation_s: float) -> int:
     return next((n for n in N_VALIDATIONS if n * validation_s <= EVALUATION_SHARE * seconds), 1)
 
 
-def measure_step(recipe: Recipe, ground: Ground, seconds: float = MEASURE_S) -> float:
-    """Seconds of one real step with all processes, measured on a copy of the model over about `seconds`."""
+def measure_step(recipe: Recipe, ground: Ground, seconds: float = MEASURE_S, *, most: float = 0.0) -> float:
+    """Seconds of one real step with all processes, measured on a copy of the model over about `seconds`.
+
+    One process goes on for up to `most` seconds while its steps take now longer and now shorter: the machine does other things too.
+    """
     make = engine_maker(ground.feed.task, ground.model, ground.feed, ground.device)
     places = ground.places(recipe.loop.batch_size)
     with threads(recipe.loop.threads):
@@ -177,15 +184,25 @@ def measure_step(recipe: Recipe, ground: Ground, seconds: float = MEASURE_S) -> 
             engine.advance(step, places)
         synchronise(ground.device)
         start, n = time.perf_counter(), 0
+        ends: list[float] = []
         goes_on = True
         while goes_on:
             engine.advance(n + 2, places)
             n += 1
             if n & (n - 1) == 0 or ground.world.size == 1:  # processes agree after 1, 2, 4, 8, ... steps
                 synchronise(ground.device)
-                goes_on = ground.world.tell(time.perf_counter() - start < seconds)
+                ends.append(time.perf_counter() - start)
+                wanted = seconds if ground.world.size > 1 or is_steady(ends) else max(seconds, most)
+                goes_on = ground.world.tell(ends[-1] < wanted)
         synchronise(ground.device)
         return ground.world.tell((time.perf_counter() - start) / n)
+
+
+def is_steady(ends: Sequence[float]) -> bool:
+    """Whether steps that ended at `ends`, in seconds, took about as long in each of PARTS parts of the time."""
+    parts = np.array_split(np.diff(ends, prepend=0.0), PARTS)
+    means = [float(part.mean()) for part in parts if len(part)]
+    return len(means) == PARTS and max(means) < UNSTEADY * min(means)
 
 
 def checkpoint_bytes(model: nn.Module, recipe: Recipe) -> int:

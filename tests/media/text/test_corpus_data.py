@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections import Counter
 
 import pytest
 
@@ -65,6 +66,83 @@ def test_texts_with_classes_keep_the_usual_shares(tmp_path):
     assert given_settings(manifest) == {"data.test": "0.1"}
     with pytest.raises(RecipeError, match="leave nothing to learn from"):
         ouvroir.check(tmp_path / "classes", settings={"data.test": 0.9})
+
+
+def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path):
+    (tmp_path / "books").mkdir()
+    for number, n in enumerate([3000, 2000, 1500]):
+        (tmp_path / "books" / f"{number}.txt").write_text(prose(number, n))
+    manifest = ouvroir.check(tmp_path / "books")
+    for number in range(3):
+        splits = Counter(row.split for row in manifest.rows if row.id.startswith(f"{number}.txt"))
+        assert 0.04 < splits["validation"] / splits.total() < 0.2
+        assert 0.04 < splits["test"] / splits.total() < 0.2
+
+
+# --- files beside tables ----------------------------------------------------------------------------------------------
+
+
+def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
+    place = tmp_path / "corpus"
+    (place / "notes").mkdir(parents=True)
+    chat = "".join(f'{{"text": "{" ".join(WORDS)} {number}"}}\n' for number in range(30))
+    (place / "chat.jsonl").write_text(chat)
+    (place / "more.csv").write_text("body,when\n" + "".join(f"{' '.join(WORDS[3:])} {n},{n}\n" for n in range(20)))
+    (place / "authors.csv").write_text("born,died\n1828,1905\n1867,1916\n")
+    (place / "book.txt").write_text(prose(0, 20))
+    (place / "notes" / "one.md").write_text(prose(1, 5))
+    (place / "empty.txt").write_text("")
+    (place / "picture.png").write_bytes(b"no picture")
+    manifest = ouvroir.check(place)
+    assert manifest.task == "text-generation"
+    files = Counter(row.id.partition("#")[0].partition("@")[0] for row in manifest.rows)
+    assert (files["chat.jsonl"], files["more.csv"]) == (30, 20)
+    assert {"book.txt", "notes/one.md"} <= files.keys()
+    codes = {refusal.id: refusal.code for refusal in manifest.refused}
+    assert codes == {"empty.txt": "empty", "picture.png": "not_readable_here", "authors.csv": "not_readable_here"}
+    told = next(note.text for note in manifest.notes if note.code == "files_beside_tables")
+    assert told == "Files beside the tables that are read as texts too: 3."
+    assert in_french(told) == "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 3."
+    assert not manifest.labels
+
+
+def test_folders_beside_a_table_of_a_corpus_are_no_classes(tmp_path):
+    for name in "ab":
+        (tmp_path / "corpus" / name).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "corpus" / name / f"{number}.txt").write_text(prose(f"{name}{number}", 8))
+    (tmp_path / "corpus" / "t.csv").write_text("text\n" + "".join(f"{' '.join(WORDS)} {n}\n" for n in range(20)))
+    manifest = ouvroir.check(tmp_path / "corpus", task="text-generation")
+    assert len(manifest.rows) == 26
+    assert not manifest.labels
+    told = next(note.text for note in manifest.notes if note.code == "files_beside_tables")
+    assert "Folders are not taken as classes, though 6 of them lie in some" in told
+    assert in_french(told)
+
+
+# --- too little text --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", ["a" * 1, "é" * 400])
+def test_a_corpus_that_cannot_be_learned_from_is_told_by_check_as_by_training(tmp_path, content):
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "one.txt").write_text(content)
+    manifest = ouvroir.check(tmp_path / "books")
+    told = next(note.text for note in manifest.notes if note.code == "short_corpus")
+    assert "at least 500 are needed" in told
+    assert in_french(told, FRENCH_OF_TEXTS)
+    with pytest.raises(DataError, match=re.escape(told)):
+        ouvroir.train(tmp_path / "books", runs=tmp_path / "runs")
+
+
+def test_a_corpus_of_one_block_is_said_to_leave_nothing_to_measure(tmp_path):
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "one.txt").write_text(prose(0, 20))
+    told = next(note.text for note in ouvroir.check(tmp_path / "books").notes if note.code == "nothing_held_out")
+    assert "nothing is held out" in told
+    assert in_french(told, FRENCH_OF_TEXTS)
+    (tmp_path / "books" / "two.txt").write_text(prose(1, 2000))
+    assert "nothing_held_out" not in {note.code for note in ouvroir.check(tmp_path / "books").notes}
 
 
 # --- what was learned from, under other borders -----------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ouvroir.media.text.corpus import CorpusProcessor, stride, windows
 from ouvroir.media.text.passages import longest_shared
 from ouvroir.media.text.reading import as_learned, inspect_text, marked
 from ouvroir.media.text.rewriting import blend, rewrite, words_alike
-from ouvroir.media.text.texts import Texts, padded, read_texts, train_texts, usual_length
+from ouvroir.media.text.texts import Texts, characters, padded, read_texts, train_texts, usual_length
 from ouvroir.recipe import Recipe, Value, setting
 from ouvroir.sampling import Sampling
 from ouvroir.task import (
@@ -40,6 +40,7 @@ from ouvroir.task import (
     Made,
     Note,
     Processor,
+    Row,
     Split,
     StepOutput,
 )
@@ -130,6 +131,21 @@ class TextGeneration(Maker, Texts):
         )
         return self.suited(chosen, manifest), []
 
+    def notes_on(self, rows: Sequence[Row]) -> list[Note]:
+        """That a corpus is too short to learn from, or in one piece, so that nothing of it can be held out."""
+        if not rows or any(row.label for row in rows):
+            return []
+        n_characters = sum(characters(row) for row in rows if row.split == "train")
+        if n_characters < LEAST_CHARACTERS:
+            return [Note("short_corpus", too_short(n_characters))]
+        if len({row.split for row in rows}) == 1:
+            text = (
+                f"All {n_characters:,} characters are in train, and nothing is held out: what a model learns of them cannot be "
+                "measured. Add texts, or put some into folders called `validation` and `test`."
+            )
+            return [Note("nothing_held_out", text)]
+        return []
+
     def rivals(self, recipe: Recipe, manifest: Manifest) -> dict[str, dict[str, Value]]:
         """An LSTM and a Transformer, unless texts have classes: then the model is a generator for something else."""
         del recipe
@@ -167,10 +183,7 @@ class TextGeneration(Maker, Texts):
         rows, n_characters = train_texts(manifest)
         alike = words_alike(read_texts(manifest, rows)) if classes else {}
         if not classes and n_characters < LEAST_CHARACTERS:
-            raise DataError(
-                f"The texts to learn from have {n_characters} characters in all, and a language model needs thousands, better "
-                "a million. Add texts."
-            )
+            raise DataError(too_short(n_characters))
         if earlier is not None:
             if options.tokenizer not in ("bpe", earlier.tokenizer.kind):
                 raise UsageError(
@@ -539,6 +552,14 @@ def n_pieces_of_corpus(n_characters: int) -> int:
 def _windows_of(rows: TableSlice, processor: CorpusProcessor) -> Items:
     field: Ragged = rows.fields["pieces"]  # type: ignore[assignment]
     return windows(field.lengths.numpy(), processor.context, is_told_once=False)
+
+
+def too_short(n_characters: int) -> str:
+    """That a corpus of so many characters cannot be learned from."""
+    return (
+        f"Characters in the texts to learn from: {n_characters:,}. That is too little: at least {LEAST_CHARACTERS} are needed, and "
+        "a language model needs thousands, better a million. Add texts."
+    )
 
 
 def _network(model: nn.Module) -> LanguageModel:

@@ -14,7 +14,7 @@ from ouvroir.classification import train_labels
 from ouvroir.constants import ALPHA
 from ouvroir.media.text import tokens
 from ouvroir.media.text.processor import TextProcessor
-from ouvroir.media.text.texts import read_texts, train_texts, usual_length
+from ouvroir.media.text.texts import characters, read_texts, train_texts, usual_length
 from ouvroir.recipe import Recipe, setting
 from ouvroir.task import Note
 
@@ -65,7 +65,7 @@ def is_augmented(recipe: Recipe) -> bool:
 def propose(manifest: Manifest, preset: str) -> tuple[Recipe, list[Note]]:
     """The recipe for these texts, and what was thought of in choosing it."""
     rows = [row for row in manifest.rows if row.split == "train"]
-    n_characters = np.array([int(row.details.get("characters", 0)) for row in rows] or [0])
+    n_characters = np.array([characters(row) for row in rows] or [0])
     notes = []
     if (n_characters > CHARACTERS_A_PIECE * MOST_PIECES).mean() > 0.02:
         notes.append(

@@ -123,7 +123,12 @@ def batch_of(examples: Sequence[Example]) -> Batch:
 def train_texts(manifest: Manifest) -> tuple[list[Row], int]:
     """The real train rows, and how many characters they have."""
     rows = [row for row in manifest.rows if row.split == "train" and row.origin == "real"]
-    return rows, sum(int(row.details.get("characters", 0)) for row in rows)
+    return rows, sum(map(characters, rows))
+
+
+def characters(row: Row) -> int:
+    """How many a row has, as was counted at its admission."""
+    return int(row.details.get("characters", 0))
 
 
 def read_texts(manifest: Manifest, rows: Sequence[Row]) -> Iterator[str]:
