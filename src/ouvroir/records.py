@@ -35,6 +35,8 @@ SPLIT_NAMES: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
+_WHO = ("role", "from", "speaker", "author", "name", "user")
+_WHAT = ("content", "value", "text", "message", "utterance")
 _CHUNK = 1 << 20
 _NEVER_CLOSED = "it opens a quote that is never closed"
 
@@ -101,8 +103,35 @@ def split_of(cell: Any) -> Split | None:
     return SPLIT_NAMES.get(as_text(cell).strip().lower())
 
 
+def conversation(cell: Any) -> str | None:
+    """Turns as chat logs hold them, a list of objects, as text: a line for each, who and what was said. None when it is none."""
+    if not isinstance(cell, list) or not cell:
+        return None
+    lines = []
+    for turn in cell:
+        said = _said(turn)
+        if said is None:
+            return None
+        who = next((turn[name] for name in _WHO if isinstance(turn.get(name), str)), "")
+        lines.append(f"{who}: {said}" if who else said)
+    return "\n".join(lines)
+
+
+def _said(turn: Any) -> str | None:
+    """What is said in a turn: a text, or a list of parts, of which those count that have one."""
+    if not isinstance(turn, dict):
+        return None
+    content = next((turn[name] for name in _WHAT if turn.get(name) is not None), None)
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else None
+
+
 def as_text(cell: Any) -> str:
-    """One cell as text; whole numbers lose their '.0', what is absent becomes ''."""
+    """One cell as text; whole numbers lose their '.0', what is absent becomes ''. A conversation has a line for each turn."""
+    if isinstance(cell, list) and (told := conversation(cell)) is not None:
+        cell = told
     if cell is None:
         return ""
     if isinstance(cell, float):

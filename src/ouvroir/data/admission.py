@@ -148,7 +148,10 @@ def _relate_and_split(
         for place, candidate in enumerate(candidates)
         if place not in torn
     ]
-    notes = [*leak_notes, *torn_notes, *group_notes, *related.notes, *relations.say_conflicts(rows)]
+    retold, refused, retold_notes = relations.find_retold(rows)
+    collection.refused.extend(refused)
+    rows = [row for row in rows if row.id not in retold]
+    notes = [*leak_notes, *torn_notes, *retold_notes, *group_notes, *related.notes, *relations.say_conflicts(rows)]
     return rows, notes + relations.say_straddling(candidates, related, groups) + _content_notes(candidates, meta)
 
 

@@ -21,10 +21,11 @@ from ouvroir.data.candidates import Candidate
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.facts import NearKeys
 from ouvroir.data.manifest import label_names
+from ouvroir.data.marks import Places
 from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home
 from ouvroir.media import find_task
-from ouvroir.source import name_of, shown_locator
+from ouvroir.source import block_of, name_of, shown_locator
 from ouvroir.task import SPLITS, Note, Refusal, Row
 
 _SHOWN = 3  # names in a sentence
@@ -289,6 +290,37 @@ def find_leaks(
             f" Of these, {n_other_label} had another label there; the result is by the label of the copy that was kept."
         )
     return refused, [Note("leak", text)]
+
+
+def find_retold(rows: Sequence[Row]) -> tuple[set[str], list[Refusal], list[Note]]:
+    """Blocks of which most stands in a more held-out split too, cut at other places: their ids, and refusals as of `find_leaks`.
+
+    Where that is half of what there is to learn from, as in a file of lines that come again and again, it is said and they stay.
+    """
+    blocks = [row for row in rows if row.split != "test" and block_of(row.locator)[1] is not None]
+    if not blocks:
+        return set(), [], []
+    places = Places(rows)
+    found = [(row, places.split_of(row)) for row in blocks]
+    retold = [(row, split) for row, split in found if split and SPLITS.index(split) > SPLITS.index(row.split)]
+    if not retold:
+        return set(), [], []
+    shown = ", ".join(f"`{_named(row)}`" for row, _ in retold[:_SHOWN])
+    if 2 * sum(row.split == "train" for row, _ in retold) > sum(row.split == "train" for row in rows):
+        text = (
+            f"Blocks of which most stands in what is held out too: {len(retold)} ({shown}). They stay, since they are most of what "
+            "there is to learn from: the texts repeat themselves, and the figures flatter."
+        )
+        return set(), [], [Note("repeats_itself", text)]
+    refused = [
+        Refusal(row.id, "leak", f"Most of `{_named(row)}` stands in the {split} split too, so it is left out.")
+        for row, split in retold
+    ]
+    text = (
+        f"Blocks of which most stands in what is held out too: {len(retold)} ({shown}), as in two editions of one book. They are "
+        "left out, so that nothing is judged by that was learned."
+    )
+    return {row.id for row, _ in retold}, refused, [Note("leak", text)]
 
 
 def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups: Sequence[str]) -> list[Note]:

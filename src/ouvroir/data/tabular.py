@@ -18,7 +18,7 @@ from typing import Any
 
 from ouvroir.errors import DataError, MissingExtra, Refused
 from ouvroir.files import readable_names
-from ouvroir.records import SPLIT_NAMES, Decoder, as_text, csv_records, fitted, is_json, read_json
+from ouvroir.records import SPLIT_NAMES, Decoder, as_text, conversation, csv_records, fitted, is_json, read_json
 from ouvroir.source import Source
 from ouvroir.task import Label, Note
 
@@ -309,7 +309,8 @@ def _plain(name: str) -> str:
 def _sample(table: RawTable, place: int) -> list[str]:
     step = max(1, len(table.values) // _SAMPLE)
     cells = islice((row[place] for row in table.values[::step]), _SAMPLE)
-    return [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
+    texts = (cell if isinstance(cell, str) else conversation(cell) or "" for cell in cells)
+    return [text.strip() for text in texts if text.strip()]
 
 
 def _find_path(

@@ -235,6 +235,19 @@ SENTENCES: dict[str, str] = {
     "`{a}` is not read: the texts are those of `{b}`. Make it a row there, or move the table away.": (
         "`{a}` n’est pas lu : les textes sont ceux de `{b}`. Faites-en une ligne de ce tableau, ou déplacez le tableau."
     ),
+    "Blocks of which most stands in what is held out too: {n} ({a}). They stay, since they are most of what there is to learn "
+    "from: the texts repeat themselves, and the figures flatter.": (
+        "Blocs dont l’essentiel se trouve aussi dans ce qui est réservé : {n} ({a}). Ils restent, car ils sont l’essentiel de ce "
+        "dont on apprend : les textes se répètent, et les chiffres flattent."
+    ),
+    "Blocks of which most stands in what is held out too: {n} ({a}), as in two editions of one book. They are left out, so that "
+    "nothing is judged by that was learned.": (
+        "Blocs dont l’essentiel se trouve aussi dans ce qui est réservé : {n} ({a}), comme dans deux éditions d’un même livre. Ils "
+        "sont laissés de côté, pour que rien de ce qui sert à juger n’ait été appris."
+    ),
+    "Most of `{a}` stands in the {b} split too, so it is left out.": (
+        "L’essentiel de `{a}` se trouve aussi dans la part « {b} » ; il est donc laissé de côté."
+    ),
     "Files beside the tables that are read as texts too: {a}.": (
         "Fichiers à côté des tableaux, lus eux aussi comme textes : {a}."
     ),

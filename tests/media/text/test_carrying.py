@@ -18,8 +18,8 @@ from ouvroir.data.manifest import Manifest
 from ouvroir.data.table import Ragged, TableSlice
 from ouvroir.errors import DiskFull, ExportError, MissingExtra, UsageError
 from ouvroir.media.text import carrying, llama, tokens
-from ouvroir.media.text.corpus import CorpusProcessor
-from ouvroir.media.text.generation import TextGeneration, windows
+from ouvroir.media.text.corpus import CorpusProcessor, windows
+from ouvroir.media.text.generation import TextGeneration
 from ouvroir.media.text.transformer import Decoder, Shape
 from ouvroir.recipe import Data
 from ouvroir.rng import Rng

@@ -1,5 +1,6 @@
 """How a corpus is read: what is held out, files that are cut into blocks, in any encoding, and what is told of them."""
 
+import json
 import random
 import re
 from collections import Counter
@@ -12,6 +13,7 @@ from ouvroir.errors import DataError, RecipeError, Refused
 from ouvroir.evaluation.french import in_french
 from ouvroir.media.text.french import FRENCH as FRENCH_OF_TEXTS
 from ouvroir.media.text.reading import text_of
+from ouvroir.records import conversation
 from ouvroir.source import Source, block_of
 from ouvroir.task import Limits
 from pictures import call
@@ -79,6 +81,36 @@ def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path):
         assert 0.04 < splits["test"] / splits.total() < 0.2
 
 
+def test_what_is_held_out_is_not_learned_from_in_another_edition(tmp_path):
+    for name, content in {
+        "train/one.txt": "A preface.\n" + prose(0, 600) + prose(1, 900),
+        "test/two.txt": prose(0, 600),
+    }.items():
+        (tmp_path / "books" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "books" / name).write_text(content)
+    manifest = ouvroir.check(tmp_path / "books", settings={"data.validation": 0})
+    n_train, n_test = len(manifest.positions("train")), len(manifest.positions("test"))
+    leaks = [refusal for refusal in manifest.refused if refusal.code == "leak"]
+    assert abs(len(leaks) - n_test) <= 2
+    assert 0.5 < n_train / (n_train + len(leaks)) < 0.7
+    assert "stands in the test split too" in leaks[0].reason
+    told = next(note.text for note in manifest.notes if note.code == "leak")
+    assert "as in two editions of one book" in told
+    assert in_french(told)
+    assert in_french(leaks[0].reason)
+    kept = "\n".join(text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows if row.split == "train")
+    assert kept.count(", no 1 ") == 900, "nothing else is left out"
+
+
+def test_a_file_that_repeats_itself_stays(tmp_path):
+    (tmp_path / "one.txt").write_text(prose(0, 150) * 20)
+    manifest = ouvroir.check(tmp_path / "one.txt")
+    assert not [refusal for refusal in manifest.refused if "stands in" in refusal.reason]
+    told = next(note.text for note in manifest.notes if note.code == "repeats_itself")
+    assert "the figures flatter" in told
+    assert in_french(told)
+
+
 # --- files beside tables ----------------------------------------------------------------------------------------------
 
 
@@ -104,6 +136,39 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
     assert told == "Files beside the tables that are read as texts too: 3."
     assert in_french(told) == "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 3."
     assert not manifest.labels
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [{"role": "user", "content": "Is it far to the sea?"}, {"role": "assistant", "content": "Two hours by train."}],
+        [{"from": "user", "value": "Is it far to the sea?"}, {"from": "assistant", "value": "Two hours by train."}],
+        [
+            {"role": "user", "content": [{"type": "text", "text": "Is it far to the sea?"}, {"type": "image"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "Two hours by train."}]},
+        ],
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_chat_logs_are_a_corpus_of_conversations(tmp_path, turns, suffix):
+    rows = [{"id": f"c{n}", "messages": [*turns, {**turns[0], "n": str(n)}]} for n in range(20)]
+    path = tmp_path / "chat" / f"log.{suffix}"
+    path.parent.mkdir()
+    if suffix == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.Table.from_pylist(rows), path)
+    manifest = ouvroir.check(tmp_path / "chat")
+    assert manifest.task == "text-generation"
+    assert len(manifest.rows) == 20
+    told = "user: Is it far to the sea?\nassistant: Two hours by train.\nuser: Is it far to the sea?"
+    assert text_of(manifest.rows[0].source(manifest.root), Limits())[0] == told
+
+
+@pytest.mark.parametrize("cell", [[], ["a", "b"], [{"role": "user"}], [{"content": 3}], "text", None, {"content": "x"}])
+def test_other_cells_are_no_conversation(cell):
+    assert conversation(cell) is None
 
 
 def test_folders_beside_a_table_of_a_corpus_are_no_classes(tmp_path):

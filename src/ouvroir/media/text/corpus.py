@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -17,6 +17,12 @@ from ouvroir.media.text.reading import DECODING, text_of
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
 from ouvroir.source import Source
 from ouvroir.task import Example, Field, Items, Limits
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ouvroir.data.table import Ragged, TableSlice
+    from ouvroir.media.text.language import LanguageModel
 
 FILE_NAME, TOKENIZER = "corpus_processor.json", "tokenizer.model"
 ENCODING = 1  # raise when `encode` gives other numbers for the same settings
@@ -115,3 +121,18 @@ def windows(lengths: np.ndarray, context: int, *, is_told_once: bool) -> Items:
         before = np.minimum((number - 1) * step, more[row])
         lead = np.where(number > 0, before + context - start, 0)
     return Items(row=row, start=start, length=length.astype(np.int64), lead=lead if is_told_once else None)
+
+
+def windows_of(rows: TableSlice, processor: CorpusProcessor) -> Items:
+    """Windows of encoded rows, all of each told, as in training."""
+    field: Ragged = rows.fields["pieces"]  # type: ignore[assignment]
+    return windows(field.lengths.numpy(), processor.context, is_told_once=False)
+
+
+def network_of(model: nn.Module) -> LanguageModel:
+    """The network itself, out of a wrapper for several processes."""
+    from ouvroir.media.text.language import LanguageModel
+
+    inner = getattr(model, "module", model)
+    assert isinstance(inner, LanguageModel)
+    return inner
