@@ -29,6 +29,7 @@ from ouvroir.run import Run
 from ouvroir.synthesis.samples import Sample, Samples, sample_row
 from ouvroir.task import Row, Synthesiser
 from ouvroir.trials import train_all
+from ouvroir.windows import evenly
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -211,14 +212,14 @@ class Nearness:
         from ouvroir.synthesis.scores import Novelty
 
         train = self._tables["train"]
-        some = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_MEASURED)).astype(np.int64))
+        some = evenly(len(train), MOST_MEASURED)
         return Novelty.of(_known(self.task, train), _views(self.task, train, some))
 
     @cached_property
     def _shared_usually(self) -> np.ndarray:
         """(n,) shares of train rows that are one passage of another."""
         train = self._tables["train"]
-        some = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_MEASURED)).astype(np.int64))
+        some = evenly(len(train), MOST_MEASURED)
         few = train.subset(some)
         return self.task.passages(few, few, is_itself=True)
 

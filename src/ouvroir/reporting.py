@@ -345,11 +345,10 @@ def _shown(task: Task, row: Row, root: str) -> Shown:
 
 def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
     """Rows whose label the others contradict: held-out answers on the test, out-of-fold answers on the train rows."""
-    import numpy as np
-
     from ouvroir.baselines import out_of_fold_scores, suspected_mislabels
     from ouvroir.evaluation.evaluate import features_of, load_answers
     from ouvroir.training.checkpoint import load_model
+    from ouvroir.windows import evenly
 
     path, labels = model.path / "answers" / "test.safetensors", prepared.processor.labels
     found: list[Suspect] = []
@@ -366,7 +365,7 @@ def _doubted(model: Run, task: Task, prepared: Prepared) -> list[Suspect]:
     if targets is None or targets.ndim != 1 or len(train) < 10 * len(labels):
         return found
     network, _, recipe = load_model(task, model.checkpoint("best"))
-    places = np.unique(np.linspace(0, len(train) - 1, min(len(train), MOST_ROWS_DOUBTED)).astype(np.int64))
+    places = evenly(len(train), MOST_ROWS_DOUBTED)
     features = features_of(task, network, recipe, train, places)
     known = targets.numpy()[places]
     doubted = suspected_mislabels(out_of_fold_scores(features, known, len(labels)), known, labels)

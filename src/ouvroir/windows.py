@@ -50,9 +50,15 @@ def first_of(field: Tensor | Ragged) -> Tensor:
     return ragged.values[ragged.offsets[:-1]]
 
 
+def evenly(n: int, most: int) -> np.ndarray:
+    """(N,) int64: all of `n` places, or `most` of them, evenly spaced, the first and the last among them."""
+    found: np.ndarray = np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+    return found
+
+
 def pieces_of(n: int, most: int, at_once: int) -> Iterator[np.ndarray]:
     """Places of at most `most` of n rows, evenly spaced, a few at a time."""
-    places = np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+    places = evenly(n, most)
     for start in range(0, len(places), at_once):
         yield places[start : start + at_once]
 

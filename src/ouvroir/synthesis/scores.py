@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ouvroir.evaluation.sets import copy_ratio, nearest_others
+from ouvroir.windows import evenly
 
 NEIGHBOURS = 5
 SHRINKAGE = 0.1
@@ -219,7 +220,7 @@ def is_on_manifold(made: np.ndarray, real: np.ndarray) -> np.ndarray:
 
     The limit is the 95th percentile of what real samples score, each left out in turn.
     """
-    real = real[np.unique(np.linspace(0, len(real) - 1, min(len(real), MOST_COMPARED)).astype(np.int64))]
+    real = real[evenly(len(real), MOST_COMPARED)]
     k = min(NEIGHBOURS, len(real) - 2)
     if k < 1:
         return np.ones(len(made), dtype=bool)

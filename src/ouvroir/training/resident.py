@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ouvroir.data.table import Ragged, TableSlice
 from ouvroir.training.features import free_memory
+from ouvroir.windows import evenly
 
 if TYPE_CHECKING:
     from ouvroir.data.table import Table
@@ -91,7 +92,7 @@ def item_sizes(table: Table | ResidentTable, items: Items) -> np.ndarray | None:
     if not any(isinstance(value, Ragged) for value in table.slice(items.row[:1]).fields.values()):
         return None
     sizes = np.zeros(len(items.row), dtype=np.int64)
-    chosen = np.unique(np.linspace(0, len(sizes) - 1, min(len(sizes), MOST_SIZED)).astype(np.int64))
+    chosen = evenly(len(sizes), MOST_SIZED)
     for first in range(0, len(chosen), ROWS_AT_ONCE):
         places = chosen[first : first + ROWS_AT_ONCE]
         for value in table.slice(items.row[places]).fields.values():

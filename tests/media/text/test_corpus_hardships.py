@@ -13,8 +13,9 @@ from ouvroir import workflow
 from ouvroir.data.loader import Sampler
 from ouvroir.errors import NonFiniteLoss
 from ouvroir.media import find_task
-from ouvroir.media.text.baselines import ngram_answers, pieces_of
+from ouvroir.media.text.baselines import ngram_answers
 from ouvroir.media.text.kneser_ney import MOST_ORDER, KneserNey
+from ouvroir.media.text.pieces import pieces_of
 from ouvroir.progress import QUIET
 
 QUICK = {"loop.threads": 1, "loop.batch_size": 8, "loop.precision": "fp32", "loop.layout": "contiguous"}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ouvroir.baselines import answers_from_scores, majority_baseline
 from ouvroir.media.text.kneser_ney import KneserNey
+from ouvroir.media.text.pieces import pieces_of, spread
 from ouvroir.media.text.processor import N_BUCKETS
 from ouvroir.task import Answers, Cheap, Split
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ouvroir.media.text.tokens import Tokenizer
 
 MOST_ROWS = 20_000
-MOST_TURNED = 2_000  # texts whose products with each other are cheap to take apart
 ROWS_AT_ONCE = 1024
+MOST_TURNED = 2_000  # texts whose products with each other are cheap to take apart
 STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties of logistic regression that are tried
 NEIGHBOURS = 5
 MOST_COUNTED = 2_000_000  # pieces that n-grams are counted in
@@ -187,27 +187,3 @@ def _held_out(texts: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.nd
         return list(texts[:-n]), list(texts[-n:])
     end = 9 * len(texts[0]) // 10
     return [texts[0][:end]], [texts[0][end:]]
-
-
-def spread(lengths: np.ndarray, most: int) -> np.ndarray:
-    """Places of all rows of `lengths` (N,), or of evenly spaced ones that have no more than `most` pieces, one row at least."""
-    n = len(lengths)
-    if lengths.sum() > most:
-        n = max(1, int(most / lengths.mean()))
-    places = evenly(len(lengths), n)
-    while len(places) > 1 and lengths[places].sum() > most:
-        places = evenly(len(lengths), int(0.95 * len(places)))
-    return places
-
-
-def evenly(n: int, most: int) -> np.ndarray:
-    """All of `n` places, or `most` of them, evenly spaced, the first and the last among them."""
-    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
-
-
-def pieces_of(table: Table) -> Iterator[np.ndarray]:
-    """The pieces of each row of a table, the one that is given before them and the one that ends them included."""
-    for start in range(0, len(table), ROWS_AT_ONCE):
-        field: Ragged = table.slice(np.arange(start, min(start + ROWS_AT_ONCE, len(table)))).fields["pieces"]  # type: ignore[assignment]
-        values, offsets = field.values.numpy(), field.offsets.tolist()
-        yield from (values[first:last] for first, last in pairwise(offsets))

@@ -16,10 +16,11 @@ from ouvroir.classification import adopt_by_name, strata
 from ouvroir.errors import UsageError
 from ouvroir.making import Maker, label_weights, left_out, train_classes, weights_of
 from ouvroir.media.text import corpus_recipes, tokens
-from ouvroir.media.text.baselines import ngram_answers, pieces_of
+from ouvroir.media.text.baselines import ngram_answers
 from ouvroir.media.text.corpus import CorpusProcessor, network_of, stride, windows
 from ouvroir.media.text.exports import Exports
 from ouvroir.media.text.passages import longest_shared
+from ouvroir.media.text.pieces import pieces_of
 from ouvroir.media.text.reading import as_learned, inspect_text, marked
 from ouvroir.media.text.rewriting import blend, rewrite
 from ouvroir.media.text.texts import Texts, padded

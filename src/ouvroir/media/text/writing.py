@@ -10,11 +10,12 @@ import torch
 
 from ouvroir.making import label_weights
 from ouvroir.media.text import tokens
-from ouvroir.media.text.baselines import evenly, pieces_of, spread
 from ouvroir.media.text.passages import Passages
+from ouvroir.media.text.pieces import pieces_of, spread
 from ouvroir.media.text.sampling import Spoken, write
 from ouvroir.rng import Rng
 from ouvroir.sampling import Sampling
+from ouvroir.windows import evenly
 
 if TYPE_CHECKING:
     from ouvroir.data.table import Table
