@@ -30,6 +30,7 @@ from ouvroir.data.tabular import (
     label_like,
     most_name_files,
     open_table,
+    other_texts,
     proposed_group_columns,
     proposed_separator,
     read_head_as_row,
@@ -285,6 +286,14 @@ def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
                 f"what stands between them; otherwise `{example}` is one label."
             )
             collection.notes.append(Note("separator_proposed", text, {"data.label_separator": separator}))
+    if (
+        table.columns.text is not None
+        and data.text_column is None
+        and (others := other_texts(table.raw, table.columns))
+    ):
+        shown = ", ".join(f"`{name}`" for name in others[:3])
+        text = f"`{table.raw.name}` has other columns with texts, which are not read: {shown}."
+        collection.notes.append(Note("texts_unread", text, {"data.text_column": others[0]}))
     for name in proposed_group_columns(table.raw, table.columns) if data.group_column is None else ():
         text = (
             f"The column `{name}` of `{table.raw.name}` repeats. If its rows belong together, as all recordings of one "

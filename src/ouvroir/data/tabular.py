@@ -341,15 +341,25 @@ def find_text(table: RawTable, *, besides: str | None = None) -> int | None:
     found = _by_name(table, _TEXT_NAMES)
     if found is not None and table.columns[found] != besides:
         return found
-    best, longest = None, 0.0
-    for place, name in enumerate(table.columns):
+    lengths = {place: length for place, length in _text_lengths(table).items() if table.columns[place] != besides}
+    return max(lengths, key=lambda place: lengths[place], default=None)
+
+
+def _text_lengths(table: RawTable) -> dict[int, float]:
+    """Of the columns whose cells are of several words and differ, the first ones first, how long cells are on average."""
+    found = {}
+    for place in range(len(table.columns)):
         sample = _sample(table, place)
-        n_words = [len(cell.split()) for cell in sample]
-        is_text = sum(n_words) >= _TEXT_WORDS * max(1, len(sample)) and len(set(sample)) * 2 > len(sample)
-        length = sum(map(len, sample)) / max(1, len(sample))
-        if is_text and name != besides and length > longest:
-            best, longest = place, length
-    return best
+        n_words = sum(len(cell.split()) for cell in sample)
+        if sample and n_words >= _TEXT_WORDS * len(sample) and len(set(sample)) * 2 > len(sample):
+            found[place] = sum(map(len, sample)) / len(sample)
+    return found
+
+
+def other_texts(table: RawTable, used: Columns) -> list[str]:
+    """The names of the columns that hold texts too, beside those that are used."""
+    taken = (used.path, used.text, used.label, used.split, used.group)
+    return [table.columns[place] for place in _text_lengths(table) if place not in taken]
 
 
 def _find_split(table: RawTable) -> int | None:

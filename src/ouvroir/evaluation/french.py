@@ -248,6 +248,9 @@ SENTENCES: dict[str, str] = {
     "Most of `{a}` stands in the {b} split too, so it is left out.": (
         "L’essentiel de `{a}` se trouve aussi dans la part « {b} » ; il est donc laissé de côté."
     ),
+    "`{a}` has other columns with texts, which are not read: {b}.": (
+        "`{a}` a d’autres colonnes de textes, qui ne sont pas lues : {b}."
+    ),
     "Files beside the tables that are read as texts too: {a}.": (
         "Fichiers à côté des tableaux, lus eux aussi comme textes : {a}."
     ),
