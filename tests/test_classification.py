@@ -167,3 +167,10 @@ def test_class_numbers_and_distributions_of_one_class_cost_the_same(settings, is
     )
     if not is_weighted and "entropy" not in settings:
         assert torch.allclose(one, usual, atol=1e-6)
+
+
+def test_of_a_model_without_classes_nothing_is_said_of_them():
+    kept = "The weights of the earlier model are kept."
+    assert shared.adoption_sentences((), (), 0, n_kept=3, n_lost=0) == [kept]
+    assert shared.adoption_sentences((), ("a",), 0, n_kept=3, n_lost=0) == [kept]
+    assert any("No class keeps" in one for one in shared.adoption_sentences(("b",), ("a",), 0, n_kept=3, n_lost=0))

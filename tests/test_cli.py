@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from ouvroir import terminal
 from ouvroir.cli import app
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
@@ -410,6 +411,22 @@ def test_what_to_type_after_evaluate_reads_the_data_alike_and_is_in_english(room
     assert "ouvroir finetune last table.csv --set data.label_column=label " in shown
     assert "ouvroir predict last FILES " in shown
     assert "Next, for instance:" in call("check", "digits").stdout
+
+
+@pytest.mark.parametrize(
+    ("task", "call_of_it"),
+    [
+        ("image-classification", "predict last FILES"),
+        ("image-generation", "generate last --count 100"),
+        ("text-generation", "generate last --prompt TEXT"),
+    ],
+)
+def test_what_to_type_after_evaluate_is_what_the_model_can_do(capsys, task, call_of_it):
+    terminal.show_after_evaluation(task, model=["last"], data=["files"], judged=["files"])
+    shown = capsys.readouterr().out
+    assert f"ouvroir {call_of_it} " in shown
+    assert "ouvroir finetune last files " in shown
+    assert ("predict" in shown) == ("predict" in call_of_it)
 
 
 def test_figures_on_rows_that_the_model_knows_are_said_to_flatter(room):

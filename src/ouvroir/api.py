@@ -206,7 +206,7 @@ def refit(
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged.
+    """A model of `task` on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged.
 
     `unknown_labels` counts those whose label the model does not know, by that label. `learned` are ids of judged rows that
     the model learned from or was chosen by: where there are any, the figures flatter. `settings` have the data read for a
@@ -214,6 +214,7 @@ class Evaluation:
     `writing`: how a model that writes does so, as of `ouvroir.writing.written_by`.
     """
 
+    task: str
     judgement: Judgement
     ids: tuple[str, ...]
     left_out: dict[str, int]
@@ -286,6 +287,7 @@ def evaluate(
     judged = [table.rows[int(place)] for place in judgement.answers.index]
     trained = run and kept_model(run)
     return Evaluation(
+        task=predictor.recipe.task,
         judgement=judgement,
         ids=tuple(row.id for row in judged),
         left_out=left_out,

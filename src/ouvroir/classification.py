@@ -105,7 +105,7 @@ def adoption_sentences(
 ) -> list[str]:
     """What `Task.adopt` says: whether all arrays were kept, which classes were found by name, which are new.
 
-    Those that are gone were named when the training was planned.
+    Those that are gone were named when the training was planned. Of a model without classes nothing is said of them.
     """
     found = ["The weights of the earlier model are kept."]
     if n_lost:
@@ -115,7 +115,7 @@ def adoption_sentences(
     new = [label for label in labels if label not in earlier]
     if n_mapped:
         found.append(f"{n_mapped} of {len(labels)} classes are mapped by name.")
-    else:
+    elif labels:
         found.append("No class keeps its output: the last layer starts anew.")
     if new:
         found.append(f"New: {readable_names(new)}.")

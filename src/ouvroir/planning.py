@@ -5,10 +5,12 @@ A recipe is proposed by the task, taken over from an earlier model, or given; th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ouvroir.card import data_name
 from ouvroir.errors import UsageError
 from ouvroir.files import readable_names
 from ouvroir.media import find_task
@@ -69,19 +71,40 @@ def say_all(notes: Sequence[Note], progress: Progress) -> None:
         progress.say(note.text + proposed(note))
 
 
-def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
-    """A note with the classes that the model to start from knows and the train rows lack; none when it loses nothing.
+def _settled_otherwise(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
+    """A note on each setting that the processor has otherwise than was asked for."""
+    asked = {name: json.loads(value) for name, value, _ in recipe.settings()}
+    return [
+        Note(
+            "settled_otherwise",
+            f"`{name}` is {made}: {asked[name]} was asked for, which the data or the model to start from do not allow.",
+        )
+        for name, made in task.worked_out(processor).items()
+        if asked[name] not in (None, made)
+    ]
 
-    Raises CheckpointError when that model is damaged.
+
+def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
+    """A note on what is forgotten of the model to start from: classes that the train rows lack, or other data without classes.
+
+    None when it loses nothing. Raises CheckpointError when that model is damaged.
     """
     from ouvroir.training.adapters import start_of
-    from ouvroir.training.checkpoint import check_model
+    from ouvroir.training.checkpoint import check_model, read_recipe
 
     own = start_of(task, recipe.model.init_from)
     if own is None:
         return []
     check_model(own)
-    gone = [label for label in task.load_processor(own / "processor").labels if label not in processor.labels]
+    known = task.load_processor(own / "processor").labels
+    earlier = read_recipe(own).data
+    if not known and not processor.labels and earlier.manifest != recipe.data.manifest:
+        text = (
+            "Learning from other data makes a model forget some of what it learned before: `ouvroir evaluate` on the earlier data, "
+            f"`{data_name(earlier.source)}`, shows how well it still does there."
+        )
+        return [Note("other_data", text)]
+    gone = [label for label in known if label not in processor.labels]
     if not gone:
         return []
     them = "it" if len(gone) == 1 else "them"
@@ -137,8 +160,8 @@ def _of_another_length(recipe: Recipe, settings: Mapping[str, Value]) -> Recipe:
 def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, Value]) -> tuple[Recipe, list[Note]]:
     """The recipe naming the data of `manifest`, with the settings over it but for those that are in both already.
 
-    With a note on classes that the model forgets. What is amiss with the weights to start from shows here, before a run is
-    made: raises CheckpointError, RecipeError.
+    With notes on what the model forgets, and on settings that cannot be as asked for. What is amiss with the weights to start
+    from shows here, before a run is made: raises CheckpointError, RecipeError.
     """
     data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
     mine = {name: value for name, value in settings.items() if not name.startswith(("data.", "model.init_from"))}
@@ -146,7 +169,7 @@ def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, Value])
     task = find_task(recipe.task)
     processor = fit_processor(task, manifest, recipe)
     _require_scope(task, recipe, processor)
-    return recipe, _forgotten(task, processor, recipe)
+    return recipe, [*_settled_otherwise(task, processor, recipe), *_forgotten(task, processor, recipe)]
 
 
 def with_data_settings(data: Data, settings: Mapping[str, Value]) -> Data:
@@ -189,7 +212,7 @@ def propose_recipe(
             cache_features="auto",
         )
     recipe = recipe.replace("model", init_from=str(own or init_from))
-    recipe, forgotten = _for_data(recipe, manifest, settings)
-    notes = [*(note for note in notes if not any(name in settings for name in note.proposal)), *forgotten]
+    recipe, more = _for_data(recipe, manifest, settings)
+    notes = [*(note for note in notes if not any(name in settings for name in note.proposal)), *more]
     say_all(notes, progress)
     return recipe, notes

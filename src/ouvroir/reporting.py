@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import time
 from collections import Counter
@@ -118,7 +119,8 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         n_parameters=_n_parameters(checkpoint),
         model_bytes=(checkpoint / "model.safetensors").stat().st_size,
         threshold=workflow.kept_threshold(run),
-        settings=recipe.settings(),
+        settings=_settings(task, recipe, kept),
+        settings_of=_settings_of(task, models),
         **_use_of_maker(run, task),
         french=task.french,
         environment=run.read_json("environment.json") or {},
@@ -129,6 +131,26 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         groups=groups,
         at_random=_baselines_at_random(run, task, prepared) if groups and are_apart else (),
     )
+
+
+def _settings(task: Task, recipe: Recipe, model: Run) -> list[tuple[str, str, str]]:
+    """The settings of a trained model, with what its processor worked out; as they were asked for where its weights are gone."""
+    try:
+        processor = task.load_processor(model.checkpoint("best") / "processor")
+    except OuvroirError:
+        return recipe.settings()
+    found = {name: json.dumps(value) for name, value in task.worked_out(processor).items()}
+    return [(name, found.get(name, value), text) for name, value, text in recipe.settings()]
+
+
+def _settings_of(task: Task, models: list[Run]) -> dict[str, dict[str, str]]:
+    """The values of the settings of each of several models."""
+    if len(models) < 2:
+        return {}
+    return {
+        _name(model, models): {name: value for name, value, _ in _settings(task, model.recipe(), model)}
+        for model in models
+    }
 
 
 def _writing(models: list[Run]) -> dict[str, dict[str, Any]]:

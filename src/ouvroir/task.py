@@ -384,6 +384,9 @@ class Task(Protocol):
     def load_processor(self, folder: Path) -> Processor:
         """Read what `Processor.save` wrote."""
 
+    def worked_out(self, processor: Processor) -> Mapping[str, Value]:
+        """The settings that the processor settled, by their dotted names: a report shows these values, not what was asked for."""
+
     def targets(self, rows: Sequence[Row], processor: Processor) -> dict[str, np.ndarray]:
         """Columns made from the rows themselves, once: `labels` (N,) int64 or (N, C) float32. Empty for no labels."""
 

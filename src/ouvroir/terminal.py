@@ -47,6 +47,10 @@ N_REFUSALS_SHOWN = 3  # of each kind
 N_CLASSES_SHOWN = 20
 MOST_WRITTEN = 300  # characters that are shown of a text of a model's own
 PIPE_WIDTH = 1000
+EVALUATED = {
+    "compare {model} OTHER {judged}": "sets another model against it on the same files",
+    "finetune {model} {data}": "goes on learning from them",
+}
 CLOSING: dict[Language, dict[str, Any]] = {
     "en": {
         "report": "report",
@@ -71,9 +75,16 @@ CLOSING: dict[Language, dict[str, Any]] = {
                 "generate {model} --count 100": "has it write samples, as files",
             },
             "evaluate": {
-                "compare {model} OTHER {judged}": "sets another model against it on the same files",
-                "finetune {model} {data}": "goes on learning from them",
+                **EVALUATED,
                 "predict {model} FILES": "answers for new files",
+            },
+            "evaluate a generator": {
+                **EVALUATED,
+                "generate {model} --count 100": "has it make samples of each class",
+            },
+            "evaluate a writer": {
+                **EVALUATED,
+                "generate {model} --prompt TEXT": "goes on with a text",
             },
         },
     },
@@ -300,19 +311,23 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
     places = [[words[name], summary[name]] for name in ("report", "model", "run") if summary[name]]
     out.print(_columns(places, before="\n"))
     if summary["model"]:
-        task = find_task(summary["task"])
-        verb: Literal["writer", "generator", "training"] = (
-            "writer" if isinstance(task, Writer) else "generator" if isinstance(task, Synthesiser) else "training"
-        )
-        show_next(verb, language, model=[_from_here(summary["run"])])
+        show_next(_kind_of(summary["task"]) or "training", language, model=[_from_here(summary["run"])])
 
 
-def show_next(
-    verb: Literal["check", "training", "generator", "writer", "evaluate"],
-    language: Language = "en",
-    **named: Sequence[str],
-) -> None:
-    """What to type after `verb`; `named` are the words for the model and the data in it."""
+def _kind_of(task: str) -> Literal["writer", "generator"] | None:
+    """What a model of a task makes: texts, other samples, or none."""
+    found = find_task(task)
+    return "writer" if isinstance(found, Writer) else "generator" if isinstance(found, Synthesiser) else None
+
+
+def show_after_evaluation(task: str, **named: Sequence[str]) -> None:
+    """What to type once a model of `task` was judged; `named` as of `show_next`."""
+    kind = _kind_of(task)
+    show_next("evaluate" if kind is None else f"evaluate a {kind}", **named)
+
+
+def show_next(verb: str, language: Language = "en", **named: Sequence[str]) -> None:
+    """What to type after `verb`, a key of CLOSING; `named` are the words for the model and the data in it."""
     out, words = _out(), CLOSING[language]
     typed = {name: shlex.join(value) for name, value in named.items()}
     calls = [[f"  ouvroir {call.format(**typed)}", what] for call, what in words["after"][verb].items()]
@@ -354,7 +369,7 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
     rows = [[*_metric(name, metric), summary["n"]] for name, metric in summary["metrics"].items()]
     out.print(_table(["measure", "value", "95 % interval", "items"], rows))
     if summary["n_units"] < summary["n"]:
-        out.print(f"Intervals count neighbouring blocks as one: {summary['n_units']:,} in all.")
+        out.print(f"Neighbouring blocks are not independent: the intervals count them as {summary['n_units']:,} items.")
     if classes := summary["classes"]:
         is_confused = any(one["taken_for"] for one in classes)  # never with several labels an item
         instead = "most often taken for" if is_confused else "named wrongly"

@@ -203,6 +203,8 @@ def _check_processor(stage: _Stage) -> None:
     stage.processor.save(folder)
     again = stage.task.load_processor(folder)
     assert again.labels == stage.processor.labels, "A saved processor comes back with other labels."
+    settings = {name for name, _, _ in stage.recipe.settings()}
+    assert stage.task.worked_out(again).keys() <= settings, "worked_out() names something that is no setting."
     once_more = stage.task.fit_processor(stage.manifest, stage.recipe)
     assert once_more == stage.processor, "Processors of the same rows and recipe are not equal: a trial compares them."
     on = stage.task.fit_processor(stage.manifest, stage.recipe, earlier=again)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from ouvroir.task import Control, Note, Row
+from ouvroir.task import Control, Note, Processor, Row
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -21,6 +21,11 @@ class Usual:
         """None beside what is said of the rows of all tasks."""
         del rows
         return []
+
+    def worked_out(self, processor: Processor) -> Mapping[str, Value]:
+        """Nothing: the recipe has it all."""
+        del processor
+        return {}
 
     def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
         """As it is: rates and length suit all options."""

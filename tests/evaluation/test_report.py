@@ -13,6 +13,7 @@ from answers_made import from_decisions, only_loss, several, single
 from ouvroir.baselines import Suspect
 from ouvroir.data.listing import MADE
 from ouvroir.errors import DataError
+from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.report_input import Controlled
 from ouvroir.evaluation.samples import MAX_ALL_BYTES, MAX_TEXT, Shelf
@@ -272,7 +273,8 @@ def test_the_verdict_never_claims_what_was_not_measured():
     ]
     report = make_report(ReportInput(name="run", task="toy", systems=better))
     assert report["verdict"]["against_baseline"] == "worse"
-    assert "is ahead of the model" in report["verdict"]["sentence"]
+    assert report["verdict"]["sentence"].startswith("The model does worse than majority, the best cheap baseline: accuracy ")
+    assert "the model is worse by " in report["verdict"]["sentence"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -550,7 +552,7 @@ def test_a_test_of_one_block_gives_no_interval_and_no_verdict(language):
 def test_neighbouring_blocks_are_counted_as_one_and_few_rows_are_said():
     report = writing_report(texts(30, units=np.arange(30) // 10), texts(30, seed=1, units=np.arange(30) // 10))
     assert (report["n_test"], report["n_test_units"]) == (30, 3)
-    assert any("neighbouring blocks of a file: 3." in line for line in report["verdict"]["lines"]["en"])
+    assert any("count each group of them as one item, 3 in all" in line for line in report["verdict"]["lines"]["en"])
     alone = writing_report(texts(30), texts(30, seed=1))
     assert any(line.startswith("With 30 test items") for line in alone["verdict"]["lines"]["en"])
 
@@ -585,17 +587,86 @@ def test_what_writes_is_not_said_to_be_replaced_by_what_counts():
     for language in LANGUAGES:
         said = " ".join(lines[language])
         assert "`--minutes`" in said
-        assert not re.search("Use the baseline|pretrained|Préférez-la|préentraînés", said)
+        assert not re.search("Use the baseline|pretrained|Préférez|préentraînés", said)
     other = " ".join(writing_report(worse, texts(40))["verdict"]["lines"]["en"])
     assert "Use the baseline" in other
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_windows_that_a_text_was_told_in_are_said(language):
-    told = Page(render(writing_report(texts(40), texts(40), window={"context": 64, "stride": 32}), language)).text
-    assert re.search(
-        "windows of 64 pieces that begin 32 apart|fenêtres de 64 morceaux qui commencent tous les 32", told
+def test_the_first_sentence_says_that_a_baseline_does_better(language):
+    worse = dataclasses.replace(texts(40), loss=texts(40).loss * 1.1)
+    first, *others = writing_report(worse, texts(40))["verdict"]["lines"][language]
+    said = {
+        "en": "The LSTM does worse than n-grams (Kneser-Ney), the best cheap baseline: nats per character 1.6",
+        "fr": "Le LSTM fait moins bien que les n-grammes (Kneser-Ney), la meilleure référence simple : nats par caractère 1,6",
+    }
+    assert first.replace("\u202f", " ").startswith(said[language])
+    assert any("--minutes" in line or "plus longtemps" in line for line in others)
+    better = writing_report(texts(40), worse)["verdict"]["lines"][language][0]
+    assert not re.search("worse|moins bien", better)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_difference_has_one_sign_on_the_page_and_none_in_words(language, factor):
+    """Less is better here; the table has the first minus the other, sentences the size and which is better."""
+    report = writing_report(dataclasses.replace(texts(40), loss=texts(40).loss * factor), texts(40))
+    t, (pair, rival, *_) = Language(language), report["pairs"]
+    assert rival["difference"] == pair["difference"]
+    size = t.number(abs(pair["difference"]["value"]))
+    sign, other = "−+" if factor < 1 else "+−"
+    said = {"en": ("better by", "worse by"), "fr": ("fait mieux, de", "fait moins bien, de")}[language][factor > 1]
+    lines = " ".join(report["verdict"]["lines"][language])
+    page = Page(render(report, language)).text
+    assert f"{said} {size} [" in lines
+    assert f"{sign}{size}" not in lines
+    assert f"{sign}{size} [" in page
+    assert f"{other}{size}" not in page
+    assert re.search("below 0, the first does better|en dessous de 0, le premier fait mieux", page)
+    assert not re.search("items fixed|erreurs corrigées", lines)
+
+
+def test_a_difference_that_is_not_shown_says_what_is_subtracted():
+    lines = writing_report(texts(40), texts(40, seed=1))["verdict"]["lines"]
+    assert any("no difference is shown (model minus baseline: " in line for line in lines["en"])
+    assert any("(celui qui a été retenu moins celui-ci" in line for line in lines["fr"])
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "nll"])
+def test_what_tuning_changed_is_told_by_its_size(metric):
+    systems = [
+        System(name="base", role="base", answers=single(400, seed=1, skill=0.5)),
+        System(name="tuned", role="tuned", answers=single(400, seed=2, skill=4)),
+    ]
+    cases = (
+        (systems, "Tuning helped: the tuned model is better"),
+        (systems[::-1], "Tuning did harm: the tuned model is worse"),
     )
+    for order, said in cases:
+        named = [dataclasses.replace(one, name=role, role=role) for one, role in zip(order, ("base", "tuned"), strict=True)]
+        report = make_report(ReportInput(name="n", task="t", metrics=(metric,), systems=named))
+        (line,) = [line for line in report["verdict"]["lines"]["en"] if line.startswith("Tuning")]
+        assert re.match(rf"{said} than the base model by \d[\d.]*( points)? \[\d[\d.]*, \d[\d.]*\] \(items fixed", line)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_settings_of_each_model_stand_beside_each_other(language):
+    settings = [("optim.lr", "0.01", "Peak learning rate."), ("options.context", "64", "Pieces.")]
+    of = {"lstm": {"optim.lr": "0.01", "options.context": "64"}, "transformer": {"optim.lr": "0.0375", "options.context": "64"}}
+    report = writing_report(texts(40), texts(40, seed=1), settings=settings, settings_of=of)
+    page = render(report, language)
+    for value in ("0.01", "0.0375"):
+        assert re.search(rf'data-label="(LSTM|Transformer)">{re.escape(value)}<', page)
+    report.pop("settings_of")
+    assert "0.0375" not in render(report, language), "as in earlier reports"
+    assert "0.01" in render(report, language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_windows_that_a_text_was_read_in_are_said(language):
+    told = Page(render(writing_report(texts(40), texts(40), window={"context": 64, "stride": 32}), language)).text
+    assert re.search("windows of 64 pieces, a new one every 32|fenêtres de 64 morceaux, une nouvelle tous les 32", told)
+    assert re.search("at least the 32 pieces before it|au moins les 32 morceaux qui le précèdent", told)
     unknown = writing_report(texts(40), texts(40))
     for text in (told, Page(render(unknown, language)).text):
         assert not re.search("knowing all|tout ce qui précède|moins est mieux", text)

@@ -52,7 +52,7 @@ def evaluate(
         place = [] if work.runs == DEFAULT_ROOT else ["--runs", str(work.runs)]
         read = [data, *setting_words({**found.settings, **settings})]
         judged = read if split is None else [*read, "--split", split]
-        terminal.show_next("evaluate", model=[model, *place], data=read, judged=judged)
+        terminal.show_after_evaluation(found.task, model=[model, *place], data=read, judged=judged)
 
 
 @command

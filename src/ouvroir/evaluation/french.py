@@ -48,6 +48,14 @@ SENTENCES: dict[str, str] = {
         "nouveau modèle ne peut plus les donner pour réponse. Pour les garder, ajoutez-en des exemples aux données, ou "
         "entraînez sur les anciennes et les nouvelles données ensemble."
     ),
+    "Learning from other data makes a model forget some of what it learned before: `ouvroir evaluate` on the earlier data, `{a}`, "
+    "shows how well it still does there.": (
+        "Apprendre d’autres données fait oublier au modèle une part de ce qu’il avait appris : `ouvroir evaluate` sur les données "
+        "d’avant, `{a}`, montre ce qu’il en reste."
+    ),
+    "`{a}` is {b}: {c} was asked for, which the data or the model to start from do not allow.": (
+        "`{a}` vaut {b} : {c} était demandé, ce que les données ou le modèle de départ ne permettent pas."
+    ),
     "Classes are uneven: `{a}` has {n} rows to learn from, `{b}` {m}. If the rare ones matter as much, let them count as "
     "much.": (
         "Les classes sont inégales : `{a}` a {n} éléments d’entraînement, `{b}` en a {m}. Si les rares importent autant, "

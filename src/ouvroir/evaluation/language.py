@@ -105,13 +105,25 @@ class Language:
             return self.interval(self.number(low * 100, 1), self.number(high * 100, 1))
         return self.interval(self.number(low), self.number(high))
 
-    def gap(self, metric: str, difference: Mapping[str, Any], *, turn: bool = False, digits: int | None = None) -> str:
-        """A signed difference with its interval, in points or in the metric's own unit; `turn` changes its sign."""
+    def gap(
+        self,
+        metric: str,
+        difference: Mapping[str, Any],
+        *,
+        turn: bool = False,
+        signed: bool = True,
+        digits: int | None = None,
+    ) -> str:
+        """A difference with its interval, in points or in the metric's own unit; `turn` changes its sign.
+
+        Not `signed`, it is told by its size: for sentences that say which of two is better.
+        """
         scale, usual = (100, 1) if is_percent(metric) else (1, 3)
+        turn = turn if signed else difference["value"] < 0
         sign = -1 if turn else 1
 
         def written(end: float) -> str:
-            return self.number(sign * end * scale, usual if digits is None else digits, sign=True)
+            return self.number(sign * end * scale, usual if digits is None else digits, sign=signed)
 
         ends = [difference["low"], difference["high"]]
         interval = self("no_interval") if None in ends else self.interval(*map(written, sorted(ends, reverse=turn)))

@@ -89,7 +89,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         ledger_labels=_ledger_labels(report),
         notes=_notes(report, t),
         refusals=[(one["id"], _reason(one, t)) for one in report["ledger"].get("refusals", ())],
-        settings=[(name, value, _told(entry[0], entry[1:], t)) for name, value, *entry in report["settings"]],
+        settings=_settings(report, t),
         environment=_flat(_dated(report["environment"])),
         synthesis=synthesis_view(report, t),
         writing=[writing_view(one, report, t) for one in report.get("writing", ())],
@@ -175,6 +175,17 @@ def _ledger_labels(report: Mapping[str, Any]) -> list[str]:
     """All classes of the ledger's table."""
     counts = report["ledger"].get("counts", {})
     return sorted({label for split in counts.values() for label in split})
+
+
+def _settings(report: Mapping[str, Any], t: Language) -> dict[str, Any]:
+    """Settings with their meaning and their values: of each model where several were trained, whose names head the columns."""
+    of = report.get("settings_of") or {}  # absent in earlier reports
+    trained = [one for one in report["systems"] if one["name"] in of]
+    rows = []
+    for name, value, *entry in report["settings"]:
+        values = [of[one["name"]].get(name, value) for one in trained] or [value]
+        rows.append((name, values, _told(entry[0], entry[1:], t)))
+    return {"columns": [sentence(who(report, one, t)) for one in trained] or [t("value")], "rows": rows}
 
 
 def _dated(environment: Mapping[str, Any]) -> dict[str, Any]:

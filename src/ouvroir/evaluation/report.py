@@ -75,6 +75,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "random_split": _random_split(source, judged, main, metrics),
         "threshold": _threshold(source, kept),
         "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
+        "settings_of": source.settings_of,
         "use": _use(source),
         "environment": dict(source.environment),
     }

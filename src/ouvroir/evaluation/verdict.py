@@ -106,11 +106,12 @@ def who(report: Mapping[str, Any], system: Mapping[str, Any], t: Language, *, wi
 
 
 def about(metric: str, report: Mapping[str, Any], t: Language) -> str:
-    """What a metric is; of one that is told in windows, how large they are and by how much they overlap."""
+    """What a metric is; of a text that is read in windows, how large they are and by how much they overlap."""
     window = report.get("window")  # absent in earlier reports
     in_windows = f"about_{metric}_in_windows"
     if window and in_windows in WORDS:
-        return t(in_windows, context=t.count(window["context"]), stride=t.count(window["stride"]))
+        context, stride = window["context"], window["stride"]
+        return t(in_windows, context=t.count(context), stride=t.count(stride), seen=t.count(context - stride))
     return t(f"about_{metric}")
 
 
@@ -120,11 +121,21 @@ def is_alike(one: float, other: float) -> bool:
 
 
 def _headline(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> str:
+    """What the kept model is worth; that a cheap baseline does better, where one does."""
     main = report["main"]
     metric = kept["metrics"][main]
     key = f"verdict_{main}" if has_sentence(main) else "verdict_share" if is_percent(main) else "verdict_number"
+    better: dict[str, str] = {}
+    for pair in report["pairs"]:
+        if (pair["kind"], pair["verdict"]) == ("baseline", "worse"):
+            key, cheap = "verdict_beaten", _named(report, pair["first"])
+            better = {
+                "name": who(report, cheap, t, with_article=True),
+                "cheap": t.value(main, cheap["metrics"][main]["value"]),
+            }
     return t(
         key,
+        **better,
         who=sentence(who(report, kept, t, with_article=True)),
         value=t.value(main, metric["value"]),
         n=t.count(metric["n"]),
@@ -144,18 +155,19 @@ def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) ->
         key,
         name=who(report, cheap, t, with_article=True),
         value=t.value(main, cheap["metrics"][main]["value"]),
-        gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
+        gap=_gap(report, pair, t),
     )
+
+
+def _gap(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
+    """The second system minus the first; only the size where the sentence says which is better."""
+    return t.gap(report["main"], pair["difference"], signed=pair["verdict"] == "same")
 
 
 def _tuning(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
-    return t(
-        f"tuning_{pair['verdict']}",
-        gap=t.gap(report["main"], pair["difference"], turn=not report["higher_is_better"]),
-        fixed=t.count(pair["n_fixed"]),
-        broken=t.count(pair["n_broken"]),
-        seen=_seen(report, pair, t),
-    )
+    is_counted = pair["p_value"] is not None  # else nothing is right or wrong
+    changed = t("changed", fixed=t.count(pair["n_fixed"]), broken=t.count(pair["n_broken"])) if is_counted else ""
+    return t(f"tuning_{pair['verdict']}", gap=_gap(report, pair, t), changed=changed, seen=_seen(report, pair, t))
 
 
 def _seen(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> str:
@@ -177,7 +189,7 @@ def _rival(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) -> s
         trained=_trained(other, _named(report, pair["second"]), t),
         name=who(report, other, t, with_article=True),
         value=t.value(main, other["metrics"][main]["value"]),
-        gap=t.gap(main, pair["difference"], turn=not report["higher_is_better"]),
+        gap=_gap(report, pair, t),
         seen=_seen(report, pair, t),
     )
 
@@ -196,10 +208,10 @@ def _rival_baseline(report: Mapping[str, Any], pair: Mapping[str, Any], t: Langu
         return ""
     other, cheap = _named(report, pair["second"]), _named(report, pair["first"])
     return t(
-        "rival_beaten",
+        f"rival_beaten_{pair['verdict']}",
         who=sentence(who(report, other, t, with_article=True)),
         name=who(report, cheap, t, with_article=True),
-        gap=t.gap(report["main"], pair["difference"], turn=not report["higher_is_better"]),
+        gap=_gap(report, pair, t),
     )
 
 

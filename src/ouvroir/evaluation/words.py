@@ -169,19 +169,23 @@ WORDS: dict[str, tuple[str, str]] = {
         "ce que l’entraînement réduit ; ne sert qu’à comparer des modèles de la même tâche",
     ),
     "about_nats_per_character": (
-        "how much each character surprises the model on average, knowing what stands before it as far as it looks back: 0.69 is a "
-        "coin toss, less is better; each block of a file is told from its own beginning",
-        "à quel point chaque caractère surprend le modèle en moyenne, connaissant ce qui le précède aussi loin qu’il regarde "
-        "en arrière : 0,69 vaut un pile ou face, plus c’est bas, mieux c’est ; chaque bloc d’un fichier est lu depuis son propre "
-        "début",
+        "how hard it is for the model, on average, to guess each character from the text before it; less is better. At 0 it is "
+        "sure of every character, at 0.69 as unsure as between two that are equally likely. Of a block of a file it sees nothing "
+        "that comes before the block",
+        "à quel point il est difficile pour le modèle, en moyenne, de deviner chaque caractère d’après le texte qui le précède ; "
+        "plus c’est bas, mieux c’est. À 0, il est sûr de chaque caractère ; à 0,69, il hésite comme entre deux caractères "
+        "également probables. D’un bloc de fichier, il ne voit rien de ce qui précède le bloc",
     ),
     "about_nats_per_character_in_windows": (
-        "how much each character surprises the model on average: 0.69 is a coin toss, less is better. The text is told in windows "
-        "of {context} pieces that begin {stride} apart, and of each the model knows what stands before it in the window that shows "
-        "most; each block of a file is told from its own beginning",
-        "à quel point chaque caractère surprend le modèle en moyenne : 0,69 vaut un pile ou face, plus c’est bas, mieux c’est. Le "
-        "texte est lu par fenêtres de {context} morceaux qui commencent tous les {stride} morceaux, et de chacun le modèle connaît "
-        "ce qui le précède dans la fenêtre qui en montre le plus ; chaque bloc d’un fichier est lu depuis son propre début",
+        "how hard it is for the model, on average, to guess each character from the text before it; less is better. At 0 it is "
+        "sure of every character, at 0.69 as unsure as between two that are equally likely. The model reads the text in windows of "
+        "{context} pieces, a new one every {stride} pieces, and guesses each piece once: it sees at least the {seen} pieces before "
+        "it, or fewer at the beginning of a block of a file",
+        "à quel point il est difficile pour le modèle, en moyenne, de deviner chaque caractère d’après le texte qui le précède ; "
+        "plus c’est bas, mieux c’est. À 0, il est sûr de chaque caractère ; à 0,69, il hésite comme entre deux caractères "
+        "également probables. Le modèle lit le texte par fenêtres de {context} morceaux, une nouvelle tous les {stride} morceaux, "
+        "et devine chaque morceau une seule fois : il voit au moins les {seen} morceaux qui le précèdent, ou moins au début d’un "
+        "bloc de fichier",
     ),
     "about_bits_per_byte": (
         "the same surprise in bits for each byte of the text: what a perfect compressor made of this model would need",
@@ -228,6 +232,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "{who} has a {metric} of {value} on {n} unseen items {interval}; {direction}.",
         "{who} obtient {value} sur {n} éléments jamais vus {interval} ({metric} : {direction}).",
     ),
+    "verdict_beaten": (
+        "{who} does worse than {name}, the best cheap baseline: {metric} {value} {interval} against {cheap}, on {n} unseen items; "
+        "{direction}.",
+        "{who} fait moins bien que {name}, la meilleure référence simple : {metric} {value} {interval} contre {cheap}, sur {n} "
+        "éléments jamais vus ; {direction}.",
+    ),
     "verdict_none": (
         "Nothing was measured: there were no unseen items to judge a model on.",
         "Rien n’a été mesuré : il n’y avait aucun élément jamais vu pour évaluer un modèle.",
@@ -238,45 +248,49 @@ WORDS: dict[str, tuple[str, str]] = {
         "évaluez-le.",
     ),
     "against_better": (
-        "The best cheap baseline, {name}, gets {value}: the model is ahead by {gap}.",
+        "The best cheap baseline, {name}, gets {value}: the model is better by {gap}.",
         "La meilleure référence simple, {name}, obtient {value} : le modèle fait mieux, de {gap}.",
     ),
     "against_same": (
-        "The best cheap baseline, {name}, gets {value}: no difference is shown ({gap}). A cheap method may do as well; "
-        "longer training, more data, or a start from pretrained weights, may change that.",
+        "The best cheap baseline, {name}, gets {value}: no difference is shown (model minus baseline: {gap}). A cheap "
+        "method may do as well; longer training, more data, or a start from pretrained weights, may change that.",
         "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence "
-        "({gap}). Une méthode simple suffit peut-être ; un entraînement plus long, davantage de données, ou des poids "
-        "préentraînés au départ, peuvent changer cela.",
+        "(modèle moins référence : {gap}). Une méthode simple suffit peut-être ; un entraînement plus long, davantage de "
+        "données, ou des poids préentraînés au départ, peuvent changer cela.",
     ),
     "against_worse": (
-        "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Use the baseline, "
+        "The best cheap baseline, {name}, gets {value}: the model is worse by {gap}. Use the baseline, "
         "or train longer, or on more data, or start from pretrained weights.",
-        "La meilleure référence simple, {name}, obtient {value} et fait mieux que le modèle ({gap}). "
-        "Préférez-la, ou entraînez plus longtemps, ajoutez des données, ou partez de poids préentraînés.",
+        "La meilleure référence simple, {name}, obtient {value} : le modèle fait moins bien, de {gap}. "
+        "Préférez la référence, ou entraînez plus longtemps, ajoutez des données, ou partez de poids préentraînés.",
     ),
     "against_same_writing": (
-        "The best cheap baseline, {name}, gets {value}: no difference is shown ({gap}). Longer training (`--minutes`) or more text "
-        "may change that.",
-        "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence ({gap}). Un "
-        "entraînement plus long (`--minutes`) ou davantage de texte peuvent changer cela.",
+        "The best cheap baseline, {name}, gets {value}: no difference is shown (model minus baseline: {gap}). Longer training "
+        "(`--minutes`) or more text may change that.",
+        "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence (modèle moins "
+        "référence : {gap}). Un entraînement plus long (`--minutes`) ou davantage de texte peuvent changer cela.",
     ),
     "against_worse_writing": (
-        "The best cheap baseline, {name}, gets {value} and is ahead of the model ({gap}). Train the model longer (`--minutes`), or "
-        "on more text.",
-        "La meilleure référence simple, {name}, obtient {value} et fait mieux que le modèle ({gap}). Entraînez-le plus longtemps "
-        "(`--minutes`), ou sur davantage de texte.",
+        "The best cheap baseline, {name}, gets {value}: the model is worse by {gap}. Train it longer (`--minutes`), or on more "
+        "text.",
+        "La meilleure référence simple, {name}, obtient {value} : le modèle fait moins bien, de {gap}. Entraînez-le plus "
+        "longtemps (`--minutes`), ou sur davantage de texte.",
     ),
     "tuning_better": (
-        "Tuning helped: {gap} over the base model (items fixed: {fixed}, broken: {broken}).",
-        "L’affinage a amélioré le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
+        "Tuning helped: the tuned model is better than the base model by {gap}{changed}.",
+        "L’affinage a aidé : le modèle affiné fait mieux que le modèle de base, de {gap}{changed}.",
     ),
     "tuning_same": (
-        "Between the base and the tuned model, no difference is shown ({gap}){seen}.",
-        "Entre le modèle de base et le modèle affiné, aucune différence n’est mise en évidence ({gap}){seen}.",
+        "Between the base and the tuned model, no difference is shown (tuned minus base: {gap}){seen}.",
+        "Entre le modèle de base et le modèle affiné, aucune différence n’est mise en évidence (affiné moins base : {gap}){seen}.",
     ),
     "tuning_worse": (
-        "Tuning did harm: {gap} against the base model (items fixed: {fixed}, broken: {broken}).",
-        "L’affinage a dégradé le modèle de base : {gap} (erreurs corrigées : {fixed}, nouvelles : {broken}).",
+        "Tuning did harm: the tuned model is worse than the base model by {gap}{changed}.",
+        "L’affinage a nui : le modèle affiné fait moins bien que le modèle de base, de {gap}{changed}.",
+    ),
+    "changed": (
+        " (items fixed: {fixed}, broken: {broken})",
+        " (erreurs corrigées : {fixed}, nouvelles : {broken})",
     ),
     "would_be_seen": (
         "; {smallest} or more would probably have been seen",
@@ -292,20 +306,26 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "rival_time_unknown": ("Trained beside it", "Entraîné à côté"),
     "rival_better": (
-        "{trained}, {name} gets {value}: the model that was kept is ahead by {gap}.",
+        "{trained}, {name} gets {value}: the model that was kept is better by {gap}.",
         "{trained}, {name} obtient {value} : le modèle retenu fait mieux, de {gap}.",
     ),
     "rival_same": (
-        "{trained}, {name} gets {value}: no difference is shown ({gap}){seen}.",
-        "{trained}, {name} obtient {value} : aucune différence n’est mise en évidence ({gap}){seen}.",
+        "{trained}, {name} gets {value}: no difference is shown (the one that was kept minus this one: {gap}){seen}.",
+        "{trained}, {name} obtient {value} : aucune différence n’est mise en évidence (celui qui a été retenu moins celui-ci : "
+        "{gap}){seen}.",
     ),
     "rival_worse": (
-        "{trained}, {name} gets {value} and is ahead on the test ({gap}), though not on the validation data.",
-        "{trained}, {name} obtient {value} et fait mieux sur le test ({gap}), mais pas sur les données de validation.",
+        "{trained}, {name} gets {value}: the model that was kept is worse by {gap} on the test, though not on the validation data.",
+        "{trained}, {name} obtient {value} : le modèle retenu fait moins bien sur le test, de {gap}, mais pas sur les données de "
+        "validation.",
     ),
-    "rival_beaten": (
-        "{who} does not beat {name} ({gap}).",
-        "{who} ne fait pas mieux que {name} ({gap}).",
+    "rival_beaten_worse": (
+        "{who} is worse than {name} by {gap}.",
+        "{who} fait moins bien que {name}, de {gap}.",
+    ),
+    "rival_beaten_same": (
+        "{who} is not shown to be better than {name} (model minus baseline: {gap}).",
+        "{who} ne se montre pas meilleur que {name} (modèle moins référence : {gap}).",
     ),
     "name_lstm": ("LSTM", "LSTM"),
     "name_transformer": ("Transformer", "Transformer"),
@@ -335,10 +355,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Avec {n} éléments de test, les intervalles sont larges ; davantage d’éléments les resserreraient.",
     ),
     "in_units": (
-        "The test items hang together in groups, such as neighbouring blocks of a file: {n}. Each counts as one in the "
-        "intervals, which more text in the test would make narrower.",
-        "Les éléments de test vont ensemble par groupes, par exemple de blocs voisins d’un fichier : {n}. Chacun compte pour un "
-        "dans les intervalles, que davantage de texte dans le test resserrerait.",
+        "Test items that belong together, such as neighbouring blocks of a file, are not independent. The intervals count each "
+        "group of them as one item, {n} in all; more text in the test would make them narrower.",
+        "Les éléments de test qui vont ensemble, comme les blocs voisins d’un fichier, ne sont pas indépendants. Les intervalles "
+        "comptent chaque groupe pour un seul élément, {n} en tout ; davantage de texte dans le test les resserrerait.",
     ),
     "one_item": (
         "The test counts as a single item, which gives no interval: nothing here is shown to be better than anything else. Set "
@@ -401,6 +421,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "Les deux systèmes sont comparés élément par élément, ce qui révèle des écarts plus petits que la "
         "comparaison des intervalles ci-dessus. Les intervalles tiennent compte du hasard du choix des éléments, "
         "pas de celui de l’entraînement : une autre graine déplacerait un peu les valeurs.",
+    ),
+    "difference_higher": (
+        "A difference is the value of the system named first minus that of the other: above 0, the first does better.",
+        "Une différence est la valeur du système nommé en premier moins celle de l’autre : au-dessus de 0, le premier fait mieux.",
+    ),
+    "difference_lower": (
+        "A difference is the value of the system named first minus that of the other: below 0, the first does better.",
+        "Une différence est la valeur du système nommé en premier moins celle de l’autre : en dessous de 0, le premier fait mieux.",
     ),
     "pair": ("{second} against {first}", "{second} contre {first}"),
     "difference": ("difference", "différence"),

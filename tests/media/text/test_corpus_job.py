@@ -18,10 +18,13 @@ from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import Passages
 from ouvroir.media.text.sampling import Spoken
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
+from ouvroir.planning import propose_recipe
+from ouvroir.progress import QUIET
 from ouvroir.run import Run
 from ouvroir.sampling import Sampling
 from ouvroir.source import Source, block_locator
 from ouvroir.task import Limits
+from ouvroir.workflow import manifest_of
 
 FRENCH = Language("fr")
 QUICK = {
@@ -93,9 +96,23 @@ def test_both_networks_stand_beside_the_n_grams(job):
     said = "Entraîné aussi longtemps (" if abs(seconds[0] - seconds[1]) <= 0.05 * max(seconds) else "Entraîné pendant "
     assert said in page
     assert report["window"] == {"context": 32, "stride": 16}
-    assert "fenêtres de 32 morceaux qui commencent tous les 16 morceaux" in page
+    assert "fenêtres de 32 morceaux, une nouvelle tous les 16 morceaux" in page
     assert f"pas en {FRENCH.seconds(seconds[0])} avec " in page
     assert "préentraînés" not in " ".join(report["verdict"]["lines"]["fr"])
+
+
+def test_the_settings_of_both_networks_are_shown_as_they_were_worked_out(job):
+    report = job.read_json("report.json")
+    processor = ouvroir.load(job.path).processor
+    assert list(report["settings_of"]) == ["lstm", "transformer"]
+    for name, found in report["settings_of"].items():
+        assert found["options.network"] == f'"{name}"'
+        assert found["options.n_pieces"] == str(processor.tokenizer.n)
+        assert found["options.context"] == "32"
+        assert found["options.max_pieces"] == str(processor.longest)
+    assert {name: value for name, value, *_ in report["settings"]} == report["settings_of"][report["kept"]]
+    assert job.recipe().options.n_pieces is None
+    assert "Taille du vocabulaire" in (job.path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_lines_that_the_report_shows_run_as_they_are(job, capsys):
@@ -279,11 +296,36 @@ def test_a_model_that_writes_nothing_says_so(job):
 def test_one_is_tuned_on_other_texts(job, place):
     (place / "few").mkdir(exist_ok=True)
     (place / "few" / "poem.txt").write_text(lines(5, 400), encoding="utf-8")
+    said = []
     run = ouvroir.finetune(
-        job.path / "transformer", place / "few", settings={**QUICK, "loop.steps": 5}, runs=place / "runs"
+        job.path / "transformer",
+        place / "few",
+        settings={**QUICK, "loop.steps": 5},
+        runs=place / "runs",
+        progress=SimpleNamespace(say=said.append, bar=QUIET.bar),
     )
     assert run.recipe().options.network == "transformer"
     assert run.state == "finished"
+    (note,) = [one for one in run.read_json("report.json")["ledger"]["notes"] if one["code"] == "other_data"]
+    assert "forget some of what it learned before: `ouvroir evaluate` on the earlier data, `books`" in note["text"]
+    assert "fait oublier au modèle" in note["fr"]
+    assert not [one for one in said if "class" in one.lower()]
+    assert note["text"] in said
+    assert len(ouvroir.evaluate(run.path, place / "books", runs=place / "runs").ids) > 0, "the test of the earlier data"
+
+
+def test_learning_from_the_same_texts_again_forgets_nothing(job):
+    manifest, start = manifest_of(job), str(job.path / "lstm")
+    _, notes = propose_recipe(
+        find_task("text-generation"), manifest, {}, preset="tiny", init_from=start, progress=QUIET
+    )
+    assert notes == []
+
+
+def test_what_to_type_after_evaluate_is_for_a_model_that_writes(job, place):
+    shown = CliRunner().invoke(app, ["evaluate", str(job.path), str(place / "books"), "--quiet"], catch_exceptions=False)
+    assert f"ouvroir generate {job.path} --prompt TEXT" in shown.stdout
+    assert "ouvroir predict" not in shown.stdout
 
 
 def test_other_tokenizers_tell_the_same_text(place):
@@ -417,5 +459,11 @@ def test_a_vocabulary_that_is_too_large_and_a_window_that_is_too_long_are_taken_
     folder = refused(tmp_path / "few", **{f"f{number}": lines(number, 20).encode() for number in range(12)})
     settings = {**QUICK, "loop.steps": 3, "options.n_pieces": 60_000, "options.context": 4000}
     run = ouvroir.train(folder, task="text-generation", preset="tiny", settings=settings, runs=tmp_path / "runs")
-    assert ouvroir.load(run.path).processor.tokenizer.n < 2000
+    made = ouvroir.load(run.path).processor.tokenizer.n
+    assert made < 2000
+    report = run.read_json("report.json")
+    (note,) = [one for one in report["ledger"]["notes"] if one["code"] == "settled_otherwise"]
+    assert note["text"].startswith(f"`options.n_pieces` is {made}: 60000 was asked for")
+    assert note["fr"].replace("\u202f", " ").startswith(f"`options.n_pieces` vaut {made} : 60000 était demandé")
+    assert {name: value for name, value, *_ in report["settings"]}["options.n_pieces"] == str(made)
     assert np.isfinite(run.read_json("evaluation.json")["test"]["nats_per_character"]["value"])

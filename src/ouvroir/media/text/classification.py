@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
     from ouvroir.media.text.models import CustomTextModel, NgramModel
-    from ouvroir.recipe import Recipe
+    from ouvroir.recipe import Recipe, Value
     from ouvroir.rng import Rng
 
 
@@ -58,6 +58,11 @@ class TextClassification(shared.Classifier, Texts):
     def load_processor(self, folder: Path) -> TextProcessor:
         """Read what `TextProcessor.save` wrote."""
         return TextProcessor.load(folder)
+
+    def worked_out(self, processor: Processor) -> dict[str, Value]:
+        """How many pieces there are, and how many are kept of a text."""
+        assert isinstance(processor, TextProcessor)
+        return {"options.n_pieces": processor.tokenizer.n, "options.max_pieces": processor.max_pieces}
 
     def fit_processor(self, manifest: Manifest, recipe: Recipe, *, earlier: Processor | None = None) -> TextProcessor:
         """Labels of the train rows; pieces of words learned from them, or those of `earlier`."""

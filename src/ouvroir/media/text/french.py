@@ -53,8 +53,11 @@ FRENCH: dict[str, str] = {
     "bpe: pieces of words, learned; characters: one by one; bytes: of UTF-8.": (
         "bpe : des morceaux de mots, appris ; characters : un par un ; bytes : ceux de l’UTF-8."
     ),
-    "Pieces that are told at a time, each from those before it; worked out from the texts.": (
-        "Morceaux prédits à la fois, chacun d’après les précédents ; déterminé d’après les textes."
+    "Size of the vocabulary: pieces of words or characters, with all single bytes; worked out from the texts.": (
+        "Taille du vocabulaire : morceaux de mots ou caractères, avec tous les octets isolés ; déterminée d’après les textes."
+    ),
+    "Pieces that are read at a time, each predicted from those before it; worked out from the texts.": (
+        "Morceaux lus à la fois, chacun prédit d’après les précédents ; déterminé d’après les textes."
     ),
     "Pieces of the longest text that is made; worked out from the texts.": (
         "Morceaux du texte le plus long que l’on génère ; déterminé d’après les textes."
@@ -65,8 +68,8 @@ FRENCH: dict[str, str] = {
     "Share of the texts that are learned from without their class, so that texts of no class can be made too.": (
         "Part des textes dont on apprend sans leur classe, pour pouvoir aussi générer des textes sans classe."
     ),
-    "Dropout between the layers, the same at each piece of a text.": (
-        "Dropout entre les couches, le même à chaque morceau d’un texte."
+    "Dropout between the layers, the same at each piece of a text; a corpus without classes gets 0.1.": (
+        "Dropout entre les couches, le même à chaque morceau d’un texte ; 0,1 pour un corpus sans classes."
     ),
     "Below 1 the likely pieces are drawn more often than they occur.": (
         "En dessous de 1, les morceaux probables sont tirés plus souvent qu’ils ne se présentent."

@@ -106,6 +106,15 @@ class TextGeneration(Exports, Maker, Texts):
         """Read what `CorpusProcessor.save` wrote."""
         return CorpusProcessor.load(folder)
 
+    def worked_out(self, processor: Processor) -> dict[str, Value]:
+        """The size of the vocabulary, the context, and the longest text that is made."""
+        assert isinstance(processor, CorpusProcessor)
+        return {
+            "options.n_pieces": processor.tokenizer.n,
+            "options.context": processor.context,
+            "options.max_pieces": processor.longest,
+        }
+
     def items(self, table: Table, processor: Processor, *, training: bool) -> Items:
         """One draw is one window of `context` pieces to tell, half of which it shares with the one before it.
 
