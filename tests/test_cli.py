@@ -64,6 +64,11 @@ def test_help_has_an_example(words):
     assert re.search(r"Example: ouvroir \w+", text), text
 
 
+def test_the_help_of_the_main_job_and_of_samples_names_texts():
+    assert "corpus" in call("refine", "--help").stdout
+    assert "ouvroir generate last --prompt" in call("generate", "--help").stdout
+
+
 def test_examples_in_the_help_are_valid_calls():
     """Every option that an example names is one that the command has."""
     for words in commands():
@@ -368,7 +373,17 @@ def test_commands_that_train_share_their_options():
 
 def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     told = call_json("evaluate", "last", "digits")
-    assert set(told) == {"model", "n", "n_units", "n_learned", "metrics", "classes", "left_out", "unknown_labels"}
+    assert set(told) == {
+        "model",
+        "n",
+        "n_units",
+        "in_blocks",
+        "n_learned",
+        "metrics",
+        "classes",
+        "left_out",
+        "unknown_labels",
+    }
     assert told["n_learned"] == 0
     assert set(told["metrics"]) == METRICS
     splits = call_json("check", "digits")["splits"]
@@ -499,7 +514,20 @@ def test_evaluate_speaks_to_a_person(room):
 def test_compare(room):
     other = call_json("train", "digits", *QUICK, "--set", "loop.steps=3", "--set", "loop.seed=1")
     told = call_json("compare", other["name"], "last", "more")
-    keys = {"a", "b", "n", "n_units", "metric", "difference", "p_value", "fixed", "broken", "sentence", "sizes"}
+    keys = {
+        "a",
+        "b",
+        "n",
+        "n_units",
+        "in_blocks",
+        "metric",
+        "difference",
+        "p_value",
+        "fixed",
+        "broken",
+        "sentence",
+        "sizes",
+    }
     assert set(told) == keys
     of_each = {"model", "metrics", "n_parameters", "seconds", "writing", "n_learned", "left_out", "unknown_labels"}
     assert set(told["a"]) == of_each

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ouvroir.files import put_back, readable_duration, whole_folder
+from ouvroir.files import put_back, readable_count, readable_duration, whole_folder
 
 REPLACE = """
 import os, sys
@@ -87,3 +87,8 @@ def test_a_rename_that_fails_leaves_the_old_folder(tmp_path, monkeypatch):
 def test_durations_for_a_person():
     said = [readable_duration(seconds) for seconds in (0.2, 1.2, 45.4, 720, 12_240)]
     assert said == ["under a second", "about 1 s", "about 45 s", "about 12 min", "about 3.4 h"]
+
+
+def test_one_of_something_is_not_many():
+    assert [readable_count(n, "row") for n in (0, 1, 12_000)] == ["0 rows", "1 row", "12,000 rows"]
+    assert [readable_count(n, "entry", "entries") for n in (1, 2)] == ["1 entry", "2 entries"]

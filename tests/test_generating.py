@@ -226,9 +226,17 @@ def test_samples_that_were_changed_deleted_or_added_are_named(tmp_path):
         assert name in str(error.value)
 
 
+def test_samples_of_no_class_that_lie_where_they_did_before_are_read(tmp_path):
+    samples = Samples(tmp_path)
+    name = "of_no_class/0_00000.png"
+    samples.note([Sample(name, None, 0, 0, samples.write(name, b"x"), "0" * 64)])
+    assert [sample.id for sample in samples.read()] == [name]
+    assert samples.place(None, (), 0, 0, ".png") == "samples/0_00000.png"
+
+
 def test_names_of_classes_never_leave_the_folder(tmp_path):
     samples = Samples(tmp_path)
-    labels = ["../up", "/etc", "..", "of_no_class", "plain name", "plain_name", "a\0b", ""]
+    labels = ["../up", "/etc", "..", "samples", "plain name", "plain_name", "a\0b", ""]
     places = [samples.place(label, labels, 0, 0, ".png") for label in labels]
     assert len(set(places)) == len(labels)
     for place in places:

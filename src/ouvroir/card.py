@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from ouvroir import constants
-from ouvroir.files import readable_size
+from ouvroir.files import readable_count, readable_size
 from ouvroir.recipe import Recipe
 
 Metrics = Mapping[str, Mapping[str, float]]
@@ -101,7 +101,7 @@ def _how_good(card: Card) -> str:
     table = ["| metric | value |", "|---|---|"]
     table += [f"| {name} | {_interval(metric)} |" for name, metric in card.metrics.items()]
     n = next(iter(card.metrics.values())).get("n")
-    said = f"Measured on {int(n)} rows" if n else "Measured on rows"
+    said = f"Measured on {readable_count(int(n), 'row')}" if n else "Measured on rows"
     said += f" of the {card.judged_on} split, "
     if card.judged_on == "validation":
         said += "which also chose the checkpoint, so that a new test may come out a little lower"
@@ -133,7 +133,7 @@ def _data(card: Card) -> str:
 def _training(card: Card, recipe: Recipe) -> str:
     words = []
     if card.steps is not None:
-        words.append(f"{card.steps} steps of {recipe.loop.batch_size} rows")
+        words.append(f"{readable_count(card.steps, 'step')} of {readable_count(recipe.loop.batch_size, 'row')}")
     if card.seconds is not None:
         words.append(f"{card.seconds:.0f} seconds")
     if card.device:

@@ -22,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from ouvroir.files import home, readable_size
+from ouvroir.files import home, readable_count, readable_size
 from ouvroir.run import DEFAULT_ROOT
 from ouvroir.system import memory_bytes, usable_cores
 
@@ -308,7 +308,8 @@ def _write_problem(folder: Path) -> str:
 def _leftovers(runs: Path) -> Iterator[Finding]:
     found = [*stale_files(home()), *stale_files(runs)]
     if found:
-        text = f"{len(found)} temporary files or folders were left by work that was killed, such as {found[0]}."
+        were = readable_count(len(found), "temporary file or folder was", "temporary files or folders were")
+        text = f"{were} left by work that was killed, such as {found[0]}."
         yield Finding("leftovers", "warn", text, "ouvroir doctor --fix")
     else:
         yield Finding("leftovers", "ok", "No leftovers of killed work.")

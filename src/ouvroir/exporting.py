@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from ouvroir import __version__, onnx_graph
 from ouvroir import bundle as bundles
-from ouvroir.errors import DataError, ExportError, MissingExtra, UsageError
+from ouvroir.errors import DataError, ExportError, MissingExtra, OuvroirError, UsageError
 from ouvroir.files import disk_errors, readable_size, require_space, whole_file, whole_folder, write_json
 from ouvroir.media import find_task
 from ouvroir.predictor import model_folder
@@ -52,6 +53,7 @@ N_ITEMS = 200
 N_FILES = 16  # of them that also go through the preprocessing of the exported folder
 TOLERANCE: dict[Format, float] = {"pth": 1e-5, "hf": 1e-4, "onnx": 1e-3, "gguf": 1e-3}
 """Of a probability; pth is the same arithmetic, and of several files of gguf it is the most exact one that is meant."""
+_INSTEAD = "Use --to onnx to run without Ouvroir, or --to pth for the weights."
 _OF_WRITERS: onnx_graph.Activation = "softmax"  # what they give is logits of what comes next
 AGING_TOLERANCE = 5e-3  # of a bundle's own answers, on another machine with other versions
 NOTE = "export.json"
@@ -215,10 +217,16 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
     if to in _SPECIAL:
         _SPECIAL[to](task)
     model, processor, recipe = load_model(task, place)
-    if to == "hf":
-        _huggingface(task).require_hf(model, processor)
-    elif to == "gguf":
-        _llama_cpp(task).require_gguf(model, processor)
+    try:
+        _require_special(task, to, model, processor)
+    except UsageError as error:
+        if (other := _other_that_can(task, to, run or Run(place))) is None:
+            raise
+        why = str(error).partition(". ")[0].rstrip(".")
+        raise UsageError(
+            f"{why}. The {other.name} model of the same job can be written so: `ouvroir export {shlex.quote(str(other.path))} "
+            f"--to {to}`. {_INSTEAD}"
+        ) from error
     _require_installed(to)
     recipe = run.recipe() if run else recipe
     kept = bundle.check_items() if bundle else None
@@ -244,6 +252,28 @@ def _open(place: Path, run: Run | None, to: Format, progress: Progress) -> _Mode
         activation=activation,
         threshold=bundle.threshold if bundle else 0.0,
     )
+
+
+def _require_special(task: Task, to: Format, model: nn.Module, processor: Processor) -> None:
+    """Raise UsageError, saying what to do instead, where a format is not for such a model."""
+    if to == "hf":
+        _huggingface(task).require_hf(model, processor)
+    elif to == "gguf":
+        _llama_cpp(task).require_gguf(model, processor)
+
+
+def _other_that_can(task: Task, to: Format, run: Run) -> Run | None:
+    """Another model of the job that a run or a model is of, which can be written in a format; None where there is none."""
+    from ouvroir.training.checkpoint import load_model
+
+    for other in run.whole.models:
+        if other.path == run.path:
+            continue
+        with suppress(OuvroirError):
+            model, processor, _ = load_model(task, other.checkpoint("best"))
+            _require_special(task, to, model, processor)
+            return other
+    return None
 
 
 def _items(
@@ -338,10 +368,7 @@ def _write_hf(opened: _Model, folder: Path) -> Path:
 
 def _huggingface(task: Task) -> ForHuggingFace:
     if not isinstance(task, ForHuggingFace):
-        raise UsageError(
-            f"Models of the task {task.name} are no architecture of the transformers library. "
-            "Use --to onnx to run without Ouvroir, or --to pth for the weights."
-        )
+        raise UsageError(f"Models of the task {task.name} are no architecture of the transformers library. {_INSTEAD}")
     return task
 
 
@@ -355,8 +382,7 @@ def _write_gguf(opened: _Model, folder: Path) -> Path:
 def _llama_cpp(task: Task) -> ForLlamaCpp:
     if not isinstance(task, ForLlamaCpp):
         raise UsageError(
-            f"Models of the task {task.name} write no texts, which is all that llama.cpp is for. "
-            "Use --to onnx to run without Ouvroir, or --to pth for the weights."
+            f"Models of the task {task.name} write no texts, which is all that llama.cpp is for. {_INSTEAD}"
         )
     return task
 

@@ -45,6 +45,11 @@ def readable_size(n_bytes: float) -> str:
     return f"{n_bytes:.1f} TB"
 
 
+def readable_count(n: int, one: str, many: str = "") -> str:
+    """How many of something: `1 row`, `12,000 rows`; `many` where an s does not make it more."""
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
 def readable_names(names: Iterable[str] | Mapping[str, int], *, most: int = 10) -> str:
     """Names for a person: `a`, `b` and 3 more; a mapping gives counts, `a` (12). The first `most` are shown."""
     counts = names if isinstance(names, Mapping) else dict.fromkeys(names)

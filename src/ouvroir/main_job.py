@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from ouvroir import admitting, planning, proving, workflow
 from ouvroir.errors import CheckpointError, ManifestError, TrainingError, Untried, UsageError
 from ouvroir.evaluation.proof import UNTRIED
+from ouvroir.files import readable_count
 from ouvroir.media import find_task
 from ouvroir.options import does
 from ouvroir.progress import QUIET, Progress
@@ -304,7 +305,7 @@ def _stage(child: Run, world: World, at: Workplace) -> bool:
 
     def judge() -> None:
         workflow.judge_run(child, at)
-        child.set_status("finished", f"Finished after {fitted.steps} steps.")
+        child.set_status("finished", f"Finished after {readable_count(fitted.steps, 'step')}.")
 
     workflow.once(world, judge)
     return True

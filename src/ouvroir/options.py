@@ -121,8 +121,7 @@ class Workplace:
             return source
         run = Run((ours or places)[0])
         if run.is_unfinished:
-            way_on = "" if run.is_held() else f" {run.what_now}"
-            self.progress.say(f"{run.path} is not finished, so the best it came to so far is used.{way_on}")
+            self.progress.say(f"{run.path} is not finished, so the best it came to so far is used. {run.what_now}")
         return str(run.path)
 
     def require_order(self, model: str, data: str) -> None:

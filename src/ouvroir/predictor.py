@@ -30,7 +30,7 @@ from ouvroir.data.tabular import (
     open_table,
 )
 from ouvroir.errors import DataError, MissingExtra, OuvroirError, Refused, RunError, UsageError
-from ouvroir.files import natural
+from ouvroir.files import natural, readable_count
 from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.options import Workplace, answers
 from ouvroir.progress import QUIET, Progress
@@ -78,7 +78,7 @@ class Predictor:
     def __repr__(self) -> str:
         """Its task, the classes that it knows, and where it works."""
         n = len(self.labels)
-        known = f", {n} class{'' if n == 1 else 'es'}" if n else ""
+        known = f", {readable_count(n, 'class', 'classes')}" if n else ""
         return f"<Predictor {self.recipe.task}{known}, on {self.device}>"
 
     @property

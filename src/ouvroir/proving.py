@@ -24,6 +24,7 @@ from ouvroir.data.loader import made_in_batch
 from ouvroir.errors import NonFiniteLoss, Untried, UsageError
 from ouvroir.estimate import estimate
 from ouvroir.evaluation.language import Language
+from ouvroir.files import readable_count
 from ouvroir.ground import LEAST_ITEMS, Ground, too_few
 from ouvroir.hashes import hash_file
 from ouvroir.media import find_task
@@ -353,7 +354,7 @@ class Synthesis:
                 if self.run.verb != "refine":
                     self.at.progress.say(f"`ouvroir prove {shlex.quote(str(self.run.path))}` goes on with it.")
                 raise KeyboardInterrupt
-            generator.set_status("finished", f"Finished after {fitted.steps} steps.")
+            generator.set_status("finished", f"Finished after {readable_count(fitted.steps, 'step')}.")
         steps, wanted = generating.steps_of(generator)
         if steps is not None and generating.is_short(steps, wanted):  # it was slower than it was estimated to be
             minutes = (

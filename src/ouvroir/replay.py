@@ -20,7 +20,7 @@ import numpy as np
 from ouvroir.errors import CheckpointError, DataError, ExportError, Refused
 from ouvroir.files import whole_file
 from ouvroir.media import find_task
-from ouvroir.source import Source
+from ouvroir.source import Source, shown_locator
 from ouvroir.task import SPLITS, Answers, Batch, Processor, Row, Split, StepOutput, Task, Writer
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def require_same(
     bad = np.flatnonzero(is_off | is_flipped)
     if len(bad):
         shown = "; ".join(
-            f"`{items.ids[place]}`"
+            f"`{shown_locator(items.ids[place])}`"
             + (" (another label" if is_flipped[place] else " (the same label")
             + f", {differences[place]:.2g} off)"
             for place in bad[:N_SHOWN]

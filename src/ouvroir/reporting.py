@@ -49,7 +49,7 @@ def write_report(run: Run, at: Workplace) -> Path:
     run.write_json("report.json", report)
     if n := n_away(report):
         at.progress.say(
-            f"{n} files could not be read, so the report does not show them. Once they are back, "
+            f"Files that could not be read, so that the report does not show them: {n}. Once they are back, "
             f"`ouvroir report {shlex.quote(str(run.path))}` does."
         )
     return render_again(run, language=at.language)
@@ -67,7 +67,7 @@ def render_again(run: Run, *, language: Language | None = None) -> Path:
     if report is None and (of := run.refit_of) is not None:
         raise RunError(f"A refit learned from all the data, so there is none to report on. See `ouvroir report {of}`.")
     if report is None:
-        raise RunError(f"{run.path} has no report yet. `{run.way_on}` finishes the run.")
+        raise RunError(f"{run.path} has no report yet. {run.what_now}")
     if n_away(report) and show_again(
         report, _shower_by_name(run), show_made=_show_made(run, find_task(run.recipe().task))
     ):

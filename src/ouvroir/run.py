@@ -35,6 +35,7 @@ USUAL_STEPS = "usual_steps.json"
 """In a run that had time for far fewer steps than its task proposes: how many these are."""
 _LOOK_S = 0.2  # `is_held` of another process has the lock for less
 _LONGEST_NAME = 120  # characters of a folder's name after the time; most file systems take 255 bytes
+_mine: set[Path] = set()  # folders of the runs that this process holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,10 @@ class Run:
             raise RunError(no_runs(root))
         finished = [run for run in reversed(runs) if run.state == "finished"]
         if not finished:
+            newest = runs[-1]
+            now = newest.what_now
             raise RunError(
-                f"No run in {Path(root).absolute()} is finished yet. The newest is {runs[-1].name}: "
-                f"`{runs[-1].way_on}` goes on with it."
+                f"No run in {Path(root).absolute()} is finished yet. The newest is {newest.name}: {now[:1].lower()}{now[1:]}"
             )
         return next((run for run in finished if suits is None or suits(run)), finished[0])
 
@@ -214,12 +216,13 @@ class Run:
 
     @property
     def what_now(self) -> str:
-        """What to type to go on with it, and which of the runs inside it answers until then, if one does."""
+        """That a process is at work on it, else what to type to go on with it; and which run inside it answers until then."""
         inside = sorted(self.path.glob("*/checkpoints/best.txt"), key=lambda file: file.stat().st_mtime)
         usable = (
             f" Until then `ouvroir predict {shlex.quote(str(inside[-1].parents[1]))} FILES` answers." if inside else ""
         )
-        return f"`{self.way_on}` goes on with it.{usable}"
+        now = "A process is still at work on it." if self.is_at_work else f"`{self.way_on}` goes on with it."
+        return f"{now}{usable}"
 
     @property
     def refit_of(self) -> str | None:
@@ -248,14 +251,18 @@ class Run:
         write_text(self.path / "recipe.json", recipe.to_json())
 
     def status(self) -> dict[str, Any]:
-        """`state`, `sentence`, `time`; a run that says running although no process holds it is reported as stopped."""
+        """`state`, `sentence`, `time`, as they are: a run that says running is stopped where no process holds it, or what it is a
+        part of, and one that says stopped or failed is running where another process does.
+        """
         status = self.read_json("status.json") or {"state": "failed", "sentence": "status.json is missing.", "time": 0}
-        if status["state"] == "running" and not self.is_held():
+        if status["state"] == "running" and not (self.is_held() or self.whole.is_held()):
             return {
                 **status,
                 "state": "stopped",
                 "sentence": f"The process ended before the work did; `{self.way_on}` goes on.",
             }
+        if status["state"] in ("stopped", "failed") and self.is_at_work:
+            return {**status, "state": "running", "sentence": "A process is at work on it."}
         return status
 
     def set_status(self, state: State, sentence: str) -> None:
@@ -294,7 +301,12 @@ class Run:
         with disk_errors(self.path), open(self.path / ".lock", "a+b") as file:
             if not try_lock(file, patience_s=_LOOK_S):
                 raise RunBusy(f"Another process is working on {self.path}. Wait for it, or stop it first.")
-            yield
+            place = self.path.resolve()
+            _mine.add(place)
+            try:
+                yield
+            finally:
+                _mine.discard(place)
 
     def is_held(self) -> bool:
         """Whether some process is working on this run."""
@@ -303,6 +315,11 @@ class Run:
                 return not try_lock(file, shared=True)
         except FileNotFoundError:
             return False
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether another process than this one is working on this run, or on the one that it is a part of."""
+        return any(run.path.resolve() not in _mine and run.is_held() for run in (self, self.whole))
 
     @property
     def branch(self) -> Branch | None:

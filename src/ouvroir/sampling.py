@@ -34,6 +34,10 @@ class Sampling:
             "repetition_penalty": (self.repetition_penalty > 0, "above 0"),
             "most": (self.most >= 1, "1 or more"),
         }
+        if "" in self.stops:
+            raise UsageError(
+                "A string to stop at is empty, and so nothing would be written. Leave it out, or name one."
+            )
         for name, (is_right, text) in checks.items():
             if not is_right:
                 raise UsageError(f"{name.replace('_', ' ').capitalize()} is {text}, and not {getattr(self, name)}.")

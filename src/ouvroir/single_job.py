@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
 from ouvroir.errors import RunError
+from ouvroir.files import readable_count
 from ouvroir.media import find_task
 from ouvroir.run import Run
 
@@ -36,7 +37,7 @@ def begin_refit(earlier: Run, at: Workplace) -> Run:
     recipe = earlier.recipe()
     manifest = workflow.manifest_of(earlier, progress=at.progress)
     if recipe.loop.steps is None or not (earlier.bundle / "model.safetensors").is_file():
-        raise RunError(f"{earlier.path} is not finished: `{earlier.way_on}` goes on with it.")
+        raise RunError(f"{earlier.path} is not finished. {earlier.what_now}")
     real = [row for row in manifest.rows if row.origin == "real"]  # samples add no steps
     n_train = sum(row.split == "train" for row in real)
     everything = replace(manifest, rows=tuple(replace(row, split="train") for row in manifest.rows))
@@ -117,7 +118,7 @@ def _conclude(run: Run, at: Workplace, steps: int) -> None:
         workflow.judge_run(run, at)
         workflow.bundle_run(run, progress=at.progress)
         write_report(run, at)
-        sentence = f"Finished after {steps} steps."
+        sentence = f"Finished after {readable_count(steps, 'step')}."
     else:  # nothing unseen is left to judge it on
         workflow.bundle_run(run, refit=again, progress=at.progress)
         sentence = f"Trained on all {again['rows']} rows. Nothing unseen is left to judge it on; {again['of']} has the figures."

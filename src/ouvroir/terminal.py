@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ouvroir.files import readable_duration, readable_names, readable_size
+from ouvroir.files import readable_count, readable_duration, readable_names, readable_size
 from ouvroir.media import find_task
 from ouvroir.options import Language
 from ouvroir.progress import QUIET, Bar, LineBar
@@ -211,9 +211,10 @@ def show_manifest(manifest: Manifest) -> None:
     splits = [split for split in ("train", "validation", "test") if counts.get(split)]
     labels = sorted({label for split in splits for label in counts[split]})
     if labels and len(labels) <= 60:
-        rows = [[label, *(counts[split].get(label, 0) for split in splits)] for label in labels]
+        named = labels if any(labels) else []
+        rows = [[label or "no label", *(counts[split].get(label, 0) for split in splits)] for label in named]
         rows.append(["in all", *(len(manifest.positions(split)) for split in splits)])  # type: ignore[arg-type]
-        out.print(_table(["label", *splits], rows))
+        out.print(_table(["label" if named else "", *splits], rows))
     _show_refused(out, manifest)
     proposed: set[str] = set()
     for note in manifest.notes:
@@ -231,7 +232,7 @@ def _show_refused(out: Console, manifest: Manifest) -> None:
     of_code: dict[str, list[Refusal]] = {}
     for refusal in manifest.refused:
         of_code.setdefault(refusal.code, []).append(refusal)
-    hidden = [refusal.id for refusal in of_code.pop("hidden", ())]
+    hidden = [shown_locator(refusal.id) for refusal in of_code.pop("hidden", ())]
     if hidden:
         names = readable_names(hidden, most=N_REFUSALS_SHOWN)
         out.print(Text(f"  hidden: {len(hidden)} hidden or of the system: {names}"))
@@ -270,7 +271,8 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
         pack = f"{readable_size(summary['pack_bytes'])}, {readable_duration(summary['pack_seconds'])}"
     rows = [["pack", pack]]
     for model in summary["models"]:
-        steps = f"{model['steps']:,} steps of {model['recipe']['loop']['batch_size']} rows"
+        rows_a_step = readable_count(model["recipe"]["loop"]["batch_size"], "row")
+        steps = f"{readable_count(model['steps'], 'step')} of {rows_a_step}"
         about = readable_duration(model["train_seconds"])
         rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, {about}"])
     if summary["synthetic_seconds"]:
@@ -367,7 +369,7 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
 
     out, t = _out(), Words("en")
     rows = [[*_metric(name, metric), summary["n"]] for name, metric in summary["metrics"].items()]
-    out.print(_table(["measure", "value", "95 % interval", "items"], rows))
+    out.print(_table(["measure", "value", "95 % interval", f"{_kind(summary)}s"], rows))
     if summary["n_units"] < summary["n"]:
         out.print(f"Neighbouring blocks are not independent: the intervals count them as {summary['n_units']:,} items.")
     if classes := summary["classes"]:
@@ -388,15 +390,20 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
         if len(classes) > N_CLASSES_SHOWN:
             out.print(f"... and {len(classes) - N_CLASSES_SHOWN} stronger ones; `--json` lists every one.")
     if summary["n_learned"]:
-        out.print(f"\n{_flattered('The model', summary)}")
+        out.print(f"\n{_flattered('The model', summary, _kind(summary))}")
     if summary["left_out"]:
         out.print()
     _show_left_out(out, summary)
 
 
-def _flattered(who: str, summary: Mapping[str, Any]) -> str:
+def _kind(summary: Mapping[str, Any]) -> str:
+    """What one of the rows that were judged is called."""
+    return "block" if summary["in_blocks"] else "item"
+
+
+def _flattered(who: str, summary: Mapping[str, Any], kind: str) -> str:
     """That figures on rows a model knows say little of new ones."""
-    return f"{who} learned from {summary['n_learned']:,} of these items or was chosen by them: the figures flatter."
+    return f"{who} learned from {summary['n_learned']:,} of these {kind}s or was chosen by them: the figures flatter."
 
 
 def _taken_for(label: str | None, count: int) -> str:
@@ -429,7 +436,7 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
     is_written = a["writing"] and b["writing"]
     if is_written:
         rows += _habits(a["writing"], b["writing"])
-    out.print(_table([f"{summary['n']} items", "A", "95 % interval", "B", "95 % interval"], rows))
+    out.print(_table([readable_count(summary["n"], _kind(summary)), "A", "95 % interval", "B", "95 % interval"], rows))
     out.print(Text(f"\n{summary['sentence']}"))
     if summary["sizes"]:
         out.print(Text(summary["sizes"]))
@@ -438,12 +445,12 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
             out.print(Text(f"\n{name} writes, from nothing:\n{_shortened(sample)}"))
     for word in ("fixed", "broken"):
         if summary[word]:
-            out.print(Text(f"{word} by B: {readable_names(summary[word])}"))
+            out.print(Text(f"{word} by B: {readable_names(map(shown_locator, summary[word]))}"))
     for name, one in (("A", a), ("B", b)):
         if one["n_learned"]:
-            out.print(_flattered(name, one))
+            out.print(_flattered(name, one, _kind(summary)))
     if a["left_out"] or b["left_out"]:
-        out.print("\nCompared are the items that both can be judged on.")
+        out.print(f"\nCompared are the {_kind(summary)}s that both can be judged on.")
     _show_left_out(out, a, "A", " for A")
     _show_left_out(out, b, "B", " for B")
 
@@ -479,7 +486,7 @@ def show_export(result: ExportResult) -> None:
 
 def show_generated(summary: Mapping[str, Any]) -> None:
     """How many samples were made, how fast, and where they are."""
-    made = f"{summary['made']:,} sample{'' if summary['made'] == 1 else 's'}"
+    made = readable_count(summary["made"], "sample")
     rate = summary["per_second"]
     speed = f"{rate:,.0f} a second" if rate >= 1 else f"{summary['seconds'] / max(1, summary['made']):.1f} s each"
     took = f"{summary['seconds']:.1f} s ({speed})"
@@ -556,4 +563,4 @@ def show_removed(removed: list[CacheEntry]) -> None:
 
 def _n_entries(entries: Sequence[CacheEntry]) -> str:
     size = readable_size(sum(entry.size_bytes for entry in entries))
-    return f"{len(entries):,} {'entry' if len(entries) == 1 else 'entries'}, {size}"
+    return f"{readable_count(len(entries), 'entry', 'entries')}, {size}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ouvroir.errors import DataError, ManifestError, OuvroirError, RunBusy
-from ouvroir.files import readable_duration, readable_size
+from ouvroir.files import readable_count, readable_duration, readable_size
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Loop, Optim, Recipe
@@ -242,7 +242,7 @@ def prepare(
     if plan.n_new:
         kept = f" ({plan.n_kept:,} packed already)" if plan.n_kept else ""
         cost = f"{readable_size(plan.n_bytes)}, {readable_duration(plan.seconds)}"
-        progress.say(f"Packing {plan.n_new:,} content{'' if plan.n_new == 1 else 's'}{kept}: {cost}.")
+        progress.say(f"Packing {readable_count(plan.n_new, 'row')}{kept}: {cost}.")
     pack = build_pack(manifest, processor, packs=packs, workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
 

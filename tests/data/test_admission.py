@@ -204,7 +204,7 @@ def test_near_duplicates_and_groups_torn_by_the_users_splits_are_said(write, che
     files = {f"train/{'ab'[number % 2]}/s1_{number:03d}.bin": f"KEY{number:03d} first" for number in range(40)}
     files |= {f"test/{'ab'[number % 2]}/s1_{number:03d}.bin": f"KEY{number:03d} other" for number in range(3)}
     manifest = check(write(files), group_pattern=r"^(s\d)_")
-    assert "3 pairs" in notes(manifest)["near_leak"].text
+    assert "different splits of yours: 3," in notes(manifest)["near_leak"].text
     assert "s1" in notes(manifest)["group_leak"].text
 
 
@@ -364,7 +364,7 @@ def test_a_lone_class_folder_is_told_and_its_parent_proposed(write, check, folde
     assert "ouvroir check" not in notes(check(folder / "one of" / "cat"))["lone_folder"].text
 
 
-def test_progress_says_the_number_before_opening(write):
+def test_progress_says_the_number_before_opening(write, tmp_path):
     said = []
 
     class Listener:
@@ -380,6 +380,11 @@ def test_progress_says_the_number_before_opening(write):
     admit(write(many(3)), task=byte_task.NAME, progress=Listener())
     assert said[0].startswith("6 files found")
     assert said[1] == ("Checking", 6)
+    said.clear()
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "one.bin").write_bytes(b"x")
+    admit(tmp_path / "alone", task=byte_task.NAME, progress=Listener())
+    assert re.fullmatch(r"1 file found in \S+, 1 to check\.", said[0])
 
 
 def test_a_locked_file_and_folder_are_refused_for_a_user_who_is_not_root(write, tmp_path):

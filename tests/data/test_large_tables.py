@@ -269,7 +269,7 @@ def test_records_that_are_none_are_told_with_their_lines(write):
         "t.jsonl#2006": "malformed_row",
     }
     assert "it is not JSON" in found.refused[0].reason
-    said = "4 records of `t.jsonl` are left out: 3 could not be read, 1 have no text."
+    said = "Records of `t.jsonl` that are left out: 4. Not readable: 3, without a text: 1."
     assert notes(found)["records_left_out"] == said
 
 
@@ -312,7 +312,7 @@ def test_of_very_many_broken_records_the_first_are_listed_and_all_are_counted(wr
     found = read(write({"t.jsonl": content}) / "t.jsonl")
     assert contents(found) == "\n".join(TEXTS)
     assert [one.id for one in found.refused] == [f"t.jsonl#{2 * n}" for n in range(1, 11)]
-    assert "2,000 records of `t.jsonl` are left out" in notes(found)["records_left_out"]
+    assert "Records of `t.jsonl` that are left out: 2,000." in notes(found)["records_left_out"]
     assert "The first 10 are listed" in notes(found)["records_left_out"]
 
 

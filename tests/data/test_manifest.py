@@ -108,7 +108,7 @@ def test_summary_is_plain_json():
 
 
 def test_what_cannot_be_trained_on():
-    with pytest.raises(DataError, match=r"None of the 2 items.*2 empty.*It is empty"):
+    with pytest.raises(DataError, match=r"None of the 2 rows.*2 empty.*It is empty"):
         make(rows=[]).__class__(root="/", source="/d", task="t", rows=(), refused=make().refused).require_trainable()
     with pytest.raises(DataError, match="no class at all"):
         make(rows=[Row("a", "a", "1" * 64)]).require_trainable()

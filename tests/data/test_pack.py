@@ -146,6 +146,11 @@ def test_the_plan_is_about_right(write, check, home):
     assert 0.4 < plan.seconds < 60
 
 
+def test_the_plan_of_a_single_row_counts_what_is_ragged(write, check, home):
+    manifest = check(write({"a/one.bin": b"x" * 5000}))
+    assert plan_pack(manifest, byte_task.ByteProcessor()).n_bytes > 4 * 5000
+
+
 def test_rows_that_changed_or_went_away_are_named_and_the_rest_is_kept(write, check, home, folder):
     manifest = check(write(files_of(12)))
     (folder / "a" / "004.bin").write_bytes(b"other")

@@ -398,7 +398,7 @@ def test_a_table_whose_files_are_all_missing(write, check):
     manifest = check(folder)
     assert set(codes(manifest).values()) == {"missing"}
     assert has_note(manifest, "nothing_admitted")
-    with pytest.raises(DataError, match=r"None of the 2 items.*not there"):
+    with pytest.raises(DataError, match=r"None of the 2 rows.*not there"):
         manifest.require_trainable()
 
 

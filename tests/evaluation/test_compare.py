@@ -136,7 +136,7 @@ def test_neighbours_count_as_one():
     together = compare(told(first, units=units), told(second, units=units))
     assert together.verdict == "same"
     assert (together.n, together.n_units) == (30, 3)
-    assert "on 30 items (counted as 3)" in together.sentence
+    assert "on 30 blocks (counted as 3)" in together.sentence
     assert compare(told(first), told(second, units=units)) == together, "it is enough that one of them knows"
     own = measure(["loss"], told(second, units=units))["loss"]
     assert own.high - own.low > 3 * np.diff(list(measure(["loss"], told(second))["loss"].as_dict().values())[1:])[0]

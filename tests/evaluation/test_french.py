@@ -252,7 +252,7 @@ def test_what_has_no_french_is_told_by_its_code():
     for text in ("was chewed", "was bitten", "A dog was seen", "How many dogs", "bitten by dog"):
         assert text not in french
         assert text in english
-    assert "Endommagé." in french
+    assert "Endommagé. Le rapport en anglais dit que faire" in french
     assert "Autre raison." in french
     assert Language("fr")("notes_elsewhere").replace("`", "")[:20] in french
 
@@ -291,3 +291,20 @@ def test_every_reason_to_refuse_stands_in_the_guide():
     codes = {code for _, code, _, _ in SAID if isinstance(code, str)}
     assert len(codes) > 20
     assert sorted(code for code in codes if f"`{code}`" not in guide) == []
+
+
+def test_a_document_that_is_no_plain_text_is_told_in_french_with_what_to_do():
+    from ouvroir.data.candidates import not_of_a_kind
+
+    told = in_french(not_of_a_kind("a.docx", ".docx", "text-generation"), find_task("text-generation").french)
+    assert told.endswith("Enregistrez-le comme texte brut (.txt), en UTF-8.")
+
+
+def test_counts_of_thousands_are_known_and_written_in_french():
+    told = in_french(
+        "Long files are cut at the ends of lines. Files: 3; blocks: 12,345, each a row. "
+        + (
+            "Blocks that lie side by side mostly stay in one split, so that hardly any passage is on both sides of a border."
+        )
+    )
+    assert "Fichiers\u202f: 3\u202f; blocs\u202f: 12\u202f345, qui" in told

@@ -273,7 +273,9 @@ def test_the_verdict_never_claims_what_was_not_measured():
     ]
     report = make_report(ReportInput(name="run", task="toy", systems=better))
     assert report["verdict"]["against_baseline"] == "worse"
-    assert report["verdict"]["sentence"].startswith("The model does worse than majority, the best cheap baseline: accuracy ")
+    assert report["verdict"]["sentence"].startswith(
+        "The model does worse than majority, the best cheap baseline: accuracy "
+    )
     assert "the model is worse by " in report["verdict"]["sentence"]
 
 
@@ -464,7 +466,7 @@ def test_a_baseline_that_learned_from_fewer_rows_says_so(full):
     )
     report = make_report(dataclasses.replace(full, systems=[few, *full.systems[2:]]))
     named = {
-        "en": "logistic regression on simple features (learned from 5,000 rows)",
+        "en": "logistic regression on simple features (learned from 5,000 items)",
         "fr": "régression logistique sur des caractéristiques simples (5\u202f000 éléments d’entraînement)",
     }
     for language, name in named.items():
@@ -643,7 +645,9 @@ def test_what_tuning_changed_is_told_by_its_size(metric):
         (systems[::-1], "Tuning did harm: the tuned model is worse"),
     )
     for order, said in cases:
-        named = [dataclasses.replace(one, name=role, role=role) for one, role in zip(order, ("base", "tuned"), strict=True)]
+        named = [
+            dataclasses.replace(one, name=role, role=role) for one, role in zip(order, ("base", "tuned"), strict=True)
+        ]
         report = make_report(ReportInput(name="n", task="t", metrics=(metric,), systems=named))
         (line,) = [line for line in report["verdict"]["lines"]["en"] if line.startswith("Tuning")]
         assert re.match(rf"{said} than the base model by \d[\d.]*( points)? \[\d[\d.]*, \d[\d.]*\] \(items fixed", line)
@@ -652,7 +656,10 @@ def test_what_tuning_changed_is_told_by_its_size(metric):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_settings_of_each_model_stand_beside_each_other(language):
     settings = [("optim.lr", "0.01", "Peak learning rate."), ("options.context", "64", "Pieces.")]
-    of = {"lstm": {"optim.lr": "0.01", "options.context": "64"}, "transformer": {"optim.lr": "0.0375", "options.context": "64"}}
+    of = {
+        "lstm": {"optim.lr": "0.01", "options.context": "64"},
+        "transformer": {"optim.lr": "0.0375", "options.context": "64"},
+    }
     report = writing_report(texts(40), texts(40, seed=1), settings=settings, settings_of=of)
     page = render(report, language)
     for value in ("0.01", "0.0375"):
@@ -694,8 +701,73 @@ def test_how_much_was_written_and_searched_is_said(language):
     said = page({**habits, **real})
     assert "8 × 398" in said
     assert "8 × 400" in said
-    assert re.search("in 25.0\u202f% of the train rows|dans 25,0\u202f% des éléments", said)
+    assert re.search("in 25.0\u202f% of the train items|dans 25,0\u202f% des éléments", said)
     assert not re.search("as much real text|autant de texte réel", said)
     assert not re.search("were looked for|ont été cherchés", page({**habits, "searched": 1.0}))
     earlier = page({"repetition": 0.1, "copied": 31})
     assert "×" not in earlier
+
+
+@pytest.mark.parametrize(
+    ("steps", "english", "french"),
+    [
+        ((40,), "while it was trained, once and at three", "à un seul moment et à trois"),
+        ((20, 40), "while it was trained, a few times and at three", "à quelques moments et à trois"),
+    ],
+)
+def test_how_often_it_wrote_is_as_often_as_it_did(steps, english, french):
+    moments = [{"step": step, "seconds": 1.0, "temperature": 0.8, "text": "x"} for step in steps]
+    report = writing_report(texts(40), texts(40), writing={"lstm": {"moments": moments, "habits": {}}})
+    assert english in Page(render(report, "en")).text
+    assert french in Page(render(report, "fr")).text
+
+
+def test_rows_of_a_corpus_are_blocks_and_have_no_bytes_in_their_names():
+    id_, note = "picture.txt@0+9087", {"code": "in_blocks", "text": "Long files are cut.", "proposal": {}}
+    refusal = {"id": "other.txt@0+512", "code": "empty", "reason": "`other.txt` is 0 bytes long."}
+    data = {
+        "found": 41, "admitted": 40, "refused": 1, "refused_by_code": {"empty": 1}, "refusals": [refusal],
+        "splits": {"train": 30, "validation": 9, "test": 1}, "counts": {"train": {"": 30}}, "notes": [note],
+    }  # fmt: skip
+    shown = {"show_train": lambda place: (id_, "text/plain", b"Once"), "train_labels": [None] * 30}
+    report = writing_report(texts(1), texts(1, seed=1), data=data, **shown)
+    assert report["samples"]["classes"][0]["items"][0]["name"] == id_, "by which it is found again"
+    assert "on 1 unseen block " in report["verdict"]["lines"]["en"][0]
+    assert "sur 1 bloc jamais vu " in report["verdict"]["lines"]["fr"][0]
+    for language, of_blocks in (("en", "30 blocks to learn from"), ("fr", "30 blocs d’entraînement")):
+        page = render(report, language)
+        assert "picture.txt" in page
+        assert not re.search(r"@0\+\d", page)
+        assert of_blocks in Page(page).text
+    without = writing_report(texts(3), texts(3, seed=1), data={**data, "notes": []})
+    assert "on 3 unseen items " in without["verdict"]["lines"]["en"][0]
+
+
+def test_the_french_page_has_no_english_names_points_and_words_to_type():
+    report = writing_report(
+        texts(40),
+        texts(40),
+        path="/runs/x",
+        commands=[("use_write", "ouvroir generate /runs/TEXT --prompt TEXT"), ("use_report", "ouvroir report /runs/x --language")],
+        settings=[("optim.lr", "0.0003", "Peak learning rate."), ("loop.seed", "12345", "Seed of the splits.")],
+        environment={
+            "created": 0.0, "versions": {"torch": "2.5.1"}, "cores": 2, "command": ["ouvroir", "refine"],
+            "commit": "0f0f", "uncommitted": False, "platform": "Linux",
+        },
+    )  # fmt: skip
+    french, english = Page(render(report, "fr")).text, Page(render(report, "en")).text
+    for text in (
+        "generate /runs/TEXT --prompt TEXTE",
+        "--language en",
+        "0,0003",
+        "12345",
+        "2.5.1",
+        "commande",
+        "début",
+        "non",
+    ):
+        assert text in french
+    for text in ("created", "uncommitted", "cores", "versions.torch", "False", "0.0003"):
+        assert not re.search(rf"\b{re.escape(text)}\b", french), text
+    for text in ("generate /runs/TEXT --prompt TEXT", "--language fr", "0.0003", "2.5.1"):
+        assert text in english

@@ -32,7 +32,7 @@ FAMILIES = (
     "curve_characters",
     "curve_seconds",
 )
-FAMILIES += ("against_", "control_", "tuning_", "calibration_", "use_", "about_", "unjudged_")
+FAMILIES += ("against_", "control_", "tuning_", "calibration_", "use_", "about_", "unjudged_", "environment_", "typed_")
 FAMILIES += (
     "proof_",
     "trial_found_",
@@ -122,3 +122,60 @@ def test_french_punctuation_never_begins_a_line():
         if not places(WORDS[key][1]):
             assert not re.search(r" [:;?!»%]|« ", text)
     assert LANGUAGES == ("en", "fr")
+
+
+@pytest.mark.parametrize("key", WORDS)
+def test_every_choice_of_a_word_is_made_by_a_count(key):
+    """A choice stands behind a name in braces, and both words of it are there."""
+    for text in WORDS[key]:
+        for _, name, choice, _ in string.Formatter().parse(text):
+            if choice:
+                one, bar, many = choice.partition("|")
+                assert (bool(name), bool(one), bar, bool(many)) == (True, True, "|", True), text
+
+
+def test_one_is_not_many():
+    said = {"who": "X", "value": "1.0", "interval": "[i]"}
+    one, three = (EN("verdict_nats_per_character", n=EN.count(n), **said) for n in (1, 3))
+    assert "on 1 unseen item [i]" in one
+    assert "on 3 unseen items [i]" in three
+    assert FR("verdict_accuracy", n="1", **said).startswith(
+        "X donne la bonne réponse pour 1.0 du seul élément jamais vu [i]"
+    )
+    assert "1.0 des 12 éléments jamais vus [i]" in FR("verdict_accuracy", n="12", **said)
+    assert FR("ledger_sum", found="2", admitted="2", refused="0") == "2 trouvés = 2 admis + 0 refusé."
+    assert EN("writing_moment", step=EN.count(1), time="2 s") == "After 1 step, 2 s"
+
+
+def test_rows_that_are_blocks_are_called_so():
+    en, fr = Language("en", in_blocks=True), Language("fr", in_blocks=True)
+    assert en("few_items", n="3") == "With 3 test blocks the intervals are wide. More test blocks make them narrower."
+    assert fr("few_items", n="3").endswith("davantage de blocs les resserreraient.")
+    assert en("tile_judged", n="1") == "unseen block judged"
+    assert en("groups", n="4").startswith("Groups of related blocks: 4.")
+    for t, word in ((en, r"\bitems?\b"), (fr, "lément")):
+        for key in ("side_by_side_lead", "paired_lead", "kept_on_validation", "in_units", "one_item", "samples_lead"):
+            assert not re.search(word, t(key, n="3"), re.IGNORECASE), key
+    assert en("items_per_second") == EN("items_per_second"), "a step may take windows of a block"
+    made = {"what": "w", "gain": "g", "items": "9", "seeds": "6", "p": "p"}
+    assert "on 9 unseen real items" in en("proof_numbers", **made), "made samples and what is beside them are no blocks"
+
+
+@pytest.mark.parametrize(
+    ("value", "french"),
+    [
+        ("0.0003", "0,0003"),
+        ("3e-05", "0,00003"),
+        ("1e-10", "0,0000000001"),
+        ("12000", "12\u202f000"),
+        ("-0.5", "-0,5"),
+        ("32", "32"),
+        ("true", "true"),
+        ('"last:2"', '"last:2"'),
+        ('"0.5"', '"0.5"'),
+        ("null", "null"),
+    ],
+)
+def test_numbers_of_settings_are_french_and_words_are_as_they_are_typed(value, french):
+    assert FR.setting(value) == french
+    assert EN.setting(value) == value

@@ -11,6 +11,7 @@ from ouvroir import api, terminal
 from ouvroir.cli.command import command, print_json
 from ouvroir.cli.parameters import DataArgument, Json, Quiet, ReadingOptions, Workers
 from ouvroir.errors import DataError
+from ouvroir.files import readable_count
 from ouvroir.media import find_task
 
 
@@ -56,4 +57,4 @@ def sample(
     if as_json:
         print_json({"folder": str(folder.absolute()), "files": count})
     else:
-        print(f"{count} files are in {folder}. Next: ouvroir refine {folder}")
+        print(f"{readable_count(count, 'file is', 'files are')} in {folder}. Next: ouvroir refine {folder}")

@@ -214,6 +214,8 @@ def generate(
 ) -> None:
     """Have a generator make new samples of what it learned, as files that say that they are synthetic; or go on with a text.
 
+    A language model goes on with a text: ouvroir generate last --prompt "Once upon a time" --most 200
+
     Example: ouvroir generate last --label rose --count 500 --seed 7
     """
     asked: dict[str, Any] = {

@@ -29,9 +29,9 @@ def default_language() -> Language:
 
 
 DataArgument = Annotated[
-    str, typer.Argument(metavar="DATA", help="A folder, a table (CSV, JSONL, Parquet) or a zip of either.")
+    str, typer.Argument(metavar="DATA", help="A folder, a text, a table (CSV, JSONL, Parquet) or a zip of either.")
 ]
-DataUnlessResumed = Annotated[str | None, typer.Argument(metavar="DATA", help="A folder, a table or a zip.")]
+DataUnlessResumed = Annotated[str | None, typer.Argument(metavar="DATA", help="A folder, a text, a table or a zip.")]
 ModelArgument = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run, its name, `last` (the newest that can), or a final_model folder."),

@@ -92,6 +92,8 @@ def refine(
 ) -> int:
     """THE MAIN JOB: check, train, make synthetic data and try whether it helps, fine-tune, compare and report.
 
+    Of a corpus, which is texts without labels, an LSTM and a Transformer are trained side by side, and the better one is kept.
+
     Example: ouvroir refine flowers/ --minutes 10
     """
     asked = {**_asked(reading, training, init_from=init_from, preset=preset), "synthetic": synthetic}

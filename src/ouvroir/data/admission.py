@@ -18,11 +18,12 @@ import numpy as np
 
 from ouvroir.data import facts, findings, relations, splits
 from ouvroir.data.arrays import data_named, map_arrays, write_arrays
+from ouvroir.data.blocks import is_file
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.manifest import Manifest, SharedValues, label_names
 from ouvroir.data.sources import read_source
 from ouvroir.errors import ManifestError
-from ouvroir.files import home, natural
+from ouvroir.files import home, natural, readable_count
 from ouvroir.media import find_task
 from ouvroir.memory import collector_paused, give_back
 from ouvroir.progress import QUIET, Progress
@@ -69,7 +70,8 @@ def _admit(
     collection = read_source(source, data, task=task)
     data = splits.with_shares(data, collection.task, is_labelled=any(one.label for one in collection.candidates))
     path = str(Path(source).expanduser().absolute())
-    progress.say(f"{collection.found:,} files found in {path}; {len(collection.candidates):,} of them to check.")
+    kind = "file" if all(map(is_file, collection.candidates)) else "row"
+    progress.say(f"{readable_count(collection.found, kind)} found in {path}, {len(collection.candidates):,} to check.")
     looked = facts.look(
         collection.root,
         collection.candidates,
@@ -91,7 +93,8 @@ def _admit(
     notes += findings.say_mixed_groups(rows, notes) + find_task(collection.task).notes_on(rows)
     if not rows and not any(note.code == "lone_folder" for note in notes):  # which has said it
         first = collection.refused[0].reason
-        notes.append(Note("nothing_admitted", f"None of {collection.found} files can be used. The first one: {first}"))
+        text = f"Nothing of what was found ({collection.found} in all) can be used. The first: {first}"
+        notes.append(Note("nothing_admitted", text))
     return Manifest(
         root=collection.root,
         source=path,
@@ -183,8 +186,9 @@ def _content_notes(candidates: Sequence[Candidate], meta: Sequence[facts.Meta]) 
             found[key] = max(found.get(key, ""), text, key=len)
     said = list(found.values())
     notes = [Note("odd_file", text) for text in said[:_NOTES_SHOWN]]
-    if len(said) > _NOTES_SHOWN:
-        notes.append(Note("odd_file", f"{len(said) - _NOTES_SHOWN} more files have oddities of this kind."))
+    if (n_more := len(said) - _NOTES_SHOWN) > 0:
+        text = f"{n_more} more files have oddities of this kind."
+        notes.append(Note("odd_file", "1 more file has an oddity of this kind." if n_more == 1 else text))
     return notes
 
 

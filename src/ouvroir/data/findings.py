@@ -11,6 +11,7 @@ from typing import Any
 
 from ouvroir.data.manifest import Manifest, label_names
 from ouvroir.data.splits import with_shares
+from ouvroir.files import readable_count
 from ouvroir.recipe import Data, data_settings
 from ouvroir.source import name_of
 from ouvroir.task import SPLITS, Note, Row, Split, options_of
@@ -32,7 +33,9 @@ def count_lines(summary: Mapping[str, Any]) -> list[str]:
     n, n_contents, n_refused = summary["admitted"], summary["contents"], summary["refused"]
     lines = [f"{summary['found']:,} found = {n:,} admitted + {n_refused:,} refused"]
     if n_contents < n:
-        lines.append(f"{n:,} admitted have {n_contents:,} different contents; each content is packed once")
+        lines.append(
+            f"{n:,} admitted have {readable_count(n_contents, 'different content')}; each content is packed once"
+        )
     if summary["unjudged"]:
         judged = " and ".join(f"{count:,} {split}" for split, count in summary["judged"].items())
         reasons = ", ".join(f"{count:,} ({reason})" for reason, count in summary["unjudged"].items())

@@ -310,8 +310,8 @@ def _notes(file: File, n_records: int, n_blocks: int, left_out: Counter[str]) ->
     notes = [Note("table_in_blocks", text)]
     if left_out:
         text = (
-            f"{left_out.total():,} records of `{file.path}` are left out: {left_out['malformed']:,} could not be read, "
-            f"{left_out['empty']:,} have no text."
+            f"Records of `{file.path}` that are left out: {left_out.total():,}. Not readable: {left_out['malformed']:,}, without a "
+            f"text: {left_out['empty']:,}."
         )
         if left_out.total() > REFUSALS_LISTED:
             text += f" The first {REFUSALS_LISTED:,} are listed one by one."

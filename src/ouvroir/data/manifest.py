@@ -123,14 +123,16 @@ class Manifest:
         if not self.rows:
             if lone := next((note for note in self.notes if note.code == "lone_folder"), None):
                 raise DataError(lone.text)
-            raise DataError(f"None of the {self.found} items in {self.source} can be used{_reasons(self.refused)}.")
+            n = self.found
+            none = f"The only row in {self.source} cannot" if n == 1 else f"None of the {n} rows in {self.source} can"
+            raise DataError(f"{none} be used{_reasons(self.refused)}.")
 
     def require_trainable(self, *, needs_labels: bool = True) -> None:
         """Raise DataError when nothing can be learnt from these rows: none, none in train, fewer than two classes."""
         self.require_rows()
         if not any(row.split == "train" for row in self.rows):
             raise DataError(
-                f"All {len(self.rows)} rows of {self.source} are for validation or test, so there is nothing to learn from. "
+                f"All rows of {self.source} are for validation or test, so there is nothing to learn from. "
                 "Add a `train` folder, or a table in which some rows say train."
             )
         if needs_labels and len(self.labels) < 2:

@@ -22,7 +22,7 @@ from ouvroir.data.arrays import NAMES_FILE, map_arrays
 from ouvroir.data.shards import KEYS, ShardWriter, check_shard, fixed_row_bytes, offsets_name
 from ouvroir.data.workers import Done, Job, encoders, n_workers
 from ouvroir.errors import DataError, ManifestError
-from ouvroir.files import disk_errors, home, make_folder, require_space, write_text
+from ouvroir.files import disk_errors, home, make_folder, readable_count, require_space, write_text
 from ouvroir.media import find_task
 from ouvroir.progress import QUIET, Progress
 from ouvroir.source import shown_locator
@@ -204,10 +204,10 @@ def _measure(
     ragged = {name for name, field in processor.fields().items() if field.is_ragged}
     n_bytes: list[int] = []
     with encoders(manifest.task, processor, limits, 1, root=manifest.root) as pool:
-        answers = pool.run(_jobs(sample))
-        next(answers, None)
         began = time.perf_counter()
-        for done in answers:
+        for number, done in enumerate(pool.run(_jobs(sample))):
+            if number == 0:  # the workers have only started
+                began = time.perf_counter()
             if done.refused is None:
                 example = done.example()
                 n_bytes.append(sum(example[name].nbytes for name in ragged))
@@ -261,8 +261,8 @@ def _pack_of(
     where = index.find(rows)
     if len(away := np.nonzero(where[:, 0] < 0)[0]):
         raise DataError(
-            f"{len(away)} of {len(rows)} rows are not packed, `{shown_locator(rows[int(away[0])].id)}` among them. Once their "
-            "files are where they were, the same command packs them."
+            f"Rows that are not packed: {len(away)} of {len(rows)}, `{shown_locator(rows[int(away[0])].id)}` among them. Once "
+            "their files are where they were, the same command packs them."
         )
     return Pack(fields, list(shards.values()), where[:, 0].copy(), where[:, 1].copy())
 
@@ -312,7 +312,8 @@ class _Index:
         if wrong := next(
             (row for row in rows if len(row.sha256) != 2 * _HASH.itemsize), None if hashes or not rows else rows[0]
         ):
-            raise DataError(f"`{wrong.id}` has no SHA-256 of its content but `{wrong.sha256}`. Check the data again.")
+            named = shown_locator(wrong.id)
+            raise DataError(f"`{named}` has no SHA-256 of its content but `{wrong.sha256}`. Check the data again.")
         wanted = np.frombuffer(hashes, _HASH)
         found = np.full((len(wanted), 2), -1, dtype=np.int64)
         at = np.searchsorted(self._keys, wanted)
@@ -377,7 +378,9 @@ def _encode(
         answers = pool.run(_jobs(new))
         first = list(islice(answers, _SAMPLE_ROWS))
         row_bytes = _mean_bytes(first, fields)
-        require_space(folder, round(row_bytes * len(new)) + SHARD_BYTES // 64, f"Packing {len(new)} rows")
+        require_space(
+            folder, round(row_bytes * len(new)) + SHARD_BYTES // 64, f"Packing {readable_count(len(new), 'row')}"
+        )
         per_shard = max(1, int(SHARD_BYTES / row_bytes))
         stream = chain(first, answers)
         for start in range(0, len(new), per_shard):

@@ -17,6 +17,7 @@ import numpy as np
 
 from ouvroir.data import duplicates
 from ouvroir.data.arrays import data_named, map_arrays, write_arrays
+from ouvroir.data.blocks import is_file
 from ouvroir.data.candidates import Candidate
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.facts import NearKeys
@@ -63,9 +64,8 @@ def groups_of(candidates: Sequence[Candidate], pattern: str | None) -> tuple[lis
             if candidates
             else f"There is nothing for `{pattern}` to match."
         )
-    text = (
-        f"The pattern `{pattern}` puts {n_matched} of {len(groups)} files into {len(set(filter(None, groups)))} groups."
-    )
+    n_groups = len(set(filter(None, groups)))
+    text = f"Files that the pattern `{pattern}` puts into groups: {n_matched} of {len(groups)}. Groups: {n_groups}."
     return groups, [Note("groups", text)]
 
 
@@ -189,6 +189,8 @@ def _say_same(candidates: Sequence[Candidate], contents: Sequence[str]) -> list[
     n_repeated = sum(len(same) - 1 for same in places.values())
     example = f"`{_named(candidates[first[1]])}` that of `{_named(candidates[first[0]])}`"
     count = "1 file repeats" if n_repeated == 1 else f"{n_repeated} files repeat"
+    if not all(map(is_file, candidates)):
+        count = "1 row repeats" if n_repeated == 1 else f"{n_repeated} rows repeat"
     text = (
         f"{count} the content of another, e.g. {example}. They are kept in one split; in validation and test each content "
         "is judged once."
@@ -230,6 +232,8 @@ def _say_near(candidates: Sequence[Candidate], near: Sequence[Sequence[int]]) ->
     n_alike = len({place for pair in near for place in pair})
     example = f"`{_named(candidates[near[0][0]])}` and `{_named(candidates[near[0][1]])}`"
     text = f"{n_alike} files are nearly the same as another one, e.g. {example}. They are kept in one split."
+    if not all(map(is_file, candidates)):
+        text = f"{n_alike} rows are nearly the same as another one, e.g. {example}. They are kept in one split."
     notes = [Note("near_duplicates", text)]
     conflicts = [pair for pair in near if _label_set(candidates[pair[0]]) != _label_set(candidates[pair[1]])]
     if conflicts:
@@ -282,7 +286,7 @@ def find_leaks(
         return {}, []
     shown = ", ".join(f"`{_named(candidates[place])}`" for place in list(refused)[:_SHOWN])
     text = (
-        f"{len(refused)} files lie both in a split to learn from and in one to judge by ({shown}). "
+        f"Rows that lie both in a split to learn from and in one to judge by: {len(refused)} ({shown}). "
         "The copies to learn from were refused."
     )
     if n_other_label:
@@ -333,8 +337,8 @@ def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups
     if torn:
         a, b = torn[0]
         text = (
-            f"{len(torn)} pairs of nearly the same files lie in different splits of yours, e.g. `{_named(candidates[a])}` "
-            f"and `{_named(candidates[b])}`. The result on them may look better than it is."
+            f"Pairs of nearly the same files in different splits of yours: {len(torn)}, e.g. `{_named(candidates[a])}` and "
+            f"`{_named(candidates[b])}`. The result on them may look better than it is."
         )
         notes.append(Note("near_leak", text))
     where: dict[str, set[str]] = {}
@@ -344,8 +348,8 @@ def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups
     both = sorted(group for group, splits in where.items() if len(splits) > 1)
     if both:
         text = (
-            f"{len(both)} groups lie in several splits of yours ({', '.join(both[:_SHOWN])}). Your splits were kept as they are, "
-            "so the test says how the model does on groups that it knows, not on new ones."
+            f"Groups that lie in several splits of yours: {len(both)} ({', '.join(both[:_SHOWN])}). Your splits were kept as they "
+            "are, so the test says how the model does on groups that it knows, not on new ones."
         )
         notes.append(Note("group_leak", text))
     return notes

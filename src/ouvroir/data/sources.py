@@ -85,8 +85,8 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         collection.candidates = cut(collection.root, collection.candidates, entry.block_bytes)
         if (n_blocks := n_files + len(collection.candidates) - n_rows) > n_files:
             text = (
-                f"Long files are cut at the ends of lines: from {n_files:,} files {n_blocks:,} blocks are made, each a row. Blocks "
-                "that lie side by side mostly stay in one split, so that hardly any passage is on both sides of a border."
+                f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row. Blocks that lie "
+                "side by side mostly stay in one split, so that hardly any passage is on both sides of a border."
             )
             collection.notes.append(Note("in_blocks", text))
     collection.make_ids_unique()
@@ -127,6 +127,8 @@ def _perhaps_sequences(listing: Listing, chosen: str) -> list[Note]:
 def _lone_folder(path: Path, n_files: int, readable: frozenset[str]) -> Note:
     """The note on a folder whose files lie directly in it: probably one class of the folder above."""
     text = f"The {n_files:,} files lie directly in `{path.name}`, without a folder for each class, so none has a label."
+    if n_files == 1:
+        text = f"The only file lies directly in `{path.name}`, without a folder for each class, so it has no label."
     classes = _class_folders(path.parent, readable)
     if path.name in classes and len(classes) > 1:
         shown = ", ".join(f"`{name}`" for name in classes[:_SHOWN]) + (", …" if len(classes) > _SHOWN else "")

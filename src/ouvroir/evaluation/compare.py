@@ -30,6 +30,7 @@ from ouvroir.evaluation.metrics import (
     sums_of,
     take,
 )
+from ouvroir.files import readable_count
 from ouvroir.task import Answers
 
 Verdict = Literal["better", "worse", "same"]
@@ -65,9 +66,9 @@ class Comparison:
         changed = ""
         if self.p_value is not None:
             changed = f" B fixes {len(self.fixed)} of them and breaks {len(self.broken)}."
-        items = f"{self.n} item{'' if self.n == 1 else 's'}" + (
-            f" (counted as {self.n_units})" if self.n_units < self.n else ""
-        )
+        items = readable_count(self.n, "item")
+        if self.n_units < self.n:
+            items = f"{readable_count(self.n, 'block')} (counted as {self.n_units})"
         if not math.isfinite(self.smallest):
             gap = f"{self.difference.value:+.3f} ({Language('en').known('metric', self.metric)})"
             return (

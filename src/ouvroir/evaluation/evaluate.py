@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ouvroir.errors import RunError
-from ouvroir.files import whole_file
+from ouvroir.files import readable_count, whole_file
 from ouvroir.progress import QUIET, Progress
 from ouvroir.source import block_of
 from ouvroir.task import Answers
@@ -65,7 +65,7 @@ def evaluate(
                 if size == 1:
                     raise
                 size = max(1, size // 2)
-                progress.say(f"Not enough memory on {place}: evaluating {size} rows at a time.")
+                progress.say(f"Not enough memory on {place}: evaluating {readable_count(size, 'row')} at a time.")
                 continue
             bar.advance(len(found[-1].index))
             start += size

@@ -81,6 +81,9 @@ SENTENCES: dict[str, str] = {
         "ce sont eux les classes, et ceux du niveau supérieur des personnes ou des sources, dites que le niveau supérieur "
         "est celui des groupes."
     ),
+    "The only file lies directly in `{b}`, without a folder for each class, so it has no label.": (
+        "Le seul fichier est directement dans `{b}`, sans un dossier par classe : il n’a pas d’étiquette."
+    ),
     "The {a} files lie directly in `{b}`, without a folder for each class, so none has a label.": (
         "Les {a} fichiers sont directement dans `{b}`, sans un dossier par classe : aucun n’a d’étiquette."
     ),
@@ -123,20 +126,23 @@ SENTENCES: dict[str, str] = {
     "`{a}` is a link to a folder that is listed already; it was not entered again.": (
         "`{a}` est un lien vers un dossier déjà parcouru ; il n’a pas été parcouru de nouveau."
     ),
-    "None of {n} files can be used. The first one: {a}": "Aucun des {n} fichiers n’est utilisable. Le premier : {a}",
+    "Nothing of what was found ({n} in all) can be used. The first: {a}": (
+        "Rien de ce qui a été trouvé ({n} en tout) n’est utilisable. Le premier : {a}"
+    ),
     "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
-    "Long files are cut at the ends of lines: from {n} files {m} blocks are made, each a row. Blocks that lie side by side mostly "
-    "stay in one split, so that hardly any passage is on both sides of a border.": (
-        "Les longs fichiers sont coupés en fin de ligne : de {n} fichiers on fait {m} blocs, un élément chacun. Les blocs voisins "
-        "restent presque toujours dans la même répartition, pour que presque aucun passage ne soit des deux côtés."
+    "1 more file has an oddity of this kind.": "1 autre fichier présente une particularité de ce genre.",
+    "Long files are cut at the ends of lines. Files: {n}; blocks: {m}, each a row. Blocks that lie side by side mostly stay in one "
+    "split, so that hardly any passage is on both sides of a border.": (
+        "Les longs fichiers sont coupés en fin de ligne. Fichiers : {n} ; blocs : {m}, qui sont les éléments ici. Les blocs "
+        "voisins restent presque toujours dans la même répartition, pour que presque aucun passage ne soit des deux côtés."
     ),
     "`{a}` is larger than {b}, so it is read a block at a time, as it is needed: its {n} records with a text are {m} blocks, each "
     "a row.": (
         "`{a}` dépasse {b} : il est lu bloc par bloc, au fur et à mesure. Ses {n} enregistrements qui portent un texte font {m} "
         "blocs, un élément chacun."
     ),
-    "{n} records of `{a}` are left out: {m} could not be read, {k} have no text.": (
-        "{n} enregistrements de `{a}` sont laissés de côté : {m} sont illisibles, {k} n’ont pas de texte."
+    "Records of `{a}` that are left out: {n}. Not readable: {m}, without a text: {k}.": (
+        "Enregistrements de `{a}` laissés de côté : {n}. Illisibles : {m}, sans texte : {k}."
     ),
     "The first {n} are listed one by one.": "Les {n} premiers sont énumérés un à un.",
     # notes on rows that are alike
@@ -159,8 +165,8 @@ SENTENCES: dict[str, str] = {
         "{n} des {m} éléments du test sont, d’après leurs noms, de groupes dont on apprend aussi. Si ces groupes sont réels, cette "
         "répartition fuit : le test dit ce que vaut le modèle sur ces groupes-là, pas sur de nouveaux."
     ),
-    "The pattern `{a}` puts {n} of {m} files into {k} groups.": (
-        "Le motif `{a}` répartit {n} des {m} fichiers en {k} groupes."
+    "Files that the pattern `{a}` puts into groups: {n} of {m}. Groups: {k}.": (
+        "Fichiers que le motif `{a}` répartit en groupes : {n} sur {m}. Groupes : {k}."
     ),
     "Files of different groups are alike, so that keeping alike files together would put most rows into one group. The "
     "groups were kept apart; alike files may lie in different splits.": (
@@ -193,19 +199,22 @@ SENTENCES: dict[str, str] = {
     "{n} files are nearly the same as another one, e.g. {a}. They are kept in one split.": (
         "{n} fichiers sont presque identiques à un autre, par exemple {a}. Ils restent dans un même jeu."
     ),
-    "{n} files lie both in a split to learn from and in one to judge by ({a}). The copies to learn from were refused.": (
-        "{n} fichiers se trouvent à la fois dans un jeu d’entraînement et dans un jeu d’évaluation ({a}). Les copies "
+    "{n} rows are nearly the same as another one, e.g. {a}. They are kept in one split.": (
+        "{n} éléments sont presque identiques à un autre, par exemple {a}. Ils restent dans un même jeu."
+    ),
+    "Rows that lie both in a split to learn from and in one to judge by: {n} ({a}). The copies to learn from were refused.": (
+        "Éléments présents à la fois dans un jeu d’entraînement et dans un jeu d’évaluation : {n} ({a}). Les copies "
         "d’entraînement ont été refusées."
     ),
-    "{n} pairs of nearly the same files lie in different splits of yours, e.g. `{a}` and `{b}`. The result on them may "
-    "look better than it is.": (
-        "{n} paires de fichiers presque identiques se trouvent dans des jeux différents parmi les vôtres, par exemple `{a}` "
-        "et `{b}`. Le résultat peut en paraître meilleur qu’il n’est."
+    "Pairs of nearly the same files in different splits of yours: {n}, e.g. `{a}` and `{b}`. The result on them may look better "
+    "than it is.": (
+        "Paires de fichiers presque identiques dans des jeux différents parmi les vôtres : {n}, par exemple `{a}` et `{b}`. Le "
+        "résultat peut en paraître meilleur qu’il n’est."
     ),
-    "{n} groups lie in several splits of yours ({a}). Your splits were kept as they are, so the test says how the model does on "
-    "groups that it knows, not on new ones.": (
-        "{n} groupes sont répartis sur plusieurs de vos jeux ({a}). Vos jeux ont été gardés tels quels : le test dit ce que vaut "
-        "le modèle sur des groupes qu’il connaît, pas sur de nouveaux."
+    "Groups that lie in several splits of yours: {n} ({a}). Your splits were kept as they are, so the test says how the model does "
+    "on groups that it knows, not on new ones.": (
+        "Groupes répartis sur plusieurs de vos jeux : {n} ({a}). Vos jeux ont été gardés tels quels : le test dit ce que vaut le "
+        "modèle sur des groupes qu’il connaît, pas sur de nouveaux."
     ),
     # refusals
     "`{a}` has the same content as `{b}` of the {c} split, so it is not trained on.": (
@@ -329,6 +338,8 @@ SENTENCES: dict[str, str] = {
     "`{a}` that of `{b}`": "`{a}` celui de `{b}`",
     "1 file repeats": "1 fichier répète",
     "{n} files repeat": "{n} fichiers répètent",
+    "1 row repeats": "1 élément répète",
+    "{n} rows repeat": "{n} éléments répètent",
     "1 content has": "1 contenu a",
     "{n} contents have": "{n} contenus ont",
     "1 pair": "1 paire",
@@ -447,6 +458,7 @@ SENTENCES: dict[str, str] = {
         "Coefficient de l’entropie des prédictions dans la perte : CE − H(p)/12, une pénalité de confiance."
     ),
 }
+_NUMBERS = ("n", "m", "k")  # names in braces that stand for whole numbers
 _WHAT_TABLES_HOLD = {
     "paths": "chemins",
     "texts": "textes",
@@ -471,9 +483,9 @@ def in_french(text: str, own: Mapping[str, str] | None = None) -> str | None:
         if rest is None:
             continue
         names = set(re.findall(r"`\{(\w+)\}`", english))  # of files and labels: they stay as they are
-        first = unbroken(french).format(
-            **{name: value if name in names else _filled(value, own) for name, value in values.items()}
-        )
+        told = {name: value if name in names else _filled(value, own) for name, value in values.items()}
+        told |= {name: value.replace(",", "\u202f") for name, value in values.items() if name in _NUMBERS}
+        first = unbroken(french).format(**told)
         return f"{first} {rest}" if rest else first
     return None
 
@@ -487,7 +499,7 @@ def _pattern(english: str) -> re.Pattern[str]:
         if name:
             assert name not in seen, english
             seen.add(name)
-            form = r"\d+" if name in ("n", "m", "k") else ".+" if name == "all" else ".+?"
+            form = r"\d+(?:,\d{3})*" if name in _NUMBERS else ".+" if name == "all" else ".+?"
             parts.append(f"(?P<{name}>{form})")
     return re.compile("".join(parts) + r"(?: (?P<_after>.+))?", re.DOTALL)
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from ouvroir.evaluation.metrics import is_percent
 from ouvroir.evaluation.words import WORDS
+from ouvroir.evaluation.words_synthesis import WORDS_SYNTHESIS
 
 LanguageName = Literal["en", "fr"]
 LANGUAGES: tuple[LanguageName, ...] = ("en", "fr")
 _THIN = "\u202f"  # narrow no-break space
+_BLOCKS = {"in_blocks", "table_in_blocks"}  # codes of the notes that say that files are cut into blocks
+_NO_ROWS = {
+    *WORDS_SYNTHESIS,
+    "items_per_second",
+}  # sentences on made samples, and on what steps take, as windows of rows
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def unbroken(text: str) -> str:
@@ -26,16 +35,52 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _of_blocks(text: str) -> str:
+    """A sentence on items as one on blocks; names in braces stay."""
+    text = re.sub(r"(?<!\{)\b(I|i)tem(?=s?\b)", lambda found: "Block" if found[1] == "I" else "block", text)
+    text = re.sub(r"\bd’éléments\b", "de blocs", text)
+    return re.sub(r"\b(É|é)lément(?=s?\b)", lambda found: "Bloc" if found[1] == "É" else "bloc", text)
+
+
+class _Sentences(string.Formatter):
+    """Fills values into sentences; `{n:item|items}` is the first word where the value is one of something, else the second."""
+
+    def __init__(self, ones: tuple[str, ...]) -> None:
+        self._ones = ones
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """The value, or the word that its number asks for."""
+        one, bar, many = format_spec.partition("|")
+        if not bar:
+            return str(super().format_field(value, format_spec))
+        return one if str(value) in self._ones else many
+
+
+_SENTENCES = {"en": _Sentences(("1",)), "fr": _Sentences(("0", "1"))}
+
+
 @dataclass(frozen=True)
 class Language:
-    """Writes words and numbers in one language."""
+    """Writes words and numbers in one language. `in_blocks`: rows are blocks of files, and so called."""
 
     name: LanguageName
+    in_blocks: bool = False
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any], name: LanguageName) -> Language:
+        """The language of a report, which knows from its notes whether files were cut into blocks."""
+        notes = report["ledger"].get("notes", ())
+        codes = {
+            note.get("code") for note in notes if not isinstance(note, str)
+        }  # text in reports of the first version
+        return cls(name, in_blocks=not codes.isdisjoint(_BLOCKS))
 
     def __call__(self, key: str, **values: object) -> str:
         """The sentence `key` with its values filled in."""
         text = unbroken(WORDS[key][LANGUAGES.index(self.name)])
-        return text.format(**values) if values else text
+        if self.in_blocks and key not in _NO_ROWS:
+            text = _of_blocks(text)
+        return _SENTENCES[self.name].format(text, **values) if values else text
 
     def known(self, kind: str, word: str) -> str:
         """A name that came from elsewhere, in this language where it is known, else as it came."""
@@ -56,6 +101,13 @@ class Language:
         if float(f"{value:.{digits}f}") == 0:
             text = text.lstrip("+−")
         return text if self.name == "en" else text.replace(",", _THIN).replace(".", ",")
+
+    def setting(self, value: str) -> str:
+        """The value of a setting, which is JSON: in French a number as French has it, anything else as it is typed."""
+        if self.name == "en" or not _NUMBER.fullmatch(value):
+            return value
+        whole, point, rest = f"{Decimal(value):,f}".partition(".")
+        return whole.replace(",", _THIN) + point.replace(".", ",") + rest
 
     def count(self, value: float) -> str:
         """A whole number with separated thousands."""

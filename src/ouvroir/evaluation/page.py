@@ -24,7 +24,9 @@ from ouvroir.evaluation.language import Language, LanguageName, sentence
 from ouvroir.evaluation.metrics import METRICS, counts_rows, is_higher_better, is_percent
 from ouvroir.evaluation.synthesis_page import synthesis_view
 from ouvroir.evaluation.verdict import about, is_alike, verdict_lines, weakest_caution, weakest_lines, who
+from ouvroir.evaluation.words import WORDS
 from ouvroir.evaluation.writing_page import writing_view
+from ouvroir.source import shown_locator
 from ouvroir.task import options_of
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -50,7 +52,7 @@ _STAGES = (
 
 def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
     """One self-contained HTML file from the values of `make_report`, which may have been read back from report.json."""
-    t = Language(language)
+    t = Language.of(report, language)
     style = "".join(
         (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "synthesis.css", "writing.css")
     )
@@ -88,9 +90,10 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         ],
         ledger_labels=_ledger_labels(report),
         notes=_notes(report, t),
-        refusals=[(one["id"], _reason(one, t)) for one in report["ledger"].get("refusals", ())],
+        refusals=[(shown_locator(one["id"]), _reason(one, t)) for one in report["ledger"].get("refusals", ())],
         settings=_settings(report, t),
-        environment=_flat(_dated(report["environment"])),
+        commands=[(key, _command(key, text, t)) for key, text in (report.get("use") or {}).get("commands", ())],
+        environment=_environment(report["environment"], t),
         synthesis=synthesis_view(report, t),
         writing=[writing_view(one, report, t) for one in report.get("writing", ())],
     )
@@ -109,6 +112,7 @@ def _template() -> Any:
     environment.filters["headline"] = _headline
     environment.filters["ticked"] = _ticked
     environment.filters["ends"] = _ends
+    environment.filters["shown"] = shown_locator
     return environment.get_template("report.html")
 
 
@@ -168,7 +172,7 @@ def _notes(report: Mapping[str, Any], t: Language) -> list[str]:
 def _reason(refusal: Mapping[str, Any], t: Language) -> str:
     """Why a file was refused: the sentence, or else what its code says."""
     told = _told(refusal["reason"], [refusal.get("fr")], t)
-    return told or sentence(t.refusal(refusal["code"])) + "."
+    return told or t("reason_elsewhere", reason=sentence(t.refusal(refusal["code"])) + ".")
 
 
 def _ledger_labels(report: Mapping[str, Any]) -> list[str]:
@@ -183,7 +187,9 @@ def _settings(report: Mapping[str, Any], t: Language) -> dict[str, Any]:
     trained = [one for one in report["systems"] if one["name"] in of]
     rows = []
     for name, value, *entry in report["settings"]:
-        values = [of[one["name"]].get(name, value) for one in trained] or [value]
+        values = [
+            _setting(name, found, t) for found in [of[one["name"]].get(name, value) for one in trained] or [value]
+        ]
         rows.append((name, values, _told(entry[0], entry[1:], t)))
     return {"columns": [sentence(who(report, one, t)) for one in trained] or [t("value")], "rows": rows}
 
@@ -194,6 +200,28 @@ def _dated(environment: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(created, int | float):
         return dict(environment)
     return {**environment, "created": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(created))}
+
+
+def _environment(environment: Mapping[str, Any], t: Language) -> list[tuple[str, str]]:
+    """Names and values of the table of the environment; versions have the names of their packages."""
+    words = {"True": t("yes"), "False": t("no")}
+    return [
+        (t.known("environment", name.removeprefix("versions.")), words.get(value, value))
+        for name, value in _flat(_dated(environment))
+    ]
+
+
+def _setting(name: str, value: str, t: Language) -> str:
+    """The value of a setting; a seed is a name and no amount."""
+    return value if name.endswith("seed") else t.setting(value)
+
+
+def _command(key: str, text: str, t: Language) -> str:
+    """A command of the section on use, with the words that stand for what one types in the page's language."""
+    if key == "use_report":
+        return f"{text} {'fr' if t.name == 'en' else 'en'}"
+    before, _, last = text.rpartition(" ")
+    return f"{before} {t(f'typed_{last}')}" if f"typed_{last}" in WORDS else text
 
 
 def _flat(value: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:

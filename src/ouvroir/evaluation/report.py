@@ -358,7 +358,7 @@ def _verdict(report: dict[str, Any]) -> dict[str, Any]:
     from ouvroir.evaluation.language import LANGUAGES, Language
     from ouvroir.evaluation.verdict import verdict_lines
 
-    lines = {name: verdict_lines(report, Language(name)) for name in LANGUAGES}
+    lines = {name: verdict_lines(report, Language.of(report, name)) for name in LANGUAGES}
     tuning = next((pair for pair in report["pairs"] if pair["kind"] == "tuning"), None)
     against = next((pair for pair in report["pairs"] if pair["kind"] == "baseline"), None)
     return {

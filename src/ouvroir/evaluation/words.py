@@ -35,12 +35,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "section_mistakes": ("Most confident mistakes", "Les erreurs commises avec le plus d’assurance"),
     "section_writing": ("What it writes", "Ce qu’il écrit"),
     "writing_lead": (
-        "Written from nothing while it was trained, a few times and at three temperatures: below 1 more of what is likely is "
-        "drawn. Everything here is synthetic.",
-        "Écrit à partir de rien au cours de l’entraînement, à quelques moments et à trois températures : en dessous de 1, le "
-        "probable est tiré plus souvent. Tout ceci est synthétique.",
+        "Written from nothing while it was trained, {n:once|a few times} and at three temperatures: below 1 more of what is likely "
+        "is drawn. Everything here is synthetic.",
+        "Écrit à partir de rien au cours de l’entraînement, à {n:un seul moment|quelques moments} et à trois températures : en "
+        "dessous de 1, le probable est tiré plus souvent. Tout ceci est synthétique.",
     ),
-    "writing_moment": ("After {step} steps, {time}", "Après {step} pas, {time}"),
+    "writing_moment": ("After {step} {step:step|steps}, {time}", "Après {step} pas, {time}"),
     "writing_temperature": ("Temperature {value}", "Température {value}"),
     "writing_habits": ("Does it repeat itself, or copy?", "Se répète-t-il, ou recopie-t-il ?"),
     "writing_habits_lead": (
@@ -54,7 +54,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Textes, et morceaux de chacun en moyenne",
     ),
     "writing_searched": (
-        "Passages were looked for in {share} of the train rows, evenly spaced, so longer ones may stand in the others.",
+        "Passages were looked for in {share} of the train items, evenly spaced, so longer ones may stand in the others.",
         "Les passages ont été cherchés dans {share} des éléments d’entraînement, régulièrement espacés : les autres en contiennent "
         "peut-être de plus longs.",
     ),
@@ -65,7 +65,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Suites de six morceaux déjà présentes dans le même texte",
     ),
     "writing_copied": (
-        "Longest passage that stands in the train rows, in characters",
+        "Longest passage that stands in the train items, in characters",
         "Plus long passage présent dans les éléments d’entraînement, en caractères",
     ),
     "writing_passage": ("That passage:", "Ce passage :"),
@@ -213,24 +213,26 @@ WORDS: dict[str, tuple[str, str]] = {
         "Des éléments qui vont ensemble sont des deux côtés de la répartition : le test peut paraître meilleur que la suite.",
     ),
     "verdict_accuracy": (
-        "{who} answers {value} of {n} unseen items correctly {interval}.",
-        "{who} donne la bonne réponse pour {value} des {n} éléments jamais vus {interval}.",
+        "{who} answers {value} of {n} unseen {n:item|items} correctly {interval}.",
+        "{who} donne la bonne réponse pour {value} {n:du seul élément jamais vu|des {n} éléments jamais vus} {interval}.",
     ),
     "verdict_subset_accuracy": (
-        "{who} finds exactly the right labels for {value} of {n} unseen items {interval}.",
-        "{who} trouve exactement les bonnes étiquettes pour {value} des {n} éléments jamais vus {interval}.",
+        "{who} finds exactly the right labels for {value} of {n} unseen {n:item|items} {interval}.",
+        "{who} trouve exactement les bonnes étiquettes pour {value} {n:du seul élément jamais vu|des {n} éléments jamais vus} "
+        "{interval}.",
     ),
     "verdict_share": (
-        "{who} reaches {value} {metric} on {n} unseen items {interval}.",
-        "{who} atteint {value} en {metric} sur {n} éléments jamais vus {interval}.",
+        "{who} reaches {value} {metric} on {n} unseen {n:item|items} {interval}.",
+        "{who} atteint {value} en {metric} sur {n} {n:élément jamais vu|éléments jamais vus} {interval}.",
     ),
     "verdict_nats_per_character": (
-        "{who} is surprised by {value} nats per character on {n} unseen items {interval}; lower is better.",
-        "{who} est surpris de {value} nats par caractère sur {n} éléments jamais vus {interval} ; plus c’est bas, mieux c’est.",
+        "{who} is surprised by {value} nats per character on {n} unseen {n:item|items} {interval}; lower is better.",
+        "{who} est surpris de {value} nats par caractère sur {n} {n:élément jamais vu|éléments jamais vus} {interval} ; plus c’est "
+        "bas, mieux c’est.",
     ),
     "verdict_number": (
-        "{who} has a {metric} of {value} on {n} unseen items {interval}; {direction}.",
-        "{who} obtient {value} sur {n} éléments jamais vus {interval} ({metric} : {direction}).",
+        "{who} has a {metric} of {value} on {n} unseen {n:item|items} {interval}; {direction}.",
+        "{who} obtient {value} sur {n} {n:élément jamais vu|éléments jamais vus} {interval} ({metric} : {direction}).",
     ),
     "verdict_beaten": (
         "{who} does worse than {name}, the best cheap baseline: {metric} {value} {interval} against {cheap}, on {n} unseen items; "
@@ -340,7 +342,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
     "few_steps": (
-        "It was trained for {n} steps, and {usual} are usual for such data: it may know little yet. Give more minutes.",
+        "It was trained for {n} {n:step|steps}, and {usual} are usual for such data: it may know little yet. Give more minutes.",
         "Il a été entraîné pendant {n} pas, et {usual} sont habituels pour de telles données : il sait peut-être encore peu. "
         "Donnez plus de minutes.",
     ),
@@ -351,8 +353,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "différer de bien davantage. Davantage de groupes en diraient plus.",
     ),
     "few_items": (
-        "With {n} test items the intervals are wide. More test items make them narrower.",
-        "Avec {n} éléments de test, les intervalles sont larges ; davantage d’éléments les resserreraient.",
+        "With {n} test {n:item|items} the intervals are wide. More test items make them narrower.",
+        "Avec {n} {n:élément|éléments} de test, les intervalles sont larges ; davantage d’éléments les resserreraient.",
     ),
     "in_units": (
         "Test items that belong together, such as neighbouring blocks of a file, are not independent. The intervals count each "
@@ -375,15 +377,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "Avec si peu d’éléments dans une classe, fiez-vous à l’intervalle plutôt qu’au pourcentage.",
     ),
     # tiles
-    "tile_judged": ("unseen items judged", "éléments de test jamais vus"),
-    "tile_train": ("items to learn from", "éléments d’entraînement"),
-    "tile_classes": ("classes", "classes"),
+    "tile_judged": ("unseen {n:item|items} judged", "{n:élément de test jamais vu|éléments de test jamais vus}"),
+    "tile_train": ("{n:item|items} to learn from", "{n:élément|éléments} d’entraînement"),
+    "tile_classes": ("{n:class|classes}", "{n:classe|classes}"),
     "tile_training": ("of training", "d’entraînement"),
     "tile_size": ("model size", "taille du modèle"),
     # side by side
     "side_by_side_lead": (
-        "Everyone answers the same {n} unseen items. The dot is the value, the line its 95 % interval.",
-        "Tous répondent pour les mêmes {n} éléments jamais vus. Le point est la valeur, le trait son intervalle à 95 %.",
+        "Everyone answers the same {n} unseen {n:item|items}. The dot is the value, the line its 95 % interval.",
+        "Tous répondent pour {n:le même élément jamais vu|les mêmes {n} éléments jamais vus}. Le point est la valeur, le trait son "
+        "intervalle à 95 %.",
     ),
     "axis_cut": ("The axis does not begin at 0.", "L’axe ne commence pas à 0."),
     "equal_steps": (
@@ -398,9 +401,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "entraînement plus long.",
     ),
     "rivals_trained": ("Training: {each}.", "Entraînement : {each}."),
-    "rival_effort": ("{name}, {steps} steps in {time}", "{name}, {steps} pas en {time}"),
+    "rival_effort": ("{name}, {steps} {steps:step|steps} in {time}", "{name}, {steps} pas en {time}"),
     "rival_effort_and_size": (
-        "{name}, {steps} steps in {time} with {parameters} parameters",
+        "{name}, {steps} {steps:step|steps} in {time} with {parameters} parameters",
         "{name}, {steps} pas en {time} avec {parameters} paramètres",
     ),
     "unequal_times": (
@@ -452,8 +455,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "il faut p inférieur à 0,05, en plus d’un intervalle sans 0.",
     ),
     "smallest_alone": (
-        "A test set of {n} items can show a difference of {size} or more between two systems like these.",
-        "Un jeu de test de {n} éléments permet de voir un écart de {size} ou plus entre deux systèmes comme ceux-ci.",
+        "A test set of {n} {n:item|items} can show a difference of {size} or more between two systems like these.",
+        "Un jeu de test de {n} {n:élément|éléments} permet de voir un écart de {size} ou plus entre deux systèmes comme ceux-ci.",
     ),
     "point": ("{value} point", "{value}\u00a0point"),
     "points": ("{value} points", "{value}\u00a0points"),
@@ -565,10 +568,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "s’accordent donc à {bound} près.",
     ),
     "calibration_unclear": (
-        "On average it claims {said} and is right {right} of the time. {n} items are too few to tell whether the "
+        "On average it claims {said} and is right {right} of the time. {n} {n:item is|items are} too few to tell whether the "
         "difference, {gap}, is more than chance.",
-        "En moyenne, il annonce {said} et a raison dans {right} des cas. {n} éléments ne suffisent pas pour dire "
-        "si l’écart, {gap}, dépasse le hasard.",
+        "En moyenne, il annonce {said} et a raison dans {right} des cas. {n} {n:élément ne suffit|éléments ne suffisent} pas pour "
+        "dire si l’écart, {gap}, dépasse le hasard.",
     ),
     "calibration_error": (
         "Taken range by range, confidence is off by {error} on average {interval}: the calibration error, in "
@@ -581,8 +584,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "Étiquette par étiquette, il annonce {said} en moyenne, et {right} des étiquettes s’appliquent.",
     ),
     "calibration_alt": (
-        "Calibration curve: share of right answers against confidence, in {n} bins.",
-        "Courbe de fiabilité : part de réponses justes selon la confiance, en {n} tranches.",
+        "Calibration curve: share of right answers against confidence, in {n} {n:bin|bins}.",
+        "Courbe de fiabilité : part de réponses justes selon la confiance, en {n} {n:tranche|tranches}.",
     ),
     "confidence": ("confidence", "confiance"),
     "share_right": ("share right", "part de réponses justes"),
@@ -608,8 +611,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "peut-être d’une mauvaise étiquette.",
     ),
     "mistakes_none": (
-        "It made no mistake on these {n} items. That does not mean it never will.",
-        "Aucune erreur sur ces {n} éléments. Cela ne veut pas dire qu’il n’en fera jamais.",
+        "It made no mistake on {n:this one item|these {n} items}. That does not mean it never will.",
+        "Aucune erreur sur {n:ce seul élément|ces {n} éléments}. Cela ne veut pas dire qu’il n’en fera jamais.",
     ),
     "given": ("label", "étiquette"),
     "answer": ("answer", "réponse"),
@@ -624,12 +627,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "Broken: only the base model is right ({n})",
         "Nouvelles erreurs : seul le modèle de base a raison ({n})",
     ),
+    "reason_elsewhere": (
+        "{reason} What to do stands in the English report: `ouvroir report RUN --language en`.",
+        "{reason} Le rapport en anglais dit que faire : `ouvroir report RUN --language en`.",
+    ),
     "not_shown": ("not shown here", "non affiché ici"),
     "sample_of": ("Sample {name}", "Élément {name}"),
     # data
     "ledger_sum": (
         "{found} found = {admitted} admitted + {refused} refused.",
-        "{found} trouvés = {admitted} admis + {refused} refusés.",
+        "{found} {found:trouvé|trouvés} = {admitted} admis + {refused} {refused:refusé|refusés}.",
     ),
     "refused_why": ("Refused, and why", "Fichiers refusés, et pourquoi"),
     "reason": ("reason", "raison"),
@@ -730,6 +737,20 @@ WORDS: dict[str, tuple[str, str]] = {
         "; rien n’est promis.",
     ),
     "all_settings": ("All settings", "Tous les réglages"),
+    "yes": ("yes", "oui"),
+    "no": ("no", "non"),
+    # the environment, as a run notes it
+    "environment_created": ("begun", "début"),
+    "environment_platform": ("operating system", "système d’exploitation"),
+    "environment_cores": ("cores", "cœurs"),
+    "environment_command": ("what was typed", "commande"),
+    "environment_commit": ("commit of the code", "commit du code"),
+    "environment_uncommitted": ("changes since that commit", "modifications depuis ce commit"),
+    "environment_device": ("device", "appareil"),
+    # what one types in the place of a word, in the commands that the report shows
+    "typed_TEXT": ("TEXT", "TEXTE"),
+    "typed_DATA": ("DATA", "DONNÉES"),
+    "typed_FILE…": ("FILE…", "FICHIER…"),
     "setting": ("setting", "réglage"),
     "value": ("value", "valeur"),
     "meaning": ("meaning", "sens"),
@@ -768,7 +789,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "régression logistique sur des n-grammes",
     ),
     "name_nearest neighbours on n-grams": ("nearest neighbours on n-grams", "plus proches voisins par leurs n-grammes"),
-    "of_rows": ("{name} (learned from {n} rows)", "{name} ({n} éléments d’entraînement)"),
+    "of_rows": ("{name} (learned from {n} {n:item|items})", "{name} ({n} {n:élément|éléments} d’entraînement)"),
     "code_changed": ("changed while it was read", "modifié pendant la lecture"),
     "code_crashed": ("crashed the decoder", "a fait planter le décodeur"),
     "code_damaged": ("damaged", "endommagé"),

@@ -238,7 +238,10 @@ WORDS_SYNTHESIS: dict[str, tuple[str, str]] = {
     "effect_unreliable": ("unreliable", "peu fiable"),
     "effect_short": ("{symbol}: {verdict} ({gain})", "{symbol} : {verdict} ({gain})"),
     # scores
-    "made_sum": ("{made} made = {kept} kept + {refused} refused.", "{made} fabriqués = {kept} gardés + {refused} refusés."),
+    "made_sum": (
+        "{made} made = {kept} kept + {refused} refused.",
+        "{made} {made:fabriqué|fabriqués} = {kept} {kept:gardé|gardés} + {refused} {refused:refusé|refusés}.",
+    ),
     "made_generator": (
         "The generator learned in {steps} steps ({time}); its loss ended at {train} on what it learned from and at {held_out} "
         "on real samples that it never saw.",

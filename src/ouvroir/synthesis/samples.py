@@ -1,6 +1,7 @@
 """The folder of made samples: ordinary files, and beside them a line for each that says where it came from.
 
-`synthetic/` holds a folder for each class and rows.jsonl. A sample counts as long as its file is as it was written.
+`synthetic/` holds a folder for each class, or one for all where there are none, and rows.jsonl. A sample counts as long as its
+file is as it was written.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ouvroir.hashes import hash_file
 from ouvroir.task import Row
 
 ROWS, MAKING = "rows.jsonl", "making.json"
-NO_LABEL = "of_no_class"
+NO_LABEL = "samples"  # the folder of samples that are of no class
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ouvroir.errors import RecipeError
-from ouvroir.files import readable_duration
+from ouvroir.files import readable_count, readable_duration
 from ouvroir.progress import QUIET, Progress
 from ouvroir.rng import Rng
 from ouvroir.training import plan
@@ -180,7 +180,8 @@ class _Job(Course):
         self.recipe = settled.replace("loop", cache_features=False)
         self.run.write_recipe(self.recipe)
         about = readable_duration((settled.loop.steps or 1) * step_s)
-        self.progress.say(f"Training for {settled.loop.steps} steps of {loop.batch_size} rows, {about}.")
+        steps = f"{readable_count(settled.loop.steps or 0, 'step')} of {readable_count(loop.batch_size, 'row')}"
+        self.progress.say(f"Training for {steps}, {about}.")
         self._tell_if_short(feed)
         return feed
 

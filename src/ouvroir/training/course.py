@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ouvroir.data.loader import Sampler
 from ouvroir.errors import DataError, OuvroirError, TrainingError
+from ouvroir.files import readable_count
 from ouvroir.progress import Bar, Progress
 from ouvroir.rng import key
 from ouvroir.run import USUAL_STEPS
@@ -393,7 +394,7 @@ class Course(ABC):
         if not is_last:
             self.progress.say(f"Stopped early at step {done}: no gain on validation since step {self.place.best_step}.")
         if self.world.is_first:
-            self.run.set_status("running", f"Trained for {done} steps.")
+            self.run.set_status("running", f"Trained for {readable_count(done, 'step')}.")
         return self._fitted("finished" if is_last else "early")
 
     def _left_early(self, saved: Saved | None) -> Fitted:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from ouvroir.errors import RecipeError, TrainingError
-from ouvroir.files import readable_duration
+from ouvroir.files import readable_count, readable_duration
 from ouvroir.progress import QUIET, Progress
 from ouvroir.training import plan
 from ouvroir.training.course import Course, Fitted, Prepared, failures_noted
@@ -197,5 +197,6 @@ class _Job(Course):
             self.run.write_recipe(self.recipe)
         loop = self.recipe.loop
         about = f", {readable_duration(loop.steps * step_s)}" if loop.steps and step_s and is_of_now else ""
-        self.progress.say(f"Training for {loop.steps} steps of {loop.batch_size} rows{about}.")
+        steps = f"{readable_count(loop.steps or 0, 'step')} of {readable_count(loop.batch_size, 'row')}"
+        self.progress.say(f"Training for {steps}{about}.")
         self._tell_if_short(ground.feed)

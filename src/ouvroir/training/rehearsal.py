@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ouvroir.errors import TrainingError
+from ouvroir.files import readable_count
 from ouvroir.training.device import is_out_of_memory, release_memory
 
 if TYPE_CHECKING:
@@ -60,14 +61,15 @@ def rehearse(
         release_memory(device)
         progress.say(f"Not enough memory on {device} {_words(candidate)}; trying less.")
     raise TrainingError(
-        f"One piece of {share.shard_size} rows does not fit into the memory of {device}, even with recomputed activations. "
+        f"One piece of {readable_count(share.shard_size, 'row')} does not fit into the memory of {device}, even with recomputed "
+        "activations. "
         "Use a smaller model.preset, a larger loop.virtual_shards or smaller loop.batch_size, or model.scope=head."
     )
 
 
 def _words(recipe: Recipe) -> str:
     recomputed = " and recomputed activations" if recipe.loop.activation_checkpointing else ""
-    return f"with {recipe.loop.micro_batch} rows at a time{recomputed}"
+    return f"with {readable_count(recipe.loop.micro_batch or 0, 'row')} at a time{recomputed}"
 
 
 def largest_places(items: Items, sizes: np.ndarray | None, batch_size: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from ouvroir.media.text.generation import TextGeneration
 from ouvroir.media.text.transformer import Decoder, Shape
 from ouvroir.recipe import Data
 from ouvroir.rng import Rng
-from ouvroir.run import Run
+from ouvroir.run import JOB, Run
 from ouvroir.task import Row
 from ouvroir.training.checkpoint import Checkpoints, Place, load_model
 
@@ -449,3 +449,22 @@ def test_what_others_have_no_place_for_is_refused_with_the_reason(lstm, classes,
     with pytest.raises(MissingExtra, match=r"ouvroir\[gguf\]"):
         ouvroir.export(transformer.path, "gguf", tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_where_a_job_has_a_model_that_can_be_carried_it_is_named(lstm, transformer, tmp_path):
+    job = tmp_path / "job"
+    shutil.copytree(lstm.path, job)
+    for run in (lstm, transformer):
+        name = {lstm.path: "lstm", transformer.path: "transformer"}[run.path]
+        shutil.copytree(run.path, job / name)
+    Run(job).write_json(JOB, {"rivals": ["lstm", "transformer"]})
+    for source in (job, job / "lstm"):
+        for to, library in (("hf", "transformers"), ("gguf", "llama.cpp")):
+            with pytest.raises(UsageError) as error:
+                ouvroir.export(source, to, tmp_path / "out")
+            assert str(error.value) == (
+                f"This model is an LSTM, which {library} has no architecture for. The transformer model of the same job can be "
+                f"written so: `ouvroir export {job / 'transformer'} --to {to}`. Use --to onnx to run without Ouvroir, or --to pth "
+                "for the weights."
+            )
+    assert not (tmp_path / "out").exists()

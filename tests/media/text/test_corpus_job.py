@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -76,6 +77,14 @@ def test_files_without_labels_are_a_corpus_in_blocks(place):
     shares = {split: len(manifest.positions(split)) / len(manifest.rows) for split in ("train", "validation", "test")}
     assert 0.05 < shares["test"] < 0.2
     assert 0.05 < shares["validation"] < 0.2
+
+
+def test_what_a_check_says_of_a_corpus_names_no_empty_label(place):
+    result = CliRunner().invoke(app, ["check", str(place / "books")], catch_exceptions=False)
+    n = len(ouvroir.check(place / "books").rows)
+    assert re.search(rf"^{n} rows found in \S+, {n} to check\.", result.stderr, re.MULTILINE)
+    assert re.search(r"^ +train +validation +test *\nin all +\d", result.stdout, re.MULTILINE)
+    assert "label" not in result.stdout
 
 
 def test_both_networks_stand_beside_the_n_grams(job):
@@ -165,6 +174,7 @@ def test_a_job_makes_samples_with_the_model_that_it_kept(job):
     made = ouvroir.generate(job.path, count=2)
     assert len(made.samples) == 2
     assert made.folder.parent == job.kept.path
+    assert all(sample.id.startswith("samples/") for sample in made.samples)
     assert job.kept.name in ("lstm", "transformer")
     assert job.kept.name in job.status()["sentence"]
     for asked in (
@@ -194,6 +204,7 @@ def test_the_command_goes_on_with_prompts(job):
         (["--prompt", "Dan ", "--count", "3"], "--count is for samples"),
         (["--top-k", "3"], "--top-k says how to go on with a text"),
         (["--stop", "."], "--stop says how to go on with a text"),
+        (["--prompt", "Dan ", "--stop", ""], "A string to stop at is empty"),
         (["--prompt", "a\udce9"], "at place 2 that is no letter"),
     ],
 )
@@ -248,6 +259,8 @@ def test_models_are_compared_on_other_texts(job, place):
         assert said["sample"] == Run(job.path / name).read_json("moments.json")[-2]["text"]
         assert f"{'AB'[one == 'b']} writes, from nothing:" in shown
     assert told["sizes"] in " ".join(shown.split())
+    assert told["in_blocks"]
+    assert f"{told['n']} blocks" in shown
 
 
 @pytest.mark.parametrize(
@@ -271,6 +284,7 @@ def test_one_block_of_text_decides_nothing(job, place):
         CliRunner().invoke(app, ["compare", *models, str(place / "short"), "--json"], catch_exceptions=False).stdout
     )
     assert "No difference can be shown on 1 item:" in told["sentence"]
+    assert told["in_blocks"] is False, "the only file is short, and so whole"
     assert told["difference"]["low"] is None
     alone = CliRunner().invoke(app, ["evaluate", models[0], str(place / "short"), "--json"], catch_exceptions=False)
     assert json.loads(alone.stdout)["metrics"]["nats_per_character"]["high"] is None
@@ -323,7 +337,9 @@ def test_learning_from_the_same_texts_again_forgets_nothing(job):
 
 
 def test_what_to_type_after_evaluate_is_for_a_model_that_writes(job, place):
-    shown = CliRunner().invoke(app, ["evaluate", str(job.path), str(place / "books"), "--quiet"], catch_exceptions=False)
+    shown = CliRunner().invoke(
+        app, ["evaluate", str(job.path), str(place / "books"), "--quiet"], catch_exceptions=False
+    )
     assert f"ouvroir generate {job.path} --prompt TEXT" in shown.stdout
     assert "ouvroir predict" not in shown.stdout
 

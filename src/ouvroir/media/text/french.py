@@ -4,6 +4,7 @@ from __future__ import annotations
 
 FRENCH: dict[str, str] = {
     "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
+    "Save it as plain text (.txt), in UTF-8.": "Enregistrez-le comme texte brut (.txt), en UTF-8.",
     "The text is empty.": "Le texte est vide.",
     "Characters in the texts to learn from: {a}. That is too little: at least {n} are needed, and a language model needs "
     "thousands, better a million. Add texts.": (
