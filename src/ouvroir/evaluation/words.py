@@ -342,9 +342,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
     "few_steps": (
-        "It was trained for {n} {n:step|steps}, and {usual} are usual for such data: it may know little yet. Give more minutes.",
+        "It was trained for {n} {n:step|steps}, and {usual} are usual for such data: it may know little yet. Give "
+        "more minutes, or train a smaller model.",
         "Il a été entraîné pendant {n} pas, et {usual} sont habituels pour de telles données : il sait peut-être encore peu. "
-        "Donnez plus de minutes.",
+        "Donnez plus de minutes, ou entraînez un modèle plus petit.",
     ),
     "few_groups": (
         "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more. "
