@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ouvroir.card import data_name
 from ouvroir.errors import UsageError
 from ouvroir.files import readable_names
 from ouvroir.media import find_task
@@ -77,7 +76,8 @@ def _settled_otherwise(task: Task, processor: Processor, recipe: Recipe) -> list
     return [
         Note(
             "settled_otherwise",
-            f"`{name}` is {made}: {asked[name]} was asked for, which the data or the model to start from do not allow.",
+            f"`{name}` is {made}, and not {asked[name]} as was asked for: the data, the other settings or the model to start from "
+            "decide on it.",
         )
         for name, made in task.worked_out(processor).items()
         if asked[name] not in (None, made)
@@ -98,10 +98,11 @@ def _forgotten(task: Task, processor: Processor, recipe: Recipe) -> list[Note]:
     check_model(own)
     known = task.load_processor(own / "processor").labels
     earlier = read_recipe(own).data
-    if not known and not processor.labels and earlier.manifest != recipe.data.manifest:
+    is_other = earlier.manifest != recipe.data.manifest and earlier.source != recipe.data.source
+    if not known and not processor.labels and is_other:
         text = (
             "Learning from other data makes a model forget some of what it learned before: `ouvroir evaluate` on the earlier data, "
-            f"`{data_name(earlier.source)}`, shows how well it still does there."
+            f"`{earlier.source}`, shows how well it still does there."
         )
         return [Note("other_data", text)]
     gone = [label for label in known if label not in processor.labels]

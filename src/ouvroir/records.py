@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -104,28 +104,29 @@ def split_of(cell: Any) -> Split | None:
 
 
 def conversation(cell: Any) -> str | None:
-    """Turns as chat logs hold them, a list of objects, as text: a line for each, who and what was said. None when it is none."""
-    if not isinstance(cell, list) or not cell:
+    """Turns as chat logs hold them, a list of objects, as text: a line for each, who and what was said. None when it is none.
+
+    Turns in which nothing is said, as where a tool is called, are left out.
+    """
+    if not isinstance(cell, list) or not all(isinstance(turn, dict) for turn in cell):
+        return None
+    if not any(name in turn for turn in cell for name in _WHAT):
         return None
     lines = []
     for turn in cell:
-        said = _said(turn)
-        if said is None:
-            return None
-        who = next((turn[name] for name in _WHO if isinstance(turn.get(name), str)), "")
-        lines.append(f"{who}: {said}" if who else said)
+        if said := _said(turn):
+            who = next((turn[name] for name in _WHO if isinstance(turn.get(name), str)), "")
+            lines.append(f"{who}: {said}" if who else said)
     return "\n".join(lines)
 
 
-def _said(turn: Any) -> str | None:
+def _said(turn: Mapping[str, Any]) -> str:
     """What is said in a turn: a text, or a list of parts, of which those count that have one."""
-    if not isinstance(turn, dict):
-        return None
-    content = next((turn[name] for name in _WHAT if turn.get(name) is not None), None)
+    content = next((turn[name] for name in _WHAT if turn.get(name) is not None), "")
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         return "\n".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else None
+    return content if isinstance(content, str) else ""
 
 
 def as_text(cell: Any) -> str:

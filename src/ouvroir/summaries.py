@@ -150,8 +150,9 @@ def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
 
 
 def _in_blocks(ids: Iterable[str]) -> bool:
-    """Whether some of the rows of these ids are blocks of files."""
-    return any(block_of(name)[1] is not None for name in ids)
+    """Whether most of the rows of these ids are blocks of files."""
+    are_blocks = [block_of(name)[1] is not None for name in ids]
+    return 2 * sum(are_blocks) > len(are_blocks)
 
 
 def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]:

@@ -67,8 +67,13 @@ def judgeable(
         was, places = {row.sha256: row.split for row in before}, Places(before)
         now, passages = {row.sha256 for row in rows}, gathered(rows)
         found = [(row, was.get(row.sha256) or places.split_of(row)) for row in rows]
-        known = [(row, part or row.split) for row, part in found if part or row.split != "train"]
-        left_out["added since training"] = len(rows) - len(known)
+        exact = gathered(row for row in rows if row.sha256 in was)  # what else stands there is a second edition of it
+        again = {row.id for row, part in found if part and row.sha256 not in was and is_among(row, exact)}
+        known = [
+            (row, part or row.split) for row, part in found if (part or row.split != "train") and row.id not in again
+        ]
+        left_out["repeats other rows"] = len(again)
+        left_out["added since training"] = len(rows) - len(known) - len(again)
         left_out["gone since training"] = sum(
             row.split == split and row.sha256 not in now and not is_among(row, passages) for row in before
         )

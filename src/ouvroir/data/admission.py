@@ -151,9 +151,11 @@ def _relate_and_split(
         for place, candidate in enumerate(candidates)
         if place not in torn
     ]
-    retold, refused, retold_notes = relations.find_retold(rows)
-    collection.refused.extend(refused)
-    rows = [row for row in rows if row.id not in retold]
+    retold, retold_notes = relations.find_retold(rows)
+    collection.refused.extend(retold)
+    if retold:
+        left_out = {refusal.id for refusal in retold}
+        rows = [row for row in rows if row.id not in left_out]
     notes = [*leak_notes, *torn_notes, *retold_notes, *group_notes, *related.notes, *relations.say_conflicts(rows)]
     return rows, notes + relations.say_straddling(candidates, related, groups) + _content_notes(candidates, meta)
 
@@ -235,17 +237,18 @@ def _split(
 def _strata(candidates: Sequence[Candidate], groups: Sequence[str], data: Data) -> list[tuple[str, ...]]:
     """What each row is shared out by: its labels; without any, the file that it is a block of, where all splits can have some.
 
-    Of three novels, a test would else come from one.
+    Of three novels, a test would else come from one. Files that are too short for that go with the longest one.
     """
     labels = [label_names(candidate.label) for candidate in candidates]
-    if any(labels):
+    if any(labels) or data.per_class is not None:
         return labels
     files = [file if block is not None else "" for file, block in (block_of(one.locator) for one in candidates)]
     grouped = {(file, group or place) for place, (file, group) in enumerate(zip(files, groups, strict=True))}
     n_groups = Counter(file for file, _ in grouped)
-    n_groups[""] = 0
     smallest = min((share for share in (data.validation, data.test) if share), default=1.0)
-    return [(file,) if n_groups[file] * smallest >= _LEAST_HELD_OUT else () for file in files]
+    long = {file for file, n in n_groups.items() if file and n * smallest >= _LEAST_HELD_OUT}
+    longest = max(sorted(long), key=lambda file: n_groups[file], default="")
+    return [(file if file in long else longest,) for file in files] if long else labels
 
 
 def _earlier_place(collection: Collection, source: str, data: Data) -> Path:

@@ -13,7 +13,7 @@ from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
 FILES_ENOUGH = 20  # so many files and more are shared out whole
-RUNS_WANTED = 40
+RUNS_WANTED, RUNS_OF_A_FILE = 40, 10  # of all files, and of each on average where that is more
 _LOOKED_AT = 1 << 16  # bytes: more than a line
 _BEGIN = 512  # bytes, and the line that they end in
 
@@ -32,7 +32,8 @@ def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Can
         for place, one in enumerate(candidates)
         if is_file(one) and one.size > length and not _is_wide(root, one)
     }
-    run = max(1, sum(n_blocks.values()) // RUNS_WANTED)
+    n_runs = max(RUNS_WANTED, RUNS_OF_A_FILE * len(n_blocks))
+    run = max(1, sum(n_blocks.values()) // n_runs)
     found: list[Candidate] = []
     for place, one in enumerate(candidates):
         if place not in n_blocks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ouvroir.data.candidates import Candidate, Collection
@@ -16,7 +16,7 @@ from ouvroir.data.listing import File
 from ouvroir.errors import DataError
 from ouvroir.recipe import Data
 from ouvroir.records import SPLIT_NAMES
-from ouvroir.task import Note
+from ouvroir.task import Note, Split
 
 _LEAST_FILES, _LEAST_A_LABEL = 12, 4
 """Fewer files, and fewer of one label, are no reason to look for labels in names."""
@@ -85,28 +85,38 @@ def has_classes(folders: Sequence[tuple[str, ...]], group_level: int | None = No
     return len(names) > 1 and not _are_splits(names)
 
 
-def _without_classes(files: Sequence[File], folders: Sequence[tuple[str, ...]]) -> Levels:
-    """The levels where nothing is a class: that of splits, if all files lie in such folders. A file may be called like a split."""
-    no_label = len(max(folders, key=len, default=())) + 1
-    named = [file.name.rsplit(".", 1)[0].lower() for file in files]
-    if not any(folders) and len(files) > 1 and all(name in SPLIT_NAMES for name in named):
-        return Levels(label=no_label, split=0)
-    return Levels(label=no_label, split=_split_level(folders))
+def _without_classes(folders: Sequence[tuple[str, ...]]) -> Levels:
+    """The levels where nothing is a class: that of splits, if all files lie in such folders."""
+    return Levels(label=len(max(folders, key=len, default=())) + 1, split=_split_level(folders))
 
 
-def read_folders(collection: Collection, files: list[File], data: Data, *, needs_labels: bool) -> None:
-    """Add each readable file as a candidate whose label is its folder, or refuse it (`no_label`, `no_split`)."""
+def _named_splits(files: Sequence[File], *, has_others: bool) -> dict[str, Split]:
+    """The splits of files that are called like one, by locator: where several splits are named, or there are other data too."""
+    named = {file.locator: SPLIT_NAMES.get(file.name.rsplit(".", 1)[0].lower()) for file in files}
+    found = {locator: split for locator, split in named.items() if split is not None}
+    return found if has_others or len(set(found.values())) > 1 else {}
+
+
+def read_folders(
+    collection: Collection, files: list[File], data: Data, *, needs_labels: bool, has_others: bool = False
+) -> None:
+    """Add each readable file as a candidate whose label is its folder, or refuse it (`no_label`, `no_split`).
+
+    `has_others`: rows of tables stand beside them.
+    """
+    named: dict[str, Split] = {}
     folders = [file.folders for file in files]
     levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
     if not needs_labels and not has_classes(folders, data.group_level):
-        levels = _without_classes(files, folders)
-        if levels.split is not None and not any(folders):
-            folders = [(file.name.rsplit(".", 1)[0],) for file in files]
+        levels = _without_classes(folders)
+        if levels.split is None:
+            named = _named_splits([file for file in files if not file.folders], has_others=has_others)
+            _say_named(collection, files, named)
     pattern = None if data.label_pattern is None else _compiled(data.label_pattern)
     if pattern is not None:  # folders are no classes, and may be splits however deep they lie
         levels = Levels(label=len(max(folders, key=len, default=())), split=_split_level(folders))
     for file, parts in zip(files, folders, strict=True):
-        split = None
+        split = named.get(file.locator)
         if levels.split is not None and len(parts) > levels.split:
             split = SPLIT_NAMES.get(parts[levels.split].lower())
         label = parts[levels.label] if len(parts) > levels.label else None
@@ -130,6 +140,14 @@ def read_folders(collection: Collection, files: list[File], data: Data, *, needs
         _say_nested(collection, folders, levels, data)
     if needs_labels and pattern is None and files:
         _say_labels_in_names(collection, files)
+
+
+def _say_named(collection: Collection, files: Sequence[File], named: Mapping[str, Split]) -> None:
+    """A note where only some of the files are called like a split."""
+    if 0 < len(named) < len(files):
+        shown = ", ".join(f"`{file.id}`" for file in files if file.locator in named)
+        text = f"Taken as splits by their names: {shown}. All other files are to learn from."
+        collection.notes.append(Note("splits_by_name", text))
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from ouvroir.data.blocks import block_length
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.file_finder import FileFinder
 from ouvroir.data.folders import read_folders
-from ouvroir.data.large_tables import Head, add_blocks, is_large, look_at, without_unlikely_label
+from ouvroir.data.large_tables import Head, add_blocks, look_at, without_unlikely_label
 from ouvroir.data.listing import File, Listing, suffix_of
 from ouvroir.data.tabular import (
+    TABLE_SUFFIXES,
     Columns,
     RawTable,
     as_label,
@@ -70,9 +72,10 @@ def read_labelled_tables(
         return False
     finder = FileFinder(listing, looks_outside=is_only_source)
     opened: list[_Used] = []
+    n_bytes = sum(file.size for file in tables)
     for file in tables:
         try:
-            opened.append(_open(file, listing, finder, collection.task, data))
+            opened.append(_open(file, n_bytes, listing, finder, collection.task, data))
         except DataError as error:
             if is_only_source or (file is tables[-1] and not opened and _names_a_column(data)):
                 raise
@@ -121,9 +124,10 @@ def n_texts(listing: Listing, tables: Sequence[File]) -> int:
     """
     finder = FileFinder(listing)
     found = 0
+    n_bytes = sum(table.size for table in tables)
     for table in tables:
         with suppress(DataError):
-            head = look_at(listing.root, table)
+            head = look_at(listing.root, table, n_bytes=n_bytes)
             names_file = partial(_is_found, finder, table)
             if find_text(head.raw) is not None and most_name_files(head.raw, names_file) is None:
                 found += head.n_rows
@@ -133,16 +137,17 @@ def n_texts(listing: Listing, tables: Sequence[File]) -> int:
 def hold_texts_alone(listing: Listing, tables: Sequence[File], task: str, data: Data) -> bool:
     """Whether tables hold texts, and no column that is or may be one of labels: then they are a corpus.
 
-    Tables that neither hold texts nor name files nor have labels, as a list of authors may be, say nothing.
+    Tables that neither hold texts nor name files nor have labels, as a list of authors may be, say nothing, nor do broken ones.
     """
     finder = FileFinder(listing)
     n_with_texts = 0
+    n_bytes = sum(table.size for table in tables)
     for table in tables:
         try:
-            raw = look_at(listing.root, table).raw
+            raw = look_at(listing.root, table, n_bytes=n_bytes).raw
             columns = _find_columns(raw, partial(_is_found, finder, table), task, data)
         except DataError:
-            return False
+            continue
         columns = without_unlikely_label(raw, columns, data.label_column)
         if columns.label is not None or columns.path is not None or label_like(raw, columns):
             return False
@@ -154,16 +159,19 @@ def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
     return bool(finder.find(cell, table))
 
 
-def _open(file: File, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
-    """A table and its columns: whole, unless its first rows show that it is a large one to be read in blocks, or cannot serve."""
+def _open(file: File, n_bytes: int, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
+    """A table and its columns: whole, unless its first rows show that it is a large one to be read in blocks, or cannot serve.
+
+    `n_bytes`: of all the tables.
+    """
     readable = suffixes_of(task)
 
     def names_file(cell: str) -> bool:
         return any(found.suffix in readable for found in finder.find(cell, file))
 
-    head = look_at(listing.root, file)
+    head = look_at(listing.root, file, n_bytes=n_bytes)
     raw, columns = head.raw, _find_columns(head.raw, names_file, task, data)
-    is_head = is_large(file)
+    is_head = not head.is_whole
     if _block_bytes(task):
         columns = without_unlikely_label(raw, columns, data.label_column)
     if is_head:
@@ -292,7 +300,7 @@ def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
         and (others := other_texts(table.raw, table.columns))
     ):
         shown = ", ".join(f"`{name}`" for name in others[:3])
-        text = f"`{table.raw.name}` has other columns with texts, which are not read: {shown}."
+        text = f"One column of texts is read, and `{table.raw.name}` has others: {shown}."
         collection.notes.append(Note("texts_unread", text, {"data.text_column": others[0]}))
     for name in proposed_group_columns(table.raw, table.columns) if data.group_column is None else ():
         text = (
@@ -308,10 +316,11 @@ def _add_rows(collection: Collection, used: Sequence[_Used], finder: FileFinder,
     taken: set[str] = set()
     readable = suffixes_of(collection.task)
     needs_labels = find_task(collection.task).needs_labels
+    n_text = sum(table.head.text_bytes(table.columns.text or 0) for table in used if table.head is not None)
+    length = block_length(n_text, _block_bytes(collection.task))
     for table in used:
         if table.head is not None:
-            most_bytes = _block_bytes(collection.task)
-            add_blocks(collection, table.file, table.head, table.columns, table.split, most_bytes)
+            add_blocks(collection, table.file, table.head, table.columns, table.split, length)
             continue
         name = table.file.path
         for number, reason in table.raw.broken:
@@ -409,16 +418,31 @@ def _add_files_beside(collection: Collection, listing: Listing, used: Sequence[_
     """Files beside the tables of a corpus are parts of it: a candidate each, without a label, as the texts of the tables are."""
     readable, taken = suffixes_of(collection.task), {table.file.locator for table in used}
     files = [file for file in listing.files if file.locator not in taken]
-    n_before = len(collection.candidates)
-    read_folders(collection, [file for file in files if file.suffix in readable], data, needs_labels=False)
-    added = collection.candidates[n_before:]
-    collection.candidates[n_before:] = [replace(one, label=None) for one in added]
+    n_candidates, n_notes = len(collection.candidates), len(collection.notes)
+    texts = [file for file in files if file.suffix in readable]
+    read_folders(collection, texts, data, needs_labels=False, has_others=True)
+    added = collection.candidates[n_candidates:]
+    n_labelled = sum(one.label is not None for one in added)
+    if n_labelled:
+        collection.candidates[n_candidates:] = [replace(one, label=None) for one in added]
+        del collection.notes[n_notes:]  # on what classes were read from
+    depth = max(table.file.path.count("/") for table in used)
     for file in files:
-        if file.suffix not in readable:
+        if file.suffix in TABLE_SUFFIXES:
+            is_deep = file.path.count("/") > depth
+            text = f"`{file.id}` is a table without a column of texts, so it is not read."
+            if is_deep:
+                text = f"`{file.id}` is a table that lies deeper than others, and only the uppermost are read. Move it beside them."
+            collection.refuse(file.id, "not_readable_here", text)
+        elif file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)
     if added:
-        text = f"Files beside the tables that are read as texts too: {len(added):,}."
-        if n_labelled := sum(one.label is not None for one in added):
+        shown = ", ".join(f"`{one.id}`" for one in added[:3])
+        text = (
+            f"Files beside the tables that are read as texts too: {len(added):,}, such as {shown}. Move away what is no text to "
+            "learn from."
+        )
+        if n_labelled:
             text += (
                 f" Folders are not taken as classes, though {n_labelled:,} of them lie in some, since the texts of the tables have "
                 "none."

@@ -12,14 +12,14 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from ouvroir.data.blocks import RUNS_WANTED, block_length
+from ouvroir.data.blocks import RUNS_WANTED
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.listing import File
@@ -64,11 +64,12 @@ _BROKEN = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipF
 
 @dataclass
 class Head:
-    """The first rows of a table. `n_rows`: about how many there are in all; `delimiter`: of CSV; `text_bytes`: see there."""
+    """The first rows of a table, or all: is_whole. `n_rows`: about how many there are; `delimiter`: of CSV."""
 
     raw: RawTable
     n_rows: int
     delimiter: str = ""
+    is_whole: bool = False
 
     def text_bytes(self, place: int) -> int:
         """About how many bytes all texts of a column have."""
@@ -81,12 +82,21 @@ def is_large(file: File) -> bool:
     return file.size > LARGE_TABLE_BYTES
 
 
-def look_at(root: str, file: File) -> Head:
-    """The first rows of a large table, a smaller one whole. Raises DataError and MissingExtra."""
-    source = Source(root, file.locator)
+def look_at(root: str, file: File, *, n_bytes: int = 0) -> Head:
+    """The first rows of a large table, a smaller one whole. Raises DataError and MissingExtra.
+
+    `n_bytes`: of all tables that belong together, which are large where they are large together.
+    """
     if not is_large(file):
-        raw = open_table(source)
-        return Head(raw, len(raw.values))
+        with suppress(DataError):  # what is not read in blocks is small enough to be read whole
+            if n_bytes > LARGE_TABLE_BYTES:
+                return _beginning(root, file)
+        raw = open_table(Source(root, file.locator))
+        return Head(raw, len(raw.values), is_whole=True)
+    return _beginning(root, file)
+
+
+def _beginning(root: str, file: File) -> Head:
     try:
         return _parquet_head(root, file) if _is_parquet(file) else _head(root, file)
     except _BROKEN as error:
@@ -239,14 +249,13 @@ class _Blocks:
 
 
 def add_blocks(
-    collection: Collection, file: File, head: Head, columns: Columns, split: Split | None, most_bytes: int
+    collection: Collection, file: File, head: Head, columns: Columns, split: Split | None, length: int
 ) -> None:
     """Make candidates of the blocks of a table, and refusals of the records that have no text. Raises DataError, MissingExtra.
 
-    `split`: that of records which name none; `most_bytes`: of text that a block has, about.
+    `split`: that of records which name none; `length`: bytes of text that a block has, about.
     """
     assert columns.text is not None
-    length = block_length(head.text_bytes(columns.text), most_bytes)
     blocks, left_out, n_records = _Blocks(length), Counter[str](), 0
     decoder = Decoder()
     places = [place for place in (columns.text, columns.split, columns.group) if place is not None]

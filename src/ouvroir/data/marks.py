@@ -72,6 +72,15 @@ class Places:
         found = dict(zip(self._known, counts, strict=True))
         return max(found, key=lambda split: found[split])
 
+    def held_out_of(self, row: Row) -> Split | None:
+        """The split in which most is that a row has in common with more held out ones than its own, where that is most of it."""
+        above = [split for split in self._known if SPLITS.index(split) > SPLITS.index(row.split)]
+        counts, n = _count(row, [self._known[split] for split in above])
+        if 2 * sum(counts) <= n:
+            return None
+        found = dict(zip(above, counts, strict=True))
+        return max(found, key=lambda split: found[split])
+
 
 def _count(row: Row, among: Sequence[np.ndarray]) -> tuple[list[int], int]:
     """How many marks of a row are in each of `among`, and how many could be; 0 of 0 where they are too few to tell."""

@@ -53,8 +53,8 @@ SENTENCES: dict[str, str] = {
         "Apprendre d’autres données fait oublier au modèle une part de ce qu’il avait appris : `ouvroir evaluate` sur les données "
         "d’avant, `{a}`, montre ce qu’il en reste."
     ),
-    "`{a}` is {b}: {c} was asked for, which the data or the model to start from do not allow.": (
-        "`{a}` vaut {b} : {c} était demandé, ce que les données ou le modèle de départ ne permettent pas."
+    "`{a}` is {b}, and not {c} as was asked for: the data, the other settings or the model to start from decide on it.": (
+        "`{a}` vaut {b}, et non {c} comme demandé : ce sont les données, les autres réglages ou le modèle de départ qui décident."
     ),
     "Classes are uneven: `{a}` has {n} rows to learn from, `{b}` {m}. If the rare ones matter as much, let them count as "
     "much.": (
@@ -252,27 +252,36 @@ SENTENCES: dict[str, str] = {
     "`{a}` is not read: the texts are those of `{b}`. Make it a row there, or move the table away.": (
         "`{a}` n’est pas lu : les textes sont ceux de `{b}`. Faites-en une ligne de ce tableau, ou déplacez le tableau."
     ),
-    "Blocks of which most stands in what is held out too: {n} ({a}). They stay, since they are most of what there is to learn "
-    "from: the texts repeat themselves, and the figures flatter.": (
-        "Blocs dont l’essentiel se trouve aussi dans ce qui est réservé : {n} ({a}). Ils restent, car ils sont l’essentiel de ce "
-        "dont on apprend : les textes se répètent, et les chiffres flattent."
+    "Blocks of which most stands in a more held-out split too: {n} ({a}). They stay, since they are most of the {b} split: the "
+    "texts repeat themselves, and figures flatter.": (
+        "Blocs dont l’essentiel se trouve aussi dans une part plus réservée : {n} ({a}). Ils restent, car ils sont l’essentiel de "
+        "la part « {b} » : les textes se répètent, et les chiffres flattent."
     ),
-    "Blocks of which most stands in what is held out too: {n} ({a}), as in two editions of one book. They are left out, so that "
-    "nothing is judged by that was learned.": (
-        "Blocs dont l’essentiel se trouve aussi dans ce qui est réservé : {n} ({a}), comme dans deux éditions d’un même livre. Ils "
-        "sont laissés de côté, pour que rien de ce qui sert à juger n’ait été appris."
+    "Blocks of which most stands in a more held-out split too: {n} ({a}), as in two editions of one book. They are left out, since "
+    "what is held out must be new to the model.": (
+        "Blocs dont l’essentiel se trouve aussi dans une part plus réservée : {n} ({a}), comme dans deux éditions d’un même livre. "
+        "Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
     ),
     "Most of `{a}` stands in the {b} split too, so it is left out.": (
         "L’essentiel de `{a}` se trouve aussi dans la part « {b} » ; il est donc laissé de côté."
     ),
-    "`{a}` has other columns with texts, which are not read: {b}.": (
-        "`{a}` a d’autres colonnes de textes, qui ne sont pas lues : {b}."
+    "One column of texts is read, and `{a}` has others: {b}.": (
+        "Une seule colonne de textes est lue, et `{a}` en a d’autres : {b}."
     ),
-    "Files beside the tables that are read as texts too: {a}.": (
-        "Fichiers à côté des tableaux, lus eux aussi comme textes : {a}."
+    "Files beside the tables that are read as texts too: {n}, such as {a}. Move away what is no text to learn from.": (
+        "Fichiers à côté des tableaux, lus eux aussi comme textes : {n}, dont {a}. Déplacez ce qui n’est pas un texte à apprendre."
     ),
-    "Folders are not taken as classes, though {a} of them lie in some, since the texts of the tables have none.": (
-        "Les dossiers ne sont pas pris comme classes, bien que {a} d’entre eux soient dans des dossiers, puisque les textes des "
+    "`{a}` is a table that lies deeper than others, and only the uppermost are read. Move it beside them.": (
+        "`{a}` est un tableau situé plus profondément que d’autres, et seuls ceux du dessus sont lus. Déplacez-le à côté d’eux."
+    ),
+    "`{a}` is a table without a column of texts, so it is not read.": (
+        "`{a}` est un tableau sans colonne de textes ; il n’est donc pas lu."
+    ),
+    "Taken as splits by their names: {a}. All other files are to learn from.": (
+        "Pris comme parts d’après leurs noms : {a}. Tous les autres fichiers servent à l’entraînement."
+    ),
+    "Folders are not taken as classes, though {n} of them lie in some, since the texts of the tables have none.": (
+        "Les dossiers ne sont pas pris comme classes, bien que {n} d’entre eux soient dans des dossiers, puisque les textes des "
         "tableaux n’en ont pas."
     ),
     "`{a}` is named by no row of the table. Add a row for it, or leave it.": (

@@ -675,7 +675,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Éléments synthétiques parmi ceux d’entraînement : {n}. Aucun élément de validation ou de test ne l’est.",
     ),
     "multi_label_counts": (
-        "An item may have several labels, so columns add up to more than the items.",
+        "Items may have several labels, so columns add up to more than there are items.",
         "Un élément peut avoir plusieurs étiquettes : la somme d’une colonne peut donc dépasser le nombre d’éléments.",
     ),
     "fingerprint": ("Fingerprint of the data", "Empreinte des données"),

@@ -255,9 +255,10 @@ class Course(ABC):
         if loop.minutes is None or loop.steps is None or loop.steps >= FEW_STEPS * usual or not self.world.is_first:
             return
         self.run.write_json(USUAL_STEPS, {"steps": usual})
+        is_free = self.recipe.model.preset != "tiny" and self.recipe.model.init_from == "scratch"
         self.progress.say(
             f"That is few: {usual} steps are usual for these data. A model that had a small part of them may know little yet; give "
-            f"more minutes{'' if self.recipe.model.preset == 'tiny' else ', or train a smaller model with --preset tiny'}."
+            f"more minutes{', or train a smaller model with --preset tiny' if is_free else ''}."
         )
 
     # --- the steps ----------------------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ class _Job(Course):
             rough_s = step_s
             step_s = self._measured(ground, rough_s, is_known=is_known, is_cached=feed.features is not None)
             if had_choice and step_s > _CROWDED * rough_s > 0:
-                step_s = self._with_one_thread(ground, step_s)
+                step_s = self._with_one_thread(ground, step_s, most=self._most_measured())
             self._settle_length(ground, step_s, is_of_now=not is_known or step_s != rough_s)
         elif self.world.is_first and self.recipe != self.run.recipe():
             self.run.write_recipe(self.recipe)
@@ -159,21 +159,23 @@ class _Job(Course):
 
         Otherwise what an earlier start found serves to plan by, though the machine may have been busier then.
         """
-        loop = self.recipe.loop
-        has_budget = loop.steps is None and loop.minutes is not None
-        if not has_budget and not is_cached:
+        most = self._most_measured()
+        if not most and not is_cached:
             return rough_s
-        budget_s = 60 * loop.minutes if has_budget and loop.minutes else 20.0
-        longest = plan.MEASURE_KNOWN_S if is_known or not has_budget else plan.MEASURE_S
-        most = min(plan.MEASURE_MOST_S, budget_s / 20)
-        return plan.measure_step(self.recipe, ground, min(longest, most), most=most if has_budget else 0.0)
+        longest = plan.MEASURE_KNOWN_S if is_known or not most else plan.MEASURE_S
+        return plan.measure_step(self.recipe, ground, min(longest, most or longest), most=most)
 
-    def _with_one_thread(self, ground: plan.Ground, step_s: float) -> float:
+    def _most_measured(self) -> float:
+        """Seconds that may be spent on measuring, a twentieth of a time budget; 0 where there is none."""
+        loop = self.recipe.loop
+        return min(plan.MEASURE_MOST_S, 60 * loop.minutes / 20) if loop.steps is None and loop.minutes else 0.0
+
+    def _with_one_thread(self, ground: plan.Ground, step_s: float, *, most: float) -> float:
         """Seconds of a step, with one thread where that is faster: on a crowded machine threads wait for each other."""
         if (n_threads := self.recipe.loop.threads) == 1:
             return step_s
         alone = self.recipe.replace("loop", threads=1)
-        alone_s = plan.measure_step(alone, ground, plan.MEASURE_KNOWN_S)
+        alone_s = plan.measure_step(alone, ground, plan.MEASURE_KNOWN_S, most=most)
         if alone_s >= step_s:
             return step_s
         self.recipe = alone

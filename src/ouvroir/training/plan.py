@@ -40,6 +40,7 @@ MEASURE_KNOWN_S = 0.5
 """The same when an earlier start has measured the rest, so that this one is quick."""
 MEASURE_MOST_S = 10.0
 """The most that is measured where steps take now longer and now shorter."""
+MORE_S = 0.5  # at a time
 PARTS, UNSTEADY = 4, 1.2
 """Steps are unsteady where those of one part of the time take so many times as long as those of another."""
 CAUTION = 0.95
@@ -185,6 +186,7 @@ def measure_step(recipe: Recipe, ground: Ground, seconds: float = MEASURE_S, *, 
         synchronise(ground.device)
         start, n = time.perf_counter(), 0
         ends: list[float] = []
+        wanted = seconds
         goes_on = True
         while goes_on:
             engine.advance(n + 2, places)
@@ -192,7 +194,8 @@ def measure_step(recipe: Recipe, ground: Ground, seconds: float = MEASURE_S, *, 
             if n & (n - 1) == 0 or ground.world.size == 1:  # processes agree after 1, 2, 4, 8, ... steps
                 synchronise(ground.device)
                 ends.append(time.perf_counter() - start)
-                wanted = seconds if ground.world.size > 1 or is_steady(ends) else max(seconds, most)
+                if ends[-1] >= wanted and wanted < most and ground.world.size == 1 and not is_steady(ends):
+                    wanted = min(most, wanted + MORE_S)
                 goes_on = ground.world.tell(ends[-1] < wanted)
         synchronise(ground.device)
         return ground.world.tell((time.perf_counter() - start) / n)

@@ -5,17 +5,20 @@ import random
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 import ouvroir
+from ouvroir.data import large_tables
 from ouvroir.data.findings import given_settings
+from ouvroir.data.marks import MARKS, Places, written
 from ouvroir.errors import DataError, RecipeError, Refused
 from ouvroir.evaluation.french import in_french
 from ouvroir.media.text.french import FRENCH as FRENCH_OF_TEXTS
 from ouvroir.media.text.reading import text_of
 from ouvroir.records import conversation
 from ouvroir.source import Source, block_of
-from ouvroir.task import Limits
+from ouvroir.task import Limits, Row
 from pictures import call
 
 WORDS = "sea road lamp bird rain bread stone river light window garden letter morning summer quiet narrow old".split()
@@ -70,12 +73,15 @@ def test_texts_with_classes_keep_the_usual_shares(tmp_path):
         ouvroir.check(tmp_path / "classes", settings={"data.test": 0.9})
 
 
-def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path):
+@pytest.mark.parametrize("seed", range(4))
+def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path, seed):
     (tmp_path / "books").mkdir()
-    for number, n in enumerate([3000, 2000, 1500]):
+    for number, n in enumerate([3000, 2000, 2000, 2000, 1500, 1500]):
         (tmp_path / "books" / f"{number}.txt").write_text(prose(number, n))
-    manifest = ouvroir.check(tmp_path / "books")
-    for number in range(3):
+    (tmp_path / "books" / "short.txt").write_text(prose(9, 30))
+    manifest = ouvroir.check(tmp_path / "books", settings={"data.seed": seed})
+    assert 0.05 < len(manifest.positions("test")) / len(manifest.rows) < 0.15
+    for number in range(6):
         splits = Counter(row.split for row in manifest.rows if row.id.startswith(f"{number}.txt"))
         assert 0.04 < splits["validation"] / splits.total() < 0.2
         assert 0.04 < splits["test"] / splits.total() < 0.2
@@ -100,6 +106,35 @@ def test_what_is_held_out_is_not_learned_from_in_another_edition(tmp_path):
     assert in_french(leaks[0].reason)
     kept = "\n".join(text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows if row.split == "train")
     assert kept.count(", no 1 ") == 900, "nothing else is left out"
+
+
+def test_a_second_edition_is_not_judged_by_either(tmp_path):
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "one.txt").write_text(prose(0, 1500))
+    (tmp_path / "books" / "two.txt").write_text("A preface of another length.\n" + prose(0, 1500))
+    checked = ouvroir.check(tmp_path / "books")
+    leaks = [refusal for refusal in checked.refused if refusal.code == "leak"]
+    held_out = [row for row in checked.rows if row.split != "train"]
+    assert abs(len(leaks) - len(held_out)) <= 4, "what is held out of one edition is not learned from in the other"
+    run = ouvroir.train(tmp_path / "books", preset="tiny", settings=QUICK, runs=tmp_path / "runs")
+    found = ouvroir.evaluate(run.path, tmp_path / "books")
+    assert len(found.ids) == sum(row.split == "test" for row in checked.rows)
+    assert 0 < found.left_out["repeats other rows"] <= len(leaks)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_most_of_a_block_is_more_than_half_of_it(tmp_path, share):
+    """What is in common with all that is more held out counts together, and not what is in common with the block's own split."""
+    rows = [
+        Row(f"{split}.txt@0+9", f"{split}.txt@0+9", "", None, "", "", split, "real", 1.0, {MARKS: written(marks)}, {})
+        for split, marks in {
+            "train": np.arange(100, dtype=np.uint32),
+            "validation": np.arange(int(50 * share), dtype=np.uint32),
+            "test": np.arange(50, 50 + int(50 * share), dtype=np.uint32),
+        }.items()
+    ]
+    assert Places(rows).held_out_of(rows[0]) == (None if share < 0.5 else "test")
+    assert Places(rows).held_out_of(rows[2]) is None
 
 
 def test_a_file_that_repeats_itself_stays(tmp_path):
@@ -132,9 +167,16 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
     assert {"book.txt", "notes/one.md"} <= files.keys()
     codes = {refusal.id: refusal.code for refusal in manifest.refused}
     assert codes == {"empty.txt": "empty", "picture.png": "not_readable_here", "authors.csv": "not_readable_here"}
+    reasons = {refusal.id: refusal.reason for refusal in manifest.refused}
+    assert reasons["authors.csv"] == "`authors.csv` is a table without a column of texts, so it is not read."
     told = next(note.text for note in manifest.notes if note.code == "files_beside_tables")
-    assert told == "Files beside the tables that are read as texts too: 3."
-    assert in_french(told) == "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 3."
+    assert told == (
+        "Files beside the tables that are read as texts too: 2, such as `book.txt`, `notes/one.md`. Move away what is no text to learn "
+        "from."
+    )
+    assert (in_french(told) or "").startswith(
+        "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 2, dont `book.txt`"
+    )
     assert not manifest.labels
 
 
@@ -146,6 +188,11 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
         [
             {"role": "user", "content": [{"type": "text", "text": "Is it far to the sea?"}, {"type": "image"}]},
             {"role": "assistant", "content": [{"type": "text", "text": "Two hours by train."}]},
+        ],
+        [
+            {"role": "user", "content": "Is it far to the sea?"},
+            {"role": "assistant", "content": None, "tool": "a map"},
+            {"role": "assistant", "content": "Two hours by train."},
         ],
     ],
 )
@@ -166,9 +213,65 @@ def test_chat_logs_are_a_corpus_of_conversations(tmp_path, turns, suffix):
     assert text_of(manifest.rows[0].source(manifest.root), Limits())[0] == told
 
 
-@pytest.mark.parametrize("cell", [[], ["a", "b"], [{"role": "user"}], [{"content": 3}], "text", None, {"content": "x"}])
+@pytest.mark.parametrize(
+    "cell", [[], ["a", "b"], [{"role": "user"}], [{"content": "x"}, 3], "text", None, {"content": "x"}]
+)
 def test_other_cells_are_no_conversation(cell):
     assert conversation(cell) is None
+
+
+def test_a_conversation_in_which_nothing_is_said_is_empty(tmp_path):
+    rows = [
+        *([{"role": "user", "content": f"{' '.join(WORDS)} {n}"}] for n in range(5)),
+        [{"role": "user", "content": None}],
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(json.dumps({"messages": turns}) for turns in rows))
+    manifest = ouvroir.check(tmp_path / "log.jsonl", task="text-generation")
+    assert len(manifest.rows) == 5
+    assert [refusal.code for refusal in manifest.refused] == ["empty"]
+
+
+@pytest.mark.parametrize("others", [["README.md"], ["notes/more.md"], []])
+@pytest.mark.parametrize("train", ["train.jsonl", "train.txt"])
+def test_a_file_that_is_called_a_test_is_one(tmp_path, train, others):
+    rows = "".join(f'{{"text": "{" ".join(WORDS)} {number}"}}\n' for number in range(60))
+    for name in [train, "test.txt", *others]:
+        (tmp_path / "corpus" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "corpus" / name).write_text(rows if name == "train.jsonl" else prose(name, 60))
+    manifest = ouvroir.check(tmp_path / "corpus")
+    files = {row.id.partition("@")[0].partition("#")[0]: set() for row in manifest.rows}
+    for row in manifest.rows:
+        files[row.id.partition("@")[0].partition("#")[0]].add(row.split)
+    assert files.pop("test.txt") == {"test"}
+    assert not any("test" in splits for splits in files.values())
+    said = [note for note in manifest.notes if note.code == "splits_by_name"]
+    assert len(said) == bool(others or train == "train.jsonl") or train == "train.jsonl"
+    assert all(in_french(note.text) for note in said)
+
+
+def test_shards_that_are_large_together_are_read_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(large_tables, "LARGE_TABLE_BYTES", 200_000)
+    (tmp_path / "shards").mkdir()
+    for number in range(4):
+        texts = prose(number, 1200).splitlines()
+        (tmp_path / "shards" / f"{number}.jsonl").write_text(
+            "".join(json.dumps({"text": text}) + "\n" for text in texts)
+        )
+    manifest = ouvroir.check(tmp_path / "shards")
+    assert all("#" in row.id and row.text is None for row in manifest.rows), "no row holds its text"
+    assert 40 < len(manifest.rows) < 400
+    text = "\n".join(text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows)
+    assert sorted(text.split("\n")) == sorted("\n".join(prose(n, 1200).rstrip() for n in range(4)).split("\n"))
+
+
+def test_a_table_that_lies_deeper_is_refused_for_what_it_is(tmp_path):
+    (tmp_path / "corpus" / "more").mkdir(parents=True)
+    rows = "".join(f'{{"text": "{" ".join(WORDS)} {number}"}}\n' for number in range(60))
+    (tmp_path / "corpus" / "a.jsonl").write_text(rows)
+    (tmp_path / "corpus" / "more" / "b.jsonl").write_text(rows)
+    (refusal,) = ouvroir.check(tmp_path / "corpus").refused
+    assert "lies deeper than others" in refusal.reason
+    assert in_french(refusal.reason)
 
 
 def test_folders_beside_a_table_of_a_corpus_are_no_classes(tmp_path):

@@ -6,14 +6,14 @@ FRENCH: dict[str, str] = {
     "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
     "Save it as plain text (.txt), in UTF-8.": "Enregistrez-le comme texte brut (.txt), en UTF-8.",
     "The text is empty.": "Le texte est vide.",
-    "Characters in the texts to learn from: {a}. That is too little: at least {n} are needed, and a language model needs "
+    "Characters in the texts to learn from: {n}. That is too little: at least {m} are needed, and a language model needs "
     "thousands, better a million. Add texts.": (
-        "Caractères dans les textes d’entraînement : {a}. C’est trop peu : il en faut au moins {n}, et un modèle de langage en "
+        "Caractères dans les textes d’entraînement : {n}. C’est trop peu : il en faut au moins {m}, et un modèle de langage en "
         "veut des milliers, mieux un million. Ajoutez des textes."
     ),
-    "All {c} characters are in train, and nothing is held out: what a model learns of them cannot be measured. Add texts, or put "
+    "All {n} characters are in train, and nothing is held out: what a model learns of them cannot be measured. Add texts, or put "
     "some into folders called `validation` and `test`.": (
-        "Les {c} caractères sont tous dans l’entraînement, et rien n’est réservé : ce qu’un modèle en apprend ne peut pas être "
+        "Les {n} caractères sont tous dans l’entraînement, et rien n’est réservé : ce qu’un modèle en apprend ne peut pas être "
         "mesuré. Ajoutez des textes, ou mettez-en dans des dossiers nommés `validation` et `test`."
     ),
     "`{a}` has {b} characters, and one text may have at most {c}. Split it.": (
