@@ -22,7 +22,17 @@ from pictures import QUICK, call, call_json, environment, read_object, run, star
 STEPS = ("--set", "loop.steps=30")
 METRICS = {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
 CHECK_KEYS = {"source", "task", "found", "admitted", "refused", "refused_by_code", "refusals", "splits", "labels"}
-CHECK_KEYS |= {"contents", "judged", "unjudged", "counts", "is_multi_label", "synthetic", "notes", "fingerprint"}
+CHECK_KEYS |= {
+    "contents",
+    "blocks",
+    "judged",
+    "unjudged",
+    "counts",
+    "is_multi_label",
+    "synthetic",
+    "notes",
+    "fingerprint",
+}
 RUN_KEYS = {"run", "name", "task", "state", "sentence", "metrics", "validation", "verdict", "steps", "timings"}
 RUN_KEYS |= {"synthetic"}
 RUN_KEYS |= {"report", "model"}

@@ -384,7 +384,7 @@ def test_progress_says_the_number_before_opening(write, tmp_path):
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone" / "one.bin").write_bytes(b"x")
     admit(tmp_path / "alone", task=byte_task.NAME, progress=Listener())
-    assert re.fullmatch(r"1 file found in \S+, 1 to check\.", said[0])
+    assert re.fullmatch(r"1 file found in \S+, 0 to check\.", said[0])
 
 
 def test_a_locked_file_and_folder_are_refused_for_a_user_who_is_not_root(write, tmp_path):

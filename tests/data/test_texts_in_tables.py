@@ -55,7 +55,7 @@ def test_of_several_columns_the_one_that_is_named_is_taken(write):
     folder = write({"t.csv": table(["headline", "long", "note to all", "label"], rows)})
     assert read_source(folder, Data(), task=None).candidates[0].text == TEXTS[0]
     (note,) = [one for one in read_source(folder, Data(), task=None).notes if one.code == "texts_unread"]
-    assert note.text == "`t.csv` has other columns with texts, which are not read: `headline`."
+    assert note.text == "One column of texts is read, and `t.csv` has others: `headline`."
     assert note.proposal == {"data.text_column": "headline"}
     named = read_source(folder, Data(text_column="headline"), task=None)
     assert "texts_unread" not in [one.code for one in named.notes]

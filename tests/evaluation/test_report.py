@@ -723,11 +723,11 @@ def test_how_often_it_wrote_is_as_often_as_it_did(steps, english, french):
 
 
 def test_rows_of_a_corpus_are_blocks_and_have_no_bytes_in_their_names():
-    id_, note = "picture.txt@0+9087", {"code": "in_blocks", "text": "Long files are cut.", "proposal": {}}
+    id_ = "picture.txt@0+9087"
     refusal = {"id": "other.txt@0+512", "code": "empty", "reason": "`other.txt` is 0 bytes long."}
     data = {
         "found": 41, "admitted": 40, "refused": 1, "refused_by_code": {"empty": 1}, "refusals": [refusal],
-        "splits": {"train": 30, "validation": 9, "test": 1}, "counts": {"train": {"": 30}}, "notes": [note],
+        "splits": {"train": 30, "validation": 9, "test": 1}, "counts": {"train": {"": 30}}, "blocks": 40,
     }  # fmt: skip
     shown = {"show_train": lambda place: (id_, "text/plain", b"Once"), "train_labels": [None] * 30}
     report = writing_report(texts(1), texts(1, seed=1), data=data, **shown)
@@ -739,7 +739,7 @@ def test_rows_of_a_corpus_are_blocks_and_have_no_bytes_in_their_names():
         assert "picture.txt" in page
         assert not re.search(r"@0\+\d", page)
         assert of_blocks in Page(page).text
-    without = writing_report(texts(3), texts(3, seed=1), data={**data, "notes": []})
+    without = writing_report(texts(3), texts(3, seed=1), data={**data, "blocks": 20})
     assert "on 3 unseen items " in without["verdict"]["lines"]["en"][0]
 
 

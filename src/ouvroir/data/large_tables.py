@@ -313,8 +313,8 @@ def _refuse(collection: Collection, file: File, record: Record) -> None:
 
 def _notes(file: File, n_records: int, n_blocks: int, left_out: Counter[str]) -> list[Note]:
     text = (
-        f"`{file.path}` is larger than {readable_size(LARGE_TABLE_BYTES)}, so it is read a block at a time, as it is needed: its "
-        f"{n_records:,} records with a text are {n_blocks:,} blocks, each a row."
+        f"Tables that have more than {readable_size(LARGE_TABLE_BYTES)} together are read a block at a time, as they are needed: "
+        f"the {n_records:,} records with a text of `{file.path}` are {n_blocks:,} blocks, each a row."
     )
     notes = [Note("table_in_blocks", text)]
     if left_out:

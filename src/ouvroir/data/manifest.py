@@ -24,6 +24,7 @@ from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home, whole_file
 from ouvroir.memory import collector_paused
 from ouvroir.recipe import Data
+from ouvroir.source import block_of
 from ouvroir.task import SPLITS, Detail, Label, Note, Refusal, Row, Split
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ class Manifest:
             "refused_by_code": dict(Counter(refusal.code for refusal in self.refused).most_common()),
             "refusals": [dataclasses.asdict(refusal) for refusal in self.refused],
             "contents": len({row.sha256 for row in self.rows}),
+            "blocks": sum(block_of(row.locator)[1] is not None for row in self.rows),
             "splits": splits,
             "judged": {split: len(self.judged(split)) for split in SPLITS[1:]},
             "unjudged": dict(left_out),

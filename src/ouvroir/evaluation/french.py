@@ -136,10 +136,10 @@ SENTENCES: dict[str, str] = {
         "Les longs fichiers sont coupés en fin de ligne. Fichiers : {n} ; blocs : {m}, qui sont les éléments ici. Les blocs "
         "voisins restent presque toujours dans la même répartition, pour que presque aucun passage ne soit des deux côtés."
     ),
-    "`{a}` is larger than {b}, so it is read a block at a time, as it is needed: its {n} records with a text are {m} blocks, each "
-    "a row.": (
-        "`{a}` dépasse {b} : il est lu bloc par bloc, au fur et à mesure. Ses {n} enregistrements qui portent un texte font {m} "
-        "blocs, un élément chacun."
+    "Tables that have more than {b} together are read a block at a time, as they are needed: the {n} records with a text of `{a}` "
+    "are {m} blocks, each a row.": (
+        "Des tableaux de plus de {b} à eux tous sont lus bloc par bloc, au fur et à mesure : les {n} enregistrements de `{a}` qui "
+        "portent un texte font {m} blocs, un élément chacun."
     ),
     "Records of `{a}` that are left out: {n}. Not readable: {m}, without a text: {k}.": (
         "Enregistrements de `{a}` laissés de côté : {n}. Illisibles : {m}, sans texte : {k}."

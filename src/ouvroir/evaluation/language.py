@@ -17,7 +17,6 @@ from ouvroir.evaluation.words_synthesis import WORDS_SYNTHESIS
 LanguageName = Literal["en", "fr"]
 LANGUAGES: tuple[LanguageName, ...] = ("en", "fr")
 _THIN = "\u202f"  # narrow no-break space
-_BLOCKS = {"in_blocks", "table_in_blocks"}  # codes of the notes that say that files are cut into blocks
 _NO_ROWS = {
     *WORDS_SYNTHESIS,
     "items_per_second",
@@ -68,12 +67,9 @@ class Language:
 
     @classmethod
     def of(cls, report: Mapping[str, Any], name: LanguageName) -> Language:
-        """The language of a report, which knows from its notes whether files were cut into blocks."""
-        notes = report["ledger"].get("notes", ())
-        codes = {
-            note.get("code") for note in notes if not isinstance(note, str)
-        }  # text in reports of the first version
-        return cls(name, in_blocks=not codes.isdisjoint(_BLOCKS))
+        """The language of a report, in which rows are called blocks where most of them are blocks of files."""
+        ledger = report["ledger"]
+        return cls(name, in_blocks=2 * ledger.get("blocks", 0) > ledger.get("admitted", 0))  # absent in earlier reports
 
     def __call__(self, key: str, **values: object) -> str:
         """The sentence `key` with its values filled in."""

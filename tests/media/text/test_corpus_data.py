@@ -89,7 +89,7 @@ def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path, seed):
 
 def test_what_is_held_out_is_not_learned_from_in_another_edition(tmp_path):
     for name, content in {
-        "train/one.txt": "A preface.\n" + prose(0, 600) + prose(1, 900),
+        "train/one.txt": prose(7, 12) + prose(0, 600) + prose(1, 900),
         "test/two.txt": prose(0, 600),
     }.items():
         (tmp_path / "books" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def test_what_is_held_out_is_not_learned_from_in_another_edition(tmp_path):
 def test_a_second_edition_is_not_judged_by_either(tmp_path):
     (tmp_path / "books").mkdir()
     (tmp_path / "books" / "one.txt").write_text(prose(0, 1500))
-    (tmp_path / "books" / "two.txt").write_text("A preface of another length.\n" + prose(0, 1500))
+    (tmp_path / "books" / "two.txt").write_text(prose(7, 12) + prose(0, 1500))
     checked = ouvroir.check(tmp_path / "books")
     leaks = [refusal for refusal in checked.refused if refusal.code == "leak"]
     held_out = [row for row in checked.rows if row.split != "train"]
@@ -142,7 +142,7 @@ def test_a_file_that_repeats_itself_stays(tmp_path):
     manifest = ouvroir.check(tmp_path / "one.txt")
     assert not [refusal for refusal in manifest.refused if "stands in" in refusal.reason]
     told = next(note.text for note in manifest.notes if note.code == "repeats_itself")
-    assert "the figures flatter" in told
+    assert "figures flatter" in told
     assert in_french(told)
 
 
@@ -171,11 +171,11 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
     assert reasons["authors.csv"] == "`authors.csv` is a table without a column of texts, so it is not read."
     told = next(note.text for note in manifest.notes if note.code == "files_beside_tables")
     assert told == (
-        "Files beside the tables that are read as texts too: 2, such as `book.txt`, `notes/one.md`. Move away what is no text to learn "
-        "from."
+        "Files beside the tables that are read as texts too: 3, such as `book.txt`, `empty.txt`, `notes/one.md`. Move away what is "
+        "no text to learn from."
     )
     assert (in_french(told) or "").startswith(
-        "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 2, dont `book.txt`"
+        "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 3, dont `book.txt`"
     )
     assert not manifest.labels
 
@@ -198,7 +198,7 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
 )
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_chat_logs_are_a_corpus_of_conversations(tmp_path, turns, suffix):
-    rows = [{"id": f"c{n}", "messages": [*turns, {**turns[0], "n": str(n)}]} for n in range(20)]
+    rows = [{"id": f"c{n}", "messages": json.loads(json.dumps(turns).replace("sea", f"sea {n}"))} for n in range(20)]
     path = tmp_path / "chat" / f"log.{suffix}"
     path.parent.mkdir()
     if suffix == "jsonl":
@@ -209,8 +209,8 @@ def test_chat_logs_are_a_corpus_of_conversations(tmp_path, turns, suffix):
     manifest = ouvroir.check(tmp_path / "chat")
     assert manifest.task == "text-generation"
     assert len(manifest.rows) == 20
-    told = "user: Is it far to the sea?\nassistant: Two hours by train.\nuser: Is it far to the sea?"
-    assert text_of(manifest.rows[0].source(manifest.root), Limits())[0] == told
+    told = {text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows}
+    assert told == {f"user: Is it far to the sea {n}?\nassistant: Two hours by train." for n in range(20)}
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_shards_that_are_large_together_are_read_in_blocks(tmp_path, monkeypatch
             "".join(json.dumps({"text": text}) + "\n" for text in texts)
         )
     manifest = ouvroir.check(tmp_path / "shards")
-    assert all("#" in row.id and row.text is None for row in manifest.rows), "no row holds its text"
+    assert all("@" in row.id and row.text is None for row in manifest.rows), "no row holds its text"
     assert 40 < len(manifest.rows) < 400
     text = "\n".join(text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows)
     assert sorted(text.split("\n")) == sorted("\n".join(prose(n, 1200).rstrip() for n in range(4)).split("\n"))

@@ -96,34 +96,32 @@ class Spoken:
     def __init__(self, tokenizer: tokens.Tokenizer, stops: Sequence[str] = ()) -> None:
         self.tokenizer, self.stops = tokenizer, [stop for stop in stops if stop]
         self.has_stopped = False
-        self._bytes = b""
-        self._said = ""
+        self._bytes = b""  # of a letter that has begun
+        self._held = ""  # what may be the beginning of a stop string
 
     def add(self, number: int) -> str:
         """Take one more piece. Returns what can be said now, perhaps nothing: the beginning of a stop string waits."""
         if self.has_stopped:
             return ""
-        self._bytes += self.tokenizer.spelled(number)
-        return self._give(_whole_letters(self._bytes))
+        content = self._bytes + self.tokenizer.spelled(number)
+        whole = _whole_letters(content)
+        self._bytes = content[len(whole) :]
+        return self._give(self._held + whole.decode("utf-8", errors="replace"))
 
     def end(self) -> str:
         """What is left when no more comes; a letter that was begun becomes U+FFFD."""
         if self.has_stopped:
             return ""
-        text = self._bytes.decode("utf-8", errors="replace")
-        rest, self._said = text[len(self._said) :], text
         self.has_stopped = True
-        return rest
+        return self._held + self._bytes.decode("utf-8", errors="replace")
 
-    def _give(self, content: bytes) -> str:
-        text = content.decode("utf-8", errors="replace")
+    def _give(self, text: str) -> str:
         found = [at for stop in self.stops if (at := text.find(stop)) >= 0]
         if found:
             self.has_stopped = True
-            text = text[: min(found)]
-        else:
-            text = text[: len(text) - max((_begun(text, stop) for stop in self.stops), default=0)]
-        said, self._said = text[len(self._said) :], max(text, self._said, key=len)
+            return text[: min(found)]
+        kept = max((_begun(text, stop) for stop in self.stops), default=0)
+        said, self._held = text[: len(text) - kept], text[len(text) - kept :]
         return said
 
 
