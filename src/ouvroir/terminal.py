@@ -325,7 +325,7 @@ def _kind_of(task: str) -> Literal["writer", "generator"] | None:
 def show_after_evaluation(task: str, **named: Sequence[str]) -> None:
     """What to type once a model of `task` was judged; `named` as of `show_next`."""
     kind = _kind_of(task)
-    show_next("evaluate" if kind is None else f"evaluate a {kind}", **named)
+    show_next("evaluate" if kind is None else f"evaluate a {kind}", "en", **named)
 
 
 def show_next(verb: str, language: Language = "en", **named: Sequence[str]) -> None:
