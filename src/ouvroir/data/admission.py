@@ -32,6 +32,7 @@ from ouvroir.source import block_of
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
 
 _NOTES_SHOWN = 10  # oddities of single files
+_ALL = "/"  # no file is called so
 _LEAST_HELD_OUT = 0.8  # groups of blocks of a file in a split: with fewer it may as well be in none
 _END_OF_CLAUSE = re.compile("[;,.] ")
 
@@ -248,7 +249,8 @@ def _strata(candidates: Sequence[Candidate], groups: Sequence[str], data: Data) 
     smallest = min((share for share in (data.validation, data.test) if share), default=1.0)
     long = {file for file, n in n_groups.items() if file and n * smallest >= _LEAST_HELD_OUT}
     longest = max(sorted(long), key=lambda file: n_groups[file], default="")
-    return [(file if file in long else longest,) for file in files] if long else labels
+    # and by what there is in all: shares of each file are rounded to whole groups, all of them perhaps in one direction
+    return [(file if file in long else longest, _ALL) for file in files] if long else labels
 
 
 def _earlier_place(collection: Collection, source: str, data: Data) -> Path:
