@@ -13,6 +13,7 @@ from answers_made import from_decisions, only_loss, several, single
 from ouvroir.baselines import Suspect
 from ouvroir.data.listing import MADE
 from ouvroir.errors import DataError
+from ouvroir.evaluation import writing_page
 from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
 from ouvroir.evaluation.report_input import Controlled
@@ -772,3 +773,11 @@ def test_the_french_page_has_no_english_names_points_and_words_to_type():
         assert not re.search(rf"\b{re.escape(text)}\b", french), text
     for text in ("generate /runs/TEXT --prompt TEXT", "--language fr", "0.0003", "2.5.1"):
         assert text in english
+
+
+@pytest.mark.parametrize(
+    ("piece", "shown"),
+    [("\n", "⏎"), (" ", "␣"), (" a", " a"), ("a\n\n", "a⏎⏎"), ("", ""), ("\t", "⇥"), ("\x07", "\ufffd")],
+)
+def test_ends_of_lines_and_blanks_are_seen_in_what_a_model_expects(piece, shown):
+    assert writing_page.seen(piece) == shown

@@ -38,10 +38,10 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
         "expected": [
             {
                 "before": found["before"],
-                "then": found["then"],
+                "then": seen(found["then"]),
                 "share": t.percent(found["share"]),
                 "candidates": [
-                    {"text": text, "share": t.percent(share), "width": round(100 * share, 1)}
+                    {"text": seen(text), "share": t.percent(share), "width": round(100 * share, 1)}
                     for text, share in found["candidates"]
                 ],
             }
@@ -53,6 +53,12 @@ def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language)
 def readable(text: str) -> str:
     """Without what no screen shows: a model that has learned little writes such signs."""
     return "".join(one if one.isprintable() or one in "\n\t" else "\ufffd" for one in text)
+
+
+def seen(piece: str) -> str:
+    """A piece with signs for the ends of lines in it, and for blanks where there is nothing else."""
+    text = readable(piece).replace("\n", "⏎").replace("\t", "⇥")
+    return text if text.strip() else "␣" * len(text)
 
 
 def _first(one: Mapping[str, Any], found: Mapping[str, Any]) -> float:
