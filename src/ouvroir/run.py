@@ -218,11 +218,23 @@ class Run:
     def what_now(self) -> str:
         """That a process is at work on it, else what to type to go on with it; and which run inside it answers until then."""
         inside = sorted(self.path.glob("*/checkpoints/best.txt"), key=lambda file: file.stat().st_mtime)
-        usable = (
-            f" Until then `ouvroir predict {shlex.quote(str(inside[-1].parents[1]))} FILES` answers." if inside else ""
-        )
+        usable = f" Until then {Run(inside[-1].parents[1])._of_use()}." if inside else ""
         now = "A process is still at work on it." if self.is_at_work else f"`{self.way_on}` goes on with it."
         return f"{now}{usable}"
+
+    def _of_use(self) -> str:
+        """What a model is used by: by answers, by samples, or by going on with a text."""
+        from ouvroir.media import find_task
+        from ouvroir.task import Synthesiser, Writer
+
+        task, model = find_task(self.recipe().task), shlex.quote(str(self.path))
+        if isinstance(task, Writer):
+            return f"`ouvroir generate {model} --prompt TEXT` goes on with a text"
+        return (
+            f"`ouvroir generate {model}` makes samples"
+            if isinstance(task, Synthesiser)
+            else f"`ouvroir predict {model} FILES` answers"
+        )
 
     @property
     def refit_of(self) -> str | None:

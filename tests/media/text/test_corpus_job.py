@@ -147,6 +147,10 @@ def test_what_it_wrote_and_its_habits_are_kept(job):
         assert all(len(one["candidates"]) == 5 for one in habits["expected"])
 
 
+def test_a_job_that_is_not_finished_says_what_its_models_can_do_until_then(job):
+    assert re.search(r"Until then `ouvroir generate \S+ --prompt TEXT` goes on with a text\.$", job.what_now)
+
+
 @pytest.mark.parametrize("name", ["lstm", "transformer"])
 def test_the_same_seed_goes_on_with_a_prompt_in_the_same_words(job, name):
     model = ouvroir.load(job.path / name)
