@@ -99,8 +99,12 @@ def test_widths_grow_by_phi_or_double():
     assert float(ordinary.generator.refined[0].scale[0].detach()) == pytest.approx(1e-4)
 
 
-@pytest.mark.parametrize("layer", [torch.nn.Linear(12, 7), torch.nn.Conv2d(3, 8, 3)], ids=["linear", "convolution"])
-def test_bounded_weights_have_spectral_norm_one(layer):
+@pytest.mark.parametrize(
+    "make", [lambda: torch.nn.Linear(12, 7), lambda: torch.nn.Conv2d(3, 8, 3)], ids=["linear", "convolution"]
+)
+def test_bounded_weights_have_spectral_norm_one(make):
+    torch.manual_seed(0)  # of weights with two norms that are nearly alike it is found slowly
+    layer = make()
     bounded = adversarial.Bounded(layer).train()
     x = torch.randn(4, 12) if isinstance(layer, torch.nn.Linear) else torch.randn(4, 3, 6, 6)
     for _ in range(50):
