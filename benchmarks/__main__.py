@@ -30,6 +30,7 @@ ALL += (
     "language",
     "language_speed",
     "language_constants",
+    "waiting",
 )
 ALL += ("verdicts_texts", "verdicts_sounds", "verdicts_videos")
 ROOT = Path(__file__).parent.parent
