@@ -94,7 +94,7 @@ def _admit(
     notes += findings.say_mixed_groups(rows, notes) + find_task(collection.task).notes_on(rows)
     if not rows and not any(note.code == "lone_folder" for note in notes):  # which has said it
         first = collection.refused[0].reason
-        text = f"Nothing of what was found ({collection.found} in all) can be used. The first: {first}"
+        text = f"Nothing of what was found ({len(collection.refused)} in all) can be used. The first: {first}"
         notes.append(Note("nothing_admitted", text))
     return Manifest(
         root=collection.root,

@@ -49,6 +49,7 @@ _GROUP_HINTS = (
     *("article", "thread", "conversation", "chapter", "book"),
     *("locuteur", "sujet", "utilisateur", "auteur", "seance", "produit", "fil", "chapitre", "livre"),
 )
+_NO_LABEL = re.compile(r"-?\d+[.,]\d+|\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[T ].*)?")  # measures, and dates
 _SEPARATORS = ";|,/"  # what lists of labels are written with, the surest first
 _SEPARATOR_LINE = re.compile(
     r'"?sep=([,;\t|])"?[,;\t|]*', re.IGNORECASE
@@ -452,7 +453,7 @@ def label_like(table: RawTable, used: Columns) -> list[str]:
     for place, name in enumerate(table.columns):
         if place not in (used.path, used.split, used.group, used.text):
             values = {as_text(cell).strip() for cell in table.column(place)} - {""}
-            if 1 < len(values) <= len(table.values) / 2 and not any(re.fullmatch(r"-?\d+[.,]\d+", v) for v in values):
+            if 1 < len(values) <= len(table.values) / 2 and not any(map(_NO_LABEL.fullmatch, values)):
                 found.append((len(values), name))
     return [name for _, name in sorted(found)]
 

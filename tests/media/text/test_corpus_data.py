@@ -154,7 +154,9 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
     (place / "notes").mkdir(parents=True)
     chat = "".join(f'{{"text": "{" ".join(WORDS)} {number}"}}\n' for number in range(30))
     (place / "chat.jsonl").write_text(chat)
-    (place / "more.csv").write_text("body,when\n" + "".join(f"{' '.join(WORDS[3:])} {n},{n}\n" for n in range(20)))
+    (place / "more.csv").write_text(
+        "body,when\n" + "".join(f"{' '.join(WORDS[3:])} {n},2026-01-0{n % 9 + 1}\n" for n in range(20))
+    )
     (place / "authors.csv").write_text("born,died\n1828,1905\n1867,1916\n")
     (place / "book.txt").write_text(prose(0, 20))
     (place / "notes" / "one.md").write_text(prose(1, 5))
@@ -272,6 +274,13 @@ def test_a_table_that_lies_deeper_is_refused_for_what_it_is(tmp_path):
     (refusal,) = ouvroir.check(tmp_path / "corpus").refused
     assert "lies deeper than others" in refusal.reason
     assert in_french(refusal.reason)
+
+
+def test_what_cannot_be_read_is_counted_once(tmp_path):
+    (tmp_path / "one.txt").write_bytes(bytes(range(128, 256)) * 60 + b"\x81\x8d\x8f" * 900)
+    manifest = ouvroir.check(tmp_path, task="text-generation")
+    told = next(note.text for note in manifest.notes if note.code == "nothing_admitted")
+    assert f"({len(manifest.refused)} in all)" in told
 
 
 def test_folders_beside_a_table_of_a_corpus_are_no_classes(tmp_path):
