@@ -25,6 +25,7 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=
 PositiveInt = Annotated[int, Setting(ge=1)]
 Positive = Annotated[float, Setting(gt=0)]
 Fraction = Annotated[float, Setting(ge=0, lt=1)]
+Name = Annotated[str, Setting(min_length=1)]
 
 ConstantName = Literal["phi", "pi", "alpha", "zeta"]
 
@@ -55,17 +56,20 @@ class Data:
     per_class: PositiveInt | None = setting(
         None, "Train rows per class; the rest is shared between validation and test."
     )
-    path_column: str | None = setting(None, "Table column that holds file paths; found by itself when absent.")
-    text_column: str | None = setting(
+    path_column: Name | None = setting(None, "Table column that holds file paths; found by itself when absent.")
+    labels: bool = setting(
+        True, "Whether labels are taken, from tables, folders or names; texts without any are a corpus."
+    )
+    text_column: Name | None = setting(
         None, "Table column that holds the text, where rows are texts; found by itself when absent."
     )
-    label_column: str | None = setting(None, "Table column that holds the label; found by itself when absent.")
+    label_column: Name | None = setting(None, "Table column that holds the label; found by itself when absent.")
     label_pattern: str | None = setting(
         None,
         "Regular expression on the file name; its first group is the label, where neither folders nor a table say it.",
     )
     label_separator: str | None = setting(None, "Splits a label into several (multi-label), e.g. '|'.")
-    group_column: str | None = setting(None, "Table column whose equal values stay in one split.")
+    group_column: Name | None = setting(None, "Table column whose equal values stay in one split.")
     group_level: PositiveInt | None = setting(
         None, "Folder level (1 is just below the data) whose files stay in one split."
     )

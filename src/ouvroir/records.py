@@ -20,6 +20,8 @@ from ouvroir.files import readable_size
 if TYPE_CHECKING:
     from ouvroir.task import Split
 
+UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+UTF_32 = codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE
 LONGEST_RECORD = 16_000_000
 """Bytes of a record where a table is read as a stream; a longer one is told and left out."""
 SPLIT_NAMES: dict[str, Split] = {
@@ -106,11 +108,11 @@ def split_of(cell: Any) -> Split | None:
 def conversation(cell: Any) -> str | None:
     """Turns as chat logs hold them, a list of objects, as text: a line for each, who and what was said. None when it is none.
 
-    Turns in which nothing is said, as where a tool is called, are left out.
+    Turns in which nothing is said, as where a tool is called, are left out; where there is no turn, nothing is said.
     """
     if not isinstance(cell, list) or not all(isinstance(turn, dict) for turn in cell):
         return None
-    if not any(name in turn for turn in cell for name in _WHAT):
+    if cell and not any(name in turn for turn in cell for name in ("role", *_WHAT)):
         return None
     lines = []
     for turn in cell:
@@ -118,6 +120,13 @@ def conversation(cell: Any) -> str | None:
             who = next((turn[name] for name in _WHO if isinstance(turn.get(name), str)), "")
             lines.append(f"{who}: {said}" if who else said)
     return "\n".join(lines)
+
+
+def n_turns(cell: Any) -> tuple[int, int]:
+    """How many turns a conversation has, and in how many of them nothing is said; 0 where a cell is none."""
+    if conversation(cell) is None:
+        return 0, 0
+    return len(cell), sum(not _said(turn) for turn in cell)
 
 
 def _said(turn: Mapping[str, Any]) -> str:
@@ -183,6 +192,16 @@ class Decoder:
         """What was met, for a sentence; 'UTF-8' where nothing else was."""
         names = sorted(self.kinds) or ["UTF-8"]
         return " and ".join(names) + (", place by place" if len(names) > 1 else "")
+
+
+def utf16_mark(begin: bytes) -> bytes:
+    """The mark that a file of UTF-16 which begins so has or lacks, b'' for what is none: every other byte of it is mostly zero."""
+    if begin.startswith(UTF_16):
+        return begin[:2]
+    head = begin[:200]
+    if len(head) < 4 or max(head[::2].count(0), head[1::2].count(0)) <= len(head) * 0.35:
+        return b""
+    return codecs.BOM_UTF16_LE if head[1:2] == b"\0" else codecs.BOM_UTF16_BE
 
 
 def _western(data: bytes) -> tuple[str, str]:

@@ -5,6 +5,7 @@ A locator says it in one line. Reading never goes past a limit, and what is amis
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import threading
@@ -18,7 +19,7 @@ from typing import IO, Any
 
 from ouvroir.errors import Refused, UsageError
 from ouvroir.files import natural, readable_size
-from ouvroir.records import Cells, texts_of
+from ouvroir.records import Cells, texts_of, utf16_mark
 
 ZIP_SEPARATOR = "::"
 FOLDER = "/"
@@ -26,6 +27,8 @@ FOLDER = "/"
 `take1/.jpeg.jpg/`, only files that end so are meant. `.` is the top of an archive."""
 _BLOCK = re.compile(r"(?s)(.*)@(\d+)\+(\d+)")
 _RECORDS = re.compile(r"(?is)(.*\.(?:jsonl|ndjson|csv|tsv|parquet)@\d+\+\d+)\?(text=[\w%&=.~+-]*)")
+_NEWLINES = {codecs.BOM_UTF16_LE: b"\n\0", codecs.BOM_UTF16_BE: b"\0\n"}
+_BEGIN = 200  # bytes of a file that tell UTF-16
 _CHUNK = 1 << 20  # bytes that are skipped at a time
 LONGEST_LINE = 2048
 """Bytes that are looked through for the end of a line at the border of a block. Blocks that are as long are never empty."""
@@ -136,7 +139,7 @@ class Source:
 def block_locator(file: str, start: int, length: int) -> str:
     """The locator of a block of the file at the locator `file`: from the first line that begins at byte `start` or later to the
     first that begins `length` bytes later or later. So blocks that lie end to end hold each line once, and no line is cut, unless
-    it is very long: then between two letters of UTF-8.
+    it is very long: then between two letters of UTF-8 or UTF-16. A block of UTF-16 begins with the mark of it.
     """
     return f"{file}@{start}+{length}"
 
@@ -169,11 +172,12 @@ def _without_cells(locator: str) -> str:
 class _Forward:
     """An open file that is read from the front to the back, as one in an archive has to be: what was read last is kept.
 
-    seeks: it need not be, so what is not wanted is not read.
+    seeks: it need not be, so what is not wanted is not read. mark: that of UTF-16, b'' for another file.
     """
 
     def __init__(self, file: IO[bytes], *, seeks: bool = False) -> None:
         self._file, self._at, self._kept, self._seeks = file, 0, b"", seeks
+        self.mark = utf16_mark(self.read(0, _BEGIN))
 
     def read(self, start: int, n: int) -> bytes:
         """Give n bytes from byte `start` on, or as many as there are."""
@@ -196,9 +200,11 @@ class _Forward:
 
 
 def _block(file: _Forward, start: int, length: int) -> bytes:
-    before = min(start, 1)
+    before = min(start, len(file.mark) or 1)
     some = file.read(start - before, before + length + LONGEST_LINE)
-    return some[_border(some, before) : _border(some, before + length)]
+    border = partial(_border_of_utf16, mark=file.mark) if file.mark else _border
+    content = some[border(some, before) : border(some, before + length)]
+    return file.mark + content.removeprefix(file.mark) if content else b""
 
 
 def _block_content(file: _Forward, locator: str, max_bytes: int) -> bytes:
@@ -226,6 +232,20 @@ def _border(some: bytes, at: int) -> int:
     if end >= 0:
         return end + 1
     return next((place for place in range(at, min(at + 4, len(some))) if some[place] & 0xC0 != 0x80), at)
+
+
+def _border_of_utf16(some: bytes, at: int, *, mark: bytes) -> int:
+    """The same of UTF-16: two bytes a letter, or four, in the order that `mark` says."""
+    if not at:
+        return 0
+    is_little = mark == codecs.BOM_UTF16_LE
+    end = some.find(_NEWLINES[mark], at - 2, at - 2 + LONGEST_LINE)
+    while end % 2 and end >= 0:  # the second byte of a letter, and the first of the next
+        end = some.find(_NEWLINES[mark], end + 1, at - 2 + LONGEST_LINE)
+    if end >= 0:
+        return end + 2
+    is_within = some[at + is_little : at + is_little + 1]  # of four bytes
+    return at + 2 if is_within and is_within[0] & 0xFC == 0xDC else at
 
 
 def folder_locator(file: str, suffixes: Iterable[str]) -> str:

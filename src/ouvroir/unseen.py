@@ -33,8 +33,8 @@ def reading(source: str | Path, trained: Data, settings: Mapping[str, Value]) ->
 
     check_settings(settings, sections=("data",))
     is_same = str(Path(source).expanduser().absolute()) == trained.source
-    of_same = ("label_separator", "label_column", "label_pattern", "path_column", "text_column")
-    kept = of_same if is_same else ("label_separator",)
+    of_same = ("labels", "label_separator", "label_column", "label_pattern", "path_column", "text_column")
+    kept = of_same if is_same else ("labels", "label_separator")
     data = replace(USUAL, **{name: getattr(trained, name) for name in kept})
     if not is_same and Path(source).suffix.lower() in TABLE_SUFFIXES and Path(source).is_file():
         named = {name: getattr(trained, name) for name in ("label_column", "path_column", "text_column")}

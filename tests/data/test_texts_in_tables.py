@@ -8,7 +8,7 @@ import pytest
 
 import ouvroir
 from ouvroir.data.sources import read_source
-from ouvroir.errors import DataError
+from ouvroir.errors import DataError, RecipeError
 from ouvroir.recipe import Data
 
 GOOD = "I have never had a better lamp than this"
@@ -195,3 +195,55 @@ def test_where_a_column_may_be_labels_the_other_task_is_named(tmp_path):
         ouvroir.check(tmp_path / "letters.csv")
     write_texts(tmp_path / "letters.csv", {"author": lambda n: f"Ann {n % 3}", "label": lambda n: f"{n % 2}"})
     assert ouvroir.check(tmp_path / "letters.csv").task == "text-classification"
+
+
+def test_numbers_of_rows_are_no_labels_of_texts_even_where_they_repeat(tmp_path):
+    write_texts(tmp_path / "letters.csv", {"id": lambda n: n % 7})
+    manifest = ouvroir.check(tmp_path)
+    assert (manifest.task, manifest.labels) == ("text-generation", ())
+
+
+def test_labels_that_are_guessed_are_said_and_can_be_left(tmp_path):
+    write_texts(tmp_path / "letters.csv", {"kind": lambda n: n % 7})
+    (tmp_path / "more.txt").write_text("\n".join(SENTENCES), encoding="utf-8")
+    write_texts(tmp_path / "other.jsonl", {})
+    for task, used in ((None, "text-classification"), ("text-generation", "text-generation")):
+        manifest = ouvroir.check(tmp_path, task=task)
+        assert (manifest.task, len(manifest.labels)) == (used, 7)
+        (note,) = [note for note in manifest.notes if note.code == "label_guessed"]
+        assert note.proposal == {"data.labels": "false"}
+        reasons = {refusal.id: refusal.reason for refusal in manifest.refused}
+        assert "--set data.labels=false" in reasons["more.txt"]
+        assert "is another table, and labels are read from `letters.csv`" in reasons["other.jsonl"]
+        manifest = ouvroir.check(tmp_path, task=task, settings=note.proposal)
+        assert (manifest.task, manifest.labels) == ("text-generation", ())
+        assert len(manifest.rows) == 2 * len(SENTENCES) + 1 - sum("same" in one.code for one in manifest.refused)
+    write_texts(tmp_path / "letters.csv", {"label": lambda n: n % 7})
+    assert not [note for note in ouvroir.check(tmp_path).notes if note.code == "label_guessed"]
+
+
+def test_folders_are_no_labels_where_none_are_wanted(tmp_path):
+    for n, text in enumerate(SENTENCES):
+        (tmp_path / f"k{n % 2}").mkdir(exist_ok=True)
+        (tmp_path / f"k{n % 2}" / f"{n}.txt").write_text(text, encoding="utf-8")
+    assert ouvroir.check(tmp_path).labels == ("k0", "k1")
+    manifest = ouvroir.check(tmp_path, settings={"data.labels": False})
+    assert (manifest.task, manifest.labels) == ("text-generation", ())
+    assert len(manifest.rows) == len(SENTENCES)
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [({"data.label_column": "kind"}, "label_column=kind says where"), ({"data.label_pattern": "(.)"}, "label_pattern")],
+)
+def test_no_labels_and_where_they_are_contradict_each_other(tmp_path, more, match):
+    write_texts(tmp_path / "letters.csv", {"kind": lambda n: n % 7})
+    with pytest.raises(DataError, match=match):
+        ouvroir.check(tmp_path, settings={"data.labels": False, **more})
+    with pytest.raises(DataError, match="text-classification learns from them"):
+        ouvroir.check(tmp_path, task="text-classification", settings={"data.labels": False})
+
+
+def test_a_column_without_a_name_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="label_column"):
+        ouvroir.check(tmp_path, settings={"data.label_column": ""})

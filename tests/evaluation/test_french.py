@@ -303,8 +303,7 @@ def test_a_document_that_is_no_plain_text_is_told_in_french_with_what_to_do():
 def test_counts_of_thousands_are_known_and_written_in_french():
     told = in_french(
         "Long files are cut at the ends of lines. Files: 3; blocks: 12,345, each a row. "
-        + (
-            "Blocks that lie side by side mostly stay in one split, so that hardly any passage is on both sides of a border."
-        )
+        "Blocks that lie side by side stay in one split, up to 1,000 at a time, so that few passages are on both sides of a border."
     )
     assert "Fichiers\u202f: 3\u202f; blocs\u202f: 12\u202f345, qui" in told
+    assert "par suites de 1\u202f000 au plus" in told

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ouvroir.data.candidates import Candidate
-from ouvroir.data.tabular import looks_like_utf16
 from ouvroir.errors import Refused
+from ouvroir.records import UTF_32
 from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
@@ -22,15 +22,14 @@ def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Can
     """The candidates, each file that is longer than a block cut into blocks of equal length; at most `most_bytes`.
 
     Blocks of a file are one group where there are many files, else each run of blocks that lie end to end; a group that is known
-    stays. Rows that are text stay as they are, blocks of a table too, and so does a file of two or four bytes a letter, where a
-    byte is no letter.
+    stays. Rows that are text stay as they are, blocks of a table too, and so does a file of UTF-32.
     """
     files = [one for one in candidates if is_file(one)]
     length = block_length(sum(one.size for one in files), most_bytes)
     n_blocks = {
         place: _n_blocks(one.size, length)
         for place, one in enumerate(candidates)
-        if is_file(one) and one.size > length and not _is_wide(root, one)
+        if is_file(one) and one.size > length and not _is_utf32(root, one)
     }
     n_runs = max(RUNS_WANTED, RUNS_OF_A_FILE * len(n_blocks))
     run = max(1, sum(n_blocks.values()) // n_runs)
@@ -51,6 +50,14 @@ def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Can
     return found
 
 
+def longest_run(candidates: Sequence[Candidate]) -> int:
+    """How many blocks of files stay together at most."""
+    blocks = (
+        (one.locator, one.group) for one in candidates if one.text is None and block_of(one.locator)[1] is not None
+    )
+    return max(Counter((block_of(locator)[0], group) for locator, group in blocks).values(), default=0)
+
+
 def is_file(one: Candidate) -> bool:
     """Whether it is a whole file."""
     return one.text is None and block_of(one.locator)[1] is None
@@ -62,13 +69,13 @@ def _n_blocks(size: int, length: int) -> int:
     return max(1, n + (rest > LONGEST_LINE))
 
 
-def _is_wide(root: str, one: Candidate) -> bool:
-    """Whether a file begins like an encoding of two or four bytes a letter. What cannot be read is told later."""
+def _is_utf32(root: str, one: Candidate) -> bool:
+    """Whether a file begins with a mark of UTF-32. What cannot be read is told later."""
     try:
         begin = Source(root, block_locator(one.locator, 0, _BEGIN)).read(_LOOKED_AT)
     except Refused:
         return False
-    return begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) or looks_like_utf16(begin)
+    return begin.startswith(UTF_32)
 
 
 def block_length(total: int, most_bytes: int) -> int:

@@ -107,7 +107,7 @@ def read_folders(
     named: dict[str, Split] = {}
     folders = [file.folders for file in files]
     levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
-    if not needs_labels and not has_classes(folders, data.group_level):
+    if not data.labels or (not needs_labels and not has_classes(folders, data.group_level)):
         levels = _without_classes(folders)
         if levels.split is None:
             named = _named_splits([file for file in files if not file.folders], has_others=has_others)

@@ -29,6 +29,7 @@ from ouvroir.data.tabular import (
     find_columns,
     find_text,
     head_in_doubt,
+    is_label_by_name,
     label_like,
     most_name_files,
     open_table,
@@ -41,7 +42,7 @@ from ouvroir.data.tabular import (
 from ouvroir.errors import DataError
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data
-from ouvroir.records import SPLIT_NAMES, as_text
+from ouvroir.records import SPLIT_NAMES, as_text, n_turns
 from ouvroir.source import Source
 from ouvroir.task import Note, Split
 
@@ -207,6 +208,8 @@ def _find_columns(raw: RawTable, names_file: Callable[[str], bool], task: str, d
         reads_text=is_text,
         path_names=path_names,
     )
+    if not data.labels:
+        columns = columns.without_label()
     if columns.text is not None and (doubt := head_in_doubt(raw, columns.text)):
         raw.notes.append(Note("head_in_doubt", doubt))
     return columns
@@ -294,6 +297,12 @@ def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
                 f"what stands between them; otherwise `{example}` is one label."
             )
             collection.notes.append(Note("separator_proposed", text, {"data.label_separator": separator}))
+    if _is_guessed(table, data):
+        text = (
+            f"`{names[table.columns.label or 0]}` of `{table.raw.name}` is taken for the labels since its values repeat. If they "
+            "are none, say so: the texts are then a corpus."
+        )
+        collection.notes.append(Note("label_guessed", text, {"data.labels": "false"}))
     if (
         table.columns.text is not None
         and data.text_column is None
@@ -302,12 +311,31 @@ def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
         shown = ", ".join(f"`{name}`" for name in others[:3])
         text = f"One column of texts is read, and `{table.raw.name}` has others: {shown}."
         collection.notes.append(Note("texts_unread", text, {"data.text_column": others[0]}))
+    _say_turns(collection, table)
     for name in proposed_group_columns(table.raw, table.columns) if data.group_column is None else ():
         text = (
             f"The column `{name}` of `{table.raw.name}` repeats. If its rows belong together, as all recordings of one "
             "person do, keep them in one split. Otherwise the test may look better than it is."
         )
         collection.notes.append(Note("group_proposed", text, {"data.group_column": name}))
+
+
+def _say_turns(collection: Collection, table: _Used) -> None:
+    if table.columns.text is None:
+        return
+    turns = [n_turns(cell) for cell in table.raw.column(table.columns.text)]
+    n, n_silent = (sum(of_each) for of_each in zip(*turns, strict=True)) if turns else (0, 0)
+    if n_silent:
+        where = f"the first rows of `{table.raw.name}`" if table.head else f"`{table.raw.name}`"
+        text = f"Turns of conversations in which nothing is said are left out: {n_silent:,} of {n:,} in {where}."
+        collection.notes.append(Note("turns_left_out", text))
+
+
+def _is_guessed(table: _Used, data: Data) -> bool:
+    """Whether the labels of texts are what is left over of the columns."""
+    columns = table.columns
+    is_told = columns.label is None or data.label_column is not None or is_label_by_name(table.raw, columns.label)
+    return columns.text is not None and not is_told
 
 
 def _add_rows(collection: Collection, used: Sequence[_Used], finder: FileFinder, data: Data) -> set[str]:
@@ -452,9 +480,14 @@ def _add_files_beside(collection: Collection, listing: Listing, used: Sequence[_
 
 def _refuse_unnamed(collection: Collection, listing: Listing, used: Sequence[_Used], named: set[str]) -> None:
     readable, taken = suffixes_of(collection.task), named | {table.file.locator for table in used}
+    tables = ", ".join(f"`{table.file.path}`" for table in used)
     holds = next((table.file.path for table in used if table.columns.text is not None), None)
     for file in listing.files:
         if file.locator in taken:
+            continue
+        if file.suffix in TABLE_SUFFIXES:
+            text = f"`{file.id}` is another table, and labels are read from {tables}. Give its path to use it."
+            collection.refuse(file.id, "not_in_table", text)
             continue
         if file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)
@@ -462,4 +495,6 @@ def _refuse_unnamed(collection: Collection, listing: Listing, used: Sequence[_Us
         text = f"`{file.id}` is named by no row of the table. Add a row for it, or leave it."
         if holds is not None:
             text = f"`{file.id}` is not read: the texts are those of `{holds}`. Make it a row there, or move the table away."
+            if TASKS[collection.task].unlabelled or not find_task(collection.task).needs_labels:
+                text += " To learn from all texts without labels: --set data.labels=false."
         collection.refuse(file.id, "not_in_table", text)

@@ -24,13 +24,11 @@ from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.listing import File
 from ouvroir.data.tabular import (
-    UTF_16,
     Columns,
     RawTable,
     find_delimiter,
     is_label_by_name,
     label_like,
-    looks_like_utf16,
     notes_on_encoding,
     open_table,
     read_table,
@@ -47,6 +45,7 @@ from ouvroir.records import (
     is_json,
     json_records,
     split_of,
+    utf16_mark,
 )
 from ouvroir.row_groups import RowGroups
 from ouvroir.source import ZIP_SEPARATOR, Source, records_locator
@@ -142,7 +141,7 @@ def _head(root: str, file: File) -> Head:
     """Of JSON Lines and CSV: the records that end in the first bytes, or the first one."""
     with _opened(root, file) as stream:
         data = stream.read(_HEAD_BYTES)
-        if data.startswith(UTF_16) or looks_like_utf16(data):
+        if utf16_mark(data):
             raise DataError(
                 f"`{file.path}` is in UTF-16, and so large a table is read in UTF-8 alone. Save it as UTF-8."
             )

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ouvroir.data.blocks import cut, is_file
+from ouvroir.data.blocks import cut, is_file, longest_run
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import has_classes, read_folders
 from ouvroir.data.labels import hold_texts_alone, n_texts, read_labelled_tables, suffixes_of_named_files
@@ -59,6 +59,7 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         listing.notes += _perhaps_sequences(listing, chosen)
     if task is None and (other := TASKS[chosen].unlabelled) and not _has_labels(listing, tables, chosen, data):
         chosen = other
+    _require_one_way(data, chosen)
     is_told = any(note.code == "sample_data" for note in listing.notes)
     if path.is_file() and (path.parent / MADE_MARK).is_file() and not is_told:
         listing.notes.append(Note("sample_data", MADE))
@@ -84,10 +85,12 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         n_files, n_rows = sum(map(is_file, collection.candidates)), len(collection.candidates)
         collection.candidates = cut(collection.root, collection.candidates, entry.block_bytes)
         if (n_blocks := n_files + len(collection.candidates) - n_rows) > n_files:
-            text = (
-                f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row. Blocks that lie "
-                "side by side mostly stay in one split, so that hardly any passage is on both sides of a border."
-            )
+            text = f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row."
+            if (run := longest_run(collection.candidates)) > 1:
+                text += (
+                    f" Blocks that lie side by side stay in one split, up to {run:,} at a time, so that few passages are on both "
+                    "sides of a border."
+                )
             collection.notes.append(Note("in_blocks", text))
     collection.make_ids_unique()
     return collection
@@ -95,10 +98,27 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
 
 def _has_labels(listing: Listing, tables: Sequence[File], task: str, data: Data) -> bool:
     """Whether files lie in class folders, or tables or names of files tell labels."""
+    if not data.labels:
+        return False
     if data.label_pattern is not None or (tables and not hold_texts_alone(listing, tables, task, data)):
         return True
     readable = suffixes_of(task)
     return has_classes([file.folders for file in listing.files if file.suffix in readable], data.group_level)
+
+
+def _require_one_way(data: Data, task: str) -> None:
+    """Raises DataError where no labels are to be taken, and other settings or the task want some."""
+    if data.labels:
+        return
+    for name in ("label_column", "label_pattern", "label_separator"):
+        if (value := getattr(data, name)) is not None:
+            raise DataError(
+                f"data.labels=false takes no labels, and data.{name}={value} says where they are. Leave one of them out."
+            )
+    if find_task(task).needs_labels:
+        raise DataError(
+            f"data.labels=false takes no labels, and {task} learns from them. Leave it out, or name another --task."
+        )
 
 
 def _perhaps_sequences(listing: Listing, chosen: str) -> list[Note]:

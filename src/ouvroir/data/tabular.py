@@ -18,13 +18,23 @@ from typing import Any
 
 from ouvroir.errors import DataError, MissingExtra, Refused
 from ouvroir.files import readable_names
-from ouvroir.records import SPLIT_NAMES, Decoder, as_text, conversation, csv_records, fitted, is_json, read_json
+from ouvroir.records import (
+    SPLIT_NAMES,
+    UTF_32,
+    Decoder,
+    as_text,
+    conversation,
+    csv_records,
+    fitted,
+    is_json,
+    read_json,
+    utf16_mark,
+)
 from ouvroir.source import Source
 from ouvroir.task import Label, Note
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 MAX_TABLE_BYTES = 4 * 1024**3
-UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 # Names of columns as `_plain` writes them: small letters, no accents, one blank between words.
 _PATH_NAMES = (
     *("path", "file", "filename", "file name", "filepath", "file path"),
@@ -43,6 +53,26 @@ _TEXT_NAMES = (
     *("texte", "textes", "phrase", "contenu", "avis", "commentaire", "texto", "mensaje", "nachricht", "testo"),
 )
 _TEXT_WORDS = 4  # and more in a cell, on average, and most cells unlike each other: such a column holds texts
+_ID_NAMES = (  # of columns beside texts that are no labels, even where their values repeat
+    *(
+        "id",
+        "ids",
+        "uid",
+        "uuid",
+        "guid",
+        "key",
+        "index",
+        "idx",
+        "row",
+        "line",
+        "number",
+        "num",
+        "no",
+        "nr",
+        "unnamed 0",
+    ),
+    *("url", "link", "href", "numero", "ligne", "indice", "lien", "cle"),
+)
 _GROUP_NAMES = ("group", "group id", "groupe", "grupo", "gruppe")
 _GROUP_HINTS = (
     *("speaker", "subject", "patient", "person", "user", "author", "source", "session", "product"),
@@ -112,13 +142,13 @@ def open_table(source: Source) -> RawTable:
 
 
 def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
-    """Text of a file in UTF-8 with or without mark, UTF-16, or a Western 8-bit encoding; what was found is said."""
+    """Text of a file in UTF-8 with or without mark, UTF-16, UTF-32 or a Western 8-bit encoding; what was found is said."""
     has_nulls = False
-    if data.startswith(UTF_16):
-        text, encoding = data.decode("utf-16", errors="replace"), "UTF-16"
-    elif looks_like_utf16(data):
-        order = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
-        text, encoding = data.decode(order, errors="replace"), "UTF-16"
+    if data.startswith(UTF_32):
+        text, encoding = data.decode("utf-32", errors="replace"), "UTF-32"
+    elif mark := utf16_mark(data):
+        order = "utf-16-le" if mark == codecs.BOM_UTF16_LE else "utf-16-be"
+        text, encoding = data.removeprefix(mark).decode(order, errors="replace"), "UTF-16"
     else:
         try:
             text, encoding = data.decode("utf-8-sig"), "UTF-8"
@@ -145,12 +175,6 @@ def notes_on_encoding(name: str, encoding: str, *, has_nulls: bool) -> list[Note
             Note("null_bytes", f"`{name}` holds zero bytes, which were left out. Was it cut while being copied?")
         )
     return notes
-
-
-def looks_like_utf16(data: bytes) -> bool:
-    """Whether bytes that begin with no mark are UTF-16: every other one of them is mostly zero."""
-    head = data[:200]
-    return len(head) >= 4 and max(head[::2].count(0), head[1::2].count(0)) > len(head) * 0.35
 
 
 def _read_csv(name: str, text: str) -> RawTable:
@@ -279,7 +303,7 @@ def find_columns(
         label = _by_name(table, _LABEL_NAMES)
         if label is None:
             rest = [place for place in range(len(table.columns)) if place not in (path, split, group, text)]
-            label = rest[0] if len(rest) == 1 else None
+            label = rest[0] if len(rest) == 1 and not (text is not None and _is_id(table, rest[0])) else None
     return Columns(path=path, text=text, label=label, split=split, group=group)
 
 
@@ -451,11 +475,17 @@ def label_like(table: RawTable, used: Columns) -> list[str]:
     """Columns that may hold labels by their values: a few texts or whole numbers that repeat, fewest different ones first."""
     found = []
     for place, name in enumerate(table.columns):
-        if place not in (used.path, used.split, used.group, used.text):
+        is_id = used.text is not None and _is_id(table, place)
+        if place not in (used.path, used.split, used.group, used.text) and not is_id:
             values = {as_text(cell).strip() for cell in table.column(place)} - {""}
             if 1 < len(values) <= len(table.values) / 2 and not any(map(_NO_LABEL.fullmatch, values)):
                 found.append((len(values), name))
     return [name for _, name in sorted(found)]
+
+
+def _is_id(table: RawTable, place: int) -> bool:
+    """Whether the column is called what columns of numbers of rows and the like are called."""
+    return _plain(table.columns[place]) in _ID_NAMES
 
 
 def is_label_by_name(table: RawTable, place: int) -> bool:

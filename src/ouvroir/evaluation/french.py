@@ -131,10 +131,28 @@ SENTENCES: dict[str, str] = {
     ),
     "{n} more files have oddities of this kind.": "{n} autres fichiers présentent des particularités de ce genre.",
     "1 more file has an oddity of this kind.": "1 autre fichier présente une particularité de ce genre.",
-    "Long files are cut at the ends of lines. Files: {n}; blocks: {m}, each a row. Blocks that lie side by side mostly stay in one "
-    "split, so that hardly any passage is on both sides of a border.": (
-        "Les longs fichiers sont coupés en fin de ligne. Fichiers : {n} ; blocs : {m}, qui sont les éléments ici. Les blocs "
-        "voisins restent presque toujours dans la même répartition, pour que presque aucun passage ne soit des deux côtés."
+    "Long files are cut at the ends of lines. Files: {n}; blocks: {m}, each a row.": (
+        "Les longs fichiers sont coupés en fin de ligne. Fichiers : {n} ; blocs : {m}, qui sont les éléments ici."
+    ),
+    "Blocks that lie side by side stay in one split, up to {n} at a time, so that few passages are on both sides of a border.": (
+        "Les blocs voisins restent dans le même jeu, par suites de {n} au plus, pour que peu de passages soient des deux côtés "
+        "d’une limite."
+    ),
+    "Turns of conversations in which nothing is said are left out: {n} of {m} in `{a}`.": (
+        "Les tours de conversation où rien n’est dit sont laissés de côté : {n} sur {m} dans `{a}`."
+    ),
+    "Turns of conversations in which nothing is said are left out: {n} of {m} in the first rows of `{a}`.": (
+        "Les tours de conversation où rien n’est dit sont laissés de côté : {n} sur {m} dans les premières lignes de `{a}`."
+    ),
+    "`{a}` of `{b}` is taken for the labels since its values repeat. If they are none, say so: the texts are then a corpus.": (
+        "`{a}` de `{b}` est pris pour les étiquettes, car ses valeurs se répètent. Si ce n’en sont pas, dites-le : les textes "
+        "forment alors un corpus."
+    ),
+    "`{a}` is another table, and labels are read from {b}. Give its path to use it.": (
+        "`{a}` est un autre tableau, et les étiquettes sont lues dans {b}. Donnez son chemin pour l’utiliser."
+    ),
+    "To learn from all texts without labels: --set data.labels=false.": (
+        "Pour apprendre de tous les textes sans étiquettes : --set data.labels=false."
     ),
     "Tables that have more than {b} together are read a block at a time, as they are needed: the {n} records with a text of `{a}` "
     "are {m} blocks, each a row.": (
@@ -372,6 +390,9 @@ SENTENCES: dict[str, str] = {
     ),
     "Table column that holds the text, where rows are texts; found by itself when absent.": (
         "Colonne du tableau qui contient le texte, quand les éléments sont des textes ; trouvée automatiquement sinon."
+    ),
+    "Whether labels are taken, from tables, folders or names; texts without any are a corpus.": (
+        "Si des étiquettes sont prises, dans les tableaux, les dossiers ou les noms ; des textes sans étiquette forment un corpus."
     ),
     "Table column that holds the label; found by itself when absent.": (
         "Colonne du tableau qui contient l’étiquette ; trouvée automatiquement sinon."

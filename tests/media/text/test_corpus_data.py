@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import zipfile
 from collections import Counter
 
 import numpy as np
@@ -216,21 +217,22 @@ def test_chat_logs_are_a_corpus_of_conversations(tmp_path, turns, suffix):
 
 
 @pytest.mark.parametrize(
-    "cell", [[], ["a", "b"], [{"role": "user"}], [{"content": "x"}, 3], "text", None, {"content": "x"}]
+    "cell", [["a", "b"], [{"name": "user"}], [{"content": "x"}, 3], "text", None, {"content": "x"}]
 )
 def test_other_cells_are_no_conversation(cell):
     assert conversation(cell) is None
 
 
-def test_a_conversation_in_which_nothing_is_said_is_empty(tmp_path):
-    rows = [
-        *([{"role": "user", "content": f"{' '.join(WORDS)} {n}"}] for n in range(5)),
-        [{"role": "user", "content": None}],
-    ]
+@pytest.mark.parametrize("empty", [[], [{"role": "user"}], [{"role": "user", "content": None}]])
+def test_a_conversation_in_which_nothing_is_said_is_empty(tmp_path, empty):
+    rows = [*([{"role": "user", "content": f"{' '.join(WORDS)} {n}"}] for n in range(5)), empty]
     (tmp_path / "log.jsonl").write_text("\n".join(json.dumps({"messages": turns}) for turns in rows))
     manifest = ouvroir.check(tmp_path / "log.jsonl", task="text-generation")
     assert len(manifest.rows) == 5
     assert [refusal.code for refusal in manifest.refused] == ["empty"]
+    told = [note for note in manifest.notes if note.code == "turns_left_out"]
+    assert len(told) == bool(empty)
+    assert all("1 of 6" in note.text for note in told)
 
 
 @pytest.mark.parametrize("others", [["README.md"], ["notes/more.md"], []])
@@ -394,24 +396,43 @@ def of(manifest, name):
     return sorted(rows, key=lambda row: (block_of(row.locator)[1] or (0, 0))[0]), told
 
 
+def wide_texts():
+    """Texts with line ends, without any, with letters of four bytes, and with such as hold the byte of a line end."""
+    some = random.Random(0)
+    yield "A\n" + prose(0, 300)
+    yield "".join(some.choices("Ā\u0a05" + "".join(map(chr, range(0x100, 0x180))) + "Ā\u0a05" * 99, k=9_000))
+    yield "a" + "".join(some.choices([chr(0x1F300 + number) for number in range(256)], k=9_000))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16"])
-@pytest.mark.parametrize("first", ["", "A\n"])
-def test_a_file_of_two_bytes_a_letter_is_not_cut_at_odd_bytes(tmp_path, encoding, first):
-    (tmp_path / "wide").mkdir()
-    text = first + prose(0, 300)
-    (tmp_path / "wide" / "wide.txt").write_bytes(text.encode(encoding))
-    (tmp_path / "wide" / "other.txt").write_text(prose(1, 300))
-    (row,), told = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
-    assert row.id == "wide.txt"
-    assert len(told) == 1
-    assert text_of(row.source(tmp_path / "wide"), Limits())[0] == text
+@pytest.mark.parametrize("is_zipped", [False, True])
+@pytest.mark.parametrize("text", list(wide_texts()), ids=["lines", "no lines", "pairs"])
+def test_a_file_of_two_bytes_a_letter_is_cut_between_letters(tmp_path, encoding, is_zipped, text):
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    text = prose(2, 20) + text  # so that it is seen what it is where no mark says it
+    if is_zipped:
+        with zipfile.ZipFile(folder / "wide.zip", "w") as archive:
+            archive.writestr("wide.txt", text.encode(encoding))
+    else:
+        (folder / "wide.txt").write_bytes(text.encode(encoding))
+    manifest = ouvroir.check(folder)
+    rows, _ = of(manifest, "wide.zip::wide.txt" if is_zipped else "wide.txt")
+    texts = [text_of(row.source(folder), Limits())[0] for row in rows]
+    assert "".join(texts) == text
+    assert len(rows) > 9
+    assert {row.split for row in rows} == {"train", "validation", "test"}
+    assert [note.code for note in manifest.notes] == ["in_blocks", "odd_file"]
+    assert not manifest.refused
+    if "\n" in text[-100:]:
+        assert all(one.endswith("\n") for one in texts[-5:])
 
 
-def test_a_large_file_of_two_bytes_a_letter_is_refused_with_what_helps(tmp_path):
+def test_a_large_file_of_four_bytes_a_letter_is_refused_with_what_helps(tmp_path):
     (tmp_path / "wide").mkdir()
-    (tmp_path / "wide" / "wide.txt").write_bytes(prose(0, 14_000).encode("utf-16"))
+    (tmp_path / "wide" / "wide.txt").write_bytes(prose(0, 14_000).encode("utf-32"))
     (tmp_path / "wide" / "other.txt").write_text(prose(1, 300))
-    rows, (told,) = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
+    rows, (*_, told) = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
     assert not rows
     assert told.endswith("Save it as UTF-8: it is then cut into blocks by itself.")
     assert "au plus" in in_french(told, FRENCH_OF_TEXTS)
