@@ -111,12 +111,14 @@ class Refusal:
 class Note:
     """Something worth a person's attention that refuses no row: `code`, a sentence, and the setting proposed for it.
 
-    `proposal` maps dotted recipe names to values, `{"options.class_weights": "true"}`; empty when nothing is proposed.
+    `proposal` maps dotted recipe names to values, `{"options.class_weights": "true"}`; empty when nothing is proposed. `prevents`:
+    nothing can be learned from the rows because of it, so that training refuses them.
     """
 
     code: str
     text: str
     proposal: Mapping[str, str] = field(default_factory=dict)
+    prevents: bool = False
 
 
 def options_of(settings: Mapping[str, str]) -> str:

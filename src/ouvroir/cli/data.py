@@ -37,7 +37,8 @@ def check(
         try:
             manifest.require_trainable(needs_labels=find_task(manifest.task).needs_labels)
         except DataError as error:
-            terminal.say(str(error))
+            if not any(note.prevents for note in manifest.notes):  # which are shown
+                terminal.say(str(error))
         else:
             terminal.show_next("check", data=[data, *reading.words])
     return 0 if manifest.rows else 1

@@ -464,11 +464,12 @@ def _add_files_beside(collection: Collection, listing: Listing, used: Sequence[_
             collection.refuse(file.id, "not_readable_here", text)
         elif file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)
-    if added:
-        shown = ", ".join(f"`{one.id}`" for one in added[:3])
+    texts_added = [one.id for one in added if one.size]
+    if texts_added:
+        shown = ", ".join(f"`{name}`" for name in texts_added[:3])
         text = (
-            f"Files beside the tables that are read as texts too: {len(added):,}, such as {shown}. Move away what is no text to "
-            "learn from."
+            f"Files beside the tables that are read as texts too: {len(texts_added):,}, such as {shown}. "
+            "Move away what is no text to learn from."
         )
         if n_labelled:
             text += (

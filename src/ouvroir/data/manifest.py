@@ -129,8 +129,11 @@ class Manifest:
             raise DataError(f"{none} be used{_reasons(self.refused)}.")
 
     def require_trainable(self, *, needs_labels: bool = True) -> None:
-        """Raise DataError when nothing can be learnt from these rows: none, none in train, fewer than two classes."""
+        """Raise DataError when nothing can be learned from these rows: none in train, fewer than two classes, or as a note says."""
         self.require_rows()
+        for note in self.notes:
+            if note.prevents:
+                raise DataError(note.text)
         if not any(row.split == "train" for row in self.rows):
             raise DataError(
                 f"All rows of {self.source} are for validation or test, so there is nothing to learn from. "

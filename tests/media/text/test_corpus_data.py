@@ -174,11 +174,11 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
     assert reasons["authors.csv"] == "`authors.csv` is a table without a column of texts, so it is not read."
     told = next(note.text for note in manifest.notes if note.code == "files_beside_tables")
     assert told == (
-        "Files beside the tables that are read as texts too: 3, such as `book.txt`, `empty.txt`, `notes/one.md`. Move away what is "
+        "Files beside the tables that are read as texts too: 2, such as `book.txt`, `notes/one.md`. Move away what is "
         "no text to learn from."
     )
     assert (in_french(told) or "").startswith(
-        "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 3, dont `book.txt`"
+        "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 2, dont `book.txt`"
     )
     assert not manifest.labels
 
@@ -312,6 +312,9 @@ def test_a_corpus_that_cannot_be_learned_from_is_told_by_check_as_by_training(tm
     assert in_french(told, FRENCH_OF_TEXTS)
     with pytest.raises(DataError, match=re.escape(told)):
         ouvroir.train(tmp_path / "books", runs=tmp_path / "runs")
+    shown = call("check", str(tmp_path / "books")).output
+    assert shown.count("at least 500 are needed") == 1
+    assert "ouvroir refine" not in shown
 
 
 def test_a_corpus_of_one_block_is_said_to_leave_nothing_to_measure(tmp_path):

@@ -109,7 +109,7 @@ def notes_on(rows: Sequence[Row]) -> list[Note]:
         return []
     n_characters = sum(characters(row) for row in rows if row.split == "train")
     if n_characters < LEAST_CHARACTERS:
-        return [Note("short_corpus", too_short(n_characters))]
+        return [Note("short_corpus", too_short(n_characters), prevents=True)]
     if len({row.split for row in rows}) == 1:
         text = (
             f"All {n_characters:,} characters are in train, and nothing is held out: what a model learns of them cannot be "
