@@ -21,14 +21,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, overload
 
 from ouvroir import bundle as bundles
 from ouvroir.data.candidates import not_of_a_kind
+from ouvroir.data.columns import find_text, head_in_doubt
 from ouvroir.data.listing import is_sequence
-from ouvroir.data.tabular import (
-    TABLE_SUFFIXES,
-    decode_text,
-    find_text,
-    head_in_doubt,
-    open_table,
-)
+from ouvroir.data.tabular import TABLE_SUFFIXES, decode_text, open_table
 from ouvroir.errors import DataError, MissingExtra, OuvroirError, Refused, RunError, UsageError
 from ouvroir.files import natural, readable_count
 from ouvroir.media import advice_on, find_task, readable_suffixes, sequences_of, suffixes_of

@@ -10,9 +10,10 @@ import pytest
 
 import ouvroir
 from ouvroir.data.admission import admit
+from ouvroir.data.columns import find_columns, proposed_separator
 from ouvroir.data.listing import MADE, MADE_MARK
 from ouvroir.data.sources import read_source
-from ouvroir.data.tabular import find_columns, proposed_separator, read_table
+from ouvroir.data.tabular import read_table
 from ouvroir.errors import DataError, MissingExtra
 from ouvroir.media import find_task
 from ouvroir.recipe import Data

@@ -17,14 +17,8 @@ from typing import Any
 
 from ouvroir.data.blocks import block_length
 from ouvroir.data.candidates import Candidate, Collection
-from ouvroir.data.file_finder import FileFinder
-from ouvroir.data.folders import read_folders
-from ouvroir.data.large_tables import Head, add_blocks, look_at, without_unlikely_label
-from ouvroir.data.listing import File, Listing, suffix_of
-from ouvroir.data.tabular import (
-    TABLE_SUFFIXES,
+from ouvroir.data.columns import (
     Columns,
-    RawTable,
     as_label,
     find_columns,
     find_text,
@@ -32,13 +26,18 @@ from ouvroir.data.tabular import (
     is_label_by_name,
     label_like,
     most_name_files,
-    open_table,
     other_texts,
     proposed_group_columns,
     proposed_separator,
     read_head_as_row,
     read_head_as_text,
+    without_unlikely_label,
 )
+from ouvroir.data.file_finder import FileFinder
+from ouvroir.data.folders import read_folders
+from ouvroir.data.large_tables import Head, add_blocks, look_at
+from ouvroir.data.listing import File, Listing, suffix_of
+from ouvroir.data.tabular import TABLE_SUFFIXES, RawTable, open_table
 from ouvroir.errors import DataError
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data

@@ -21,18 +21,10 @@ import numpy as np
 
 from ouvroir.data.blocks import RUNS_WANTED
 from ouvroir.data.candidates import Candidate, Collection
+from ouvroir.data.columns import Columns
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.listing import File
-from ouvroir.data.tabular import (
-    Columns,
-    RawTable,
-    find_delimiter,
-    is_label_by_name,
-    label_like,
-    notes_on_encoding,
-    open_table,
-    read_table,
-)
+from ouvroir.data.tabular import RawTable, find_delimiter, notes_on_encoding, open_table, read_table
 from ouvroir.errors import DataError
 from ouvroir.files import readable_size
 from ouvroir.records import (
@@ -173,18 +165,6 @@ def _opened(root: str, file: File) -> Iterator[IO[bytes]]:
     else:
         with (Path(root) / path).open("rb") as stream:
             yield stream
-
-
-def without_unlikely_label(raw: RawTable, columns: Columns, label_column: str | None) -> Columns:
-    """The same without a column of labels that is only the one that is left over, and whose values do not repeat.
-
-    Beside the texts of a corpus stands what each came from, or a number.
-    """
-    if columns.label is None or label_column is not None or is_label_by_name(raw, columns.label):
-        return columns
-    is_nested = any(isinstance(cell, dict) for cell in raw.column(columns.label))
-    is_likely = raw.columns[columns.label] in label_like(raw, columns) and not is_nested
-    return columns if is_likely else columns.without_label()
 
 
 @dataclass
