@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ouvroir.errors import NotWritable, OuvroirError, RunError, UsageError
-from ouvroir.files import home
+from ouvroir.files import RUN_FILES, home
 from ouvroir.progress import QUIET, Progress
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.system import try_lock
@@ -34,7 +34,6 @@ KINDS: dict[Kind, str] = {
 SECONDS_PER_DAY = 86_400
 NAME_LENGTH = 12
 NAMES_SHOWN = 3  # of the data sets that share one entry
-RUN_FILES = ("recipe.json", "status.json", "environment.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,18 @@ from typing import Any, BinaryIO
 from ouvroir.errors import DiskFull, NotWritable
 from ouvroir.system import require_system
 
+RUN_FILES = ("recipe.json", "status.json", "environment.json")
+"""What a run has from its beginning to its end."""
+_BUNDLE_FILES = ("recipe.json", "config.json", "hashes.json")
+
+
+def is_own_folder(path: Path) -> bool:
+    """Whether a folder is a run, a bundle, or that of the caches, in which nothing is data of a person."""
+    for names in (RUN_FILES, _BUNDLE_FILES):
+        if all((path / name).is_file() for name in names):
+            return True
+    return path.absolute() == home()
+
 
 def home() -> Path:
     """Where manifests, packs and measurements are cached: $OUVROIR_HOME, by default ~/.cache/ouvroir."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,6 +60,18 @@ class _Used:
     head: Head | None = None
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How tables are opened: what lies beside them, how many bytes they have together, whether folders say splits."""
+
+    listing: Listing
+    finder: FileFinder
+    n_bytes: int
+    has_split_folders: bool
+    task: str
+    data: Data
+
+
 def read_labelled_tables(
     collection: Collection, listing: Listing, tables: Sequence[File], data: Data, *, is_only_source: bool
 ) -> bool:
@@ -71,11 +83,13 @@ def read_labelled_tables(
     if not tables:
         return False
     finder = FileFinder(listing, looks_outside=is_only_source)
-    opened: list[_Used] = []
+    has_split_folders = len({_split_named(file.folders) for file in listing.files} - {None}) > 1
     n_bytes = sum(file.size for file in tables)
+    reading = _Reading(listing, finder, n_bytes, has_split_folders, collection.task, data)
+    opened: list[_Used] = []
     for file in tables:
         try:
-            opened.append(_open(file, n_bytes, listing, finder, collection.task, data))
+            opened.append(_open(file, reading))
         except DataError as error:
             if is_only_source or (file is tables[-1] and not opened and _names_a_column(data)):
                 raise
@@ -83,6 +97,9 @@ def read_labelled_tables(
     used = _choose(opened, listing, collection, is_only_source=is_only_source)
     if not used:
         return False
+    is_corpus = not is_only_source and _are_of_a_corpus(used, collection.task) and data.label_pattern is None
+    if is_corpus:
+        used = [*used, *_below(collection, tables, reading)]
     for table in used:
         collection.notes.extend(table.raw.notes)
         _say_columns(collection, table, data)
@@ -90,12 +107,27 @@ def read_labelled_tables(
     if is_only_source:
         of_folder = set(listing.refused)
         collection.refused = [refusal for refusal in collection.refused if refusal not in of_folder]
-    elif _are_of_a_corpus(used, collection.task) and data.label_pattern is None:
+    elif is_corpus:
         _add_files_beside(collection, listing, used, data)
     else:
         _refuse_unnamed(collection, listing, used, named)
     _unify_labels(collection)
     return True
+
+
+def _below(collection: Collection, tables: Sequence[File], reading: _Reading) -> list[_Used]:
+    """Tables of texts in folders below those of a corpus, parts of it as files there are, and without labels as these."""
+    known = {file.locator for file in tables}
+    below = [file for file in reading.listing.files if file.suffix in TABLE_SUFFIXES and file.locator not in known]
+    n_bytes = sum(file.size for file in [*tables, *below])
+    reading = replace(reading, n_bytes=n_bytes, data=replace(reading.data, labels=False, label_column=None))
+    found = []
+    for file in below:
+        try:
+            found.append(_open(file, reading))
+        except DataError as error:
+            collection.notes.append(Note("table_ignored", f"{error} The table was not used."))
+    return [table for table in found if table.columns.text is not None]
 
 
 def _names_a_column(data: Data) -> bool:
@@ -159,17 +191,15 @@ def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
     return bool(finder.find(cell, table))
 
 
-def _open(file: File, n_bytes: int, listing: Listing, finder: FileFinder, task: str, data: Data) -> _Used:
-    """A table and its columns: whole, unless its first rows show that it is a large one to be read in blocks, or cannot serve.
-
-    `n_bytes`: of all the tables.
-    """
+def _open(file: File, reading: _Reading) -> _Used:
+    """A table and its columns: whole, unless its first rows show that it is a large one to be read in blocks, or cannot serve."""
+    finder, task, data = reading.finder, reading.task, reading.data
     readable = suffixes_of(task)
 
     def names_file(cell: str) -> bool:
         return any(found.suffix in readable for found in finder.find(cell, file))
 
-    head = look_at(listing.root, file, n_bytes=n_bytes)
+    head = look_at(reading.listing.root, file, n_bytes=reading.n_bytes)
     raw, columns = head.raw, _find_columns(head.raw, names_file, task, data)
     is_head = not head.is_whole
     if _block_bytes(task):
@@ -178,14 +208,20 @@ def _open(file: File, n_bytes: int, listing: Listing, finder: FileFinder, task: 
         is_head = columns.text is not None and columns.label is None
         is_head &= bool(_block_bytes(task)) or find_task(task).needs_labels
         if not is_head:
-            raw = open_table(Source(listing.root, file.locator))
+            raw = open_table(Source(reading.listing.root, file.locator))
             columns = _find_columns(raw, names_file, task, data)
-    tokens = re.split(r"[\W\d_]+", raw.name.lower().rsplit(".", 1)[0])
-    split = next((SPLIT_NAMES[token] for token in tokens if token in SPLIT_NAMES), None)
+    split = _split_named(re.split(r"[\W\d_]+", raw.name.lower().rsplit(".", 1)[0]))
+    if split is None and reading.has_split_folders:
+        split = _split_named(file.folders)
     n_hits = 0
     if columns.path is not None:
         n_hits = sum(names_file(as_text(cell)) for cell in raw.column(columns.path))
     return _Used(file, raw, columns, split, n_hits, head if is_head else None)
+
+
+def _split_named(names: Iterable[str]) -> Split | None:
+    """The split that the first of the names which says one says."""
+    return next((SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES), None)
 
 
 def _find_columns(raw: RawTable, names_file: Callable[[str], bool], task: str, data: Data) -> Columns:
@@ -453,13 +489,9 @@ def _add_files_beside(collection: Collection, listing: Listing, used: Sequence[_
     if n_labelled:
         collection.candidates[n_candidates:] = [replace(one, label=None) for one in added]
         del collection.notes[n_notes:]  # on what classes were read from
-    depth = max(table.file.path.count("/") for table in used)
     for file in files:
         if file.suffix in TABLE_SUFFIXES:
-            is_deep = file.path.count("/") > depth
             text = f"`{file.id}` is a table without a column of texts, so it is not read."
-            if is_deep:
-                text = f"`{file.id}` is a table that lies deeper than others, and only the uppermost are read. Move it beside them."
             collection.refuse(file.id, "not_readable_here", text)
         elif file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ouvroir.errors import DataError
+from ouvroir.files import is_own_folder
 from ouvroir.source import FOLDER, ZIP_SEPARATOR, folder_locator, shown_locator
 from ouvroir.task import Note, Refusal
 
@@ -112,6 +113,12 @@ def _list_entry(
         return
     try:
         if entry.is_dir():
+            if is_own_folder(Path(entry.path)):
+                text = (
+                    f"`{readable_name(path)}` is a run, a model or the cache of Ouvroir, so what it holds is no data."
+                )
+                listing.refused.append(Refusal(readable_name(path), "own_folder", text))
+                return
             if entry.is_symlink():
                 identity = _identity(entry.stat())
                 if identity in visited or _is_above(entry.path, listing.root):

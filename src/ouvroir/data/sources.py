@@ -41,7 +41,7 @@ _SHOWN = 3  # names in a sentence
 _LEAST_OF_SEQUENCE = 8  # numbered files of a folder that look like parts of one whole
 _FEW = 0.1  # of the readable files in zips: so many beside them are no data
 _LOOKED_AT = 200  # folders, and entries of each, when class folders are looked for above a folder
-_DULL = {"hidden", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
+_DULL = {"hidden", "own_folder", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
 
 
 def read_source(source: str | Path, data: Data, *, task: str | None) -> Collection:
@@ -226,7 +226,7 @@ def _list(path: Path, task: str | None) -> tuple[Listing, list[File], Counter[st
 
 def _count_suffixes(listing: Listing) -> Counter[str]:
     counts = Counter(file.suffix for file in listing.files)
-    counts.update(suffix_of(refusal.id) for refusal in listing.refused)
+    counts.update(suffix_of(refusal.id) for refusal in listing.refused if refusal.code != "own_folder")
     return counts
 
 

@@ -289,9 +289,6 @@ SENTENCES: dict[str, str] = {
     "Files beside the tables that are read as texts too: {n}, such as {a}. Move away what is no text to learn from.": (
         "Fichiers à côté des tableaux, lus eux aussi comme textes : {n}, dont {a}. Déplacez ce qui n’est pas un texte à apprendre."
     ),
-    "`{a}` is a table that lies deeper than others, and only the uppermost are read. Move it beside them.": (
-        "`{a}` est un tableau situé plus profondément que d’autres, et seuls ceux du dessus sont lus. Déplacez-le à côté d’eux."
-    ),
     "`{a}` is a table without a column of texts, so it is not read.": (
         "`{a}` est un tableau sans colonne de textes ; il n’est donc pas lu."
     ),
@@ -311,6 +308,9 @@ SENTENCES: dict[str, str] = {
     "`{a}` is a link that leads nowhere.": "`{a}` est un lien qui ne mène nulle part.",
     "`{a}` could not be looked at: {b}.": "`{a}` n’a pas pu être examiné.",
     "`{a}` is a pipe, a socket or a device, not a file.": "`{a}` est un tube, une socket ou un périphérique.",
+    "`{a}` is a run, a model or the cache of Ouvroir, so what it holds is no data.": (
+        "`{a}` est un entraînement, un modèle ou le cache d’Ouvroir ; ce qu’il contient n’est pas une donnée."
+    ),
     "`{a}` is hidden or belongs to the system.": "`{a}` est caché ou appartient au système.",
     "The name of `{a}` is not UTF-8. Rename the file.": "Le nom de `{a}` n’est pas en UTF-8. Renommez le fichier.",
     "The name of `{a}` contains `{b}`. Rename the file.": "Le nom de `{a}` contient `{b}`. Renommez le fichier.",

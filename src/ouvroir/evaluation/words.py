@@ -797,6 +797,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "code_empty": ("empty file", "fichier vide"),
     "code_encrypted": ("encrypted", "chiffré"),
     "code_hidden": ("hidden file", "fichier caché"),
+    "code_own_folder": ("made by Ouvroir", "produit par Ouvroir"),
     "code_leak": ("would leak between splits", "présent aussi dans un jeu d’évaluation"),
     "code_malformed_row": ("malformed row", "ligne mal formée"),
     "code_missing": ("missing", "absent"),

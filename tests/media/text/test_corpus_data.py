@@ -268,14 +268,40 @@ def test_shards_that_are_large_together_are_read_in_blocks(tmp_path, monkeypatch
     assert sorted(text.split("\n")) == sorted("\n".join(prose(n, 1200).rstrip() for n in range(4)).split("\n"))
 
 
-def test_a_table_that_lies_deeper_is_refused_for_what_it_is(tmp_path):
+def lines_of(number, n=60):
+    return [f"{' '.join(random.Random(1000 * number + line).sample(WORDS, 8))}, {number} {line}" for line in range(n)]
+
+
+def test_a_table_that_lies_deeper_is_a_part_of_the_corpus_too(tmp_path):
     (tmp_path / "corpus" / "more").mkdir(parents=True)
-    rows = "".join(f'{{"text": "{" ".join(WORDS)} {number}"}}\n' for number in range(60))
-    (tmp_path / "corpus" / "a.jsonl").write_text(rows)
-    (tmp_path / "corpus" / "more" / "b.jsonl").write_text(rows)
-    (refusal,) = ouvroir.check(tmp_path / "corpus").refused
-    assert "lies deeper than others" in refusal.reason
-    assert in_french(refusal.reason)
+    table(tmp_path / "corpus" / "a.jsonl", lines_of(0))
+    (tmp_path / "corpus" / "more" / "b.csv").write_text("label,text\n" + "".join(f'x,"{one}"\n' for one in lines_of(1)))
+    (tmp_path / "corpus" / "more" / "c.csv").write_text("born,died\n1828,1905\n")
+    manifest = ouvroir.check(tmp_path / "corpus")
+    assert {row.text for row in manifest.rows} == {*lines_of(0), *lines_of(1)}
+    assert not manifest.labels
+    (refusal,) = manifest.refused
+    assert refusal.id == "more/c.csv"
+
+
+def table(path, texts):
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+def test_tables_in_folders_that_are_called_splits_are_these(tmp_path):
+    for number, name in enumerate(("train", "valid", "test")):
+        (tmp_path / "corpus" / name).mkdir(parents=True)
+        table(tmp_path / "corpus" / name / "data.jsonl", lines_of(number))
+    splits = {row.id.partition("/")[0]: set() for row in ouvroir.check(tmp_path / "corpus").rows}
+    for row in ouvroir.check(tmp_path / "corpus").rows:
+        splits[row.id.partition("/")[0]].add(row.split)
+    assert splits == {"train": {"train"}, "valid": {"validation"}, "test": {"test"}}
+
+
+def test_one_folder_that_is_called_a_split_is_none(tmp_path):
+    (tmp_path / "corpus" / "dev").mkdir(parents=True)
+    table(tmp_path / "corpus" / "dev" / "data.jsonl", lines_of(0))
+    assert {row.split for row in ouvroir.check(tmp_path / "corpus").rows} == {"train", "validation", "test"}
 
 
 def test_what_cannot_be_read_is_counted_once(tmp_path):

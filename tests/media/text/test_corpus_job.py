@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
+from ouvroir.evaluation.french import in_french
 from ouvroir.evaluation.language import Language
 from ouvroir.media import find_task
 from ouvroir.media.text.corpus import CorpusProcessor, windows
@@ -488,3 +490,17 @@ def test_a_vocabulary_that_is_too_large_and_a_window_that_is_too_long_are_taken_
     assert note["fr"].replace("\u202f", " ").startswith(f"`options.n_pieces` vaut {made}, et non 60000 comme demandé")
     assert {name: value for name, value, *_ in report["settings"]}["options.n_pieces"] == str(made)
     assert np.isfinite(run.read_json("evaluation.json")["test"]["nats_per_character"]["value"])
+
+
+def test_runs_and_models_among_the_data_are_no_data(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "books" / "home"))
+    folder = refused(tmp_path / "books", one="".join(f"The sea is quiet, line {n}.\n" for n in range(400)).encode())
+    before = ouvroir.check(folder)
+    run = ouvroir.train(folder, task="text-generation", settings={**QUICK, "loop.steps": 2}, runs=folder / "runs")
+    shutil.copytree(run.path / "final_model", folder / "model")
+    manifest = ouvroir.check(folder)
+    assert manifest.rows == before.rows
+    assert {refusal.id: refusal.code for refusal in manifest.refused} == dict.fromkeys(
+        ("home", "model", f"runs/{run.path.name}"), "own_folder"
+    )
+    assert all(in_french(refusal.reason) for refusal in manifest.refused)
