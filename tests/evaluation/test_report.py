@@ -584,6 +584,41 @@ def test_how_long_rivals_were_trained_is_worked_out(seconds, said, unsaid):
         assert "Not at equal parameters: the Transformer has 1.6 times as many." in page
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_model_that_was_validated_once_has_its_dot_and_labels_have_the_unit_of_the_axis(language):
+    def measured(*steps):
+        found = [Measurement(step, "validation", "nats_per_character", 2 - step / 1000, step / 10) for step in steps]
+        return [Measurement(step, "train", "items", 100.0, step / 10) for step in steps] + found
+
+    systems = [
+        System(name="lstm", role="rival", answers=texts(40), curves=measured(200, 400)),
+        System(name="transformer", role="rival", answers=texts(40, seed=1), curves=measured(300)),
+    ]
+    report = writing_report(None, None, systems=systems, writing={"lstm": {"moments": [], "habits": {}}})
+    html = html_of(report, language)
+    charts = re.findall(r"<figcaption>(.*?)</figcaption>(.*?)</figure>", html, re.DOTALL)
+    assert len(charts) == 3  # over steps, seconds and characters
+    said = {
+        "en": (
+            "Transformer, after 300 steps: 1.",
+            "Transformer, after 30 s of training: 1.",
+            "after 30,000 characters: 1.",
+        ),
+        "fr": ("Transformer, après 300 pas : 1,", "après 30 s d’entraînement : 1,", "après 30 000 caractères : 1,"),
+    }[language]
+    for (_, chart), label in zip(charts, said, strict=True):
+        assert label in chart
+        assert chart.count("<circle") == 3
+    titles = re.findall("<title>(.*?)</title>", html)
+    assert not [one for one in titles if language == "fr" and re.search(r"\w:", one)]
+    alone = writing_report(None, None, systems=systems[1:], writing={"transformer": {"moments": [], "habits": {}}})
+    assert "<figcaption>" not in html_of(alone, language), "one dot by itself is no chart"
+
+
+def html_of(report, language):
+    return render(report, language).replace("\u202f", " ")
+
+
 def test_what_writes_is_not_said_to_be_replaced_by_what_counts():
     worse = dataclasses.replace(texts(40), loss=texts(40).loss * 1.1)
     lines = writing_report(worse, texts(40), writing={"lstm": {"moments": [], "habits": {}}})["verdict"]["lines"]

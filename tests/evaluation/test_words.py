@@ -29,6 +29,7 @@ FAMILIES = (
     "found_",
     "verdict_",
     "curve_by_",
+    "curve_along_",
     "curve_characters",
     "curve_seconds",
 )

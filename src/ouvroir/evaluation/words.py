@@ -695,10 +695,13 @@ WORDS: dict[str, tuple[str, str]] = {
     # training
     "curve_loss": ("Training loss", "Perte d’entraînement"),
     "curve_validation": ("Validation {metric}", "{metric} en validation"),
-    "curve_alt": ("{title} over {steps} steps; {ends}.", "{title} au fil de {steps} pas ; {ends}."),
+    "curve_alt": ("{title} over {along}; {ends}.", "{title} au fil de {along} ; {ends}."),
     "curve_end": ("{name} ends at {value}", "{name} finit à {value}"),
     "step": ("step", "pas"),
-    "curve_point": ("{name}, step {step}: {value}", "{name}, pas {step} : {value}"),
+    "curve_point": ("{name}, after {along}: {value}", "{name}, après {along} : {value}"),
+    "curve_along_points": ("{x} {x:step|steps}", "{x} pas"),
+    "curve_along_seconds": ("{x} of training", "{x} d’entraînement"),
+    "curve_along_characters": ("{x} {x:character|characters}", "{x} {x:caractère|caractères}"),
     # cost
     "cost_check": ("reading and checking", "lecture et contrôle"),
     "cost_pack": ("packing", "encodage"),
