@@ -52,11 +52,12 @@ def write_report(run: Run, at: Workplace) -> Path:
             f"Files that could not be read, so that the report does not show them: {n}. Once they are back, "
             f"`ouvroir report {shlex.quote(str(run.path))}` does."
         )
-    return render_again(run, language=at.language)
+    run.keep_language(at.language)
+    return render_again(run)
 
 
 def render_again(run: Run, *, language: Language | None = None) -> Path:
-    """Write report.html from report.json, in the language the run remembers; one that is given is remembered from then on.
+    """Write report.html from report.json, in the language of the run or, this once, in another.
 
     Samples whose files were away are put into the report if they are back. Raises RunError when there is no report yet.
     """
@@ -73,8 +74,7 @@ def render_again(run: Run, *, language: Language | None = None) -> Path:
     ):
         run.write_json("report.json", report)
     page = run.path / "report.html"
-    run.keep_language(language)
-    write_text(page, render(report, run.language))
+    write_text(page, render(report, language or run.language))
     return page
 
 

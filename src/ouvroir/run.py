@@ -296,14 +296,14 @@ class Run:
 
     @property
     def language(self) -> Literal["en", "fr"]:
-        """The language that the report was last asked for in; English when it never was."""
+        """The language that the work on the run was asked to be told in; English when it never was."""
         try:
             return "fr" if (self.path / "language.txt").read_text(encoding="utf-8").strip() == "fr" else "en"
         except FileNotFoundError:
             return "en"
 
     def keep_language(self, language: Literal["en", "fr"] | None) -> None:
-        """Remember the language of the report; None leaves it as it is."""
+        """Remember the language of the run's reports; None leaves it as it is."""
         if language is not None:
             write_text(self.path / "language.txt", language + "\n")
 
