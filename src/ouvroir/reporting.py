@@ -317,6 +317,7 @@ def _models(models: list[Run], test: Table | None) -> list[System]:
     found = []
     for model in models:
         metrics, before = model.metrics(), model.steps_before
+        usual = _usual_steps(model)
         path = model.path / "answers" / "test.safetensors"
         found.append(
             System(
@@ -327,10 +328,19 @@ def _models(models: list[Run], test: Table | None) -> list[System]:
                 steps=before + (metrics[-1].step if metrics else 0),
                 seconds=max((one.seconds for one in metrics), default=0.0),
                 n_parameters=_size_of(model),
-                usual_steps=(model.read_json(USUAL_STEPS) or {}).get("steps"),
+                usual_steps=usual.get("steps"),
+                can_be_smaller=usual.get("can_be_smaller", False),
             )
         )
     return found
+
+
+def _usual_steps(model: Run) -> dict[str, Any]:
+    """What was noted where it had few steps; where it branched from another model, these are its steps too."""
+    found: dict[str, Any] | None = model.read_json(USUAL_STEPS)
+    if found is None and (branch := model.branch) is not None:
+        found = branch.run.read_json(USUAL_STEPS)
+    return found or {}
 
 
 def _role(model: Run) -> Role:

@@ -32,7 +32,7 @@ GENERATOR = "generator"
 JOB = "refine.json"
 """In the run of a main job: what was planned."""
 USUAL_STEPS = "usual_steps.json"
-"""In a run that had time for far fewer steps than its task proposes: how many these are."""
+"""In a run that had time for far fewer steps than its task proposes: how many these are, and if a smaller preset is to be had."""
 _LOOK_S = 0.2  # `is_held` of another process has the lock for less
 _LONGEST_NAME = 120  # characters of a folder's name after the time; most file systems take 255 bytes
 _mine: set[Path] = set()  # folders of the runs that this process holds

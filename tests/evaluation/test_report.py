@@ -514,9 +514,35 @@ def test_a_training_of_few_steps_is_said(full):
     systems = [dataclasses.replace(one, usual_steps=2400) if one.role == "base" else one for one in full.systems]
     found = make_report(dataclasses.replace(full, systems=systems))
     (line,) = [line for line in found["verdict"]["lines"]["en"] if "usual for such data" in line]
-    assert line.startswith("It was trained for ")
-    assert "2,400" in line
+    assert line.startswith("The base model was trained for 600 steps, and 2,400 are usual")
     assert not any("usual for such" in line for line in make_report(full)["verdict"]["lines"]["en"])
+
+
+@pytest.mark.parametrize("can_be_smaller", [True, False])
+def test_each_network_that_had_few_steps_is_told_and_none_is_smaller_than_the_smallest(can_be_smaller):
+    def lines(*usual):
+        rivals = [
+            System(name=name, role="rival", answers=texts(40, seed=k), steps=100 + k, usual_steps=n, can_be_smaller=can_be_smaller)
+            for k, (name, n) in enumerate(zip(("lstm", "transformer"), usual, strict=True))
+        ]  # fmt: skip
+        return writing_report(None, None, systems=rivals)["verdict"]["lines"]
+
+    both = lines(900, 1200)
+    english = [line for line in both["en"] if "usual for such data" in line]
+    assert [line.split(" are usual")[0] for line in english] == [
+        "The LSTM was trained for 100 steps, and 900",
+        "The Transformer was trained for 101 steps, and 1,200",
+    ]
+    french = " ".join(both["fr"]).replace("\u202f", " ")
+    assert "Le LSTM a été entraîné pendant 100 pas, et 900 sont habituels" in french
+    assert "Le Transformer a été entraîné pendant 101 pas, et 1 200" in french
+    advice = {"en": "Give more minutes (`--minutes`)", "fr": "Donnez plus de minutes (`--minutes`)"}
+    for language in LANGUAGES:
+        said = " ".join(both[language])
+        assert said.count(advice[language]) == 1
+        assert ("--preset tiny" in said) == can_be_smaller
+    (other,) = [line for line in lines(None, 1200)["en"] if "usual for such data" in line]  # the kept one had enough
+    assert other.startswith("The Transformer was trained for 101 steps, and 1,200")
 
 
 def writing_report(answers, baseline, **others):

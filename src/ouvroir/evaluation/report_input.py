@@ -40,7 +40,7 @@ class System:
 
     steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
     n_rows: the train rows it learned from, when these were not all of them. usual_steps: those that its task proposes, where it had
-    far fewer. n_parameters: the size of a model.
+    far fewer; can_be_smaller: whether there is a smaller preset of it. n_parameters: the size of a model.
     """
 
     name: str
@@ -51,6 +51,7 @@ class System:
     seconds: float | None = None
     n_rows: int | None = None
     usual_steps: int | None = None
+    can_be_smaller: bool = False
     n_parameters: int | None = None
 
 

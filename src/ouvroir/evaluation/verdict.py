@@ -23,15 +23,13 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     """The headline first, then one sentence per comparison, then cautions."""
     kept = next((one for one in report["systems"] if one["name"] == report["kept"]), None)
     if kept is None or report["main"] is None:
-        return [t("verdict_none"), t("verdict_none_next")]
+        return [t("verdict_none"), t("verdict_none_next"), *_few_steps(report, t)]
     lines = [_headline(report, kept, t)]
     lines += _told(report, ("sample_data",), t)
     if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
         lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=about(main, report, t))) + ".")
-    usual = max((one.get("usual_steps") or 0 for one in report["systems"]), default=0)  # absent in earlier reports
-    if usual:
-        lines.append(t("few_steps", n=t.count(kept["steps"] or 0), usual=t.count(usual)))
+    lines += _few_steps(report, t)
     for pair in report["pairs"]:
         lines.append(_PAIRS[pair["kind"]](report, pair, t))
     lines = [line for line in lines if line]
@@ -42,6 +40,24 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
         lines.append(t("kept_on_validation" if had_validation else "kept_without_validation"))
     lines += _told(report, ("groups_mixed", "group_leak"), t)  # the test may be easier than what comes
     return [*lines, *_cautions(report, kept, t)]
+
+
+def _few_steps(report: Mapping[str, Any], t: Language) -> list[str]:
+    """Of each model that had few steps that it had, then what to do about it."""
+    short = [one for one in report["systems"] if one.get("usual_steps") and one["steps"]]  # absent in earlier reports
+    said = [
+        t(
+            "few_steps",
+            who=sentence(who(report, one, t, with_article=True)),
+            n=t.count(one["steps"]),
+            usual=t.count(one["usual_steps"]),
+        )
+        for one in short
+    ]
+    if short:
+        can_be_smaller = any(one.get("can_be_smaller") for one in short)
+        said[-1] += " " + t("few_steps_minutes_or_smaller" if can_be_smaller else "few_steps_minutes")
+    return said
 
 
 def _cautions(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> list[str]:

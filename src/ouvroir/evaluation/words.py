@@ -342,10 +342,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
     "few_steps": (
-        "It was trained for {n} {n:step|steps}, and {usual} are usual for such data: it may know little yet. Give "
-        "more minutes, or train a smaller model.",
-        "Il a été entraîné pendant {n} pas, et {usual} sont habituels pour de telles données : il sait peut-être encore peu. "
-        "Donnez plus de minutes, ou entraînez un modèle plus petit.",
+        "{who} was trained for {n} {n:step|steps}, and {usual} are usual for such data: it may know little yet.",
+        "{who} a été entraîné pendant {n} pas, et {usual} sont habituels pour de telles données : il sait peut-être encore peu.",
+    ),
+    "few_steps_minutes": ("Give more minutes (`--minutes`).", "Donnez plus de minutes (`--minutes`)."),
+    "few_steps_minutes_or_smaller": (
+        "Give more minutes (`--minutes`), or train a smaller model (`--preset tiny`).",
+        "Donnez plus de minutes (`--minutes`), ou entraînez un modèle plus petit (`--preset tiny`).",
     ),
     "few_groups": (
         "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more. "
