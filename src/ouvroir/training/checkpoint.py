@@ -265,6 +265,7 @@ def _is_intact(folder: Path) -> bool:
 
 def _best_of(folders: Sequence[Path], measured: Sequence[Measurement]) -> tuple[Path, str]:
     """Of checkpoints, oldest first, the best on validation by the metric that decides, and why; else the newest."""
+    from ouvroir.evaluation.language import Language
     from ouvroir.evaluation.metrics import is_higher_better
 
     validated = [one for one in measured if one.split == "validation"]
@@ -275,7 +276,8 @@ def _best_of(folders: Sequence[Path], measured: Sequence[Measurement]) -> tuple[
         return folders[-1], "none of the intact ones was validated, and it is the newest"
     sign = 1 if is_higher_better(main) else -1
     chosen = max(judged, key=lambda folder: sign * values[folder.name])
-    return chosen, f"of the intact ones it has the best {main} on validation, {values[chosen.name]:.4g}"
+    name = Language("en").known("metric", main)
+    return chosen, f"of the intact ones it has the best {name} on validation, {values[chosen.name]:.4g}"
 
 
 def _set_aside(folder: Path, why: str = "damaged") -> None:

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
-from ouvroir.evaluation.language import Language
+from ouvroir.evaluation.language import LANGUAGES, Language
+from ouvroir.evaluation.page import render
+from ouvroir.main_job import choose
 from ouvroir.media import find_task
 from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import Passages
@@ -254,7 +256,10 @@ def test_models_are_compared_on_other_texts(job, place):
     arguments = [str(job.path / "lstm"), str(job.path / "transformer"), str(place / "other")]
     shown = CliRunner().invoke(app, ["compare", *arguments, "--quiet"], catch_exceptions=False).stdout
     assert "longest copied passage" in shown
-    assert shown.count("real text") == 4
+    figures, kept = shown.split("\nHow each writes, as at the end of its training and beside the texts of that")
+    assert "Of nats per character and bits per byte, lower is better." in figures
+    assert not re.search("passage|repeated|writes", figures), "which are of the texts that each was trained with"
+    assert re.search(r"A +its texts +B +its texts *\nruns of six pieces repeated( +[\d.]+\s%){4}", kept)
     told = json.loads(CliRunner().invoke(app, ["compare", *arguments, "--json"], catch_exceptions=False).stdout)
     for name, one in (("lstm", "a"), ("transformer", "b")):
         habits, said = Run(job.path / name).read_json("habits.json"), told[one]["writing"]
@@ -347,6 +352,21 @@ def test_what_to_type_after_evaluate_is_for_a_model_that_writes(job, place):
     )
     assert f"ouvroir generate {job.path} --prompt TEXT" in shown.stdout
     assert "ouvroir predict" not in shown.stdout
+    assert "Of nats per character and bits per byte, lower is better." in shown.stdout
+
+
+def test_measures_have_names_for_people_and_no_label_is_named_where_there_is_none(job):
+    kept, why = choose(job.models)
+    assert why == f"The {kept.name} model has the better nats per character on validation data."
+    card = (job.bundle / "README.md").read_text(encoding="utf-8")
+    assert "| nats per character | " in card
+    assert "nats_per_character" not in card
+    report = job.read_json("report.json")
+    for language in LANGUAGES:
+        page = render(report, language)
+        assert not re.search("no label|sans étiquette", page)
+        assert FRENCH("total") in page
+        assert len(re.findall('<ul class="gallery', page)) == 1
 
 
 def test_other_tokenizers_tell_the_same_text(place):
