@@ -410,7 +410,7 @@ def test_evaluate_leaves_out_what_was_learned_and_counts_it(room):
     ends = [one["high"] for one in other["classes"]]
     assert ends == sorted(ends)
     shown = call("evaluate", "last", "digits", "--split", "all").stdout
-    assert f"left out: {80 - told['n']} (learned from, or chosen by in validation)" in shown
+    assert f"left out: {80 - told['n']} (learned from in training, or used to choose the model in validation)" in shown
     assert "ouvroir compare last OTHER digits" in shown
     shown = call("evaluate", "last", "digits", "--runs", room / "runs").stdout
     assert f"ouvroir compare last --runs {room / 'runs'} OTHER digits" in shown

@@ -421,7 +421,7 @@ def _taken_for(label: str | None, count: int) -> str:
     return "" if label is None else f"{label} ({count})"
 
 
-_LEFT_OUT = {"learned from": "learned from, or chosen by in validation"}
+_LEFT_OUT = {"learned from": "learned from in training, or used to choose the model in validation"}
 
 
 def _show_left_out(out: Console, summary: Mapping[str, Any], who: str = "The model", whose: str = "") -> None:

@@ -202,7 +202,7 @@ def test_a_leak_that_was_found_is_in_the_verdict(full):
     leaking = dataclasses.replace(full, data={**full.data, "notes": [note]})
     report = make_report(leaking)
     assert note["text"] in report["verdict"]["lines"]["en"]
-    assert any("des deux côtés de la répartition" in line for line in report["verdict"]["lines"]["fr"])
+    assert any("sont dans des jeux différents" in line for line in report["verdict"]["lines"]["fr"])
 
 
 def test_results_on_a_made_up_sample_are_told_as_such(full):
@@ -740,6 +740,20 @@ def test_the_windows_that_a_text_was_read_in_are_said(language):
     unknown = writing_report(texts(40), texts(40))
     for text in (told, Page(render(unknown, language)).text):
         assert not re.search("knowing all|tout ce qui précède|moins est mieux", text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_said_what_the_percentage_behind_a_piece_is(language):
+    expected = [
+        {"before": "to be or not to", "then": " be", "share": 0.625, "candidates": [[" be", 0.625], [" do", 0.1]]}
+    ]
+    page = writing_report(texts(9), texts(9), writing={"lstm": {"moments": [], "habits": {"expected": expected}}})
+    told = Page(html_of(page, language)).text
+    assert re.search("62[.,]5", told)
+    assert {
+        "en": "The percentage behind what really came is the chance that the model gave to it.",
+        "fr": "Le pourcentage qui suit ce qui venait vraiment est la probabilité que le modèle lui donnait.",
+    }[language] in told
 
 
 def test_french_shows_its_own_lines_of_python():

@@ -88,6 +88,13 @@ def test_every_baseline_has_its_form_with_an_article():
         assert FR.known("the", name).startswith(("la ", "les ", "le ", "l’"))
 
 
+@pytest.mark.parametrize("path", [*Path(package.__file__).parents[1].rglob("*.py")], ids=lambda path: path.stem)
+def test_one_thing_has_one_word(path):
+    text = path.read_text(encoding="utf-8")
+    assert "learnt" not in text  # but learned
+    assert not re.search("répartition|lignes synth", text)  # but jeux, and éléments
+
+
 def test_numbers_in_two_languages():
     assert (EN.percent(0.9412), FR.percent(0.9412)) == ("94.1\u202f%", "94,1\u202f%")
     assert (EN.count(12345), FR.count(12345)) == ("12,345", "12\u202f345")

@@ -129,7 +129,7 @@ class Manifest:
             raise DataError(f"{none} be used{_reasons(self.refused)}.")
 
     def require_trainable(self, *, needs_labels: bool = True) -> None:
-        """Raise DataError when nothing can be learnt from these rows: none, none in train, fewer than two classes."""
+        """Raise DataError when nothing can be learned from these rows: none, none in train, fewer than two classes."""
         self.require_rows()
         if not any(row.split == "train" for row in self.rows):
             raise DataError(

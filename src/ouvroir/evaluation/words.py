@@ -71,8 +71,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "writing_passage": ("That passage:", "Ce passage :"),
     "writing_expected": ("What it expects next", "Ce à quoi il s’attend"),
     "writing_expected_lead": (
-        "Places of the test, what really came next, and what the model held for most likely there.",
-        "Des endroits du test, ce qui suivait vraiment, et ce que le modèle y jugeait le plus probable.",
+        "Places of the test, what really came next, and what the model held for most likely there. The percentage behind "
+        "what really came is the chance that the model gave to it.",
+        "Des endroits du test, ce qui suivait vraiment, et ce que le modèle y jugeait le plus probable. Le pourcentage qui suit ce "
+        "qui venait vraiment est la probabilité que le modèle lui donnait.",
     ),
     "curve_by_seconds": ("{title}, against time", "{title}, selon le temps"),
     "curve_by_characters": ("{title}, against characters seen", "{title}, selon les caractères lus"),
@@ -82,7 +84,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "section_groups": ("Group by group", "Groupe par groupe"),
     "section_changes": ("What tuning changed", "Ce que l’affinage a changé"),
     "section_ledger": ("Every file accounted for", "Chaque fichier est compté"),
-    "section_samples": ("What it learnt from", "Les exemples d’entraînement"),
+    "section_samples": ("What it learned from", "Les exemples d’entraînement"),
     "section_mislabels": ("Labels worth a second look", "Étiquettes à vérifier"),
     "section_curves": ("Learning", "Apprentissage"),
     "section_cost": ("Time and size", "Durée et taille"),
@@ -210,7 +212,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # verdict
     "leak": (
         "Rows that belong together lie on both sides of the split, so the test may look better than what comes.",
-        "Des éléments qui vont ensemble sont des deux côtés de la répartition : le test peut paraître meilleur que la suite.",
+        "Des éléments qui vont ensemble sont dans des jeux différents : le test peut paraître meilleur que la suite.",
     ),
     "verdict_accuracy": (
         "{who} answers {value} of {n} unseen {n:item|items} correctly {interval}.",
@@ -498,13 +500,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "Ce qu’aurait dit un jeu de test tiré au hasard : {name}, instruite une fois de plus sur autant d’éléments, "
         "les groupes étant des deux côtés.",
     ),
-    "random_split": ("split", "répartition"),
+    "random_split": ("split", "jeux"),
     "random_apart": ("Groups kept apart, as in this report", "Groupes séparés, comme dans ce rapport"),
     "random_mixed": ("Items dealt out at random", "Éléments répartis au hasard"),
     "random_easier": (
         "The intervals do not overlap: groups that are known make this test easier, and a split at random would have flattered.",
-        "Les intervalles ne se recouvrent pas : des groupes connus rendent ce test plus facile, et une répartition au hasard "
-        "aurait flatté.",
+        "Les intervalles ne se recouvrent pas : des groupes connus rendent ce test plus facile, et des jeux tirés au "
+        "hasard auraient flatté.",
     ),
     "random_same": (
         "It is not shown here that known groups make the test easier.",
@@ -647,7 +649,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "count": ("count", "nombre"),
     "all_refusals": ("The refused files", "Liste des fichiers refusés"),
     "file": ("file", "fichier"),
-    "splits": ("Splits", "Répartition"),
+    "splits": ("Splits", "Jeux"),
     "split_train": ("train", "entraînement"),
     "split_validation": ("validation", "validation"),
     "split_test": ("test", "test"),
@@ -689,7 +691,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "mislabels_lead": (
         "Items whose given label is doubted most. Test items are doubted by the model, which had not seen them; "
         "training items by a classifier that had not seen them either, but on features of the model, which had: "
-        "mistakes learnt by heart may stay hidden. Look before you change anything.",
+        "mistakes learned by heart may stay hidden. Look before you change anything.",
         "Éléments dont l’étiquette paraît la plus douteuse. Pour ceux de test, c’est l’avis du modèle, qui ne "
         "les avait jamais vus ; pour ceux d’entraînement, celui d’un classifieur qui ne les avait pas vus non "
         "plus, mais qui s’appuie sur les représentations du modèle, lequel les a vus : une erreur apprise par "
