@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
 from ouvroir.errors import CheckpointError, DataError, ManifestError, OuvroirError, RunError, TrainingError
-from ouvroir.evaluation.report_input import Controlled, Shown
+from ouvroir.evaluation.report_input import Controlled, KeptAt, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.run import JOB, USUAL_STEPS, Measurement, Run
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SHOWN_EDGE_PX = 96
 BEGINNINGS = {"en": "Once upon a time", "fr": "Il était une fois"}  # that a model which writes is shown to go on with
 MOST_OF_A_CLASS = 8  # samples, of those that were kept and of those that were refused
+LOST_SHARE, LOST_OF_LOSS = 0.05, 0.05
+"""On validation data from the best step to the last: more than so much of all rows, or so much of a loss, is overfitting."""
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 
 
@@ -330,9 +332,40 @@ def _models(models: list[Run], test: Table | None) -> list[System]:
                 n_parameters=_size_of(model),
                 usual_steps=usual.get("steps"),
                 can_be_smaller=usual.get("can_be_smaller", False),
+                kept_at=_kept_at(model, before),
             )
         )
+    start = models[0].path / workflow.START
+    if len(models) == 1 and test is not None and start.is_file():
+        answers = in_units(load_answers(start), test.rows)
+        return [System(name="start", role="base", answers=answers, is_start=True), replace(found[0], role="tuned")]
     return found
+
+
+def _kept_at(model: Run, before: int) -> KeptAt | None:
+    """Where the checkpoint of a model comes from, `before` steps on; None where it was validated once, or its weights are gone."""
+    from ouvroir.evaluation.metrics import is_higher_better, is_percent
+    from ouvroir.training.checkpoint import step_of
+
+    validated = [one for one in model.metrics() if one.split == "validation"]
+    measured = [one for one in validated if one.name == validated[0].name]  # the deciding one comes first
+    try:
+        step = step_of(model.checkpoint("best"))
+    except (CheckpointError, OSError):
+        return None
+    value = next((one.value for one in measured if one.step == step), None)
+    if len(measured) < 2 or value is None:
+        return None
+    main, end = measured[-1].name, measured[-1]
+    lost = (value - end.value) * (1 if is_higher_better(main) else -1)
+    return KeptAt(
+        step=before + step,
+        steps=before + end.step,
+        metric=main,
+        value=value,
+        last=end.value,
+        is_overfit=lost > (LOST_SHARE if is_percent(main) else LOST_OF_LOSS * abs(value)),
+    )
 
 
 def _usual_steps(model: Run) -> dict[str, Any]:

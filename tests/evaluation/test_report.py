@@ -16,7 +16,7 @@ from ouvroir.errors import DataError
 from ouvroir.evaluation import writing_page
 from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
-from ouvroir.evaluation.report_input import Controlled
+from ouvroir.evaluation.report_input import Controlled, KeptAt
 from ouvroir.evaluation.samples import MAX_ALL_BYTES, MAX_TEXT, Shelf
 from ouvroir.recipe import Constants, Recipe
 from ouvroir.run import Measurement
@@ -643,6 +643,47 @@ def test_a_model_that_was_validated_once_has_its_dot_and_labels_have_the_unit_of
 
 def html_of(report, language):
     return render(report, language).replace("\u202f", " ")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_fine_tuned_model_says_what_was_kept_of_it_and_what_that_brought(language):
+    def lines(step, last, *, is_overfit, is_start=True):
+        kept_at = KeptAt(step, 40, "nats_per_character", 1.0, last, is_overfit)
+        worse = dataclasses.replace(texts(40), loss=texts(40).loss * 1.1)
+        systems = [
+            System(name="start", role="base", answers=worse, is_start=is_start),
+            System(name="trained", role="tuned", answers=texts(40), steps=40, kept_at=kept_at),
+        ]
+        report = writing_report(None, None, systems=systems, kept="trained")
+        return " ".join(report["verdict"]["lines"][language]).replace("\u202f", " ")
+
+    early, late = lines(10, 1.21, is_overfit=True), lines(40, 1.0, is_overfit=False)
+    said = {
+        "en": (
+            "The tuned model is kept as it was after step 10 of 40, where it did best on validation data (nats per character: "
+            "1.000; 1.210 after the last step). After that it did worse on them, which is overfitting",
+            "kept as it was after its last step, 40",
+            "Tuning helped: the tuned model is better than the base model by 0.1",
+            "What was kept is the tuned model, whatever this says; the base model, which it started from, is where it was.",
+        ),
+        "fr": (
+            "Le modèle affiné est retenu tel qu’il était après le pas 10 sur 40, où il était le meilleur en validation (nats par "
+            "caractère : 1,000 ; 1,210 après le dernier pas). Ensuite, il y a fait moins bien : c’est du surapprentissage.",
+            "retenu tel qu’il était après son dernier pas, le 40",
+            "L’affinage a aidé : le modèle affiné fait mieux que le modèle de base, de 0,1",
+            "C’est le modèle affiné qui est retenu",
+        ),
+    }[language]
+    assert said[0] in early
+    assert said[1] in late
+    assert not re.search("overfitting|surapprentissage", late)
+    assert all(text in found for text in said[2:] for found in (early, late))
+    assert not re.search("decided on validation|s’est fait sur", early)
+    trained = lines(
+        10, 1.01, is_overfit=False, is_start=False
+    )  # both were trained here: only overfitting is worth a word
+    assert not re.search("kept as it was|tel qu’il était", trained)
+    assert re.search("decided on validation|s’est fait sur", trained)
 
 
 def test_what_writes_is_not_said_to_be_replaced_by_what_counts():

@@ -86,7 +86,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         trained=[
             {"name": who(report, one, t), "kind": _kind(report, one)}
             for one in report["systems"]
-            if one["role"] != "baseline"
+            if one["role"] != "baseline" and not one.get("is_start")  # which has no curves; absent in earlier reports
         ],
         ledger_labels=_ledger_labels(report),
         notes=_notes(report, t),

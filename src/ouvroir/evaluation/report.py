@@ -112,6 +112,8 @@ def _system(system: System, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         "usual_steps": system.usual_steps,
         "can_be_smaller": system.can_be_smaller,
         "n_parameters": system.n_parameters,
+        "kept_at": system.kept_at and asdict(system.kept_at),
+        "is_start": system.is_start,
     }
 
 

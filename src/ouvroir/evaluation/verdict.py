@@ -29,11 +29,13 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
         lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=about(main, report, t))) + ".")
-    lines += _few_steps(report, t)
+    lines += [*_few_steps(report, t), *_kept_at(report, t)]
     for pair in report["pairs"]:
         lines.append(_PAIRS[pair["kind"]](report, pair, t))
     lines = [line for line in lines if line]
-    if any(pair["kind"] in ("tuning", "rival") for pair in report["pairs"]):
+    if any(one.get("is_start") for one in report["systems"]):  # absent in earlier reports
+        lines.append(t("kept_tuned"))
+    elif any(pair["kind"] in ("tuning", "rival") for pair in report["pairs"]):
         ledger = report["ledger"]
         judged = ledger.get("judged") or ledger.get("splits", {})  # reports of the first version have the splits only
         had_validation = judged.get("validation", 1) > 0
@@ -58,6 +60,28 @@ def _few_steps(report: Mapping[str, Any], t: Language) -> list[str]:
         can_be_smaller = any(one.get("can_be_smaller") for one in short)
         said[-1] += " " + t("few_steps_minutes_or_smaller" if can_be_smaller else "few_steps_minutes")
     return said
+
+
+def _kept_at(report: Mapping[str, Any], t: Language) -> list[str]:
+    """Which checkpoint of a fine-tuned model was kept; of any model that its validation became worse after that one."""
+    is_tuned = any(one.get("is_start") for one in report["systems"])
+    found = []
+    for one in report["systems"]:
+        at = one.get("kept_at")  # absent in earlier reports
+        if not at or not (at["is_overfit"] or is_tuned):
+            continue
+        metric = at["metric"]
+        said = t(
+            "kept_at_last" if at["step"] == at["steps"] else "kept_at_step",
+            who=sentence(who(report, one, t, with_article=True)),
+            step=t.count(at["step"]),
+            steps=t.count(at["steps"]),
+            metric=t.known("metric", metric),
+            value=t.value(metric, at["value"]),
+            last=t.value(metric, at["last"]),
+        )
+        found.append(" ".join([said, *([t("kept_at_overfit")] if at["is_overfit"] else [])]))
+    return found
 
 
 def _cautions(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> list[str]:

@@ -352,6 +352,27 @@ WORDS: dict[str, tuple[str, str]] = {
         "Give more minutes (`--minutes`), or train a smaller model (`--preset tiny`).",
         "Donnez plus de minutes (`--minutes`), ou entraînez un modèle plus petit (`--preset tiny`).",
     ),
+    "kept_tuned": (
+        "What was kept is the tuned model, whatever this says; the base model, which it started from, is where it was.",
+        "C’est le modèle affiné qui est retenu, quoi que dise cette comparaison ; le modèle de base, dont il est parti, est resté "
+        "à sa place.",
+    ),
+    "kept_at_last": (
+        "{who} is kept as it was after its last step, {step}, where it did best on validation data ({metric}: {value}).",
+        "{who} est retenu tel qu’il était après son dernier pas, le {step}, où il était le meilleur en validation ({metric} : "
+        "{value}).",
+    ),
+    "kept_at_step": (
+        "{who} is kept as it was after step {step} of {steps}, where it did best on validation data ({metric}: {value}; {last} "
+        "after the last step).",
+        "{who} est retenu tel qu’il était après le pas {step} sur {steps}, où il était le meilleur en validation ({metric} : "
+        "{value} ; {last} après le dernier pas).",
+    ),
+    "kept_at_overfit": (
+        "After that it did worse on them, which is overfitting: fewer minutes would do, and more data would help.",
+        "Ensuite, il y a fait moins bien : c’est du surapprentissage. Moins de minutes suffiraient, et davantage de données "
+        "aideraient.",
+    ),
     "few_groups": (
         "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more. "
         "More groups in the test would say more.",

@@ -194,7 +194,7 @@ class Checkpoints:
             return path
         except CheckpointError as problem:
             error = problem
-        older = [one for one in self._steps() if _step_of(one) < _step_of(path) and _is_intact(one)]
+        older = [one for one in self._steps() if step_of(one) < step_of(path) and _is_intact(one)]
         if not older:
             raise CheckpointError(f"{error} Another model was to start from it, and no older one is intact.")
         write_text(self.folder / "branch.txt", older[-1].name + "\n")
@@ -204,7 +204,7 @@ class Checkpoints:
     def go_back(self, step: int) -> None:
         """Set aside the checkpoints from `step` on, so that training goes on before it, or begins."""
         for path in self._steps():
-            if _step_of(path) >= step:
+            if step_of(path) >= step:
                 _set_aside(path, "replaced")
 
     def processor(self) -> Path | None:
@@ -219,7 +219,7 @@ class Checkpoints:
 
     def _steps(self) -> list[Path]:
         found = (path for path in self.folder.glob("step_*") if _STEP.fullmatch(path.name) and path.is_dir())
-        return sorted(found, key=_step_of)
+        return sorted(found, key=step_of)
 
     def _sweep(self) -> None:
         """Remove what a killed process left half done; what it was about to replace goes back to its place."""
@@ -251,7 +251,8 @@ class Checkpoints:
             sync_folder(self.folder)
 
 
-def _step_of(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """The step after which the checkpoint `folder` was written."""
     return int(folder.name.removeprefix("step_"))
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
+from ouvroir.evaluation.evaluate import load_answers
 from ouvroir.evaluation.language import LANGUAGES, Language
 from ouvroir.evaluation.page import render
 from ouvroir.main_job import choose
@@ -323,7 +324,7 @@ def test_one_is_tuned_on_other_texts(job, place):
     run = ouvroir.finetune(
         job.path / "transformer",
         place / "few",
-        settings={**QUICK, "loop.steps": 5},
+        settings={**QUICK, "loop.steps": 12, "loop.evaluate_every": 4},
         runs=place / "runs",
         progress=SimpleNamespace(say=said.append, bar=QUIET.bar),
     )
@@ -335,7 +336,29 @@ def test_one_is_tuned_on_other_texts(job, place):
     assert "fait oublier au modèle" in note["fr"]
     assert not [one for one in said if "class" in one.lower()]
     assert note["text"] in said
+    _check_that_base_and_tuned_are_compared(
+        run, ouvroir.evaluate(job.path / "transformer", place / "few", runs=place / "runs")
+    )
     assert len(ouvroir.evaluate(run.path, place / "books", runs=place / "runs").ids) > 0, "the test of the earlier data"
+
+
+def _check_that_base_and_tuned_are_compared(run, of_base):
+    report = run.read_json("report.json")
+    base, tuned = (one for one in report["systems"] if one["role"] in ("base", "tuned"))
+    assert (base["name"], report["kept"]) == ("start", tuned["name"])
+    found = dict(zip(of_base.ids, of_base.judgement.answers.loss, strict=True))
+    rows = [manifest_of(run).rows[place] for place in manifest_of(run).judged("test")]
+    assert load_answers(run.path / "answers" / "start.safetensors").loss == pytest.approx(
+        [found[row.id] for row in rows]
+    )
+    (pair,) = [one for one in report["pairs"] if one["kind"] == "tuning"]
+    assert pair["difference"]["low"] is not None or len(rows) == 1
+    lines = " ".join(report["verdict"]["lines"]["en"])
+    assert re.search("Tuning (helped|did harm)|Between the base and the tuned model", lines)
+    assert "What was kept is the tuned model" in lines
+    assert "decided on validation data" not in lines
+    kept = int(run.checkpoint("best").name.removeprefix("step_"))
+    assert re.search(rf"kept as it was after (its last step, 12|step {kept} of 12), where it did best", lines)
 
 
 def test_learning_from_the_same_texts_again_forgets_nothing(job):
