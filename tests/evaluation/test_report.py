@@ -637,6 +637,9 @@ def test_a_model_that_was_validated_once_has_its_dot_and_labels_have_the_unit_of
         assert chart.count("<circle") == 3
     titles = re.findall("<title>(.*?)</title>", html)
     assert not [one for one in titles if language == "fr" and re.search(r"\w:", one)]
+    once = [systems[1], dataclasses.replace(systems[1], name="lstm")]
+    both = html_of(writing_report(None, None, systems=once, writing={"lstm": {"moments": [], "habits": {}}}), language)
+    assert both.count("<circle") == 6, "two dots beside each other are one"
     alone = writing_report(None, None, systems=systems[1:], writing={"transformer": {"moments": [], "habits": {}}})
     assert "<figcaption>" not in html_of(alone, language), "one dot by itself is no chart"
 

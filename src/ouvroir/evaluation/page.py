@@ -314,7 +314,7 @@ def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
     for split, metric in wanted:
         lines = [one for one in report["curves"] if (one["split"], one["metric"]) == (split, metric)]
         lines = [one for one in lines if one["points"]]
-        if any(len(one["points"]) > 1 for one in lines) and len(charts) < _MOST_CURVES:
+        if sum(len(one["points"]) for one in lines) > 1 and len(charts) < _MOST_CURVES:
             charts.append(_curve(report, lines, split, metric, t))
             for against in _AXES if metric == report["main"] else ():
                 if all(against in one for one in lines):

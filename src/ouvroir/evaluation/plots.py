@@ -166,7 +166,7 @@ def curves(
         marked = points if len(points) <= 40 else points[-1:]
         for x, y in marked:
             note = t("curve_point", name=one.name, along=along(x), value=write(y))
-            parts.append(_mark(*frame.place(x, y), one.kind, note))
+            parts.append(_mark(*frame.place(x, y), one.kind, note, 5 if len(points) == 1 else 3))  # no line leads to it
     return _svg(_WIDTH, _HEIGHT, title, Markup("").join(parts))
 
 
