@@ -689,6 +689,24 @@ def test_a_fine_tuned_model_says_what_was_kept_of_it_and_what_that_brought(langu
     assert re.search("decided on validation|s’est fait sur", trained)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_overfits_is_not_told_to_train_longer(language, factor):
+    def advice(is_overfit):
+        answers = dataclasses.replace(texts(40), loss=texts(40).loss * factor)
+        systems = [
+            System(name="n-grams (Kneser-Ney)", role="baseline", answers=texts(40, seed=1)),
+            System(name="lstm", role="base", answers=answers, kept_at=KeptAt(5, 40, "loss", 1.0, 1.2, is_overfit)),
+        ]
+        writing = {"lstm": {"moments": [], "habits": {}}}
+        return " ".join(writing_report(None, None, systems=systems, writing=writing)["verdict"]["lines"][language])
+
+    longer = "longer|`--minutes`|plus long"
+    assert not re.search(longer, advice(True))
+    assert re.search("[Mm]ore data|avantage de données", advice(True))
+    assert re.search(longer, advice(False))
+
+
 def test_what_writes_is_not_said_to_be_replaced_by_what_counts():
     worse = dataclasses.replace(texts(40), loss=texts(40).loss * 1.1)
     lines = writing_report(worse, texts(40), writing={"lstm": {"moments": [], "habits": {}}})["verdict"]["lines"]

@@ -189,8 +189,12 @@ def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) ->
     main = report["main"]
     cheap = next(one for one in report["systems"] if one["name"] == pair["first"])
     key = f"against_{pair['verdict']}"
-    if report.get("writing") and pair["verdict"] != "better":  # what only counts cannot be used in its place
-        key += "_writing"
+    if pair["verdict"] != "better":
+        at = _named(report, pair["second"]).get("kept_at") or {}  # absent in earlier reports
+        if at.get("is_overfit"):  # longer training would change nothing
+            key += "_overfit"
+        elif report.get("writing"):  # what only counts cannot be used in its place
+            key += "_writing"
     return t(
         key,
         name=who(report, cheap, t, with_article=True),

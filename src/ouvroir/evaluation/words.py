@@ -280,6 +280,17 @@ WORDS: dict[str, tuple[str, str]] = {
         "La meilleure référence simple, {name}, obtient {value} : le modèle fait moins bien, de {gap}. Entraînez-le plus "
         "longtemps (`--minutes`), ou sur davantage de texte.",
     ),
+    "against_same_overfit": (
+        "The best cheap baseline, {name}, gets {value}: no difference is shown (model minus baseline: {gap}). More data may change "
+        "that.",
+        "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence (modèle moins "
+        "référence : {gap}). Davantage de données peuvent changer cela.",
+    ),
+    "against_worse_overfit": (
+        "The best cheap baseline, {name}, gets {value}: the model is worse by {gap}. Give it more data.",
+        "La meilleure référence simple, {name}, obtient {value} : le modèle fait moins bien, de {gap}. Donnez-lui davantage de "
+        "données.",
+    ),
     "tuning_better": (
         "Tuning helped: the tuned model is better than the base model by {gap}{changed}.",
         "L’affinage a aidé : le modèle affiné fait mieux que le modèle de base, de {gap}{changed}.",
