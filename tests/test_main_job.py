@@ -476,6 +476,7 @@ def test_finetune_maps_classes_by_name_and_says_so(room, done, tmp_path, monkeyp
     assert recipe["model"]["scope"] == "head"
     assert "3 of 4 classes are mapped by name" in output.stderr
     assert "9" in output.stderr.split("mapped by name")[1]
+    assert "that one does not know all labels of the test." in output.stderr
     before, after = weights(done["run"]), weights(told["run"])
     kept = [name for name in before if name in after and torch.equal(before[name], after[name])]
     assert len(kept) > 5  # the body did not learn

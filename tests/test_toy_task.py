@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from ouvroir.errors import RecipeError
 from ouvroir.media import find_task
 from ouvroir.options import Training, Workplace
 from ouvroir.planning import plan_training
+from ouvroir.progress import QUIET
 from ouvroir.task import Task
 
 HERE = str(Path(__file__).parent)
@@ -90,6 +92,26 @@ def test_it_is_fine_tuned_with_a_setting(run, place):
     before, after = (api.load(one.path, device="cpu").model.state_dict() for one in (run, tuned))
     assert before["body.weight"].equal(after["body.weight"])
     assert not before["head.weight"].equal(after["head.weight"])
+    report = tuned.read_json("report.json")
+    base, one = (found for found in report["systems"] if found["role"] in ("base", "tuned"))
+    assert base["is_start"]
+    assert [pair["first"] for pair in report["pairs"] if pair["kind"] == "tuning"] == [base["name"]]
+    (as_judged,) = [found for found in run.read_json("report.json")["systems"] if found["role"] == "base"]
+    assert base["metrics"] == as_judged["metrics"], "the same test, which it was judged by before"
+    assert one["metrics"] != base["metrics"]
+
+
+def test_what_a_model_learned_from_is_no_test_to_compare_it_on(run, place):
+    said = []
+    told = SimpleNamespace(say=said.append, bar=QUIET.bar)
+    settings = {"loop.steps": "2", "data.seed": "5"}
+    tuned = api.finetune(
+        run.path, "numbers", task=toy_task.NAME, device="cpu", workers=1, settings=settings, progress=told
+    )
+    assert [one["role"] for one in tuned.read_json("report.json")["systems"] if one["role"] != "baseline"] == ["base"]
+    (line,) = [one for one in said if "does not compare this model" in one]
+    assert "that one learned from some of the test rows" in line
+    assert f"`ouvroir compare {run.bundle} {tuned.path} {place / 'numbers'}" in line
 
 
 def test_evaluate_on_the_data_of_the_training_sees_what_changed_there(run, place):

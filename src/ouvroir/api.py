@@ -82,7 +82,7 @@ def train(
     """Train on a folder, judge the model on data it has not seen, and leave a run with a bundle and a report.
 
     `settings`: dotted names, e.g. {"loop.steps": 200, "constants.phi": "off"}; values as on the command line or in Python.
-    `language`: of the report; English when None. The run remembers it.
+    `language`: of the report, now and when it is written again; English when None.
     `init_from`: "scratch", a run, a bundle, a folder of pretrained weights or a hub name: fine-tuning is this setting. From a run
     on whose data samples were admitted, on the same data, these are learned from too, unless loop.synthetic_share is 0.
     """
@@ -524,7 +524,7 @@ def predict(
 
 
 def report(run: str | Path, *, runs: str | Path = DEFAULT_ROOT, language: Language | None = None) -> Path:
-    """Render the report of a run again, in the language it has, or in another, which is remembered. Returns its path."""
+    """Render the report of a run again, in the language of the run or, this once, in `language`. Returns its path."""
     from ouvroir.reporting import render_again
 
     return render_again(Workplace(Path(runs)).run_of(run, has_report), language=language)

@@ -136,7 +136,7 @@ def _iterations(n_numbers: int, n_classes: int) -> int:
 
 
 def _best_strength(known: np.ndarray, wanted: np.ndarray) -> float:
-    """The inverse penalty among STRENGTHS that answers every fifth train row best when learnt from the others."""
+    """The inverse penalty among STRENGTHS that answers every fifth train row best when learned from the others."""
     held = np.arange(len(wanted)) % 5 == 4
     if not held.any():
         return STRENGTHS[1]

@@ -99,7 +99,10 @@ def _how_good(card: Card) -> str:
     if not card.metrics:
         return "## How good it is\n\nNot measured: there were no held-out rows to judge it on. Do not trust it unseen."
     table = ["| metric | value |", "|---|---|"]
-    table += [f"| {name} | {_interval(metric)} |" for name, metric in card.metrics.items()]
+    from ouvroir.evaluation.language import Language  # which needs NumPy
+
+    t = Language("en")
+    table += [f"| {t.known('metric', name)} | {_interval(metric)} |" for name, metric in card.metrics.items()]
     n = next(iter(card.metrics.values())).get("n")
     said = f"Measured on {readable_count(int(n), 'row')}" if n else "Measured on rows"
     said += f" of the {card.judged_on} split, "

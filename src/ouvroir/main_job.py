@@ -346,21 +346,23 @@ def _conclude(run: Run, at: Workplace) -> None:
 
 def choose(models: Sequence[Run]) -> tuple[Run, str]:
     """The run whose main metric is best on validation rows, and why; the first on a tie, or when there are none."""
+    from ouvroir.evaluation.language import Language
     from ouvroir.evaluation.metrics import is_higher_better
 
     found = [(run.read_json("evaluation.json") or {}).get("validation") or {} for run in models]
     if not all(found):
         return models[0], "There are no validation data to choose by."
     main = next(iter(found[0]))
+    name = Language("en").known("metric", main)
     sign = 1 if is_higher_better(main) else -1
     values = [sign * one[main]["value"] for one in found]
     if max(values) == min(values):
         all_of = "Both" if len(models) == 2 else "All"
-        return models[0], f"{all_of} models have the same {main} on validation data."
+        return models[0], f"{all_of} models have the same {name} on validation data."
     chosen = models[values.index(max(values))]
     return (
         chosen,
-        f"The {chosen.name} model has the {'better' if len(models) == 2 else 'best'} {main} on validation data.",
+        f"The {chosen.name} model has the {'better' if len(models) == 2 else 'best'} {name} on validation data.",
     )
 
 

@@ -48,10 +48,10 @@ class Data:
     manifest: str = setting("", "Fingerprint of the manifest that was trained on.")
     validation: Fraction | None = setting(
         None,
-        "Share of the rows for validation, unless the data has a validation split; 0.15 when absent, of a corpus 0.1.",
+        "Share of the rows for validation, unless the data has a validation split; 0.15 when absent, 0.1 for a corpus.",
     )
     test: Fraction | None = setting(
-        None, "Share of the rows for the test, unless the data has a test split; 0.2 when absent, of a corpus 0.1."
+        None, "Share of the rows for the test, unless the data has a test split; 0.2 when absent, 0.1 for a corpus."
     )
     per_class: PositiveInt | None = setting(
         None, "Train rows per class; the rest is shared between validation and test."

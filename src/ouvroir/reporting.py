@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ouvroir import workflow
 from ouvroir.errors import CheckpointError, DataError, ManifestError, OuvroirError, RunError, TrainingError
-from ouvroir.evaluation.report_input import Controlled, Shown
+from ouvroir.evaluation.report_input import Controlled, KeptAt, Shown
 from ouvroir.files import write_text
 from ouvroir.media import find_task
 from ouvroir.run import JOB, USUAL_STEPS, Measurement, Run
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SHOWN_EDGE_PX = 96
 BEGINNINGS = {"en": "Once upon a time", "fr": "Il était une fois"}  # that a model which writes is shown to go on with
 MOST_OF_A_CLASS = 8  # samples, of those that were kept and of those that were refused
+LOST_SHARE, LOST_OF_LOSS = 0.05, 0.05
+"""On validation data from the best step to the last: more than so much of all rows, or so much of a loss, is overfitting."""
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 
 
@@ -52,11 +54,12 @@ def write_report(run: Run, at: Workplace) -> Path:
             f"Files that could not be read, so that the report does not show them: {n}. Once they are back, "
             f"`ouvroir report {shlex.quote(str(run.path))}` does."
         )
-    return render_again(run, language=at.language)
+    run.keep_language(at.language)
+    return render_again(run)
 
 
 def render_again(run: Run, *, language: Language | None = None) -> Path:
-    """Write report.html from report.json, in the language the run remembers; one that is given is remembered from then on.
+    """Write report.html from report.json, in the language of the run or, this once, in another.
 
     Samples whose files were away are put into the report if they are back. Raises RunError when there is no report yet.
     """
@@ -73,8 +76,7 @@ def render_again(run: Run, *, language: Language | None = None) -> Path:
     ):
         run.write_json("report.json", report)
     page = run.path / "report.html"
-    run.keep_language(language)
-    write_text(page, render(report, run.language))
+    write_text(page, render(report, language or run.language))
     return page
 
 
@@ -317,6 +319,7 @@ def _models(models: list[Run], test: Table | None) -> list[System]:
     found = []
     for model in models:
         metrics, before = model.metrics(), model.steps_before
+        usual = _usual_steps(model)
         path = model.path / "answers" / "test.safetensors"
         found.append(
             System(
@@ -327,10 +330,50 @@ def _models(models: list[Run], test: Table | None) -> list[System]:
                 steps=before + (metrics[-1].step if metrics else 0),
                 seconds=max((one.seconds for one in metrics), default=0.0),
                 n_parameters=_size_of(model),
-                usual_steps=(model.read_json(USUAL_STEPS) or {}).get("steps"),
+                usual_steps=usual.get("steps"),
+                can_be_smaller=usual.get("can_be_smaller", False),
+                kept_at=_kept_at(model, before),
             )
         )
+    start = models[0].path / workflow.START
+    if len(models) == 1 and test is not None and start.is_file():
+        answers = in_units(load_answers(start), test.rows)
+        return [System(name="start", role="base", answers=answers, is_start=True), replace(found[0], role="tuned")]
     return found
+
+
+def _kept_at(model: Run, before: int) -> KeptAt | None:
+    """Where the checkpoint of a model comes from, `before` steps on; None where it was validated once, or its weights are gone."""
+    from ouvroir.evaluation.metrics import is_higher_better, is_percent
+    from ouvroir.training.checkpoint import step_of
+
+    validated = [one for one in model.metrics() if one.split == "validation"]
+    measured = [one for one in validated if one.name == validated[0].name]  # the deciding one comes first
+    try:
+        step = step_of(model.checkpoint("best"))
+    except (CheckpointError, OSError):
+        return None
+    value = next((one.value for one in measured if one.step == step), None)
+    if len(measured) < 2 or value is None:
+        return None
+    main, end = measured[-1].name, measured[-1]
+    lost = (value - end.value) * (1 if is_higher_better(main) else -1)
+    return KeptAt(
+        step=before + step,
+        steps=before + end.step,
+        metric=main,
+        value=value,
+        last=end.value,
+        is_overfit=lost > (LOST_SHARE if is_percent(main) else LOST_OF_LOSS * abs(value)),
+    )
+
+
+def _usual_steps(model: Run) -> dict[str, Any]:
+    """What was noted where it had few steps; where it branched from another model, these are its steps too."""
+    found: dict[str, Any] | None = model.read_json(USUAL_STEPS)
+    if found is None and (branch := model.branch) is not None:
+        found = branch.run.read_json(USUAL_STEPS)
+    return found or {}
 
 
 def _role(model: Run) -> Role:

@@ -32,7 +32,7 @@ GENERATOR = "generator"
 JOB = "refine.json"
 """In the run of a main job: what was planned."""
 USUAL_STEPS = "usual_steps.json"
-"""In a run that had time for far fewer steps than its task proposes: how many these are."""
+"""In a run that had time for far fewer steps than its task proposes: how many these are, and if a smaller preset is to be had."""
 _LOOK_S = 0.2  # `is_held` of another process has the lock for less
 _LONGEST_NAME = 120  # characters of a folder's name after the time; most file systems take 255 bytes
 _mine: set[Path] = set()  # folders of the runs that this process holds
@@ -296,14 +296,14 @@ class Run:
 
     @property
     def language(self) -> Literal["en", "fr"]:
-        """The language that the report was last asked for in; English when it never was."""
+        """The language that the work on the run was asked to be told in; English when it never was."""
         try:
             return "fr" if (self.path / "language.txt").read_text(encoding="utf-8").strip() == "fr" else "en"
         except FileNotFoundError:
             return "en"
 
     def keep_language(self, language: Literal["en", "fr"] | None) -> None:
-        """Remember the language of the report; None leaves it as it is."""
+        """Remember the language of the run's reports; None leaves it as it is."""
         if language is not None:
             write_text(self.path / "language.txt", language + "\n")
 

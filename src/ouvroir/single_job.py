@@ -116,6 +116,7 @@ def _conclude(run: Run, at: Workplace, steps: int) -> None:
     again = run.read_json("refit.json")
     if again is None:
         workflow.judge_run(run, at)
+        workflow.judge_start(run, at)
         workflow.bundle_run(run, progress=at.progress)
         write_report(run, at)
         sentence = f"Finished after {readable_count(steps, 'step')}."

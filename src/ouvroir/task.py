@@ -396,7 +396,7 @@ class Task(Protocol):
         """What one draw is: a row, a window of tokens, a clip."""
 
     def prepare_model(self, model: nn.Module, table: Table, recipe: Recipe) -> None:
-        """Put what is learnt from train data without gradients into the model, e.g. mean and deviation as buffers."""
+        """Put what is learned from train data without gradients into the model, e.g. mean and deviation as buffers."""
 
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
         """A model with initial or pretrained weights, on the CPU. Draws from torch's global generator, which is seeded."""

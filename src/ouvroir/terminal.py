@@ -370,6 +370,7 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
     out, t = _out(), Words("en")
     rows = [[*_metric(name, metric), summary["n"]] for name, metric in summary["metrics"].items()]
     out.print(_table(["measure", "value", "95 % interval", f"{_kind(summary)}s"], rows))
+    _show_directions(out, summary["metrics"])
     if summary["n_units"] < summary["n"]:
         out.print(f"Neighbouring blocks are not independent: the intervals count them as {summary['n_units']:,} items.")
     if classes := summary["classes"]:
@@ -396,6 +397,16 @@ def show_evaluation(summary: Mapping[str, Any]) -> None:
     _show_left_out(out, summary)
 
 
+def _show_directions(out: Console, metrics: Iterable[str]) -> None:
+    """Of which measures less is more; nothing where there are none."""
+    from ouvroir.evaluation.language import Language as Words
+    from ouvroir.evaluation.metrics import is_higher_better
+
+    t = Words("en")
+    if lower := [t.known("metric", name) for name in metrics if not is_higher_better(name)]:
+        out.print(f"Of {' and '.join(filter(None, [', '.join(lower[:-1]), lower[-1]]))}, {t('lower_better')}.")
+
+
 def _kind(summary: Mapping[str, Any]) -> str:
     """What one of the rows that were judged is called."""
     return "block" if summary["in_blocks"] else "item"
@@ -410,7 +421,7 @@ def _taken_for(label: str | None, count: int) -> str:
     return "" if label is None else f"{label} ({count})"
 
 
-_LEFT_OUT = {"learned from": "learned from, or chosen by in validation"}
+_LEFT_OUT = {"learned from": "learned from in training, or used to choose the model in validation"}
 
 
 def _show_left_out(out: Console, summary: Mapping[str, Any], who: str = "The model", whose: str = "") -> None:
@@ -433,16 +444,13 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
     rows.append(["parameters", f"{a['n_parameters']:,}", "", f"{b['n_parameters']:,}", ""])
     if a["seconds"] is not None and b["seconds"] is not None:
         rows.append(["training", readable_duration(a["seconds"]), "", readable_duration(b["seconds"]), ""])
-    is_written = a["writing"] and b["writing"]
-    if is_written:
-        rows += _habits(a["writing"], b["writing"])
     out.print(_table([readable_count(summary["n"], _kind(summary)), "A", "95 % interval", "B", "95 % interval"], rows))
+    _show_directions(out, a["metrics"])
     out.print(Text(f"\n{summary['sentence']}"))
     if summary["sizes"]:
         out.print(Text(summary["sizes"]))
-    for name, one in (("A", a), ("B", b)) if is_written else ():
-        if sample := one["writing"]["sample"]:
-            out.print(Text(f"\n{name} writes, from nothing:\n{_shortened(sample)}"))
+    if a["writing"] and b["writing"]:
+        _show_writing(out, a["writing"], b["writing"])
     for word in ("fixed", "broken"):
         if summary[word]:
             out.print(Text(f"{word} by B: {readable_names(map(shown_locator, summary[word]))}"))
@@ -455,8 +463,19 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
     _show_left_out(out, b, "B", " for B")
 
 
+def _show_writing(out: Console, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    """How two models write, which was kept when each was trained and says nothing of the texts that they are compared on."""
+    out.print(
+        "\nHow each writes, as at the end of its training and beside the texts of that, whatever is compared here:"
+    )
+    out.print(_table(["", "A", "its texts", "B", "its texts"], _habits(a, b)))
+    for name, one in (("A", a), ("B", b)):
+        if one["sample"]:
+            out.print(Text(f"\n{name} writes, from nothing:\n{_shortened(one['sample'])}"))
+
+
 def _habits(*written: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of how two models write: each one's own habit, and that of real text in the column of intervals."""
+    """Rows of how models write: each one's own habit, and that of the real text of its training."""
     from ouvroir.evaluation.language import Language as Words
 
     t = Words("en")
@@ -466,7 +485,7 @@ def _habits(*written: Mapping[str, Any]) -> list[list[str]]:
         row = [title]
         for one in written:
             own, real = one[name], one[f"{name}_real"]
-            row += ["–" if own is None else write(own), "" if real is None else f"real text {write(real)}"]
+            row += ["–" if one is None else write(one) for one in (own, real)]
         found.append(row)
     return found
 

@@ -364,7 +364,7 @@ def _check_learns(stage: _Stage) -> None:
     model, batch = stage.model(), stage.batch()
     if stage.task.loop == "adversarial":
         check_contest(stage.task, model, batch, stage.recipe, lambda: _rng(range(N_ROWS)))
-        _check_keeps_what_it_learnt(stage, model)
+        _check_keeps_what_it_learned(stage, model)
         return
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     model.train()
@@ -378,11 +378,11 @@ def _check_learns(stage: _Stage) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         losses.append(float(total.detach()))
-    assert min(losses[-5:]) < 0.5 * losses[0], f"Eight rows are not learnt: {losses[0]:.3f} became {losses[-1]:.3f}."
-    _check_keeps_what_it_learnt(stage, model)
+    assert min(losses[-5:]) < 0.5 * losses[0], f"Eight rows are not learned: {losses[0]:.3f} became {losses[-1]:.3f}."
+    _check_keeps_what_it_learned(stage, model)
 
 
-def _check_keeps_what_it_learnt(stage: _Stage, model: nn.Module) -> None:
+def _check_keeps_what_it_learned(stage: _Stage, model: nn.Module) -> None:
     """Saved and loaded weights, and weights adopted under classes in another order, answer the same."""
     want = _logits(stage, model, stage.batch())
     weights = {name: value.clone() for name, value in model.state_dict().items()}

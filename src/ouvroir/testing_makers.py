@@ -78,4 +78,4 @@ def check_contest(task: Task, model: nn.Module, batch: Batch, recipe: Recipe, rn
         if number >= CONTEST_STEPS // 2:  # a contest goes up and down, so the mean of its second half counts
             found.append(judged())
     after = sum(found) / len(found)
-    assert after < 0.93 * before, f"Eight rows are not learnt: {before:.3f} became {after:.3f} on average."
+    assert after < 0.93 * before, f"Eight rows are not learned: {before:.3f} became {after:.3f} on average."

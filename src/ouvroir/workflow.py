@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Loop, Optim, Recipe
 from ouvroir.run import Run
 from ouvroir.source import shown_locator
-from ouvroir.task import SPLITS, Row, Split, Task, Writer
+from ouvroir.task import SPLITS, Row, Split, Task, Writer, options_of
 from ouvroir.writing import HABITS
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANIFEST = "manifest.jsonl"
+START = "answers/start.safetensors"
+"""In the run of a model that was fine-tuned: answers to its test of the model that it started from."""
 _LOOKED_AT = 200  # files, to tell whether they are still there
 _FITTED_KEPT = 2  # processors of this process: a plan and the training that follows it ask for the same
 _fitted: dict[tuple[str, ...], Processor] = {}
@@ -390,6 +392,65 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
         },
     )
     return found
+
+
+def judge_start(run: Run, at: Workplace) -> None:
+    """Keep, beside the run's answers to the test, those of the model of ours that its training started from, to be compared.
+
+    Where that one cannot be asked the same, since it learned from some of these rows or does not know their labels, it is said
+    what to type instead.
+    """
+    from ouvroir.evaluation.evaluate import save_answers
+    from ouvroir.training.adapters import start_of
+    from ouvroir.training.checkpoint import load_model
+    from ouvroir.training.distributed import resolve_device
+
+    recipe = run.recipe()
+    task = find_task(recipe.task)
+    try:
+        folder = start_of(task, recipe.model.init_from)
+        if folder is None:
+            return
+        device = resolve_device(at.device)
+        model, processor, earlier = load_model(task, folder, device=device)
+        manifest = manifest_of(run, progress=at.progress)
+        rows = tuple(manifest.rows[place] for place in manifest.judged("test").tolist())
+        if not rows or (obstacle := _not_to_ask(task, processor, rows, learned_from(earlier, folder, progress=QUIET))):
+            _say_how_to_compare(run, manifest, obstacle if rows else "there are no test rows", at.progress)
+            return
+        at.progress.say("Judging the model that this one started from on the same test.")
+        with timed(run, "evaluate_s"):
+            alone = replace(manifest, rows=rows)
+            tables = prepare(task, alone, earlier, processor=processor, workers=at.workers, progress=at.progress).tables
+            found = judge(task, model, processor, earlier, tables["test"], "test", device=device, progress=at.progress)
+            save_answers(run.path / START, found.answers)
+    except OuvroirError as error:
+        at.progress.say(f"The model that this one started from was not judged on the same test. {error}")
+
+
+def _not_to_ask(task: Task, processor: Processor, rows: Sequence[Row], learned: Learned) -> str:
+    """Why a model with this processor, which learned from these, cannot be judged by all of the rows; empty when it can."""
+    from ouvroir.data.manifest import label_names
+
+    if any(learned.knows(row) for row in rows):
+        return "that one learned from some of the test rows"
+    if not learned.is_complete:
+        return "it is not known what that one learned from"
+    known = set(processor.labels)
+    if any(task.unjudged(row, processor) or not known.issuperset(label_names(row.label)) for row in rows):
+        return "that one does not know all labels of the test"
+    return ""
+
+
+def _say_how_to_compare(run: Run, manifest: Manifest, obstacle: str, progress: Progress) -> None:
+    from ouvroir.data.findings import given_settings
+
+    models = shlex.join([run.recipe().model.init_from, str(run.path), manifest.source])
+    call = f"ouvroir compare {models} {options_of(given_settings(manifest))}".rstrip()
+    progress.say(
+        f"The report does not compare this model with the one that it started from: {obstacle}. On what neither learned from, "
+        f"and both know the labels of, `{call}` does."
+    )
 
 
 def control_file(run: Run, name: str) -> Path:

@@ -86,8 +86,8 @@ def test_a_content_is_judged_once_and_not_under_two_labels():
     same = [Row(f"t/{n}", f"t/{n}", "5" * 64, label, split="test") for n, label in enumerate([None, "a", "a"])]
     torn = [Row(f"v/{n}", f"v/{n}", "6" * 64, label, split="validation") for n, label in enumerate("ab")]
     sets = [Row(f"s/{n}", f"s/{n}", "7" * 64, label, split="test") for n, label in enumerate((("a", "b"), ("b", "a")))]
-    learnt = [Row(f"l/{n}", f"l/{n}", "8" * 64, "a") for n in range(3)]
-    manifest = make(rows=(*same, *torn, *sets, *learnt))
+    learned = [Row(f"l/{n}", f"l/{n}", "8" * 64, "a") for n in range(3)]
+    manifest = make(rows=(*same, *torn, *sets, *learned))
     assert manifest.judged("test").tolist() == [1, 5]  # the copy with a label; an order is no other label
     assert manifest.judged("validation").tolist() == []
     summary = manifest.summary()

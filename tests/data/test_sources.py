@@ -537,6 +537,9 @@ def test_sentences_for_what_cannot_serve(folder, check, write):
         check(folder, task=None)
     with pytest.raises(DataError, match="is one file"):
         check(folder / "a" / "1.xyz")
+    (folder / "a" / "1.xyz").unlink()
+    with pytest.raises(DataError, match=r"The only file in .* cannot be read by"):
+        check(folder)
 
 
 def test_the_byte_task_is_found():

@@ -203,7 +203,7 @@ def test_french_fills_in_nothing_that_english_lacks(catalogue):
         ("`x` could not be looked at: No such file.", "`x` n’a pas pu être examiné."),
         (
             "Seed of the splits. Peak learning rate.",
-            "Graine de la répartition. Taux d’apprentissage maximal.",
+            "Graine du tirage des jeux. Taux d’apprentissage maximal.",
         ),
         ("Nobody has ever said this.", ""),
     ],

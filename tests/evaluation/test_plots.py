@@ -50,7 +50,9 @@ def numbers(svg, tag, *names):
 
 def test_curves_place_values_on_their_axes():
     line = plots.Series("a & b", "kept", [(0.0, 1.0), (100.0, 0.5), (200.0, 0.75)])
-    svg = plots.curves([line], axis=(0.0, 2.0), title="loss", x_label="step", y_label="loss", t=EN, write=str)
+    svg = plots.curves(
+        [line], axis=(0.0, 2.0), title="loss", x_label="step", y_label="loss", t=EN, along=str, write=str
+    )
     marks, root = numbers(svg, "circle", "cx", "cy")
     (x0, y0), (x1, y1), (x2, y2) = marks
     assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
@@ -63,7 +65,14 @@ def test_a_constant_or_single_value_can_be_drawn():
     for points in ([(1.0, 0.5)], [(1.0, 0.5), (2.0, 0.5)], [(0.0, 0.0)]):
         axis = plots.domain([y for _, y in points], [y for _, y in points])
         svg = plots.curves(
-            [plots.Series("a", "kept", points)], axis=axis, title="t", x_label="step", y_label="y", t=EN, write=str
+            [plots.Series("a", "kept", points)],
+            axis=axis,
+            title="t",
+            x_label="step",
+            y_label="y",
+            t=EN,
+            along=str,
+            write=str,
         )
         assert "nan" not in str(svg)
 

@@ -16,7 +16,7 @@ from ouvroir.errors import DataError
 from ouvroir.evaluation import writing_page
 from ouvroir.evaluation.language import Language
 from ouvroir.evaluation.report import ReportInput, System, make_report, render
-from ouvroir.evaluation.report_input import Controlled
+from ouvroir.evaluation.report_input import Controlled, KeptAt
 from ouvroir.evaluation.samples import MAX_ALL_BYTES, MAX_TEXT, Shelf
 from ouvroir.recipe import Constants, Recipe
 from ouvroir.run import Measurement
@@ -202,7 +202,7 @@ def test_a_leak_that_was_found_is_in_the_verdict(full):
     leaking = dataclasses.replace(full, data={**full.data, "notes": [note]})
     report = make_report(leaking)
     assert note["text"] in report["verdict"]["lines"]["en"]
-    assert any("des deux côtés de la répartition" in line for line in report["verdict"]["lines"]["fr"])
+    assert any("sont dans des jeux différents" in line for line in report["verdict"]["lines"]["fr"])
 
 
 def test_results_on_a_made_up_sample_are_told_as_such(full):
@@ -514,9 +514,35 @@ def test_a_training_of_few_steps_is_said(full):
     systems = [dataclasses.replace(one, usual_steps=2400) if one.role == "base" else one for one in full.systems]
     found = make_report(dataclasses.replace(full, systems=systems))
     (line,) = [line for line in found["verdict"]["lines"]["en"] if "usual for such data" in line]
-    assert line.startswith("It was trained for ")
-    assert "2,400" in line
+    assert line.startswith("The base model was trained for 600 steps, and 2,400 are usual")
     assert not any("usual for such" in line for line in make_report(full)["verdict"]["lines"]["en"])
+
+
+@pytest.mark.parametrize("can_be_smaller", [True, False])
+def test_each_network_that_had_few_steps_is_told_and_none_is_smaller_than_the_smallest(can_be_smaller):
+    def lines(*usual):
+        rivals = [
+            System(name=name, role="rival", answers=texts(40, seed=k), steps=100 + k, usual_steps=n, can_be_smaller=can_be_smaller)
+            for k, (name, n) in enumerate(zip(("lstm", "transformer"), usual, strict=True))
+        ]  # fmt: skip
+        return writing_report(None, None, systems=rivals)["verdict"]["lines"]
+
+    both = lines(900, 1200)
+    english = [line for line in both["en"] if "usual for such data" in line]
+    assert [line.split(" are usual")[0] for line in english] == [
+        "The LSTM was trained for 100 steps, and 900",
+        "The Transformer was trained for 101 steps, and 1,200",
+    ]
+    french = " ".join(both["fr"]).replace("\u202f", " ")
+    assert "Le LSTM a été entraîné pendant 100 pas, et 900 sont habituels" in french
+    assert "Le Transformer a été entraîné pendant 101 pas, et 1 200" in french
+    advice = {"en": "Give more minutes (`--minutes`)", "fr": "Donnez plus de minutes (`--minutes`)"}
+    for language in LANGUAGES:
+        said = " ".join(both[language])
+        assert said.count(advice[language]) == 1
+        assert ("--preset tiny" in said) == can_be_smaller
+    (other,) = [line for line in lines(None, 1200)["en"] if "usual for such data" in line]  # the kept one had enough
+    assert other.startswith("The Transformer was trained for 101 steps, and 1,200")
 
 
 def writing_report(answers, baseline, **others):
@@ -582,6 +608,103 @@ def test_how_long_rivals_were_trained_is_worked_out(seconds, said, unsaid):
         assert ("The times are not equal" in page) == (seconds == 80.0)
         assert "Transformer, 296 steps in" in page
         assert "Not at equal parameters: the Transformer has 1.6 times as many." in page
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_model_that_was_validated_once_has_its_dot_and_labels_have_the_unit_of_the_axis(language):
+    def measured(*steps):
+        found = [Measurement(step, "validation", "nats_per_character", 2 - step / 1000, step / 10) for step in steps]
+        return [Measurement(step, "train", "items", 100.0, step / 10) for step in steps] + found
+
+    systems = [
+        System(name="lstm", role="rival", answers=texts(40), curves=measured(200, 400)),
+        System(name="transformer", role="rival", answers=texts(40, seed=1), curves=measured(300)),
+    ]
+    report = writing_report(None, None, systems=systems, writing={"lstm": {"moments": [], "habits": {}}})
+    html = html_of(report, language)
+    charts = re.findall(r"<figcaption>(.*?)</figcaption>(.*?)</figure>", html, re.DOTALL)
+    assert len(charts) == 3  # over steps, seconds and characters
+    said = {
+        "en": (
+            "Transformer, after 300 steps: 1.",
+            "Transformer, after 30 s of training: 1.",
+            "after 30,000 characters: 1.",
+        ),
+        "fr": ("Transformer, après 300 pas : 1,", "après 30 s d’entraînement : 1,", "après 30 000 caractères : 1,"),
+    }[language]
+    for (_, chart), label in zip(charts, said, strict=True):
+        assert label in chart
+        assert chart.count("<circle") == 3
+    titles = re.findall("<title>(.*?)</title>", html)
+    assert not [one for one in titles if language == "fr" and re.search(r"\w:", one)]
+    once = [systems[1], dataclasses.replace(systems[1], name="lstm")]
+    both = html_of(writing_report(None, None, systems=once, writing={"lstm": {"moments": [], "habits": {}}}), language)
+    assert both.count("<circle") == 6, "two dots beside each other are one"
+    alone = writing_report(None, None, systems=systems[1:], writing={"transformer": {"moments": [], "habits": {}}})
+    assert "<figcaption>" not in html_of(alone, language), "one dot by itself is no chart"
+
+
+def html_of(report, language):
+    return render(report, language).replace("\u202f", " ")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_fine_tuned_model_says_what_was_kept_of_it_and_what_that_brought(language):
+    def lines(step, last, *, is_overfit, is_start=True):
+        kept_at = KeptAt(step, 40, "nats_per_character", 1.0, last, is_overfit)
+        worse = dataclasses.replace(texts(40), loss=texts(40).loss * 1.1)
+        systems = [
+            System(name="start", role="base", answers=worse, is_start=is_start),
+            System(name="trained", role="tuned", answers=texts(40), steps=40, kept_at=kept_at),
+        ]
+        report = writing_report(None, None, systems=systems, kept="trained")
+        return " ".join(report["verdict"]["lines"][language]).replace("\u202f", " ")
+
+    early, late = lines(10, 1.21, is_overfit=True), lines(40, 1.0, is_overfit=False)
+    said = {
+        "en": (
+            "The tuned model is kept as it was after step 10 of 40, where it did best on validation data (nats per character: "
+            "1.000; 1.210 after the last step). After that it did worse on them, which is overfitting",
+            "kept as it was after its last step, 40",
+            "Tuning helped: the tuned model is better than the base model by 0.1",
+            "What was kept is the tuned model, whatever this says; the base model, which it started from, is where it was.",
+        ),
+        "fr": (
+            "Le modèle affiné est retenu tel qu’il était après le pas 10 sur 40, où il était le meilleur en validation (nats par "
+            "caractère : 1,000 ; 1,210 après le dernier pas). Ensuite, il y a fait moins bien : c’est du surapprentissage.",
+            "retenu tel qu’il était après son dernier pas, le 40",
+            "L’affinage a aidé : le modèle affiné fait mieux que le modèle de base, de 0,1",
+            "C’est le modèle affiné qui est retenu",
+        ),
+    }[language]
+    assert said[0] in early
+    assert said[1] in late
+    assert not re.search("overfitting|surapprentissage", late)
+    assert all(text in found for text in said[2:] for found in (early, late))
+    assert not re.search("decided on validation|s’est fait sur", early)
+    trained = lines(
+        10, 1.01, is_overfit=False, is_start=False
+    )  # both were trained here: only overfitting is worth a word
+    assert not re.search("kept as it was|tel qu’il était", trained)
+    assert re.search("decided on validation|s’est fait sur", trained)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_overfits_is_not_told_to_train_longer(language, factor):
+    def advice(is_overfit):
+        answers = dataclasses.replace(texts(40), loss=texts(40).loss * factor)
+        systems = [
+            System(name="n-grams (Kneser-Ney)", role="baseline", answers=texts(40, seed=1)),
+            System(name="lstm", role="base", answers=answers, kept_at=KeptAt(5, 40, "loss", 1.0, 1.2, is_overfit)),
+        ]
+        writing = {"lstm": {"moments": [], "habits": {}}}
+        return " ".join(writing_report(None, None, systems=systems, writing=writing)["verdict"]["lines"][language])
+
+    longer = "longer|`--minutes`|plus long"
+    assert not re.search(longer, advice(True))
+    assert re.search("[Mm]ore data|avantage de données", advice(True))
+    assert re.search(longer, advice(False))
 
 
 def test_what_writes_is_not_said_to_be_replaced_by_what_counts():
@@ -679,6 +802,20 @@ def test_the_windows_that_a_text_was_read_in_are_said(language):
     unknown = writing_report(texts(40), texts(40))
     for text in (told, Page(render(unknown, language)).text):
         assert not re.search("knowing all|tout ce qui précède|moins est mieux", text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_said_what_the_percentage_behind_a_piece_is(language):
+    expected = [
+        {"before": "to be or not to", "then": " be", "share": 0.625, "candidates": [[" be", 0.625], [" do", 0.1]]}
+    ]
+    page = writing_report(texts(9), texts(9), writing={"lstm": {"moments": [], "habits": {"expected": expected}}})
+    told = Page(html_of(page, language)).text
+    assert re.search("62[.,]5", told)
+    assert {
+        "en": "The percentage behind what really came is the chance that the model gave to it.",
+        "fr": "Le pourcentage qui suit ce qui venait vraiment est la probabilité que le modèle lui donnait.",
+    }[language] in told
 
 
 def test_french_shows_its_own_lines_of_python():

@@ -29,6 +29,7 @@ FAMILIES = (
     "found_",
     "verdict_",
     "curve_by_",
+    "curve_along_",
     "curve_characters",
     "curve_seconds",
 )
@@ -85,6 +86,13 @@ def test_every_baseline_has_its_form_with_an_article():
     for name in names:
         assert FR.known("the", name).endswith(FR.known("name", name))
         assert FR.known("the", name).startswith(("la ", "les ", "le ", "l’"))
+
+
+@pytest.mark.parametrize("path", [*Path(package.__file__).parents[1].rglob("*.py")], ids=lambda path: path.stem)
+def test_one_thing_has_one_word(path):
+    text = path.read_text(encoding="utf-8")
+    assert "learnt" not in text  # but learned
+    assert not re.search("répartition|lignes synth", text)  # but jeux, and éléments
 
 
 def test_numbers_in_two_languages():

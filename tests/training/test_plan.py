@@ -376,7 +376,8 @@ def test_bf16_and_channels_last_learn_as_well(tmp_path, layout):
     assert toy.sha256_of(run.checkpoint("last")) == toy.sha256_of(again.checkpoint("last"))
 
 
-def test_a_crowded_machine_takes_one_thread(tmp_path, monkeypatch):
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_a_crowded_machine_takes_one_thread(tmp_path, monkeypatch, preset):
     """Where a step takes far longer than when it was tried, threads wait for each other."""
     told = toy.Told()
     monkeypatch.setattr(probe, "most_threads", lambda *_, **__: 2)
@@ -386,12 +387,15 @@ def test_a_crowded_machine_takes_one_thread(tmp_path, monkeypatch):
     def chosen(recipe):
         return recipe.replace("loop", precision="fp32", layout="contiguous", threads=2, micro_batch=16)
 
-    run = Run.create(open_recipe(steps=None, minutes=0.02), tmp_path)
+    recipe = open_recipe(steps=None, minutes=0.02)
+    run = Run.create(recipe.replace("model", preset=preset), tmp_path)
     fitted = fit(toy.ToyTask(), run, toy.prepared(), device="cpu", progress=told)
     assert fitted.recipe.loop.threads == 1
     assert told.has("One thread instead of 2: other programs use this machine")
     assert told.has("That is few: ")
-    assert run.read_json("usual_steps.json")["steps"] > 4 * fitted.recipe.loop.steps
+    noted = run.read_json("usual_steps.json")
+    assert noted["steps"] > 4 * fitted.recipe.loop.steps
+    assert noted["can_be_smaller"] == told.has("a smaller model with --preset tiny") == (preset != "tiny")
 
 
 def test_threads_that_were_asked_for_stay(tmp_path, monkeypatch):

@@ -385,7 +385,7 @@ def report(
     runs: Runs = DEFAULT_ROOT,
     as_json: Json = False,
 ) -> None:
-    """Render the report of a run again, for instance in French; the run remembers the language.
+    """Render the report of a run again, in the language of its training or, this once, in another.
 
     Example: ouvroir report last --language fr
     """

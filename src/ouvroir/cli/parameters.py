@@ -49,7 +49,7 @@ Settings = Annotated[
 ]
 LanguageOption = Annotated[
     Language | None,
-    typer.Option("--language", help="Of the report; by default as it was, at first as the terminal speaks."),
+    typer.Option("--language", help="Of the report; by default that of the run, at first as the terminal speaks."),
 ]
 Split = Annotated[
     Literal["train", "validation", "test", "all"] | None,

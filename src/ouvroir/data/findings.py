@@ -153,11 +153,9 @@ def split_notes(rows: Sequence[Row], data: Data) -> list[Note]:
     if untested and sizes["test"]:
         text = f"Not in the test split: {_some(untested)}. Their rows are few, or belong together in one group."
         notes.append(Note("untested_class", text))
-    unlearnt = sorted(held_out - set(counted["train"]))
-    if unlearnt and sizes["train"]:
-        text = (
-            f"In the test split but not in train: {_some(unlearnt)}. These cannot be learnt; add rows of them to train."
-        )
+    unlearned = sorted(held_out - set(counted["train"]))
+    if unlearned and sizes["train"]:
+        text = f"In the test split but not in train: {_some(unlearned)}. These cannot be learned; add rows of them to train."
         notes.append(Note("class_not_in_train", text))
     if data.per_class is not None:
         short = {name: counted["train"][name] for name in total if counted["train"][name] < data.per_class}

@@ -286,7 +286,5 @@ def _raise_nothing_readable(
     some = ", ".join(readable_suffixes(readable)[:6])
     known = (advice_on(file.suffix, None if reader == "any task" else reader) for file in listing.files)
     advice = next(filter(None, known), "")
-    what = "the one file" if n_found == 1 else f"the {n_found} files"
-    raise DataError(
-        f"None of {what} in {path} can be read by {reader} ({others}). It reads {some} and the like. {advice} {said}".rstrip()
-    )
+    none = f"The only file in {path} cannot" if n_found == 1 else f"None of the {n_found} files in {path} can"
+    raise DataError(f"{none} be read by {reader} ({others}). It reads {some} and the like. {advice} {said}".rstrip())

@@ -187,7 +187,7 @@ def _take(remaining: np.ndarray, classes: Mapping[int, int], split: int) -> None
 
 
 def _seat_classes_in_train(units: _Units, visit: list[int], chosen: list[int], remaining: np.ndarray) -> None:
-    """Give each class that train lacks its smallest unit, rarest class first: what is not in train cannot be learnt."""
+    """Give each class that train lacks its smallest unit, rarest class first: what is not in train cannot be learned."""
     present = {name for unit, split in enumerate(chosen) if split == TRAIN for name in units.classes[unit]}
     offers: dict[int, list[int]] = {}
     for unit in reversed(visit):  # smallest first

@@ -155,6 +155,6 @@ def refuse_synthetic(rows: Sequence[Row], split: Split) -> None:
     for row in rows:
         if row.origin == "synthetic":
             raise DataError(
-                f"`{row.id}` is synthetic and lies in the {split} split. Synthetic rows may be learnt from but never judged by; "
+                f"`{row.id}` is synthetic and lies in the {split} split. Synthetic rows may be learned from but never judged by; "
                 "move it into train, or take it out."
             )

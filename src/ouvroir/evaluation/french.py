@@ -36,7 +36,7 @@ SENTENCES: dict[str, str] = {
     "Not in the test split: {a}. Their rows are few, or belong together in one group.": (
         "Absentes du jeu de test : {a}. Leurs éléments sont peu nombreux, ou forment un seul groupe."
     ),
-    "In the test split but not in train: {a}. These cannot be learnt; add rows of them to train.": (
+    "In the test split but not in train: {a}. These cannot be learned; add rows of them to train.": (
         "Présentes dans le jeu de test mais pas dans celui d’entraînement : {a}. Elles ne peuvent pas être apprises ; "
         "ajoutez-en des éléments à l’entraînement."
     ),
@@ -175,13 +175,13 @@ SENTENCES: dict[str, str] = {
     "`{a}` holds no files.": "`{a}` ne contient aucun fichier.",
     "{n} of {m} test rows have the same `{a}` as rows that are learned from. If that is where they come from, this split leaks: "
     "the test says how the model does on these very sources, not on new ones.": (
-        "{n} des {m} éléments du test ont le même `{a}` que des éléments d’entraînement. S’il dit d’où ils viennent, cette "
-        "répartition fuit : le test dit ce que vaut le modèle sur ces sources-là, pas sur de nouvelles."
+        "{n} des {m} éléments du test ont le même `{a}` que des éléments d’entraînement. S’il dit d’où ils viennent, il y "
+        "a une fuite entre les jeux : le test dit ce que vaut le modèle sur ces sources-là, pas sur de nouvelles."
     ),
     "{n} of {m} test rows are, by their names, of groups that are learned from too. If these groups are real, this split leaks: "
     "the test says how the model does on these very groups, not on new ones.": (
-        "{n} des {m} éléments du test sont, d’après leurs noms, de groupes dont on apprend aussi. Si ces groupes sont réels, cette "
-        "répartition fuit : le test dit ce que vaut le modèle sur ces groupes-là, pas sur de nouveaux."
+        "{n} des {m} éléments du test sont, d’après leurs noms, de groupes dont on apprend aussi. Si ces groupes sont réels, il y "
+        "a une fuite entre les jeux : le test dit ce que vaut le modèle sur ces groupes-là, pas sur de nouveaux."
     ),
     "Files that the pattern `{a}` puts into groups: {n} of {m}. Groups: {k}.": (
         "Fichiers que le motif `{a}` répartit en groupes : {n} sur {m}. Groupes : {k}."
@@ -272,16 +272,16 @@ SENTENCES: dict[str, str] = {
     ),
     "Blocks of which most stands in a more held-out split too: {n} ({a}). They stay, since they are most of the {b} split: the "
     "texts repeat themselves, and figures flatter.": (
-        "Blocs dont l’essentiel se trouve aussi dans une part plus réservée : {n} ({a}). Ils restent, car ils sont l’essentiel de "
-        "la part « {b} » : les textes se répètent, et les chiffres flattent."
+        "Blocs dont l’essentiel se trouve aussi dans un jeu plus réservé : {n} ({a}). Ils restent, car ils sont l’essentiel "
+        "du jeu « {b} » : les textes se répètent, et les chiffres flattent."
     ),
     "Blocks of which most stands in a more held-out split too: {n} ({a}), as in two editions of one book. They are left out, since "
     "what is held out must be new to the model.": (
-        "Blocs dont l’essentiel se trouve aussi dans une part plus réservée : {n} ({a}), comme dans deux éditions d’un même livre. "
+        "Blocs dont l’essentiel se trouve aussi dans un jeu plus réservé : {n} ({a}), comme dans deux éditions d’un même livre. "
         "Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
     ),
     "Most of `{a}` stands in the {b} split too, so it is left out.": (
-        "L’essentiel de `{a}` se trouve aussi dans la part « {b} » ; il est donc laissé de côté."
+        "L’essentiel de `{a}` se trouve aussi dans le jeu « {b} » ; il est donc laissé de côté."
     ),
     "One column of texts is read, and `{a}` has others: {b}.": (
         "Une seule colonne de textes est lue, et `{a}` en a d’autres : {b}."
@@ -293,7 +293,7 @@ SENTENCES: dict[str, str] = {
         "`{a}` est un tableau sans colonne de textes ; il n’est donc pas lu."
     ),
     "Taken as splits by their names: {a}. All other files are to learn from.": (
-        "Pris comme parts d’après leurs noms : {a}. Tous les autres fichiers servent à l’entraînement."
+        "Pris comme jeux d’après leurs noms : {a}. Tous les autres fichiers servent à l’entraînement."
     ),
     "Folders are not taken as classes, though {n} of them lie in some, since the texts of the tables have none.": (
         "Les dossiers ne sont pas pris comme classes, bien que {n} d’entre eux soient dans des dossiers, puisque les textes des "
@@ -376,11 +376,11 @@ SENTENCES: dict[str, str] = {
     # settings
     "Absolute path of the data, as the user gave it.": "Chemin absolu des données, tel qu’il a été donné.",
     "Fingerprint of the manifest that was trained on.": "Empreinte du manifeste qui a servi à l’entraînement.",
-    "Share of the rows for validation, unless the data has a validation split; 0.15 when absent, of a corpus 0.1.": (
-        "Part des éléments pour la validation, sauf si les données ont leur propre jeu ; par défaut 0,15, d’un corpus 0,1."
+    "Share of the rows for validation, unless the data has a validation split; 0.15 when absent, 0.1 for a corpus.": (
+        "Part des éléments pour la validation, sauf si les données ont leur propre jeu ; 0,15 par défaut, 0,1 pour un corpus."
     ),
-    "Share of the rows for the test, unless the data has a test split; 0.2 when absent, of a corpus 0.1.": (
-        "Part des éléments pour le test, sauf si les données ont leur propre jeu ; par défaut 0,2, d’un corpus 0,1."
+    "Share of the rows for the test, unless the data has a test split; 0.2 when absent, 0.1 for a corpus.": (
+        "Part des éléments pour le test, sauf si les données ont leur propre jeu ; 0,2 par défaut, 0,1 pour un corpus."
     ),
     "Train rows per class; the rest is shared between validation and test.": (
         "Éléments d’entraînement par classe ; le reste se partage entre validation et test."
@@ -410,7 +410,7 @@ SENTENCES: dict[str, str] = {
     "Regular expression on the file name; its first group stays in one split.": (
         "Expression régulière sur le nom du fichier ; son premier groupe reste dans un même jeu."
     ),
-    "Seed of the splits.": "Graine de la répartition.",
+    "Seed of the splits.": "Graine du tirage des jeux.",
     "The one dial: width, depth, batch and learning rate follow.": (
         "Le seul réglage de taille : largeur, profondeur, lot et taux d’apprentissage en découlent."
     ),
@@ -471,7 +471,7 @@ SENTENCES: dict[str, str] = {
         "Mêmes poids au bit près quel que soit le nombre de processus, par fragments virtuels."
     ),
     "Share of each batch that synthetic rows make up, where there are any; none in the last fifth of the steps.": (
-        "Part de chaque lot faite de lignes synthétiques, s’il y en a ; aucune dans le dernier cinquième des pas."
+        "Part de chaque lot faite d’éléments synthétiques, s’il y en a ; aucune dans le dernier cinquième des pas."
     ),
     "Pieces of a batch that share random numbers; processes must divide it.": (
         "Morceaux d’un lot qui partagent des nombres aléatoires ; le nombre de processus doit le diviser."

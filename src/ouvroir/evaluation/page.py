@@ -86,7 +86,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         trained=[
             {"name": who(report, one, t), "kind": _kind(report, one)}
             for one in report["systems"]
-            if one["role"] != "baseline"
+            if one["role"] != "baseline" and not one.get("is_start")  # which has no curves; absent in earlier reports
         ],
         ledger_labels=_ledger_labels(report),
         notes=_notes(report, t),
@@ -289,7 +289,7 @@ def _compared_row(
             axis=axis,
             ticks=ticks,
             kind=kind,
-            title=f"{name}: {value} {span}",
+            title=t("colon", name=name, value=f"{value} {span}"),
         ),
     }
 
@@ -313,8 +313,8 @@ def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
     wanted += [("validation", name) for name in dict.fromkeys([report["main"], "loss", *METRICS]) if name]
     for split, metric in wanted:
         lines = [one for one in report["curves"] if (one["split"], one["metric"]) == (split, metric)]
-        lines = [one for one in lines if len(one["points"]) > 1]
-        if lines and len(charts) < _MOST_CURVES:
+        lines = [one for one in lines if one["points"]]
+        if sum(len(one["points"]) for one in lines) > 1 and len(charts) < _MOST_CURVES:
             charts.append(_curve(report, lines, split, metric, t))
             for against in _AXES if metric == report["main"] else ():
                 if all(against in one for one in lines):
@@ -355,11 +355,16 @@ def _curve(
         for (name, one), system in zip(named, systems, strict=True)
     ]
     ends = ", ".join(t("curve_end", name=name, value=write(one["points"][-1][1])) for name, one in named)
-    steps = t.count(max(one["points"][-1][0] for one in lines))
-    alt = t("curve_alt", title=title, steps=steps, ends=ends)
+
+    def along(x: float) -> str:
+        return t(f"curve_along_{against}", x=t.seconds(x) if against == "seconds" else t.count(x))
+
+    alt = t("curve_alt", title=title, along=along(max(one[against][-1][0] for one in lines)), ends=ends)
     label = t("metric_loss") if split == "train" else t(f"metric_{metric}")
     x_label = t(f"curve_{against}") if against in _AXES else t("step")
-    return title, plots.curves(series, axis=axis, title=alt, x_label=x_label, y_label=label, t=t, write=write)
+    return title, plots.curves(
+        series, axis=axis, title=alt, x_label=x_label, y_label=label, t=t, along=along, write=write
+    )
 
 
 def _confusion(report: Mapping[str, Any], t: Language) -> Markup | None:

@@ -150,9 +150,13 @@ def curves(
     x_label: str,
     y_label: str,
     t: Language,
+    along: Callable[[float], str],
     write: Callable[[float], str],
 ) -> Markup:
-    """Lines over steps or seconds, values on `axis`. Points of few measurements are marked, each with its value as a tooltip."""
+    """Lines over steps or seconds, values on `axis`. Points of few measurements are marked, each with its value as a tooltip.
+
+    `along` says an x with its unit, `write` a value.
+    """
     frame = _Frame(x=(0.0, max(x for one in series for x, _ in one.points)), y=axis)
     parts = [frame.axes(x_label, y_label, t.count, write)]
     for one in series:
@@ -161,8 +165,8 @@ def curves(
         parts.append(Markup('<polyline class="line {}" points="{}"/>').format(one.kind, line))
         marked = points if len(points) <= 40 else points[-1:]
         for x, y in marked:
-            note = t("curve_point", name=one.name, step=t.count(x), value=write(y))
-            parts.append(_mark(*frame.place(x, y), one.kind, note))
+            note = t("curve_point", name=one.name, along=along(x), value=write(y))
+            parts.append(_mark(*frame.place(x, y), one.kind, note, 5 if len(points) == 1 else 3))  # no line leads to it
     return _svg(_WIDTH, _HEIGHT, title, Markup("").join(parts))
 
 

@@ -110,7 +110,10 @@ def _system(system: System, metrics: Mapping[str, Metric]) -> dict[str, Any]:
         "seconds": system.seconds,
         "n_rows": system.n_rows,
         "usual_steps": system.usual_steps,
+        "can_be_smaller": system.can_be_smaller,
         "n_parameters": system.n_parameters,
+        "kept_at": system.kept_at and asdict(system.kept_at),
+        "is_start": system.is_start,
     }
 
 

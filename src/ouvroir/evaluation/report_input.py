@@ -30,6 +30,21 @@ class Controlled:
     answers: Answers
 
 
+@dataclass(frozen=True)
+class KeptAt:
+    """The step whose checkpoint a model is of and its value of the validation metric that decided, and both of the last step.
+
+    is_overfit: after that step, validation became clearly worse.
+    """
+
+    step: int
+    steps: int
+    metric: str
+    value: float
+    last: float
+    is_overfit: bool
+
+
 Role = Literal["baseline", "base", "tuned", "rival"]
 """rival: one of several models that were trained side by side."""
 
@@ -40,7 +55,9 @@ class System:
 
     steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
     n_rows: the train rows it learned from, when these were not all of them. usual_steps: those that its task proposes, where it had
-    far fewer. n_parameters: the size of a model.
+    far fewer; can_be_smaller: whether there is a smaller preset of it. n_parameters: the size of a model.
+    kept_at: where its checkpoint comes from, where it was validated more than once. is_start: it was not trained here, and is what
+    another one started from.
     """
 
     name: str
@@ -51,7 +68,10 @@ class System:
     seconds: float | None = None
     n_rows: int | None = None
     usual_steps: int | None = None
+    can_be_smaller: bool = False
     n_parameters: int | None = None
+    kept_at: KeptAt | None = None
+    is_start: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

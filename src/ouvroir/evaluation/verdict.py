@@ -23,25 +23,65 @@ def verdict_lines(report: Mapping[str, Any], t: Language) -> list[str]:
     """The headline first, then one sentence per comparison, then cautions."""
     kept = next((one for one in report["systems"] if one["name"] == report["kept"]), None)
     if kept is None or report["main"] is None:
-        return [t("verdict_none"), t("verdict_none_next")]
+        return [t("verdict_none"), t("verdict_none_next"), *_few_steps(report, t)]
     lines = [_headline(report, kept, t)]
     lines += _told(report, ("sample_data",), t)
     if not counts_rows(report["main"]):  # the headline itself says what these are
         main = report["main"]
         lines.append(sentence(t("colon", name=t(f"metric_{main}"), value=about(main, report, t))) + ".")
-    usual = max((one.get("usual_steps") or 0 for one in report["systems"]), default=0)  # absent in earlier reports
-    if usual:
-        lines.append(t("few_steps", n=t.count(kept["steps"] or 0), usual=t.count(usual)))
+    lines += [*_few_steps(report, t), *_kept_at(report, t)]
     for pair in report["pairs"]:
         lines.append(_PAIRS[pair["kind"]](report, pair, t))
     lines = [line for line in lines if line]
-    if any(pair["kind"] in ("tuning", "rival") for pair in report["pairs"]):
+    if any(one.get("is_start") for one in report["systems"]):  # absent in earlier reports
+        lines.append(t("kept_tuned"))
+    elif any(pair["kind"] in ("tuning", "rival") for pair in report["pairs"]):
         ledger = report["ledger"]
         judged = ledger.get("judged") or ledger.get("splits", {})  # reports of the first version have the splits only
         had_validation = judged.get("validation", 1) > 0
         lines.append(t("kept_on_validation" if had_validation else "kept_without_validation"))
     lines += _told(report, ("groups_mixed", "group_leak"), t)  # the test may be easier than what comes
     return [*lines, *_cautions(report, kept, t)]
+
+
+def _few_steps(report: Mapping[str, Any], t: Language) -> list[str]:
+    """Of each model that had few steps that it had, then what to do about it."""
+    short = [one for one in report["systems"] if one.get("usual_steps") and one["steps"]]  # absent in earlier reports
+    said = [
+        t(
+            "few_steps",
+            who=sentence(who(report, one, t, with_article=True)),
+            n=t.count(one["steps"]),
+            usual=t.count(one["usual_steps"]),
+        )
+        for one in short
+    ]
+    if short:
+        can_be_smaller = any(one.get("can_be_smaller") for one in short)
+        said[-1] += " " + t("few_steps_minutes_or_smaller" if can_be_smaller else "few_steps_minutes")
+    return said
+
+
+def _kept_at(report: Mapping[str, Any], t: Language) -> list[str]:
+    """Which checkpoint of a fine-tuned model was kept; of any model that its validation became worse after that one."""
+    is_tuned = any(one.get("is_start") for one in report["systems"])
+    found = []
+    for one in report["systems"]:
+        at = one.get("kept_at")  # absent in earlier reports
+        if not at or not (at["is_overfit"] or is_tuned):
+            continue
+        metric = at["metric"]
+        said = t(
+            "kept_at_last" if at["step"] == at["steps"] else "kept_at_step",
+            who=sentence(who(report, one, t, with_article=True)),
+            step=t.count(at["step"]),
+            steps=t.count(at["steps"]),
+            metric=t.known("metric", metric),
+            value=t.value(metric, at["value"]),
+            last=t.value(metric, at["last"]),
+        )
+        found.append(" ".join([said, *([t("kept_at_overfit")] if at["is_overfit"] else [])]))
+    return found
 
 
 def _cautions(report: Mapping[str, Any], kept: Mapping[str, Any], t: Language) -> list[str]:
@@ -149,8 +189,12 @@ def _against(report: Mapping[str, Any], pair: Mapping[str, Any], t: Language) ->
     main = report["main"]
     cheap = next(one for one in report["systems"] if one["name"] == pair["first"])
     key = f"against_{pair['verdict']}"
-    if report.get("writing") and pair["verdict"] != "better":  # what only counts cannot be used in its place
-        key += "_writing"
+    if pair["verdict"] != "better":
+        at = _named(report, pair["second"]).get("kept_at") or {}  # absent in earlier reports
+        if at.get("is_overfit"):  # longer training would change nothing
+            key += "_overfit"
+        elif report.get("writing"):  # what only counts cannot be used in its place
+            key += "_writing"
     return t(
         key,
         name=who(report, cheap, t, with_article=True),

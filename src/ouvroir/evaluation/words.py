@@ -71,8 +71,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "writing_passage": ("That passage:", "Ce passage :"),
     "writing_expected": ("What it expects next", "Ce à quoi il s’attend"),
     "writing_expected_lead": (
-        "Places of the test, what really came next, and what the model held for most likely there.",
-        "Des endroits du test, ce qui suivait vraiment, et ce que le modèle y jugeait le plus probable.",
+        "Places of the test, what really came next, and what the model held for most likely there. The percentage behind "
+        "what really came is the chance that the model gave to it.",
+        "Des endroits du test, ce qui suivait vraiment, et ce que le modèle y jugeait le plus probable. Le pourcentage qui suit ce "
+        "qui venait vraiment est la probabilité que le modèle lui donnait.",
     ),
     "curve_by_seconds": ("{title}, against time", "{title}, selon le temps"),
     "curve_by_characters": ("{title}, against characters seen", "{title}, selon les caractères lus"),
@@ -82,7 +84,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "section_groups": ("Group by group", "Groupe par groupe"),
     "section_changes": ("What tuning changed", "Ce que l’affinage a changé"),
     "section_ledger": ("Every file accounted for", "Chaque fichier est compté"),
-    "section_samples": ("What it learnt from", "Les exemples d’entraînement"),
+    "section_samples": ("What it learned from", "Les exemples d’entraînement"),
     "section_mislabels": ("Labels worth a second look", "Étiquettes à vérifier"),
     "section_curves": ("Learning", "Apprentissage"),
     "section_cost": ("Time and size", "Durée et taille"),
@@ -210,7 +212,7 @@ WORDS: dict[str, tuple[str, str]] = {
     # verdict
     "leak": (
         "Rows that belong together lie on both sides of the split, so the test may look better than what comes.",
-        "Des éléments qui vont ensemble sont des deux côtés de la répartition : le test peut paraître meilleur que la suite.",
+        "Des éléments qui vont ensemble sont dans des jeux différents : le test peut paraître meilleur que la suite.",
     ),
     "verdict_accuracy": (
         "{who} answers {value} of {n} unseen {n:item|items} correctly {interval}.",
@@ -278,6 +280,17 @@ WORDS: dict[str, tuple[str, str]] = {
         "La meilleure référence simple, {name}, obtient {value} : le modèle fait moins bien, de {gap}. Entraînez-le plus "
         "longtemps (`--minutes`), ou sur davantage de texte.",
     ),
+    "against_same_overfit": (
+        "The best cheap baseline, {name}, gets {value}: no difference is shown (model minus baseline: {gap}). More data may change "
+        "that.",
+        "La meilleure référence simple, {name}, obtient {value} : aucune différence n’est mise en évidence (modèle moins "
+        "référence : {gap}). Davantage de données peuvent changer cela.",
+    ),
+    "against_worse_overfit": (
+        "The best cheap baseline, {name}, gets {value}: the model is worse by {gap}. Give it more data.",
+        "La meilleure référence simple, {name}, obtient {value} : le modèle fait moins bien, de {gap}. Donnez-lui davantage de "
+        "données.",
+    ),
     "tuning_better": (
         "Tuning helped: the tuned model is better than the base model by {gap}{changed}.",
         "L’affinage a aidé : le modèle affiné fait mieux que le modèle de base, de {gap}{changed}.",
@@ -342,10 +355,34 @@ WORDS: dict[str, tuple[str, str]] = {
         "Faute de données de validation pour choisir, le modèle de base a été gardé.",
     ),
     "few_steps": (
-        "It was trained for {n} {n:step|steps}, and {usual} are usual for such data: it may know little yet. Give "
-        "more minutes, or train a smaller model.",
-        "Il a été entraîné pendant {n} pas, et {usual} sont habituels pour de telles données : il sait peut-être encore peu. "
-        "Donnez plus de minutes, ou entraînez un modèle plus petit.",
+        "{who} was trained for {n} {n:step|steps}, and {usual} are usual for such data: it may know little yet.",
+        "{who} a été entraîné pendant {n} pas, et {usual} sont habituels pour de telles données : il sait peut-être encore peu.",
+    ),
+    "few_steps_minutes": ("Give more minutes (`--minutes`).", "Donnez plus de minutes (`--minutes`)."),
+    "few_steps_minutes_or_smaller": (
+        "Give more minutes (`--minutes`), or train a smaller model (`--preset tiny`).",
+        "Donnez plus de minutes (`--minutes`), ou entraînez un modèle plus petit (`--preset tiny`).",
+    ),
+    "kept_tuned": (
+        "What was kept is the tuned model, whatever this says; the base model, which it started from, is where it was.",
+        "C’est le modèle affiné qui est retenu, quoi que dise cette comparaison ; le modèle de base, dont il est parti, est resté "
+        "à sa place.",
+    ),
+    "kept_at_last": (
+        "{who} is kept as it was after its last step, {step}, where it did best on validation data ({metric}: {value}).",
+        "{who} est retenu tel qu’il était après son dernier pas, le {step}, où il était le meilleur en validation ({metric} : "
+        "{value}).",
+    ),
+    "kept_at_step": (
+        "{who} is kept as it was after step {step} of {steps}, where it did best on validation data ({metric}: {value}; {last} "
+        "after the last step).",
+        "{who} est retenu tel qu’il était après le pas {step} sur {steps}, où il était le meilleur en validation ({metric} : "
+        "{value} ; {last} après le dernier pas).",
+    ),
+    "kept_at_overfit": (
+        "After that it did worse on them, which is overfitting: fewer minutes would do, and more data would help.",
+        "Ensuite, il y a fait moins bien : c’est du surapprentissage. Moins de minutes suffiraient, et davantage de données "
+        "aideraient.",
     ),
     "few_groups": (
         "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more. "
@@ -495,13 +532,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "Ce qu’aurait dit un jeu de test tiré au hasard : {name}, instruite une fois de plus sur autant d’éléments, "
         "les groupes étant des deux côtés.",
     ),
-    "random_split": ("split", "répartition"),
+    "random_split": ("split", "jeux"),
     "random_apart": ("Groups kept apart, as in this report", "Groupes séparés, comme dans ce rapport"),
     "random_mixed": ("Items dealt out at random", "Éléments répartis au hasard"),
     "random_easier": (
         "The intervals do not overlap: groups that are known make this test easier, and a split at random would have flattered.",
-        "Les intervalles ne se recouvrent pas : des groupes connus rendent ce test plus facile, et une répartition au hasard "
-        "aurait flatté.",
+        "Les intervalles ne se recouvrent pas : des groupes connus rendent ce test plus facile, et des jeux tirés au "
+        "hasard auraient flatté.",
     ),
     "random_same": (
         "It is not shown here that known groups make the test easier.",
@@ -644,7 +681,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "count": ("count", "nombre"),
     "all_refusals": ("The refused files", "Liste des fichiers refusés"),
     "file": ("file", "fichier"),
-    "splits": ("Splits", "Répartition"),
+    "splits": ("Splits", "Jeux"),
     "split_train": ("train", "entraînement"),
     "split_validation": ("validation", "validation"),
     "split_test": ("test", "test"),
@@ -686,7 +723,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "mislabels_lead": (
         "Items whose given label is doubted most. Test items are doubted by the model, which had not seen them; "
         "training items by a classifier that had not seen them either, but on features of the model, which had: "
-        "mistakes learnt by heart may stay hidden. Look before you change anything.",
+        "mistakes learned by heart may stay hidden. Look before you change anything.",
         "Éléments dont l’étiquette paraît la plus douteuse. Pour ceux de test, c’est l’avis du modèle, qui ne "
         "les avait jamais vus ; pour ceux d’entraînement, celui d’un classifieur qui ne les avait pas vus non "
         "plus, mais qui s’appuie sur les représentations du modèle, lequel les a vus : une erreur apprise par "
@@ -695,10 +732,13 @@ WORDS: dict[str, tuple[str, str]] = {
     # training
     "curve_loss": ("Training loss", "Perte d’entraînement"),
     "curve_validation": ("Validation {metric}", "{metric} en validation"),
-    "curve_alt": ("{title} over {steps} steps; {ends}.", "{title} au fil de {steps} pas ; {ends}."),
+    "curve_alt": ("{title} over {along}; {ends}.", "{title} au fil de {along} ; {ends}."),
     "curve_end": ("{name} ends at {value}", "{name} finit à {value}"),
     "step": ("step", "pas"),
-    "curve_point": ("{name}, step {step}: {value}", "{name}, pas {step} : {value}"),
+    "curve_point": ("{name}, after {along}: {value}", "{name}, après {along} : {value}"),
+    "curve_along_points": ("{x} {x:step|steps}", "{x} pas"),
+    "curve_along_seconds": ("{x} of training", "{x} d’entraînement"),
+    "curve_along_characters": ("{x} {x:character|characters}", "{x} {x:caractère|caractères}"),
     # cost
     "cost_check": ("reading and checking", "lecture et contrôle"),
     "cost_pack": ("packing", "encodage"),

@@ -194,7 +194,7 @@ class Checkpoints:
             return path
         except CheckpointError as problem:
             error = problem
-        older = [one for one in self._steps() if _step_of(one) < _step_of(path) and _is_intact(one)]
+        older = [one for one in self._steps() if step_of(one) < step_of(path) and _is_intact(one)]
         if not older:
             raise CheckpointError(f"{error} Another model was to start from it, and no older one is intact.")
         write_text(self.folder / "branch.txt", older[-1].name + "\n")
@@ -204,7 +204,7 @@ class Checkpoints:
     def go_back(self, step: int) -> None:
         """Set aside the checkpoints from `step` on, so that training goes on before it, or begins."""
         for path in self._steps():
-            if _step_of(path) >= step:
+            if step_of(path) >= step:
                 _set_aside(path, "replaced")
 
     def processor(self) -> Path | None:
@@ -219,7 +219,7 @@ class Checkpoints:
 
     def _steps(self) -> list[Path]:
         found = (path for path in self.folder.glob("step_*") if _STEP.fullmatch(path.name) and path.is_dir())
-        return sorted(found, key=_step_of)
+        return sorted(found, key=step_of)
 
     def _sweep(self) -> None:
         """Remove what a killed process left half done; what it was about to replace goes back to its place."""
@@ -251,7 +251,8 @@ class Checkpoints:
             sync_folder(self.folder)
 
 
-def _step_of(folder: Path) -> int:
+def step_of(folder: Path) -> int:
+    """The step after which the checkpoint `folder` was written."""
     return int(folder.name.removeprefix("step_"))
 
 
@@ -265,6 +266,7 @@ def _is_intact(folder: Path) -> bool:
 
 def _best_of(folders: Sequence[Path], measured: Sequence[Measurement]) -> tuple[Path, str]:
     """Of checkpoints, oldest first, the best on validation by the metric that decides, and why; else the newest."""
+    from ouvroir.evaluation.language import Language
     from ouvroir.evaluation.metrics import is_higher_better
 
     validated = [one for one in measured if one.split == "validation"]
@@ -275,7 +277,8 @@ def _best_of(folders: Sequence[Path], measured: Sequence[Measurement]) -> tuple[
         return folders[-1], "none of the intact ones was validated, and it is the newest"
     sign = 1 if is_higher_better(main) else -1
     chosen = max(judged, key=lambda folder: sign * values[folder.name])
-    return chosen, f"of the intact ones it has the best {main} on validation, {values[chosen.name]:.4g}"
+    name = Language("en").known("metric", main)
+    return chosen, f"of the intact ones it has the best {name} on validation, {values[chosen.name]:.4g}"
 
 
 def _set_aside(folder: Path, why: str = "damaged") -> None:

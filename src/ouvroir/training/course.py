@@ -254,11 +254,11 @@ class Course(ABC):
         usual = math.ceil(loop.epochs * self._n_real(feed) / loop.batch_size)
         if loop.minutes is None or loop.steps is None or loop.steps >= FEW_STEPS * usual or not self.world.is_first:
             return
-        self.run.write_json(USUAL_STEPS, {"steps": usual})
-        is_free = self.recipe.model.preset != "tiny" and self.recipe.model.init_from == "scratch"
+        can_be_smaller = self.recipe.model.preset != "tiny" and self.recipe.model.init_from == "scratch"
+        self.run.write_json(USUAL_STEPS, {"steps": usual, "can_be_smaller": can_be_smaller})
         self.progress.say(
             f"That is few: {usual} steps are usual for these data. A model that had a small part of them may know little yet; give "
-            f"more minutes{', or train a smaller model with --preset tiny' if is_free else ''}."
+            f"more minutes{', or train a smaller model with --preset tiny' if can_be_smaller else ''}."
         )
 
     # --- the steps ----------------------------------------------------------------------------------------------------

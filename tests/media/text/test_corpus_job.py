@@ -14,8 +14,11 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
+from ouvroir.evaluation.evaluate import load_answers
 from ouvroir.evaluation.french import in_french
-from ouvroir.evaluation.language import Language
+from ouvroir.evaluation.language import LANGUAGES, Language
+from ouvroir.evaluation.page import render
+from ouvroir.main_job import choose
 from ouvroir.media import find_task
 from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import Passages
@@ -256,7 +259,10 @@ def test_models_are_compared_on_other_texts(job, place):
     arguments = [str(job.path / "lstm"), str(job.path / "transformer"), str(place / "other")]
     shown = CliRunner().invoke(app, ["compare", *arguments, "--quiet"], catch_exceptions=False).stdout
     assert "longest copied passage" in shown
-    assert shown.count("real text") == 4
+    figures, kept = shown.split("\nHow each writes, as at the end of its training and beside the texts of that")
+    assert "Of nats per character and bits per byte, lower is better." in figures
+    assert not re.search("passage|repeated|writes", figures), "which are of the texts that each was trained with"
+    assert re.search(r"A +its texts +B +its texts *\nruns of six pieces repeated( +[\d.]+\s%){4}", kept)
     told = json.loads(CliRunner().invoke(app, ["compare", *arguments, "--json"], catch_exceptions=False).stdout)
     for name, one in (("lstm", "a"), ("transformer", "b")):
         habits, said = Run(job.path / name).read_json("habits.json"), told[one]["writing"]
@@ -320,7 +326,7 @@ def test_one_is_tuned_on_other_texts(job, place):
     run = ouvroir.finetune(
         job.path / "transformer",
         place / "few",
-        settings={**QUICK, "loop.steps": 5},
+        settings={**QUICK, "loop.steps": 12, "loop.evaluate_every": 4},
         runs=place / "runs",
         progress=SimpleNamespace(say=said.append, bar=QUIET.bar),
     )
@@ -332,7 +338,29 @@ def test_one_is_tuned_on_other_texts(job, place):
     assert "fait oublier au modèle" in note["fr"]
     assert not [one for one in said if "class" in one.lower()]
     assert note["text"] in said
+    _check_that_base_and_tuned_are_compared(
+        run, ouvroir.evaluate(job.path / "transformer", place / "few", runs=place / "runs")
+    )
     assert len(ouvroir.evaluate(run.path, place / "books", runs=place / "runs").ids) > 0, "the test of the earlier data"
+
+
+def _check_that_base_and_tuned_are_compared(run, of_base):
+    report = run.read_json("report.json")
+    base, tuned = (one for one in report["systems"] if one["role"] in ("base", "tuned"))
+    assert (base["name"], report["kept"]) == ("start", tuned["name"])
+    found = dict(zip(of_base.ids, of_base.judgement.answers.loss, strict=True))
+    rows = [manifest_of(run).rows[place] for place in manifest_of(run).judged("test")]
+    assert load_answers(run.path / "answers" / "start.safetensors").loss == pytest.approx(
+        [found[row.id] for row in rows]
+    )
+    (pair,) = [one for one in report["pairs"] if one["kind"] == "tuning"]
+    assert pair["difference"]["low"] is not None or len(rows) == 1
+    lines = " ".join(report["verdict"]["lines"]["en"])
+    assert re.search("Tuning (helped|did harm)|Between the base and the tuned model", lines)
+    assert "What was kept is the tuned model" in lines
+    assert "decided on validation data" not in lines
+    kept = int(run.checkpoint("best").name.removeprefix("step_"))
+    assert re.search(rf"kept as it was after (its last step, 12|step {kept} of 12), where it did best", lines)
 
 
 def test_learning_from_the_same_texts_again_forgets_nothing(job):
@@ -349,6 +377,21 @@ def test_what_to_type_after_evaluate_is_for_a_model_that_writes(job, place):
     )
     assert f"ouvroir generate {job.path} --prompt TEXT" in shown.stdout
     assert "ouvroir predict" not in shown.stdout
+    assert "Of nats per character and bits per byte, lower is better." in shown.stdout
+
+
+def test_measures_have_names_for_people_and_no_label_is_named_where_there_is_none(job):
+    kept, why = choose(job.models)
+    assert why == f"The {kept.name} model has the better nats per character on validation data."
+    card = (job.bundle / "README.md").read_text(encoding="utf-8")
+    assert "| nats per character | " in card
+    assert "nats_per_character" not in card
+    report = job.read_json("report.json")
+    for language in LANGUAGES:
+        page = render(report, language)
+        assert not re.search("no label|sans étiquette", page)
+        assert FRENCH("total") in page
+        assert len(re.findall('<ul class="gallery', page)) == 1
 
 
 def test_other_tokenizers_tell_the_same_text(place):

@@ -33,7 +33,7 @@ Levels = Mapping[str, tuple[float, float]]
 """For `whole` and `float` values deeper than 8 bits: the values that become 0 and 255. Empty: each picture by itself."""
 NO_LEVELS: Levels = MappingProxyType({})
 
-MIN_EDGE_PX = 8  # a picture whose longer side is shorter shows nothing that can be learnt
+MIN_EDGE_PX = 8  # a picture whose longer side is shorter shows nothing that can be learned
 LOOK_PX = 64  # edge of the small copy that facts are measured on
 KEY_PX = 16  # edge of the grey copy in the near-duplicate key
 KEY_COLOUR_WEIGHT = 0.25  # weight of the 4x4 colour differences beside the unit-norm grey part
