@@ -172,6 +172,13 @@ def test_writing_ends_before_a_string_that_stops_it(job):
     text = model.write("Eve ", how=Sampling(most=60, stops=(stop, "never")), seed=1)
     assert text == whole.split(stop)[0]
     assert len(text) < len(whole)
+    said = CliRunner().invoke(
+        app, ["generate", str(job.path), "--prompt", "Eve ", "--most", "60", "--seed", "1", "--stop", stop, "-q"]
+    )
+    assert said.stdout == f"Eve {text}\n", "the prompt, and what comes before the string"
+    assert "not printed itself" in " ".join(
+        CliRunner().invoke(app, ["generate", "--help"]).output.replace("│", " ").split()
+    )
 
 
 def test_a_job_makes_samples_with_the_model_that_it_kept(job):
