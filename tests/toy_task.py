@@ -82,6 +82,7 @@ class Numbers:
     name: ClassVar[str] = NAME
     Options: ClassVar[type] = NumberOptions
     loop: ClassVar[str] = "fit"
+    draw: ClassVar[str] = "row"
     synthesiser: ClassVar[str | None] = None
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
     controls: ClassVar[tuple] = ()

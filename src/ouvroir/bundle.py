@@ -254,9 +254,16 @@ def _answer_check_items(task: Task, place: Path, manifest: Manifest) -> Processo
             items = replay.from_pack(task, processor, manifest, N_CHECK_ITEMS)
         except DataError:  # and so is the pack: the model is still worth keeping
             return processor
-    answers = replay.answer(task, model, processor, recipe, items)
-    replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=answers.scores))
+    replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=_scores(task, model, processor, recipe, items)))
     return processor
+
+
+def _scores(task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay) -> np.ndarray | None:
+    """The probabilities that the model gives for the rows; None, after the first row, where it gives none."""
+    from ouvroir import replay
+
+    alone = next(replay.each_answer(task, model, processor, recipe, items))[1]
+    return None if alone.scores is None else replay.answer(task, model, processor, recipe, items).scores
 
 
 def _facts(run: Run, manifest: Manifest, judged: Mapping[str, Any] | None) -> Card:

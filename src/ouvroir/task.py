@@ -320,6 +320,8 @@ class Task(Protocol):
     needs_labels: ClassVar[bool]
     """Whether it learns from labels, two or more of them; rows without one are then refused at admission."""
     loop: ClassVar[Literal["fit", "adversarial"]]
+    draw: ClassVar[str]
+    """What one draw of `items` is called, of which steps take many: mostly a row."""
     synthesiser: ClassVar[str | None]
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]]
     """Axes of the inputs of an exported model that may be of any size, beside that of the rows: input, axis, and its name."""

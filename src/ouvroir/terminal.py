@@ -271,8 +271,9 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
         pack = f"{readable_size(summary['pack_bytes'])}, {readable_duration(summary['pack_seconds'])}"
     rows = [["pack", pack]]
     for model in summary["models"]:
-        rows_a_step = readable_count(model["recipe"]["loop"]["batch_size"], "row")
-        steps = f"{readable_count(model['steps'], 'step')} of {rows_a_step}"
+        recipe = model["recipe"]
+        a_step = readable_count(recipe["loop"]["batch_size"], find_task(recipe["task"]).draw)
+        steps = f"{readable_count(model['steps'], 'step')} of {a_step}"
         about = readable_duration(model["train_seconds"])
         rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, {about}"])
     if summary["synthetic_seconds"]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 class Usual:
     """One way to build a model, learned at the rates and for the length that were proposed, of rows that speak for themselves."""
 
+    draw: ClassVar[str] = "row"
     controls: ClassVar[tuple[Control, ...]] = ()
 
     def notes_on(self, rows: Sequence[Row]) -> list[Note]:

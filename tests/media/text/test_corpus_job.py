@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ouvroir
+from ouvroir.bundle import load_bundle
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
 from ouvroir.evaluation.language import Language
@@ -21,11 +22,12 @@ from ouvroir.media.text.sampling import Spoken
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
 from ouvroir.planning import propose_recipe
 from ouvroir.progress import QUIET
+from ouvroir.reporting import kept_model
 from ouvroir.run import Run
 from ouvroir.sampling import Sampling
 from ouvroir.source import Source, block_locator
 from ouvroir.task import Limits
-from ouvroir.workflow import manifest_of
+from ouvroir.workflow import bundle_run, manifest_of
 
 FRENCH = Language("fr")
 QUICK = {
@@ -82,9 +84,34 @@ def test_files_without_labels_are_a_corpus_in_blocks(place):
 def test_what_a_check_says_of_a_corpus_names_no_empty_label(place):
     result = CliRunner().invoke(app, ["check", str(place / "books")], catch_exceptions=False)
     n = len(ouvroir.check(place / "books").rows)
-    assert re.search(rf"^{n} rows found in \S+, {n} to check\.", result.stderr, re.MULTILINE)
+    assert re.search(rf"^{n} blocks found in \S+, {n} to check\.", result.stderr, re.MULTILINE)
     assert re.search(r"^ +train +validation +test *\nin all +\d", result.stdout, re.MULTILINE)
     assert "label" not in result.stdout
+
+
+def test_blocks_and_windows_are_called_so_while_it_works(place, capsys):
+    settings = {**QUICK, "loop.steps": 2, "options.network": "lstm", "options.tokenizer": "bytes"}
+    ouvroir.train(
+        place / "books" / "book0.txt", preset="tiny", settings=settings, runs=place / "told", progress=ouvroir.SHOWN
+    )
+    said = capsys.readouterr().err
+    assert re.search(r"^\d+ blocks found in .*book0\.txt, ", said, re.MULTILINE)
+    assert re.search(r"^Packing \d+ blocks?: ", said, re.MULTILINE)
+    assert "Training for 2 steps of 8 windows" in said
+    assert not re.search(r"\d rows?\b", said)
+
+
+def test_a_copy_of_a_model_that_answers_nothing_is_asked_one_row_only(job, monkeypatch, tmp_path):
+    task, asked = find_task("text-generation"), []
+    step = type(task).step
+    monkeypatch.setattr(
+        type(task),
+        "step",
+        lambda self, model, batch, *a, **k: (asked.append(len(batch["pieces"])), step(self, model, batch, *a, **k))[1],
+    )
+    bundle_run(kept_model(job), folder=tmp_path / "copy")
+    assert asked == [1]
+    assert len(load_bundle(tmp_path / "copy").check_items()) > 1, "they are kept, to prove an export with"
 
 
 def test_both_networks_stand_beside_the_n_grams(job):

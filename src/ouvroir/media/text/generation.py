@@ -63,6 +63,7 @@ class TextGeneration(Exports, Maker, Texts):
 
     name: ClassVar[str] = corpus_recipes.TASK
     Options: ClassVar[type] = corpus_recipes.Options
+    draw: ClassVar[str] = "window"
     varies: ClassVar[bool] = True
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {"pieces": {1: "n_pieces"}}
 
