@@ -92,6 +92,12 @@ class Numbers:
     reads_text: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
 
+    def network(self, recipe):
+        return "a hidden layer"
+
+    def constants(self, recipe):
+        return {}
+
     def metrics_for(self, processor):
         return shared.SINGLE_LABEL_METRICS
 

@@ -31,7 +31,7 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.source import Source
-from ouvroir.task import Batch, Carried, Processor, Task, Writer
+from ouvroir.task import Batch, Carried, Processor, Synthesiser, Task, Writer
 from ouvroir.workflow import kept_manifest
 
 if TYPE_CHECKING:
@@ -260,6 +260,18 @@ def _require_special(task: Task, to: Format, model: nn.Module, processor: Proces
         _huggingface(task).require_hf(model, processor)
     elif to == "gguf":
         _llama_cpp(task).require_gguf(model, processor)
+
+
+def formats_of(task: Task, model: nn.Module, processor: Processor) -> tuple[Format, ...]:
+    """The formats that a model can be written in, also where this machine lacks what writes them."""
+    if isinstance(task, Synthesiser) and not isinstance(task, Writer):
+        return ()  # it gives no probabilities to prove an export by
+    found: list[Format] = []
+    for to in FORMATS:
+        with suppress(OuvroirError):
+            _require_special(task, to, model, processor)
+            found.append(to)
+    return tuple(found)
 
 
 def _other_that_can(task: Task, to: Format, run: Run) -> Run | None:

@@ -409,6 +409,15 @@ class Task(Protocol):
         Classes are mapped by name. Returns sentences that say what was kept, mapped and new.
         """
 
+    def network(self, recipe: Recipe) -> str:
+        """What kind of network a model of the recipe is, in a few words with an article, such as "an LSTM"."""
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """Of φ, π, 1/137 and −1/12 those that act in a model of the recipe, by name, and a sentence on what each does there.
+
+        The names are those of `ouvroir.constants.ALL`; `french` has the sentences in French where they are the task's own.
+        """
+
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """Ordered named stages, input first, together holding all parameters: scopes, rates, cached features."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from ouvroir.constants import ALL
 from ouvroir.task import Control, Note, Processor, Row
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class Usual:
         """Nothing: the recipe has it all."""
         del processor
         return {}
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """All four, as in classifiers."""
+        del recipe
+        return {one.name: one.use for one in ALL}
 
     def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
         """As it is: rates and length suit all options."""

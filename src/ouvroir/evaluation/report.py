@@ -76,6 +76,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "threshold": _threshold(source, kept),
         "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
         "settings_of": source.settings_of,
+        "constants": {name: [use, in_french(use, source.french)] for name, use in source.constants.items()},
         "use": _use(source),
         "environment": dict(source.environment),
     }

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shlex
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from ouvroir.bundle import load_bundle
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
 from ouvroir.evaluation.language import Language
+from ouvroir.evaluation.report import render
 from ouvroir.media import find_task
 from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import Passages
@@ -112,6 +114,46 @@ def test_a_copy_of_a_model_that_answers_nothing_is_asked_one_row_only(job, monke
     bundle_run(kept_model(job), folder=tmp_path / "copy")
     assert asked == [1]
     assert len(load_bundle(tmp_path / "copy").check_items()) > 1, "they are kept, to prove an export with"
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "constants", "formats"),
+    [
+        ("lstm", "an LSTM", "φ −1/12", "onnx pth"),
+        ("transformer", "a Transformer", "φ π 1/137 −1/12", "onnx pth hf gguf"),
+    ],
+)
+def test_the_card_of_a_model_that_writes_says_what_works(job, tmp_path, monkeypatch, name, title, constants, formats):
+    pytest.importorskip("transformers")
+    bundle_run(Run(job.path / name), folder=tmp_path / "final_model")
+    card = (tmp_path / "final_model" / "README.md").read_text(encoding="utf-8")
+    assert f"The network is {title}: preset `tiny`" in card
+    assert re.search(r"Measured on \d+ blocks of the test split", card)
+    assert "| split | blocks |" in card
+    assert "60 steps of 8 windows" in card
+    assert not re.search(r"\brows?\b|ouvroir predict|predictor", card)
+    assert re.findall(r"^\| (φ|π|1/137|−1/12) \|", card, re.MULTILINE) == constants.split()
+    assert re.findall(r"^ouvroir export final_model --to (\w+)$", card, re.MULTILINE) == formats.split()
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+    exec(code, {})  # as a reader does
+    (call,) = re.findall(r"^ouvroir (generate .*)$", card, re.MULTILINE)
+    assert CliRunner().invoke(app, [*shlex.split(call), "-q"]).stdout.startswith("A beginning")
+
+
+def test_the_report_shows_the_constants_that_act(job):
+    report = job.read_json("report.json")
+    assert report["kept"] in ("lstm", "transformer")
+    for constants, symbols in (
+        (find_task(job.recipe().task).constants(kept_model(job).recipe()), None),
+        ({"phi": "X."}, ["φ"]),
+    ):
+        page = render({**report, "constants": {key: [use, None] for key, use in constants.items()}})
+        shown = re.findall(r'<tr><th scope="row">(φ|π|1/137|−1/12)</th>', page)
+        assert len(shown) == len(constants)
+        assert symbols in (None, shown)
+    assert report["constants"].keys() == find_task(job.recipe().task).constants(kept_model(job).recipe()).keys()
+    assert all(french for _, french in report["constants"].values())
 
 
 def test_both_networks_stand_beside_the_n_grams(job):

@@ -176,6 +176,15 @@ class TextGeneration(Exports, Maker, Texts):
         per_class = {"reading.label.weight": 1, "writing.label.weight": 1}
         return adopt_by_name(network_of(model), processor.labels, weights, labels, per_class=per_class)
 
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        options: corpus_recipes.Options = recipe.options
+        return "an LSTM" if options.network == "lstm" else "a Transformer"
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """As of `ouvroir.task.Task`."""
+        return corpus_recipes.constants(recipe.options)
+
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """reading, memory or layers, writing."""
         return network_of(model).parts()
