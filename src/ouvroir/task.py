@@ -598,7 +598,16 @@ class Writer(Synthesiser, Protocol):
         """
 
     def export_facts(self, processor: Processor) -> dict[str, Any]:
-        """Plain values that whoever uses an exported file needs: what is known of the numbers that go in and come out."""
+        """Plain values that whoever uses an exported file needs: what is known of the numbers that go in and come out.
+
+        Among them `outputs`: dtype and shape of each by name, as `inputs` are told.
+        """
+
+    def export_beside(self, processor: Processor, folder: Path, *, of_graph: bool) -> dict[str, Any]:
+        """Write into the folder of exported weights what texts become numbers with, and beside a graph README.md on its use.
+
+        Returns plain values for `export.json`.
+        """
 
     def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
         """What a person should know of how these prompts are read, as sentences."""

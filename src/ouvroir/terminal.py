@@ -481,8 +481,8 @@ def _shortened(text: str) -> str:
 
 
 def show_export(result: ExportResult) -> None:
-    """Where the file is and what the gate saw."""
-    _out().print(Text(result.sentence))
+    """Where the file is, what the gate saw, and how it is loaded."""
+    _out().print(Text("\n".join([result.sentence, *(f"  {line}" for line in result.use)])))
 
 
 def show_generated(summary: Mapping[str, Any]) -> None:
