@@ -193,8 +193,8 @@ def test_the_card_says_what_a_reader_needs(made):
         "| train | 60 |",
         "0.900 [0.800, 0.960]",
         "30 rows of the test split",
+        "The network is a hidden layer: preset",
         "## Limits",
-        "−1/12",
         "ouvroir.load(",
         "ouvroir predict",
     ):

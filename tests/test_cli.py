@@ -859,7 +859,7 @@ def test_a_recipe_may_start_from_a_model(room):
 def test_export(room):
     told = call_json("export", "last", "--to", "pth", "--folder", "weights")
     keys = {"path", "format", "size_bytes", "n_items", "items", "largest_difference", "tolerance", "sentence"}
-    assert set(told) == keys | {"agreement", "remarks"}
+    assert set(told) == keys | {"agreement", "remarks", "use"}
     assert Path(told["path"]).is_file()
     assert told["n_items"] > 0
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def first(room):
 
 def recipe_of(run_path):
     return json.loads((Path(run_path) / "recipe.json").read_text(encoding="utf-8"))
+
+
+def test_what_is_timed_within_a_stage_is_not_of_that_stage_too(tmp_path):
+    run = Run(tmp_path)
+    began = time.perf_counter()
+    with workflow.timed(run, "report_s"):
+        with workflow.timed(run, "baselines_s"):
+            time.sleep(0.3)
+        time.sleep(0.1)
+    whole = time.perf_counter() - began
+    found = run.read_json("timings.json")
+    assert found["baselines_s"] >= 0.3
+    assert sum(found.values()) <= whole + 0.01
 
 
 # ---------------------------------------------------------------- steps

@@ -82,6 +82,7 @@ class Numbers:
     name: ClassVar[str] = NAME
     Options: ClassVar[type] = NumberOptions
     loop: ClassVar[str] = "fit"
+    draw: ClassVar[str] = "row"
     synthesiser: ClassVar[str | None] = None
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {}
     controls: ClassVar[tuple] = ()
@@ -90,6 +91,12 @@ class Numbers:
     limits: ClassVar[Limits] = Limits()
     reads_text: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = True
+
+    def network(self, recipe):
+        return "a hidden layer"
+
+    def constants(self, recipe):
+        return {}
 
     def metrics_for(self, processor):
         return shared.SINGLE_LABEL_METRICS

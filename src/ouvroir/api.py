@@ -565,8 +565,9 @@ def write(
 ) -> Iterator[tuple[int, str]]:
     """Which prompt, and what the language model of a run or bundle writes after it, as it comes; the same seed, the same text.
 
-    `how`: temperature, top_k, top_p, min_p, repetition_penalty, stops, and how much at most. `label`: a class that the model
-    knows. What a person should know of how prompts are read is said. Raises UsageError where the model writes no texts.
+    `how`: temperature, top_k, top_p, min_p, repetition_penalty, stops, and how much at most; a string to stop at is not given
+    itself. `label`: a class that the model knows. What a person should know of how prompts are read is said. Raises UsageError
+    where the model writes no texts.
     """
     from ouvroir.predictor import load as load_predictor
     from ouvroir.task import Writer

@@ -133,7 +133,8 @@ def write_bundle(
     the new files and answers held-out rows, so a bundle that exists has been opened once.
     Raises CheckpointError, DiskFull.
     """
-    from ouvroir.training.checkpoint import read_recipe
+    from ouvroir.exporting import formats_of
+    from ouvroir.training.checkpoint import load_model, read_recipe
 
     card = _facts(run, manifest, judged)
     card = dataclasses.replace(card, threshold=threshold, limits=limits)
@@ -142,17 +143,20 @@ def write_bundle(
         recipe = portable(read_recipe(place))
         write_text(place / "recipe.json", recipe.to_json())
         task = find_task(recipe.task)
-        processor = _answer_check_items(task, place, manifest)
+        model, processor, _ = load_model(task, place)
+        _answer_check_items(task, model, processor, recipe, place, manifest)
         if learned is not None:
             _write_learned(place / LEARNED, learned)
         write_json(place / CONFIG, _config(processor, recipe, card))
         page = render_card(
             card,
             recipe,
+            task,
             labels=tuple(processor.labels),
             made_with=__version__,
             size_bytes=(place / "model.safetensors").stat().st_size,
             files=frozenset(file.name for file in place.iterdir()),
+            formats=formats_of(task, model, processor),
         )
         write_text(place / "README.md", page)
         write_text(place / "training_info.txt", _training_info(run, card, recipe))
@@ -241,22 +245,28 @@ def _copy_weights(checkpoint: Path, place: Path) -> None:
     shutil.copytree(checkpoint / "processor", place / "processor")
 
 
-def _answer_check_items(task: Task, place: Path, manifest: Manifest) -> Processor:
-    """Open the copied model and keep some rows with its answers beside it."""
+def _answer_check_items(
+    task: Task, model: nn.Module, processor: Processor, recipe: Recipe, place: Path, manifest: Manifest
+) -> None:
+    """Keep some rows with the answers of the copied model beside it."""
     from ouvroir import replay
-    from ouvroir.training.checkpoint import load_model
 
-    model, processor, recipe = load_model(task, place)
     try:
         items = replay.from_manifest(task, processor, manifest, N_CHECK_ITEMS)
     except DataError:  # the files are away
         try:
             items = replay.from_pack(task, processor, manifest, N_CHECK_ITEMS)
         except DataError:  # and so is the pack: the model is still worth keeping
-            return processor
-    answers = replay.answer(task, model, processor, recipe, items)
-    replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=answers.scores))
-    return processor
+            return
+    replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=_scores(task, model, processor, recipe, items)))
+
+
+def _scores(task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay) -> np.ndarray | None:
+    """The probabilities that the model gives for the rows; None, after the first row, where it gives none."""
+    from ouvroir import replay
+
+    alone = next(replay.each_answer(task, model, processor, recipe, items))[1]
+    return None if alone.scores is None else replay.answer(task, model, processor, recipe, items).scores
 
 
 def _facts(run: Run, manifest: Manifest, judged: Mapping[str, Any] | None) -> Card:
@@ -268,6 +278,7 @@ def _facts(run: Run, manifest: Manifest, judged: Mapping[str, Any] | None) -> Ca
     return Card(
         data=data_name(manifest.source),
         fingerprint=manifest.fingerprint,
+        row=manifest.row_word,
         splits={split: len(manifest.positions(split)) for split in SPLITS},
         refused=len(manifest.refused),
         metrics=evaluation.get(judged_on) or {},

@@ -6,13 +6,15 @@ and from the constants in use. Nothing here computes a metric.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import shlex
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from ouvroir import constants
 from ouvroir.files import readable_count, readable_size
 from ouvroir.recipe import Recipe
+from ouvroir.task import Synthesiser, Task, Writer
 
 Metrics = Mapping[str, Mapping[str, float]]
 """Metric name -> {"value", "low", "high", "n"}; the first is the main one."""
@@ -22,15 +24,16 @@ Metrics = Mapping[str, Mapping[str, float]]
 class Card:
     """What is known of a model beside its weights.
 
-    `data` is the name of the data (never a path of somebody's machine), `fingerprint` of its manifest; `splits` rows per
-    split; `refused` files that could not serve. `metrics` were measured on the split `judged_on`. `limits` are sentences
-    about what the model cannot do.
+    `data` is the name of the data (never a path of somebody's machine), `fingerprint` of its manifest; `row` is what one of its
+    rows is called; `splits` rows per split; `refused` files that could not serve. `metrics` were measured on the split
+    `judged_on`. `limits` are sentences about what the model cannot do.
     `steps`, `seconds`, `device`, `started` and `finished` tell of the training. `refit` says that all rows were trained
     on after the metrics had been measured. `threshold` is the score proposed for 'none of these' (0: none).
     """
 
     data: str = ""
     fingerprint: str = ""
+    row: str = "row"
     splits: Mapping[str, int] = field(default_factory=dict)
     refused: int = 0
     metrics: Metrics = field(default_factory=dict)
@@ -46,18 +49,29 @@ class Card:
 
 
 def render_card(
-    card: Card, recipe: Recipe, *, labels: tuple[str, ...], made_with: str, size_bytes: int, files: Collection[str]
+    card: Card,
+    recipe: Recipe,
+    task: Task,
+    *,
+    labels: tuple[str, ...],
+    made_with: str,
+    size_bytes: int,
+    files: Collection[str],
+    formats: Sequence[str],
 ) -> str:
-    """The model card as Markdown. `made_with` is our version, `size_bytes` that of the weights, `files` what lies beside it."""
+    """The model card as Markdown.
+
+    `made_with` is our version, `size_bytes` that of the weights, `files` what lies beside it, `formats` what it can be exported to.
+    """
     blocks = [
         f"# {_plain(card.data or 'model')}: {recipe.task}",
-        _what_it_is(card, recipe, labels, made_with, size_bytes),
+        _what_it_is(card, recipe, task, labels, made_with, size_bytes),
         _how_good(card),
         _data(card),
-        _training(card, recipe),
-        _constants(recipe),
-        _limits(card, labels),
-        _USE,
+        _training(card, recipe, task),
+        _constants(recipe, task),
+        _limits(card, task, labels),
+        _use(task, labels, formats),
         _FILES + "".join(text for name, text in _OPTIONAL_FILES.items() if name in files) + _HASHES,
     ]
     return "\n\n".join(block.strip() for block in blocks if block) + "\n"
@@ -68,15 +82,20 @@ def data_name(source: str) -> str:
     return PurePath(source.rstrip("/")).name or "data"
 
 
-def _what_it_is(card: Card, recipe: Recipe, labels: tuple[str, ...], made_with: str, size_bytes: int) -> str:
+def _what_it_is(
+    card: Card, recipe: Recipe, task: Task, labels: tuple[str, ...], made_with: str, size_bytes: int
+) -> str:
     shown = ", ".join(f"`{_plain(label)}`" for label in labels[:50]) + (
         f" and {len(labels) - 50} more" if len(labels) > 50 else ""
     )
     lines = [
         f"A model for **{recipe.task}**, made with Ouvroir {made_with}.",
-        f"Preset `{recipe.model.preset}`, started from {_origin(recipe)}; weights {readable_size(size_bytes)}.",
+        f"The network is {task.network(recipe)}: preset `{recipe.model.preset}`, started from {_origin(recipe)}; weights "
+        f"{readable_size(size_bytes)}.",
     ]
-    if labels:
+    if labels and isinstance(task, Synthesiser):
+        lines.append(f"It learned {readable_count(len(labels), 'class', 'classes')}: {shown}.")
+    elif labels:
         lines.append(f"It answers with one of {len(labels)} labels: {shown}.")
     if card.threshold:
         lines.append(
@@ -97,14 +116,14 @@ def _origin(recipe: Recipe) -> str:
 
 def _how_good(card: Card) -> str:
     if not card.metrics:
-        return "## How good it is\n\nNot measured: there were no held-out rows to judge it on. Do not trust it unseen."
+        return f"## How good it is\n\nNot measured: there were no held-out {card.row}s to judge it on. Do not trust it unseen."
     table = ["| metric | value |", "|---|---|"]
     from ouvroir.evaluation.language import Language  # which needs NumPy
 
     t = Language("en")
     table += [f"| {t.known('metric', name)} | {_interval(metric)} |" for name, metric in card.metrics.items()]
     n = next(iter(card.metrics.values())).get("n")
-    said = f"Measured on {readable_count(int(n), 'row')}" if n else "Measured on rows"
+    said = f"Measured on {readable_count(int(n), card.row)}" if n else f"Measured on {card.row}s"
     said += f" of the {card.judged_on} split, "
     if card.judged_on == "validation":
         said += "which also chose the checkpoint, so that a new test may come out a little lower"
@@ -112,7 +131,10 @@ def _how_good(card: Card) -> str:
         said += "which took no part in training"
     said += "; brackets are 95 % intervals."
     if card.refit:
-        said += " After that the model was trained again on all rows with the same recipe, so these figures are of its twin."
+        said += (
+            f" After that the model was trained again on all {card.row}s with the same recipe, so these figures are of "
+        )
+        said += "its twin."
     return "## How good it is\n\n" + said + "\n\n" + "\n".join(table)
 
 
@@ -128,15 +150,20 @@ def _data(card: Card) -> str:
         f"`{_plain(card.data)}`" + (f", manifest fingerprint `{card.fingerprint}`." if card.fingerprint else ".")
     )
     if card.splits:
-        lines += ["", "| split | rows |", "|---|---|", *(f"| {split} | {n} |" for split, n in card.splits.items())]
+        lines += [
+            "",
+            f"| split | {card.row}s |",
+            "|---|---|",
+            *(f"| {split} | {n} |" for split, n in card.splits.items()),
+        ]
     lines += ["", f"Files refused at the check, each with its reason: {card.refused}."]
     return "\n".join(lines)
 
 
-def _training(card: Card, recipe: Recipe) -> str:
+def _training(card: Card, recipe: Recipe, task: Task) -> str:
     words = []
     if card.steps is not None:
-        words.append(f"{readable_count(card.steps, 'step')} of {readable_count(recipe.loop.batch_size, 'row')}")
+        words.append(f"{readable_count(card.steps, 'step')} of {readable_count(recipe.loop.batch_size, task.draw)}")
     if card.seconds is not None:
         words.append(f"{card.seconds:.0f} seconds")
     if card.device:
@@ -150,26 +177,37 @@ def _training(card: Card, recipe: Recipe) -> str:
     )
 
 
-def _constants(recipe: Recipe) -> str:
+def _constants(recipe: Recipe, task: Task) -> str:
+    """Those that act in the model, and which have no place in it."""
+    uses = task.constants(recipe)
+    acting = [one for one in constants.ALL if one.name in uses]
+    if not acting:
+        return ""
+    others = [one.symbol for one in constants.ALL if one.name not in uses]
+    lead = "These numbers are part of the model by the wish of its makers. What they bring is measured, not claimed."
     lines = [
         "## Constants",
         "",
-        "Four numbers are part of the model by the wish of its makers. What they bring is measured, not claimed.",
+        lead + (f" It has no place for {' and '.join(others)}, which other models have." if others else ""),
         "",
         "| constant | used | ordinary | for |",
         "|---|---|---|---|",
     ]
-    for constant in constants.ALL:
+    for constant in acting:
         chosen = getattr(recipe.constants, constant.name)
         used = "ordinary value" if chosen == "ordinary" else f"{chosen:.6g}"
         ordinary = "none" if constant.ordinary is None else f"{constant.ordinary:g}"
-        lines.append(f"| {constant.symbol} | {used} | {ordinary} | {constant.use} |")
+        lines.append(f"| {constant.symbol} | {used} | {ordinary} | {uses[constant.name]} |")
     return "\n".join(lines)
 
 
-def _limits(card: Card, labels: tuple[str, ...]) -> str:
+def _limits(card: Card, task: Task, labels: tuple[str, ...]) -> str:
     lines = []
-    if labels:
+    if isinstance(task, Writer):
+        lines.append("What it writes is synthetic, and may be wrong, offensive, or a passage of what it learned from.")
+    elif isinstance(task, Synthesiser):
+        lines.append("What it makes is synthetic, and may be a copy of what it learned from.")
+    elif labels:
         lines.append(
             "It knows its labels and nothing else: shown anything else it still picks one, unless a threshold is set."
         )
@@ -178,37 +216,78 @@ def _limits(card: Card, labels: tuple[str, ...]) -> str:
     )
     train = card.splits.get("train")
     if train is not None and labels and train < 20 * len(labels):
-        lines.append(f"It learned from few rows: {train} for {len(labels)} labels.")
+        lines.append(f"It learned from few {card.row}s: {train} for {len(labels)} labels.")
     lines += [*card.limits]
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-_USE = """
-## Use
+def _use(task: Task, labels: tuple[str, ...], formats: Sequence[str]) -> str:
+    """How to use such a model, in Python and on the command line."""
+    where: tuple[str, ...] = ()
+    if isinstance(task, Writer):
+        python, commands = _writing(labels)
+    elif isinstance(task, Synthesiser):
+        python, commands = _MAKING
+        where = (
+            "Samples are made within the run that this folder is a part of; copied elsewhere by itself it makes none.",
+            "",
+        )
+    else:
+        python, commands = _ANSWERING
+    exports = [f"ouvroir export final_model --to {name}" for name in formats]
+    return "\n".join(
+        [
+            "## Use",
+            "",
+            *where,
+            "In Python, from the folder that holds this one:",
+            "",
+            "```python",
+            *("import ouvroir", "", *python),
+            "```",
+            "",
+            "On the command line:",
+            "",
+            "```",
+            *commands,
+            *exports,
+            "```",
+        ]
+    )
 
-In Python, from the folder that holds this one:
 
-```python
-import ouvroir
+_ANSWERING = (
+    (
+        'predictor = ouvroir.load("final_model")',
+        'for prediction in predictor.predict(["a_file", "another_file"]):',
+        "    print(prediction.label, prediction.scores)",
+    ),
+    ("ouvroir predict final_model FILES_OR_FOLDERS --format csv",),
+)
+_MAKING = (
+    ('made = ouvroir.generate("final_model", count=100)', "print(made.folder, made.copies)"),
+    ("ouvroir generate final_model --count 100",),
+)
 
-predictor = ouvroir.load("final_model")
-for prediction in predictor.predict(["a_file", "another_file"]):
-    print(prediction.label, prediction.scores)
-```
 
-On the command line:
-
-```
-ouvroir predict final_model FILES_OR_FOLDERS --format csv
-ouvroir export final_model --to onnx
-```
-"""
+def _writing(labels: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """How a model goes on with a text, of its first class where it has some."""
+    label = next((one for one in labels if one == _plain(one)), "LABEL")
+    of_class = f", label={label!r}" if labels else ""
+    option = f" --label {shlex.quote(label)}" if labels else ""
+    python = (
+        'model = ouvroir.load("final_model")',
+        f'print(model.write("A beginning"{of_class}))',
+        f'for _, text in model.stream("A beginning", how=ouvroir.Sampling(temperature=0.8, most=300){of_class}):',
+        '    print(text, end="", flush=True)',
+    )
+    return python, (f'ouvroir generate final_model --prompt "A beginning" --most 300{option}',)
 
 
 _FILES = """
 ## Files
 
-- `model.safetensors`, `processor/`, `recipe.json`: all that answering needs
+- `model.safetensors`, `processor/`, `recipe.json`: all that using it needs
 - `config.json`: task, labels, threshold, format version, metrics
 """
 

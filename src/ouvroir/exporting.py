@@ -18,8 +18,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from ouvroir import __version__, onnx_graph
 from ouvroir import bundle as bundles
@@ -31,7 +31,7 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.source import Source
-from ouvroir.task import Batch, Carried, Processor, Task, Writer
+from ouvroir.task import Batch, Carried, Processor, Synthesiser, Task, Writer
 from ouvroir.workflow import kept_manifest
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ NOTE = "export.json"
 @runtime_checkable
 class ForHuggingFace(Protocol):
     """What a task adds when some of its models are architectures of the transformers library."""
+
+    hf_load: ClassVar[str]
+    """The Python that loads such a folder with transformers and asks it, `{place}` standing for the folder in quotes."""
 
     def require_hf(self, model: nn.Module, processor: Processor) -> None:
         """Raise UsageError saying why this model cannot be written so, if it cannot."""
@@ -96,7 +99,7 @@ class ForLlamaCpp(Protocol):
 class ExportResult:
     """An export that passed the gate: `largest_difference` of a probability over `n_items` rows, whose kind is said.
 
-    `agreement` and `remarks`: as of `task.Carried`.
+    `agreement` and `remarks`: as of `task.Carried`. `use`: lines on how it is loaded.
     """
 
     path: str
@@ -108,6 +111,7 @@ class ExportResult:
     tolerance: float
     agreement: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    use: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -163,7 +167,7 @@ def export(
         progress.say("No original file is at hand, so the preprocessing that the folder names is not tried on any.")
     with whole_folder(target) as written:
         file = _WRITERS[to](opened, written)
-        _write_note(opened, to, written, file)
+        _write_note(opened, to, written, file, _beside(opened, to, written))
         with _marked_if_broken(written, target):
             found = _gate(opened, to, file)
         result = ExportResult(
@@ -176,9 +180,10 @@ def export(
             tolerance=TOLERANCE[to],
             agreement=found.agreement,
             remarks=found.remarks,
+            use=tuple(_use(opened, to, str(target if file == written else target / file.name))),
         )
         note = json.loads((written / NOTE).read_text(encoding="utf-8"))
-        write_json(written / NOTE, {**note, "gate": {**result.as_dict(), "path": None}})
+        write_json(written / NOTE, {**note, "gate": {**result.as_dict(), "path": None, "use": None}})
     return result
 
 
@@ -260,6 +265,18 @@ def _require_special(task: Task, to: Format, model: nn.Module, processor: Proces
         _huggingface(task).require_hf(model, processor)
     elif to == "gguf":
         _llama_cpp(task).require_gguf(model, processor)
+
+
+def formats_of(task: Task, model: nn.Module, processor: Processor) -> tuple[Format, ...]:
+    """The formats that a model can be written in, also where this machine lacks what writes them."""
+    if isinstance(task, Synthesiser) and not isinstance(task, Writer):
+        return ()  # it gives no probabilities to prove an export by
+    found: list[Format] = []
+    for to in FORMATS:
+        with suppress(OuvroirError):
+            _require_special(task, to, model, processor)
+            found.append(to)
+    return tuple(found)
 
 
 def _other_that_can(task: Task, to: Format, run: Run) -> Run | None:
@@ -430,7 +447,13 @@ def _facts(opened: _Model) -> dict[str, Any]:
     }
     if isinstance(opened.task, Writer):
         return {**found, **opened.task.export_facts(opened.processor)}
-    return {**found, "threshold": opened.threshold}
+    names = ["probabilities"] if opened.activation == "none" else ["logits", "probabilities"]
+    shape = ["batch", len(opened.processor.labels)]
+    return {
+        **found,
+        "outputs": {name: {"dtype": "float32", "shape": shape} for name in names},
+        "threshold": opened.threshold,
+    }
 
 
 def _shape_told(task: Task, name: str, value: Tensor) -> list[int | str]:
@@ -439,21 +462,53 @@ def _shape_told(task: Task, name: str, value: Tensor) -> list[int | str]:
     return [named.get(axis, size) for axis, size in enumerate(value.shape)]
 
 
-def _write_note(opened: _Model, to: Format, folder: Path, file: Path) -> None:
+def _beside(opened: _Model, to: Format, folder: Path) -> dict[str, Any]:
+    """Write what the format itself has no place for, and give what is told of it."""
+    if not isinstance(opened.task, Writer) or to not in ("onnx", "pth"):  # the others have their own tokenizers
+        return {}
+    with disk_errors(folder):
+        return opened.task.export_beside(opened.processor, folder, of_graph=to == "onnx")
+
+
+def _write_note(opened: _Model, to: Format, folder: Path, file: Path, beside: Mapping[str, Any]) -> None:
     note = {
         **_facts(opened),
+        **beside,
         "format": to,
         "file": file.name if file != folder else None,
         "opset": onnx_graph.OPSET if to == "onnx" else None,
-        "load": {
-            "onnx": "onnxruntime.InferenceSession('model.onnx'); outputs are named logits and probabilities",
-            "pth": "model.load_state_dict(torch.load('model.pth', weights_only=True)), model built from the recipe below",
-            "hf": "transformers: from_pretrained on this folder",
-            "gguf": "llama.cpp: llama-cli -m model-q8_0.gguf -p 'a beginning'; f32 is exact, f16 and q8_0 are smaller",
-        }[to],
+        "load": _use(opened, to, file.name if file != folder else "."),
         "recipe": bundles.portable(opened.recipe).to_dict(),
     }
     write_json(folder / NOTE, note)
+
+
+def _use(opened: _Model, to: Format, place: str) -> list[str]:
+    """How what was written at `place` is loaded, in a line or two."""
+    if to == "gguf":
+        smallest = str(PurePath(place) / "model-q8_0.gguf")
+        python = (
+            f"wanted = xllamacpp.CommonParams(); wanted.model.path = {smallest!r}; server = xllamacpp.Server(wanted)"
+        )
+        return [
+            f'llama.cpp: llama-cli -m {shlex.quote(smallest)} -p "A beginning" (model-f32.gguf is exact, the others are smaller)',
+            f'Python: {python}; server.handle_completions({{"prompt": "A beginning"}})["choices"][0]["text"]',
+        ]
+    if to == "hf":
+        return [f"Python: {_huggingface(opened.task).hf_load.format(place=repr(place))}"]
+    if to == "pth":
+        return [
+            f"Python: torch.load({place!r}, weights_only=True) gives the weights by name",
+            f"{NOTE} beside it says of which network; with Ouvroir, load the run or final_model instead",
+        ]
+    inputs = _facts(opened)["inputs"]
+    given = ", ".join(f'"{name}": {name}' for name in inputs)
+    told = "; ".join(f"{name}: {one['dtype']} ({', '.join(map(str, one['shape']))})" for name, one in inputs.items())
+    beside = "README.md" if isinstance(opened.task, Writer) else NOTE
+    return [
+        f"Python: onnxruntime.InferenceSession({place!r}).run(None, {{{given}}})",
+        f"{told}; {beside} beside it says more",
+    ]
 
 
 # ---------------------------------------------------------------- the gate

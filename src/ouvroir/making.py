@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from ouvroir.constants import ALPHA
 from ouvroir.errors import UsageError
 from ouvroir.files import readable_names
 from ouvroir.task import (
@@ -42,6 +43,12 @@ if TYPE_CHECKING:
 
 
 _VIEW_EDGE = 16
+OF_A_FLOW = {
+    "phi": "Times of a batch are 1/φ apart on the way from noise to sample.",
+    "pi": "Lowest frequency by which the time is told to the network.",
+    "alpha": ALPHA.use,
+}
+"""What the constants do in a generator that follows a flow (`ouvroir.flow`)."""
 
 
 class Maker(Usual, ABC):

@@ -155,7 +155,8 @@ class Predictor:
     ) -> Iterator[tuple[int, str]]:
         """Which prompt, and what a model of texts writes after it, as it comes. The same seed gives the same text.
 
-        Raises UsageError where the model writes no texts, or does not know the class.
+        A string of `how.stops` ends it and is not given, nor what comes after it. Raises UsageError where the model writes
+        no texts, or does not know the class.
         """
         if not isinstance(self.task, Writer):
             raise UsageError(NO_WRITER)

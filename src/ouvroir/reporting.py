@@ -123,6 +123,7 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         threshold=workflow.kept_threshold(run),
         settings=_settings(task, recipe, kept),
         settings_of=_settings_of(task, models),
+        constants=task.constants(recipe),
         **_use_of_maker(run, task),
         french=task.french,
         environment=run.read_json("environment.json") or {},

@@ -14,7 +14,7 @@ class Sampling:
     temperature: 1 as the model thinks, below it more of what is likely, 0 always the most likely. top_k: of the so many most
     likely, 0 for all. top_p: of the most likely that together have this probability. min_p: of what has this share of the
     probability of the most likely. repetition_penalty: above 1 what was written is less likely to be written again. stops: strings
-    at which writing ends. most: pieces written at most.
+    before which writing ends, wherever they come in what is written: they are no part of it. most: pieces written at most.
     """
 
     temperature: float = 1.0

@@ -164,6 +164,12 @@ def block_of(locator: str) -> tuple[str, tuple[int, int] | None]:
     return (found[1], (int(found[2]), int(found[3]))) if found else (locator, None)
 
 
+def are_blocks(locators: Iterable[str]) -> bool:
+    """Whether most of some rows are blocks of files."""
+    found = [block_of(locator)[1] is not None for locator in locators]
+    return 2 * sum(found) > len(found)
+
+
 def _without_cells(locator: str) -> str:
     found = _RECORDS.fullmatch(locator)
     return found[1] if found else locator

@@ -5,13 +5,13 @@ The keys are described in docs/reference/json.md; they are part of the interface
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ouvroir.reporting import kept_model, timings_of
 from ouvroir.run import Run
-from ouvroir.source import block_of
+from ouvroir.source import are_blocks
 from ouvroir.task import SPLITS
 
 if TYPE_CHECKING:
@@ -140,19 +140,13 @@ def evaluation_summary(model: str, found: Evaluation) -> dict[str, Any]:
         "model": model,
         "n": len(found.ids),
         "n_units": n_units(answers),
-        "in_blocks": _in_blocks(found.ids),
+        "in_blocks": are_blocks(found.ids),
         "n_learned": len(found.learned),
         "metrics": metrics_as_json(found.judgement.metrics),
         "classes": [asdict(one) for one in class_outcomes(answers)] if is_classified(answers) else [],
         "left_out": found.left_out,
         "unknown_labels": found.unknown_labels,
     }
-
-
-def _in_blocks(ids: Iterable[str]) -> bool:
-    """Whether most of the rows of these ids are blocks of files."""
-    are_blocks = [block_of(name)[1] is not None for name in ids]
-    return 2 * sum(are_blocks) > len(are_blocks)
 
 
 def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]:
@@ -180,7 +174,7 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
         "b": one(b, found.b, found.of[1]),
         "n": paired.n,
         "n_units": paired.n_units,
-        "in_blocks": _in_blocks(shared),
+        "in_blocks": are_blocks(shared),
         "metric": paired.metric,
         "difference": paired.difference.as_dict(),
         "p_value": paired.p_value,

@@ -322,6 +322,8 @@ class Task(Protocol):
     needs_labels: ClassVar[bool]
     """Whether it learns from labels, two or more of them; rows without one are then refused at admission."""
     loop: ClassVar[Literal["fit", "adversarial"]]
+    draw: ClassVar[str]
+    """What one draw of `items` is called, of which steps take many: mostly a row."""
     synthesiser: ClassVar[str | None]
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]]
     """Axes of the inputs of an exported model that may be of any size, beside that of the rows: input, axis, and its name."""
@@ -407,6 +409,15 @@ class Task(Protocol):
         """Load the weights of an earlier model of this task, whose classes were `labels`, as far as they fit.
 
         Classes are mapped by name. Returns sentences that say what was kept, mapped and new.
+        """
+
+    def network(self, recipe: Recipe) -> str:
+        """What kind of network a model of the recipe is, in a few words with an article, such as "an LSTM"."""
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """Of φ, π, 1/137 and −1/12 those that act in a model of the recipe, by name, and a sentence on what each does there.
+
+        The names are those of `ouvroir.constants.ALL`; `french` has the sentences in French where they are the task's own.
         """
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -589,7 +600,16 @@ class Writer(Synthesiser, Protocol):
         """
 
     def export_facts(self, processor: Processor) -> dict[str, Any]:
-        """Plain values that whoever uses an exported file needs: what is known of the numbers that go in and come out."""
+        """Plain values that whoever uses an exported file needs: what is known of the numbers that go in and come out.
+
+        Among them `outputs`: dtype and shape of each by name, as `inputs` are told.
+        """
+
+    def export_beside(self, processor: Processor, folder: Path, *, of_graph: bool) -> dict[str, Any]:
+        """Write into the folder of exported weights what texts become numbers with, and beside a graph README.md on its use.
+
+        Returns plain values for `export.json`.
+        """
 
     def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
         """What a person should know of how these prompts are read, as sentences."""

@@ -271,8 +271,9 @@ def show_forecast(summary: Mapping[str, Any]) -> None:
         pack = f"{readable_size(summary['pack_bytes'])}, {readable_duration(summary['pack_seconds'])}"
     rows = [["pack", pack]]
     for model in summary["models"]:
-        rows_a_step = readable_count(model["recipe"]["loop"]["batch_size"], "row")
-        steps = f"{readable_count(model['steps'], 'step')} of {rows_a_step}"
+        recipe = model["recipe"]
+        a_step = readable_count(recipe["loop"]["batch_size"], find_task(recipe["task"]).draw)
+        steps = f"{readable_count(model['steps'], 'step')} of {a_step}"
         about = readable_duration(model["train_seconds"])
         rows.append([model["name"], f"{model['parameters']:,} parameters, {steps}, {about}"])
     if summary["synthetic_seconds"]:
@@ -499,8 +500,8 @@ def _shortened(text: str) -> str:
 
 
 def show_export(result: ExportResult) -> None:
-    """Where the file is and what the gate saw."""
-    _out().print(Text(result.sentence))
+    """Where the file is, what the gate saw, and how it is loaded."""
+    _out().print(Text("\n".join([result.sentence, *(f"  {line}" for line in result.use)])))
 
 
 def show_generated(summary: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ouvroir.constants import ALL
 from ouvroir.data.workers import import_path
 from ouvroir.errors import Refused
 from ouvroir.media import TASKS, find_task, suffixes_of
@@ -195,6 +196,36 @@ def _check_recipe(stage: _Stage) -> None:
     assert not stage.task.reads_weights(str(stage.folder / "nowhere")), (
         "reads_weights() says yes to a place with nothing."
     )
+
+
+def _check_constants(stage: _Stage) -> None:
+    """The constants that are said to act change the initial weights or the loss of a step, and the others do not."""
+    assert stage.task.network(stage.recipe), "network() says what kind of network it is."
+    acting = stage.task.constants(stage.recipe)
+    usual = _weights_and_losses(stage, stage.recipe)
+    for one in ALL:
+        other = _weights_and_losses(stage, stage.recipe.replace("constants", **{one.name: "ordinary"}))
+        is_same = usual.keys() == other.keys() and all(_equal(value, other[name]) for name, value in usual.items())
+        assert is_same or one.name in acting, f"{one.symbol} changes something, and constants() does not name it."
+        assert not is_same or one.name not in acting, f"constants() names {one.symbol}, which changes nothing."
+
+
+def _weights_and_losses(stage: _Stage, recipe: Recipe) -> dict[str, Tensor]:
+    """Initial weights by name, and the losses of a step after they have moved, since some of them begin at nothing."""
+    import torch
+
+    model = stage.model(recipe).train()
+    found = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    batch = stage.task.prepare(stage.batch(), recipe, rng=_rng(range(N_ROWS)), training=True)
+    output = stage.task.step(model, batch, recipe, rng=_rng(range(N_ROWS)), training=True)
+    return {**found, **{f"loss {name}": loss.per_row.detach() for name, loss in output.losses.items()}}
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
 
 
 def _check_processor(stage: _Stage) -> None:
@@ -494,6 +525,7 @@ _CHECKS: tuple[Callable[[_Stage], None], ...] = (
     _check_refusals,
     _check_capabilities,
     _check_recipe,
+    _check_constants,
     _check_processor,
     _check_batches,
     _check_augmentation,

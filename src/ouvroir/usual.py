@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from ouvroir.constants import ALL
 from ouvroir.task import Control, Note, Processor, Row
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 class Usual:
     """One way to build a model, learned at the rates and for the length that were proposed, of rows that speak for themselves."""
 
+    draw: ClassVar[str] = "row"
     controls: ClassVar[tuple[Control, ...]] = ()
 
     def notes_on(self, rows: Sequence[Row]) -> list[Note]:
@@ -26,6 +28,11 @@ class Usual:
         """Nothing: the recipe has it all."""
         del processor
         return {}
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """All four, as in classifiers."""
+        del recipe
+        return {one.name: one.use for one in ALL}
 
     def suited(self, recipe: Recipe, manifest: Manifest) -> Recipe:
         """As it is: rates and length suit all options."""

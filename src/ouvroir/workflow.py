@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,6 +43,9 @@ START = "answers/start.safetensors"
 _LOOKED_AT = 200  # files, to tell whether they are still there
 _FITTED_KEPT = 2  # processors of this process: a plan and the training that follows it ask for the same
 _fitted: dict[tuple[str, ...], Processor] = {}
+_within: ContextVar[list[float] | None] = ContextVar(
+    "within", default=None
+)  # seconds of blocks inside the one that is timed
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,17 @@ class Judgement:
 
 @contextmanager
 def timed(run: Run, name: str) -> Iterator[None]:
-    """Add the seconds of a block to `timings.json` of the run, under `name`."""
-    start = time.perf_counter()
-    yield
-    _add_timing(run, name, time.perf_counter() - start)
+    """Add the seconds of a block to `timings.json` of the run, under `name`; those of blocks timed within it are theirs alone."""
+    start, within, outer = time.perf_counter(), [0.0], _within.get()
+    token = _within.set(within)
+    try:
+        yield
+    finally:
+        _within.reset(token)
+    seconds = time.perf_counter() - start
+    if outer is not None:
+        outer[0] += seconds
+    _add_timing(run, name, seconds - within[0])
 
 
 def _add_timing(run: Run, name: str, seconds: float) -> None:
@@ -244,7 +255,7 @@ def prepare(
     if plan.n_new:
         kept = f" ({plan.n_kept:,} packed already)" if plan.n_kept else ""
         cost = f"{readable_size(plan.n_bytes)}, {readable_duration(plan.seconds)}"
-        progress.say(f"Packing {readable_count(plan.n_new, 'row')}{kept}: {cost}.")
+        progress.say(f"Packing {readable_count(plan.n_new, manifest.row_word)}{kept}: {cost}.")
     pack = build_pack(manifest, processor, packs=packs, workers=workers, progress=progress)
     return Prepared(processor=processor, tables=make_tables(manifest, pack, task, processor))
 

@@ -66,6 +66,7 @@ class ByteTask:
     name = NAME
     Options = Options
     loop = "fit"
+    draw = "row"
     synthesiser = None
     french: dict[str, str] = {}  # noqa: RUF012
     metrics = ("accuracy",)

@@ -5,6 +5,7 @@ import itertools
 import re
 import string
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from answers_made import single
@@ -28,6 +29,7 @@ SOURCES = [
     PACKAGE / "containers.py",
     PACKAGE / "planning.py",
     PACKAGE / "workflow.py",
+    PACKAGE / "making.py",
     *(PACKAGE / "data").glob("*.py"),
     *(PACKAGE / "media").rglob("*.py"),
     *(
@@ -45,6 +47,17 @@ TEXT_PLACE = {
     "refuse": 2,
     "Untried": 0,
 }  # which argument of a call is the sentence
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_what_the_constants_do_has_its_french(name):
+    task, options = find_task(name), find_task(name).Options
+    choices = {key: get_args(kind) for key, kind in get_type_hints(options).items() if get_origin(kind) is Literal}
+    for values in itertools.product(*choices.values()):
+        recipe = Recipe(task=name, options=options(**dict(zip(choices, values, strict=True))))
+        for use in task.constants(recipe).values():
+            assert in_french(use, task.french), use
+        assert task.network(recipe)
 
 
 def fields(text):

@@ -103,6 +103,7 @@ class ToyTask:
     name: ClassVar[str] = "toy:ToyTask"
     Options: ClassVar[type] = Options
     loop: ClassVar[str] = "fit"
+    draw: ClassVar[str] = "row"
     synthesiser: ClassVar[str | None] = None
     french: ClassVar[Mapping[str, str]] = {}
 

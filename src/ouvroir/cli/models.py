@@ -201,7 +201,8 @@ def generate(
         typer.Option("--repetition-penalty", help="With --prompt: above 1, what was written comes less often again."),
     ] = None,
     stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="With --prompt: end before this string; repeatable.")
+        list[str] | None,
+        typer.Option("--stop", help="With --prompt: end before this string, which is not printed itself; repeatable."),
     ] = None,
     most: Annotated[
         int | None,

@@ -28,7 +28,7 @@ from ouvroir.media import find_task
 from ouvroir.memory import collector_paused, give_back
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data
-from ouvroir.source import block_of
+from ouvroir.source import are_blocks, block_of
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
 
 _NOTES_SHOWN = 10  # oddities of single files
@@ -71,7 +71,8 @@ def _admit(
     collection = read_source(source, data, task=task)
     data = splits.with_shares(data, collection.task, is_labelled=any(one.label for one in collection.candidates))
     path = str(Path(source).expanduser().absolute())
-    kind = "file" if all(map(is_file, collection.candidates)) else "row"
+    kind = "block" if are_blocks(one.locator for one in collection.candidates) else "row"
+    kind = "file" if all(map(is_file, collection.candidates)) else kind
     progress.say(f"{readable_count(collection.found, kind)} found in {path}, {len(collection.candidates):,} to check.")
     looked = facts.look(
         collection.root,

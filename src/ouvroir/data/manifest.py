@@ -24,7 +24,7 @@ from ouvroir.errors import DataError, ManifestError
 from ouvroir.files import home, whole_file
 from ouvroir.memory import collector_paused
 from ouvroir.recipe import Data
-from ouvroir.source import block_of
+from ouvroir.source import are_blocks, block_of
 from ouvroir.task import SPLITS, Detail, Label, Note, Refusal, Row, Split
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _VERSION = 1
 _PIECE = 2048  # rows read at a time
 _SPLITS: dict[str, Split] = {name: name for name in SPLITS}
 _ORIGINS: dict[str, Literal["real", "synthetic"]] = {"real": "real", "synthetic": "synthetic"}
-_KEPT = "fingerprint", "labels", "is_multi_label", "_unjudged"
+_KEPT = "fingerprint", "labels", "is_multi_label", "row_word", "_unjudged"
 _NONE: Mapping[str, str] = MappingProxyType({})
 _DEFAULTS: dict[str, Any] = {
     "label": None,
@@ -74,6 +74,11 @@ class Manifest:
     def found(self) -> int:
         """How many rows or files were found: admitted plus refused."""
         return len(self.rows) + len(self.refused)
+
+    @cached_property
+    def row_word(self) -> Literal["row", "block"]:
+        """What one of the rows is called: a block where most of them are blocks of files."""
+        return "block" if are_blocks(row.locator for row in self.rows) else "row"
 
     @cached_property
     def _lines(self) -> list[str]:

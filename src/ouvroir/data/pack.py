@@ -379,7 +379,9 @@ def _encode(
         first = list(islice(answers, _SAMPLE_ROWS))
         row_bytes = _mean_bytes(first, fields)
         require_space(
-            folder, round(row_bytes * len(new)) + SHARD_BYTES // 64, f"Packing {readable_count(len(new), 'row')}"
+            folder,
+            round(row_bytes * len(new)) + SHARD_BYTES // 64,
+            f"Packing {readable_count(len(new), manifest.row_word)}",
         )
         per_shard = max(1, int(SHARD_BYTES / row_bytes))
         stream = chain(first, answers)

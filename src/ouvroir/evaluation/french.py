@@ -16,6 +16,13 @@ from ouvroir.evaluation.french_synthesis import SENTENCES_OF_TRIALS
 from ouvroir.evaluation.language import unbroken
 
 SENTENCES: dict[str, str] = {
+    # what the constants do in generators
+    "Times of a batch are 1/φ apart on the way from noise to sample.": (
+        "Les instants d’un lot se suivent à 1/φ sur le chemin du bruit à l’élément."
+    ),
+    "Lowest frequency by which the time is told to the network.": (
+        "Plus basse fréquence par laquelle l’instant est donné au réseau."
+    ),
     # notes on labels and splits
     "There is one class, `{a}`. A classifier needs two or more to tell apart.": (
         "Il n’y a qu’une classe, `{a}`. Il en faut au moins deux à un classifieur."

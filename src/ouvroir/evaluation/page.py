@@ -447,13 +447,14 @@ def _efforts(report: Mapping[str, Any], rivals: Sequence[Mapping[str, Any]], t: 
 
 
 def _constants(report: Mapping[str, Any], t: Language) -> list[dict[str, str]]:
-    """The constants in the settings with their ordinary values and uses."""
+    """The constants that act in the kept model with their values, ordinary values and uses."""
     from ouvroir import constants
 
+    uses = report.get("constants")  # absent in earlier reports, which show all of them
     values = {name: value for name, value, *_ in report["settings"]}
     found = []
     for name in _CONSTANTS:
-        if f"constants.{name}" not in values:
+        if f"constants.{name}" not in values or (uses is not None and name not in uses):
             continue
         one = getattr(constants, name.upper())
         used = values[f"constants.{name}"].strip('"')
@@ -463,7 +464,7 @@ def _constants(report: Mapping[str, Any], t: Language) -> list[dict[str, str]]:
                 "symbol": one.symbol,
                 "used": t("ordinary") if used == "ordinary" else t.number(float(used), 5),
                 "ordinary": ordinary if t.name == "en" else ordinary.replace(".", ","),
-                "use": t(f"constant_{name}"),
+                "use": (uses and _told(uses[name][0], uses[name][1:], t)) or t(f"constant_{name}"),
             }
         )
     return found

@@ -76,6 +76,7 @@ def make_report(source: ReportInput) -> dict[str, Any]:
         "threshold": _threshold(source, kept),
         "settings": [[*entry, in_french(entry[2], source.french)] for entry in source.settings],
         "settings_of": source.settings_of,
+        "constants": _constants(source),
         "use": _use(source),
         "environment": dict(source.environment),
     }
@@ -148,6 +149,13 @@ def _pairs(
 
 def _pair(kind: str, first: System, second: System, found: Comparison) -> dict[str, Any]:
     return {**found.as_dict(), "kind": kind, "first": first.name, "second": second.name}
+
+
+def _constants(source: ReportInput) -> dict[str, list[str | None]] | None:
+    """What each constant does that acts in the kept model, in English and in French."""
+    if source.constants is None:
+        return None
+    return {name: [use, in_french(use, source.french)] for name, use in source.constants.items()}
 
 
 def _smallest(kept: System | None, main: str | None, metrics: Mapping[str, Mapping[str, Metric]]) -> float | None:

@@ -96,14 +96,14 @@ class ReportInput:
 
     metrics: names in `evaluation.metrics`, the main one first. data: `Manifest.summary()`. systems: in the order of the
     table, cheap baselines first. kept: the name of the system that became the bundle, by default the last one.
-    show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds
-    by stage (check, pack, train, evaluate). settings: as `Recipe.settings()`, of the kept model; settings_of: the values of each
-    model by the name of its system, where several were trained. french: `Task.french`. mislabels: most doubted first. commands and
-    python: how to use the model, by default made from `path`; python_french where a French page has others. groups: of each row of
-    the test table the group that it was kept together by, empty where there are none or they are no one's own. at_random: the cheap
-    baselines once more, on train and test rows that were dealt out anew without regard to groups. writing: for models that write,
-    by the name of the system: `moments`, what it wrote while it was trained, and `habits`, as `task.Writer` has them; window: as of
-    `Writer.window`.
+    show_test(place) and show_train(place): a name, a MIME type and bytes that show a row of that table. timings: seconds by stage
+    (check, pack, train, evaluate). settings: as `Recipe.settings()`, of the kept model; settings_of: the values of each model by
+    the name of its system, where several were trained; constants: as of `Task.constants`, of the kept model, all by default.
+    french: `Task.french`. mislabels: most doubted first. commands and python: how to use the model, by default made from `path`;
+    python_french where a French page has others. groups: of each row of the test table the group that it was kept together by,
+    empty where there are none or they are no one's own. at_random: the cheap baselines once more, on train and test rows that
+    were dealt out anew without regard to groups. writing: for models that write, by the name of the system: `moments`, what it
+    wrote while it was trained, and `habits`, as `task.Writer` has them; window: as of `Writer.window`.
     """
 
     name: str
@@ -128,6 +128,7 @@ class ReportInput:
     threshold_keep: float = 0.95
     settings: Sequence[tuple[str, str, str]] = ()
     settings_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    constants: Mapping[str, str] | None = None
     french: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     commands: Sequence[tuple[str, str]] | None = None

@@ -180,7 +180,9 @@ class _Job(Course):
         self.recipe = settled.replace("loop", cache_features=False)
         self.run.write_recipe(self.recipe)
         about = readable_duration((settled.loop.steps or 1) * step_s)
-        steps = f"{readable_count(settled.loop.steps or 0, 'step')} of {readable_count(loop.batch_size, 'row')}"
+        steps = (
+            f"{readable_count(settled.loop.steps or 0, 'step')} of {readable_count(loop.batch_size, self.task.draw)}"
+        )
         self.progress.say(f"Training for {steps}, {about}.")
         self._tell_if_short(feed)
         return feed

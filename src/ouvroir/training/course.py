@@ -323,7 +323,7 @@ class Course(ABC):
         moved = self.place.step - self._drawn
         rows_s = moved * self.recipe.loop.batch_size / max(now - self._drawn_at, 1e-9)
         self._drawn, self._drawn_at = self.place.step, now
-        bar.advance(moved, f"{self._told(losses)}, {rows_s:,.0f} rows/s")
+        bar.advance(moved, f"{self._told(losses)}, {rows_s:,.0f} {self.task.draw}s/s")
 
     def _validate(self) -> bool:
         """Judge the model on the validation table. Returns whether it is the best so far; processes agree."""

@@ -199,6 +199,6 @@ class _Job(Course):
             self.run.write_recipe(self.recipe)
         loop = self.recipe.loop
         about = f", {readable_duration(loop.steps * step_s)}" if loop.steps and step_s and is_of_now else ""
-        steps = f"{readable_count(loop.steps or 0, 'step')} of {readable_count(loop.batch_size, 'row')}"
+        steps = f"{readable_count(loop.steps or 0, 'step')} of {readable_count(loop.batch_size, self.task.draw)}"
         self.progress.say(f"Training for {steps}{about}.")
         self._tell_if_short(ground.feed)

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import types
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import ouvroir
+from ouvroir.cli import app
 from ouvroir.data.manifest import Manifest
 from ouvroir.data.table import Ragged, TableSlice
 from ouvroir.errors import DiskFull, ExportError, MissingExtra, UsageError
@@ -182,6 +185,8 @@ def test_a_run_becomes_a_folder_that_goes_on_with_texts(transformer):
     assert found.items == "windows of held-out rows"
     assert found.n_items > 10
     assert found.largest_difference < 1e-5
+    said = eval(found.use[0].removeprefix("Python: "), {"transformers": transformers})
+    assert said[0]["generated_text"].startswith("A beginning")
     model, processor = opened(transformer)
     note = json.loads((transformer.path / "export" / "hf" / "export.json").read_text())
     assert (note["context"], note["tokenizer"], note["gate"]["n_items"]) == (48, "bpe", found.n_items)
@@ -217,8 +222,7 @@ def test_a_tokenizer_that_cuts_otherwise_is_not_exported(transformer, tmp_path, 
 
 
 def test_llama_cpp_writes_as_the_model_does(transformer):
-    gguf = pytest.importorskip("gguf")
-    pytest.importorskip("xllamacpp")
+    gguf, xllamacpp = pytest.importorskip("gguf"), pytest.importorskip("xllamacpp")
     found = ouvroir.export(transformer.path, "gguf")
     assert found.items == "places of held-out rows"
     assert found.n_items > 50
@@ -226,6 +230,10 @@ def test_llama_cpp_writes_as_the_model_does(transformer):
     assert found.agreement["f16"] >= 0.99
     assert found.agreement["q8_0"] >= 0.95
     assert "After 20 beginnings it writes the same 480 pieces" in found.sentence
+    names = {"xllamacpp": xllamacpp}
+    exec(found.use[1].removeprefix("Python: ").replace("; server.handle", "; text = server.handle"), names)
+    assert isinstance(names.pop("text"), str)
+    del names["server"]  # which ends with it
     folder = transformer.path / "export" / "gguf"
     names = {"export.json", "model-f16.gguf", "model-f32.gguf", "model-q8_0.gguf"}
     assert {path.name for path in folder.iterdir()} == names
@@ -356,6 +364,37 @@ def test_onnx_runs_on_windows_of_any_length(name, request):
         assert np.allclose(shares, wanted.softmax(-1), atol=1e-5)
     assert [one.name for one in session.get_inputs()] == ["pieces", "labels"][: 1 + (name == "classes")]
     assert json.loads(session.get_modelmeta().custom_metadata_map["context"]) == 48
+
+
+@pytest.mark.parametrize("kind", ["bpe", "characters", "bytes"])
+def test_a_graph_is_used_with_the_files_beside_it_alone(home, tmp_path, kind, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    run = make_run(tmp_path, network="lstm", tokenizer=kind, classes=("dull", "bright") if kind == "bytes" else ())
+    found = ouvroir.export(run.path, "onnx")
+    given = '"pieces": pieces' + (', "labels": labels' if kind == "bytes" else "")
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(run.path / "export" / "onnx", folder)
+    note = json.loads((folder / "export.json").read_text())
+    assert note["outputs"]["probabilities"] == {"dtype": "float32", "shape": ["batch", "n_pieces", note["n_numbers"]]}
+    assert (note["numbers"]["begin"], note["numbers"]["end"]) == (tokens.BEGIN, tokens.END)
+    assert (folder / note["tokenizer_file"]).is_file()
+    assert found.use[0] == f"Python: onnxruntime.InferenceSession({found.path!r}).run(None, {{{given}}})"
+    told = CliRunner().invoke(app, ["export", str(run.path), "--to", "pth"], catch_exceptions=False).stdout
+    assert "  Python: torch.load(" in told
+    assert (run.path / "export" / "pth" / note["tokenizer_file"]).is_file()
+    assert "model.onnx" in note["load"][0]
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(folder)
+    model = ouvroir.load(run.path)
+    label = model.processor.labels[0] if model.processor.labels else None
+    for beginning in ("The river", "The café 🦊 fi", "Doctor\n"):
+        names = {}
+        exec(code.replace("A beginning", beginning.replace("\n", "\\n")), names)  # as a reader does
+        alike = model.write(beginning, label=label, how=ouvroir.Sampling(most=1, temperature=0))
+        assert model.processor.tokenizer.decode([names["number"]]) == alike
+        if kind != "bytes":
+            assert alike in capsys.readouterr().out
 
 
 def test_pth_is_the_network_and_a_changed_one_is_caught(lstm, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 import ouvroir
+from ouvroir.bundle import load_bundle
 from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
 from ouvroir.evaluation.evaluate import load_answers
@@ -26,11 +28,12 @@ from ouvroir.media.text.sampling import Spoken
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
 from ouvroir.planning import propose_recipe
 from ouvroir.progress import QUIET
+from ouvroir.reporting import kept_model
 from ouvroir.run import Run
 from ouvroir.sampling import Sampling
 from ouvroir.source import Source, block_locator
 from ouvroir.task import Limits
-from ouvroir.workflow import manifest_of
+from ouvroir.workflow import bundle_run, manifest_of
 
 FRENCH = Language("fr")
 QUICK = {
@@ -87,9 +90,74 @@ def test_files_without_labels_are_a_corpus_in_blocks(place):
 def test_what_a_check_says_of_a_corpus_names_no_empty_label(place):
     result = CliRunner().invoke(app, ["check", str(place / "books")], catch_exceptions=False)
     n = len(ouvroir.check(place / "books").rows)
-    assert re.search(rf"^{n} rows found in \S+, {n} to check\.", result.stderr, re.MULTILINE)
+    assert re.search(rf"^{n} blocks found in \S+, {n} to check\.", result.stderr, re.MULTILINE)
     assert re.search(r"^ +train +validation +test *\nin all +\d", result.stdout, re.MULTILINE)
     assert "label" not in result.stdout
+
+
+def test_blocks_and_windows_are_called_so_while_it_works(place, capsys):
+    settings = {**QUICK, "loop.steps": 2, "options.network": "lstm", "options.tokenizer": "bytes"}
+    ouvroir.train(
+        place / "books" / "book0.txt", preset="tiny", settings=settings, runs=place / "told", progress=ouvroir.SHOWN
+    )
+    said = capsys.readouterr().err
+    assert re.search(r"^\d+ blocks found in .*book0\.txt, ", said, re.MULTILINE)
+    assert re.search(r"^Packing \d+ blocks?: ", said, re.MULTILINE)
+    assert "Training for 2 steps of 8 windows" in said
+    assert not re.search(r"\d rows?\b", said)
+
+
+def test_a_copy_of_a_model_that_answers_nothing_is_asked_one_row_only(job, monkeypatch, tmp_path):
+    task, asked = find_task("text-generation"), []
+    step = type(task).step
+    monkeypatch.setattr(
+        type(task),
+        "step",
+        lambda self, model, batch, *a, **k: (asked.append(len(batch["pieces"])), step(self, model, batch, *a, **k))[1],
+    )
+    bundle_run(kept_model(job), folder=tmp_path / "copy")
+    assert asked == [1]
+    assert len(load_bundle(tmp_path / "copy").check_items()) > 1, "they are kept, to prove an export with"
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "constants", "formats"),
+    [
+        ("lstm", "an LSTM", "φ −1/12", "onnx pth"),
+        ("transformer", "a Transformer", "φ π 1/137 −1/12", "onnx pth hf gguf"),
+    ],
+)
+def test_the_card_of_a_model_that_writes_says_what_works(job, tmp_path, monkeypatch, name, title, constants, formats):
+    pytest.importorskip("transformers")
+    bundle_run(Run(job.path / name), folder=tmp_path / "final_model")
+    card = (tmp_path / "final_model" / "README.md").read_text(encoding="utf-8")
+    assert f"The network is {title}: preset `tiny`" in card
+    assert re.search(r"Measured on \d+ blocks of the test split", card)
+    assert "| split | blocks |" in card
+    assert "60 steps of 8 windows" in card
+    assert not re.search(r"\brows?\b|ouvroir predict|predictor", card)
+    assert re.findall(r"^\| (φ|π|1/137|−1/12) \|", card, re.MULTILINE) == constants.split()
+    assert re.findall(r"^ouvroir export final_model --to (\w+)$", card, re.MULTILINE) == formats.split()
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+    exec(code, {})  # as a reader does
+    (call,) = re.findall(r"^ouvroir (generate .*)$", card, re.MULTILINE)
+    assert CliRunner().invoke(app, [*shlex.split(call), "-q"]).stdout.startswith("A beginning")
+
+
+def test_the_report_shows_the_constants_that_act(job):
+    report = job.read_json("report.json")
+    assert report["kept"] in ("lstm", "transformer")
+    for constants, symbols in (
+        (find_task(job.recipe().task).constants(kept_model(job).recipe()), None),
+        ({"phi": "X."}, ["φ"]),
+    ):
+        page = render({**report, "constants": {key: [use, None] for key, use in constants.items()}})
+        shown = re.findall(r'<tr><th scope="row">(φ|π|1/137|−1/12)</th>', page)
+        assert len(shown) == len(constants)
+        assert symbols in (None, shown)
+    assert report["constants"].keys() == find_task(job.recipe().task).constants(kept_model(job).recipe()).keys()
+    assert all(french for _, french in report["constants"].values())
 
 
 def test_both_networks_stand_beside_the_n_grams(job):
@@ -177,6 +245,13 @@ def test_writing_ends_before_a_string_that_stops_it(job):
     text = model.write("Eve ", how=Sampling(most=60, stops=(stop, "never")), seed=1)
     assert text == whole.split(stop)[0]
     assert len(text) < len(whole)
+    said = CliRunner().invoke(
+        app, ["generate", str(job.path), "--prompt", "Eve ", "--most", "60", "--seed", "1", "--stop", stop, "-q"]
+    )
+    assert said.stdout == f"Eve {text}\n", "the prompt, and what comes before the string"
+    assert "not printed itself" in " ".join(
+        CliRunner().invoke(app, ["generate", "--help"]).output.replace("│", " ").split()
+    )
 
 
 def test_a_job_makes_samples_with_the_model_that_it_kept(job):

@@ -60,6 +60,11 @@ class AudioClassification(shared.Classifier, Sounds):
 
     # --- model --------------------------------------------------------------------------------------------------------
 
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        seen = {"mel": "spectrograms", "mfcc": "cepstra", "raw": "the raw wave"}[recipe.options.inputs]
+        return f"a residual network of convolutions over {seen}, with attention over time"
+
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
         """The network with initial weights."""
         from ouvroir.media.audio.models import build

@@ -41,6 +41,7 @@ class ImageClassification(shared.Classifier, Pictures):
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
     synthesiser: ClassVar[str | None] = "image-generation"
+    hf_load: ClassVar[str] = 'transformers.pipeline("image-classification", {place})("a_file.png")'
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -58,6 +59,21 @@ class ImageClassification(shared.Classifier, Pictures):
         return recipes.make_processor(manifest, recipe, earlier)
 
     # --- model --------------------------------------------------------------------------------------------------------
+
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        if recipe.options.backbone == "compact":
+            return "a residual network of convolutions, with attention over places"
+        return "a ResNet of the transformers library"
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """As of `ouvroir.task.Task`."""
+        found = dict(super().constants(recipe))
+        if recipe.options.backbone != "compact":  # which has no attention pooling and no scaled branches
+            found = {name: use for name, use in found.items() if name not in ("pi", "alpha")}
+        if recipe.options.head == "linear":
+            del found["phi"]
+        return found
 
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
         """The network with initial weights; `prepare_model` reads pretrained ones."""

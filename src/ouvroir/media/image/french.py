@@ -1,6 +1,9 @@
 """What the tasks on pictures say, in French; the form is that of `ouvroir.evaluation.french`."""
 
 FRENCH: dict[str, str] = {
+    "Channels fall by this ratio from one size of the picture to the next.": (
+        "Le nombre de canaux décroît selon ce rapport d’une taille de l’image à la suivante."
+    ),
     # notes on the recipe
     "These look like characters or digits, so they are not mirrored; small turns and shifts only.": (
         "Cela ressemble à des caractères ou à des chiffres : pas de miroir, seulement de petites rotations et de petits "

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field as Setting
 
 from ouvroir.classification import adopt_by_name
+from ouvroir.making import OF_A_FLOW
 from ouvroir.media.image.making import AT_ONCE, MakingOptions, PictureMaker, pieces
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.recipe import Recipe, setting
@@ -72,6 +73,16 @@ class ImageGeneration(PictureMaker):
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name."""
         per_class = {"condition.label.weight": 1}
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class)
+
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        del recipe
+        return "a U-Net that follows a flow from noise to pictures"
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """As of `ouvroir.task.Task`."""
+        del recipe
+        return OF_A_FLOW
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """condition, down, middle, up, out."""

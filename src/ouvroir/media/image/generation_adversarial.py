@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field as Setting
 
 from ouvroir.classification import adopt_by_name
+from ouvroir.constants import ALPHA
 from ouvroir.errors import UsageError
 from ouvroir.making import left_out, weights_of
 from ouvroir.media.image.making import MakingOptions, PictureMaker, pieces
@@ -100,6 +101,16 @@ class AdversarialImageGeneration(PictureMaker):
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name."""
         per_class = {"generator.label.weight": 1, "discriminator.label.weight": 1}
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class)
+
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        del recipe
+        return "a generator and a discriminator that learn against each other"
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """As of `ouvroir.task.Task`."""
+        del recipe
+        return {"phi": "Channels fall by this ratio from one size of the picture to the next.", "alpha": ALPHA.use}
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """The two that learn against each other."""

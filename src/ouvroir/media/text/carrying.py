@@ -88,23 +88,6 @@ def some_windows(rows: TableSlice, found: Items, most: int) -> list[np.ndarray]:
     ]
 
 
-def facts(processor: CorpusProcessor) -> dict[str, Any]:
-    """What whoever feeds an exported network needs to know of its numbers."""
-    return {
-        "outputs": "logits (batch, n_pieces, n_numbers) of the piece after each",
-        "n_numbers": processor.tokenizer.n,
-        "context": processor.context,
-        "numbers": {
-            "nothing": tokens.NOTHING,
-            "unknown": tokens.UNKNOWN,
-            "begin": tokens.BEGIN,
-            "end": tokens.END,
-            "byte 0": tokens.FIRST_BYTE,
-        },
-        "tokenizer": processor.tokenizer.kind,
-    }
-
-
 # ---------------------------------------------------------------- as a Llama
 
 

@@ -71,6 +71,17 @@ class TextClassification(shared.Classifier, Texts):
 
     # --- model --------------------------------------------------------------------------------------------------------
 
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        if recipe.options.network == "ngrams":
+            return "a network of n-grams alone"
+        return "convolution and attention over pieces of words, beside n-grams"
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """As of `ouvroir.task.Task`."""
+        found = super().constants(recipe)
+        return {"zeta": found["zeta"]} if recipe.options.network == "ngrams" else found
+
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
         """The network with initial weights."""
         from ouvroir.media.text.models import build

@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
+from ouvroir.constants import ALPHA, ZETA
 from ouvroir.errors import DataError, UsageError
 from ouvroir.making import train_classes
 from ouvroir.media.text import tokens
@@ -72,6 +73,18 @@ class Options:
     top_p: Annotated[float, Setting(gt=0, le=1)] = setting(
         0.95, "Each piece is drawn from the most likely ones that together have this probability."
     )
+
+
+def constants(options: Options) -> dict[str, str]:
+    """The constants that act in such a model, and what each does there."""
+    if options.network == "lstm":
+        return {"phi": "Vectors of pieces are as wide as the state divided by φ².", "zeta": ZETA.use}
+    return {
+        "phi": "Feed-forward layers are 5/3 · φ times as wide as the vectors between them.",
+        "pi": "Temperature of attention: logits are q·k/π.",
+        "alpha": ALPHA.use,
+        "zeta": ZETA.use,
+    }
 
 
 def propose(manifest: Manifest, preset: str, init_from: str) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ouvroir.media.text import tokens
 from ouvroir.media.text.corpus import CorpusProcessor, network_of, windows_of
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 class Exports:
     """The part of text generation that is about exporting. See `ouvroir.task.Writer`."""
+
+    hf_load: ClassVar[str] = 'transformers.pipeline("text-generation", {place})("A beginning")'
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`pieces`: (2, 8) int64; with classes `labels`: (2, K + 1)."""
@@ -41,10 +43,17 @@ class Exports:
 
     def export_facts(self, processor: Processor) -> dict[str, Any]:
         """As of `ouvroir.task.Writer`."""
-        from ouvroir.media.text.carrying import facts
+        from ouvroir.media.text.outside import facts
 
         assert isinstance(processor, CorpusProcessor)
         return facts(processor)
+
+    def export_beside(self, processor: Processor, folder: Path, *, of_graph: bool) -> dict[str, Any]:
+        """As of `ouvroir.task.Writer`."""
+        from ouvroir.media.text.outside import write_beside
+
+        assert isinstance(processor, CorpusProcessor)
+        return write_beside(processor, folder, of_graph=of_graph)
 
     def require_hf(self, model: nn.Module, processor: Processor) -> None:
         """Raise UsageError for what is no Llama."""

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 FRENCH: dict[str, str] = {
+    "Vectors of pieces are as wide as the state divided by φ².": (
+        "Les vecteurs des morceaux ont la largeur de l’état divisée par φ²."
+    ),
+    "Feed-forward layers are 5/3 · φ times as wide as the vectors between them.": (
+        "Les couches feed-forward sont 5/3 · φ fois plus larges que les vecteurs qui les relient."
+    ),
+    "Temperature of attention: logits are q·k/π.": "Température de l’attention : les logits sont q·k/π.",
     "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
     "Save it as plain text (.txt), in UTF-8.": "Enregistrez-le comme texte brut (.txt), en UTF-8.",
     "The text is empty.": "Le texte est vide.",

@@ -63,6 +63,7 @@ class TextGeneration(Exports, Maker, Texts):
 
     name: ClassVar[str] = corpus_recipes.TASK
     Options: ClassVar[type] = corpus_recipes.Options
+    draw: ClassVar[str] = "window"
     varies: ClassVar[bool] = True
     export_axes: ClassVar[Mapping[str, Mapping[int, str]]] = {"pieces": {1: "n_pieces"}}
 
@@ -174,6 +175,15 @@ class TextGeneration(Exports, Maker, Texts):
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name."""
         per_class = {"reading.label.weight": 1, "writing.label.weight": 1}
         return adopt_by_name(network_of(model), processor.labels, weights, labels, per_class=per_class)
+
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        options: corpus_recipes.Options = recipe.options
+        return "an LSTM" if options.network == "lstm" else "a Transformer"
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """As of `ouvroir.task.Task`."""
+        return corpus_recipes.constants(recipe.options)
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """reading, memory or layers, writing."""

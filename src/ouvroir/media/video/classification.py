@@ -78,6 +78,11 @@ class VideoClassification(shared.Classifier, Videos):
 
     # --- model --------------------------------------------------------------------------------------------------------
 
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        del recipe
+        return "convolutions over space, then over time, with attention over time"
+
     def build_model(self, recipe: Recipe, processor: Processor) -> nn.Module:
         """The network with initial weights."""
         from ouvroir.media.video.models import build
