@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,8 +28,8 @@ _BUNDLE_FILES = ("recipe.json", "config.json", "hashes.json")
 
 def is_own_folder(path: Path) -> bool:
     """Whether a folder is a run, a bundle, or that of the caches, in which nothing is data of a person."""
-    for names in (RUN_FILES, _BUNDLE_FILES):
-        if all((path / name).is_file() for name in names):
+    with suppress(PermissionError):  # what may not be looked into is told where it is opened
+        if any(all((path / name).is_file() for name in names) for names in (RUN_FILES, _BUNDLE_FILES)):
             return True
     return path.absolute() == home()
 
