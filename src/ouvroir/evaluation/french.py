@@ -399,7 +399,7 @@ SENTENCES: dict[str, str] = {
         "Colonne du tableau qui contient le texte, quand les éléments sont des textes ; trouvée automatiquement sinon."
     ),
     "Whether labels are taken, from tables, folders or names; texts without any are a corpus.": (
-        "Si des étiquettes sont prises, dans les tableaux, les dossiers ou les noms ; des textes qui n’en ont pas forment un corpus."
+        "Si des étiquettes sont prises, dans les tableaux, dossiers ou noms ; des textes qui n’en ont pas forment un corpus."
     ),
     "Table column that holds the label; found by itself when absent.": (
         "Colonne du tableau qui contient l’étiquette ; trouvée automatiquement sinon."
