@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,11 +12,14 @@ import pytest
 import toy_task
 from ouvroir import api, workflow
 from ouvroir.errors import RecipeError
+from ouvroir.evaluation.french import in_french
+from ouvroir.main_job import plan_refine
 from ouvroir.media import find_task
 from ouvroir.options import Training, Workplace
 from ouvroir.planning import plan_training
 from ouvroir.progress import QUIET
 from ouvroir.task import Task
+from ouvroir.workflow import manifest_of
 
 HERE = str(Path(__file__).parent)
 
@@ -101,17 +105,44 @@ def test_it_is_fine_tuned_with_a_setting(run, place):
     assert one["metrics"] != base["metrics"]
 
 
-def test_what_a_model_learned_from_is_no_test_to_compare_it_on(run, place):
+def test_what_the_model_to_start_from_learned_from_is_no_test(run, place):
     said = []
     told = SimpleNamespace(say=said.append, bar=QUIET.bar)
     settings = {"loop.steps": "2", "data.seed": "5"}
+    was = {row.sha256 for row in manifest_of(run).rows if row.split != "test"}
     tuned = api.finetune(
         run.path, "numbers", task=toy_task.NAME, device="cpu", workers=1, settings=settings, progress=told
     )
-    assert [one["role"] for one in tuned.read_json("report.json")["systems"] if one["role"] != "baseline"] == ["base"]
-    (line,) = [one for one in said if "does not compare this model" in one]
-    assert "that one learned from some of the test rows" in line
-    assert f"`ouvroir compare {run.bundle} {tuned.path} {place / 'numbers'}" in line
+    manifest = manifest_of(tuned)
+    test = [row for row in manifest.rows if row.split == "test"]
+    assert not was & {row.sha256 for row in test}
+    known = [refusal for refusal in manifest.refused if refusal.code == "leak"]
+    assert known
+    assert all(in_french(refusal.reason) for refusal in known)
+    (line,) = [one for one in said if one.startswith("Rows of the test that the model to start from")]
+    assert f": {len(known)} of {len(known) + len(test)}. They are left out" in line
+    assert in_french(line)
+    report = tuned.read_json("report.json")
+    assert bool(test) == any(pair["kind"] == "tuning" for pair in report["pairs"])
+    assert line in [note["text"] for note in report["ledger"]["notes"]]
+
+
+def test_a_model_that_knows_all_of_the_test_leaves_none(run, place):
+    shutil.copytree(place / "numbers", place / "again")
+    for row in manifest_of(run).rows:
+        if row.split == "test":
+            (place / "again" / row.id).unlink()
+    settings = {"loop.steps": "2", "data.seed": "5"}
+    tuned = api.finetune(run.path, "again", task=toy_task.NAME, device="cpu", workers=1, settings=settings)
+    assert not [row for row in manifest_of(tuned).rows if row.split == "test"]
+    (note,) = [note for note in manifest_of(tuned).notes if note.code == "learned_before"]
+    assert "So there is no test: add data that it does not know, or start from nothing." in note.text
+    assert in_french(note.text)
+    assert (tuned.path / "report.html").is_file()
+    training = Training("again", toy_task.NAME, init_from=str(run.path), settings={"loop.steps": "2", "data.seed": "5"})
+    plan = plan_refine(training, Workplace(device="cpu", workers=1))
+    assert "learned_before" in [note.code for note in plan.manifest.notes]
+    assert plan.base.data.manifest == plan.manifest.fingerprint == plan.tuned.data.manifest
 
 
 def test_evaluate_on_the_data_of_the_training_sees_what_changed_there(run, place):

@@ -88,7 +88,7 @@ def plan_refine(training: Training, at: Workplace, *, is_alone: bool = True) -> 
     of_base = replace(training, init_from="scratch", minutes=minutes, settings=settings)
     # said outright, since without it the task may propose to start from weights
     from_nothing = {**settings, "model.init_from": "scratch"} if is_pretrained else settings
-    base, manifest = planning.plan_training(replace(of_base, settings=from_nothing), at)
+    base, manifest = planning.plan_training(replace(of_base, settings=from_nothing), at, tuned_from=init_from)
     if not is_pretrained and (rivals := _rivals(training, base, manifest)):
         return Plan(manifest, next(iter(rivals.values())), None, init_from, training.overrides, rivals=rivals)
     tuned = None

@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ouvroir.errors import UsageError
-from ouvroir.files import readable_names
+from ouvroir.files import natural, readable_names
 from ouvroir.media import find_task
 from ouvroir.options import does
 from ouvroir.progress import Progress
 from ouvroir.recipe import Data, Recipe, Value, check_settings, read_data
-from ouvroir.task import Note, Task
-from ouvroir.workflow import admit, fit_processor
+from ouvroir.source import shown_locator
+from ouvroir.task import Note, Refusal, Task
+from ouvroir.workflow import admit, fit_processor, learned_from
 
 if TYPE_CHECKING:
     from ouvroir.data.manifest import Manifest
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from ouvroir.task import Processor
 
 
-def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
+def plan_training(training: Training, at: Workplace, *, tuned_from: str = "scratch") -> tuple[Recipe, Manifest]:
     """The recipe that `train` would use, and the manifest it would use it on, with notes on what was chosen.
 
-    Raises DataError when it cannot train.
+    `tuned_from`: where another model starts that will be judged by the same test. Raises DataError when it cannot train.
     """
     from ouvroir.data.findings import in_short
 
@@ -38,6 +39,8 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     init_from = at.place_of(training.start, does(training.task))
     if "model.scope" in settings:
         _require_scope_of_earlier(init_from, settings)
+    if recipe is not None and init_from == "scratch" and "model.init_from" not in settings:
+        init_from = recipe.model.init_from
     data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
     if task is not None:
         find_task(task, is_asked_for=True)
@@ -46,6 +49,8 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
     found = find_task(manifest.task)
     for line in in_short(manifest):
         at.progress.say(line)
+    for start in (init_from, tuned_from):
+        manifest = _new_to(start, manifest, at.progress)
     manifest.require_trainable(needs_labels=found.needs_labels)
     if recipe is not None:
         settled, notes = _given_recipe(recipe, manifest, settings, init_from=init_from)
@@ -55,6 +60,36 @@ def plan_training(training: Training, at: Workplace) -> tuple[Recipe, Manifest]:
             found, manifest, settings, preset=training.preset, init_from=init_from, progress=at.progress
         )
     return settled, with_notes(manifest, notes)
+
+
+def _new_to(start: str, manifest: Manifest, progress: Progress) -> Manifest:
+    """The manifest without test rows that a model of ours at `start` learned from, or one before it: to it they are not unseen."""
+    from ouvroir.training.adapters import own_weights
+
+    own = own_weights(start)
+    if own is None:
+        return manifest
+    learned = learned_from(Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8")), own, progress=progress)
+    test = [row for row in manifest.rows if row.split == "test"]
+    known = {row.id for row in test if learned.knows(row)}
+    if not known:
+        return manifest
+    text = (
+        f"Rows of the test that the model to start from has learned from: {len(known):,} of {len(test):,}. They are left out: what "
+        "it knows already does not show how well it does on what is new."
+    )
+    if len(known) == len(test):
+        text += " So there is no test: add data that it does not know, or start from nothing."
+    note = Note("learned_before", text)
+    say_all([note], progress)
+    reason = "`{}` is known to the model to start from, which learned from it, so it can be no test."
+    refused = [Refusal(name, "leak", reason.format(shown_locator(name))) for name in sorted(known, key=natural)]
+    return replace(
+        manifest,
+        rows=tuple(row for row in manifest.rows if row.id not in known),
+        refused=(*manifest.refused, *refused),
+        notes=(*manifest.notes, note),
+    )
 
 
 def with_notes(manifest: Manifest, notes: Sequence[Note]) -> Manifest:

@@ -408,8 +408,8 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
 def judge_start(run: Run, at: Workplace) -> None:
     """Keep, beside the run's answers to the test, those of the model of ours that its training started from, to be compared.
 
-    Where that one cannot be asked the same, since it learned from some of these rows or does not know their labels, it is said
-    what to type instead.
+    Where that one cannot be asked the same, since it does not know their labels, or it is not known what it learned from, it is
+    said what to type instead.
     """
     from ouvroir.evaluation.evaluate import save_answers
     from ouvroir.training.adapters import start_of

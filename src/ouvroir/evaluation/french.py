@@ -49,6 +49,17 @@ SENTENCES: dict[str, str] = {
     ),
     "Fewer than {n} rows to learn from: {a}.": "Moins de {n} éléments d’entraînement : {a}.",
     # notes on the model to start from
+    "Rows of the test that the model to start from has learned from: {n} of {m}. They are left out: what it knows "
+    "already does not show how well it does on what is new.": (
+        "Éléments du test dont le modèle de départ a appris : {n} sur {m}. Ils sont laissés de côté : ce qu’il connaît déjà ne dit "
+        "pas ce qu’il vaut sur du nouveau."
+    ),
+    "So there is no test: add data that it does not know, or start from nothing.": (
+        "Il n’y a donc pas de test : ajoutez des données qu’il ne connaît pas, ou partez de rien."
+    ),
+    "`{a}` is known to the model to start from, which learned from it, so it can be no test.": (
+        "`{a}` est connu du modèle de départ, qui en a appris ; il ne peut donc pas servir de test."
+    ),
     "The model to start from knows {a}, and no train row here has {b}. The new model forgets {c} and can no longer answer "
     "with {d}. To keep {e}, add examples of {f} to the data, or train on the old and the new data together.": (
         "Classes oubliées : {a}. Le modèle de départ les connaît, mais aucun élément d’entraînement n’en fait partie ici : le "
