@@ -306,7 +306,9 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
         out.print(Text(f"\n{headline}", style="bold"))
         if summary["synthetic"]:
             others = [*others, summary["synthetic"]["lines"][language]]
-        out.print(Text("\n".join([*others, Words(language)("interval_note")])))
+        if any("[" in line for line in (headline, *others)):
+            others.append(Words(language)("interval_note"))
+        out.print(Text("\n".join(others)))
         _show_weakest(out, summary["verdict"].get("weakest", ()), language)
     else:  # a refit, or a run that was stopped: there is no report, and this sentence is English
         language, words = "en", CLOSING["en"]

@@ -426,8 +426,10 @@ def judge_start(run: Run, at: Workplace) -> None:
         model, processor, earlier = load_model(task, folder, device=device)
         manifest = manifest_of(run, progress=at.progress)
         rows = tuple(manifest.rows[place] for place in manifest.judged("test").tolist())
-        if not rows or (obstacle := _not_to_ask(task, processor, rows, learned_from(earlier, folder, progress=QUIET))):
-            _say_how_to_compare(run, manifest, obstacle if rows else "there are no test rows", at.progress)
+        if not rows:
+            return
+        if obstacle := _not_to_ask(task, processor, rows, learned_from(earlier, folder, progress=QUIET)):
+            _say_how_to_compare(run, manifest, obstacle, at.progress)
             return
         at.progress.say("Judging the model that this one started from on the same test.")
         with timed(run, "evaluate_s"):
