@@ -126,7 +126,7 @@ def _how_good(card: Card) -> str:
     said = f"Measured on {readable_count(int(n), card.row)}" if n else f"Measured on {card.row}s"
     said += f" of the {card.judged_on} split, "
     if card.judged_on == "validation":
-        said += "which also chose the checkpoint, so that a new test may come out a little lower"
+        said += "which also chose the checkpoint, so that a new test may come out a little worse"
     else:
         said += "which took no part in training"
     said += "; brackets are 95 % intervals."
