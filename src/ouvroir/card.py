@@ -131,10 +131,7 @@ def _how_good(card: Card) -> str:
         said += "which took no part in training"
     said += "; brackets are 95 % intervals."
     if card.refit:
-        said += (
-            f" After that the model was trained again on all {card.row}s with the same recipe, so these figures are of "
-        )
-        said += "its twin."
+        said += f" After that the model was trained again on all {card.row}s with the same recipe: these figures are of its twin."
     return "## How good it is\n\n" + said + "\n\n" + "\n".join(table)
 
 

@@ -749,7 +749,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "cost_trial": ("the trial", "l’essai"),
     "cost_evaluate": ("evaluating", "évaluation"),
     "cost_baselines": ("cheap baselines", "références simples"),
-    "cost_bundle": ("copying the model, and asking the copy", "copie du modèle, et contrôle de la copie"),
+    "cost_bundle": ("copying the model and checking the copy", "copie du modèle et contrôle de la copie"),
     "cost_report": ("reporting", "rapport"),
     "device": ("device", "appareil"),
     "items_per_second": ("items per second while training", "éléments par seconde à l’entraînement"),
