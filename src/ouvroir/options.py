@@ -146,7 +146,8 @@ class Workplace:
             whole = Run(run.path.parent)
             if whole.bundle != run.path or not (whole.path / "recipe.json").is_file():
                 raise RunError(
-                    f"{run.path} is a model without its run, and this takes a run. `ouvroir runs` lists the runs."
+                    f"{run.path} is a model without its run, and this takes a run, as where samples are made. `ouvroir runs` "
+                    "lists the runs."
                 )
             run = whole
         if str(source) == "last":

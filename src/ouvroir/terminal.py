@@ -469,9 +469,10 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
 def _show_writing(out: Console, a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
     """How two models write, which was kept when each was trained and says nothing of the texts that they are compared on."""
     out.print(
-        "\nHow each writes, as at the end of its training and beside the texts of that, whatever is compared here:"
+        "\nHow each writes. This was measured at the end of its training, beside real texts of that training,\n"
+        "and has nothing to do with the texts compared here:"
     )
-    out.print(_table(["", "A", "its texts", "B", "its texts"], _habits(a, b)))
+    out.print(_table(["", "A writes", "its real texts", "B writes", "its real texts"], _habits(a, b)))
     for name, one in (("A", a), ("B", b)):
         if one["sample"]:
             out.print(Text(f"\n{name} writes, from nothing:\n{_shortened(one['sample'])}"))

@@ -101,7 +101,12 @@ def judgeable(
             if unknown
             else ""
         )
-        raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.{labels}")
+        other = (
+            " Leave out --split: then all rows that it did not learn from are judged."
+            if "another split" in left_out
+            else ""
+        )
+        raise DataError(f"No row of {manifest.source} can be judged: {reasons or 'there are none'}.{labels}{other}")
     return replace(manifest, rows=tuple(kept)), dict(left_out), dict(unknown.most_common())
 
 

@@ -667,14 +667,14 @@ def test_a_fine_tuned_model_says_what_was_kept_of_it_and_what_that_brought(langu
             "1.000; 1.210 after the last step). After that it did worse on them, which is overfitting",
             "kept as it was after its last step, 40",
             "Tuning helped: the tuned model is better than the base model by 0.1",
-            "What was kept is the tuned model, whatever this says; the base model, which it started from, is where it was.",
+            "This run keeps the tuned model. The base model, which it started from, is unchanged and can still be used.",
         ),
         "fr": (
             "Le modèle affiné est retenu tel qu’il était après le pas 10 sur 40, où il était le meilleur en validation (nats par "
             "caractère : 1,000 ; 1,210 après le dernier pas). Ensuite, il y a fait moins bien : c’est du surapprentissage.",
             "retenu tel qu’il était après son dernier pas, le 40",
             "L’affinage a aidé : le modèle affiné fait mieux que le modèle de base, de 0,1",
-            "C’est le modèle affiné qui est retenu",
+            "Cet entraînement garde le modèle affiné",
         ),
     }[language]
     assert said[0] in early

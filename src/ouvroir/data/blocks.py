@@ -9,7 +9,7 @@ from dataclasses import replace
 from ouvroir.data.candidates import Candidate
 from ouvroir.errors import Refused
 from ouvroir.records import UTF_32
-from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of
+from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of, cells_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
 FILES_ENOUGH = 20  # so many files and more are shared out whole
@@ -52,10 +52,18 @@ def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Can
 
 def longest_run(candidates: Sequence[Candidate]) -> int:
     """How many blocks of files stay together at most."""
-    blocks = (
-        (one.locator, one.group) for one in candidates if one.text is None and block_of(one.locator)[1] is not None
-    )
-    return max(Counter((block_of(locator)[0], group) for locator, group in blocks).values(), default=0)
+    blocks = ((block_of(one.locator), one.group) for one in candidates if _is_block_of_file(one))
+    return max(Counter((file, group) for (file, _), group in blocks).values(), default=0)
+
+
+def counted(candidates: Sequence[Candidate]) -> tuple[int, int]:
+    """How many files were cut, and into how many blocks."""
+    files = [block_of(one.locator)[0] for one in candidates if _is_block_of_file(one)]
+    return len(set(files)), len(files)
+
+
+def _is_block_of_file(one: Candidate) -> bool:
+    return one.text is None and block_of(one.locator)[1] is not None and cells_of(one.locator) is None
 
 
 def is_file(one: Candidate) -> bool:

@@ -281,7 +281,12 @@ def proposed_group_columns(table: RawTable, used: Columns) -> list[str]:
 
 
 def label_like(table: RawTable, used: Columns) -> list[str]:
-    """Columns that may hold labels by their values: a few texts or whole numbers that repeat, fewest different ones first."""
+    """Columns that may hold labels by their values: a few texts or whole numbers that repeat, fewest different ones first.
+
+    None beside conversations: what stands there, as a model or a language, is of the log.
+    """
+    if used.text is not None and any(conversation(cell) for cell in islice(table.column(used.text), _SAMPLE)):
+        return []
     found = []
     for place, name in enumerate(table.columns):
         is_id = used.text is not None and _is_id(table, place)

@@ -167,11 +167,14 @@ def n_texts(listing: Listing, tables: Sequence[File]) -> int:
 
 
 def hold_texts_alone(listing: Listing, tables: Sequence[File], task: str, data: Data) -> bool:
-    """Whether tables hold texts, and no column that is or may be one of labels: then they are a corpus.
+    """Whether tables hold texts, and no column that is one of labels: then they are a corpus.
 
-    Tables that neither hold texts nor name files nor have labels, as a list of authors may be, say nothing, nor do broken ones.
+    A column that may be one is in doubt, unless there is another table without such a column, or more text in files. Tables that
+    neither hold texts nor name files nor have labels, as a list of authors may be, say nothing, nor do broken ones.
     """
     finder = FileFinder(listing)
+    readable = suffixes_of(task)
+    doubted: list[File] = []
     n_with_texts = 0
     n_bytes = sum(table.size for table in tables)
     for table in tables:
@@ -181,10 +184,14 @@ def hold_texts_alone(listing: Listing, tables: Sequence[File], task: str, data: 
         except DataError:
             continue
         columns = without_unlikely_label(raw, columns, data.label_column)
-        if columns.label is not None or columns.path is not None or label_like(raw, columns):
+        may_be_labels = bool(label_like(raw, columns))
+        if columns.label is not None or columns.path is not None or (may_be_labels and columns.text is None):
             return False
         n_with_texts += columns.text is not None
-    return n_with_texts > 0
+        doubted += [table] * may_be_labels
+    n_in_files = sum(file.size for file in listing.files if file.suffix in readable)
+    is_sure = n_with_texts > len(doubted) or n_in_files > sum(table.size for table in doubted)
+    return n_with_texts > 0 and (not doubted or is_sure)
 
 
 def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
@@ -265,7 +272,9 @@ def _choose(opened: Sequence[_Used], listing: Listing, collection: Collection, *
             _raise_no_path(opened, collection.task)
     labelled = [table for table in serving if table.columns.label is not None]
     if serving and not labelled and find_task(collection.task).needs_labels:
-        text = _no_label_column(serving[0], collection.task)
+        text = _no_label_column(
+            next((table for table in serving if label_like(table.raw, table.columns)), serving[0]), collection.task
+        )
         if is_only_source or not any("/" in file.path for file in listing.files if file.suffix in readable):
             raise DataError(text)
         collection.notes.append(Note("table_ignored", text + " Folders were taken as classes instead."))
@@ -332,12 +341,7 @@ def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
                 f"what stands between them; otherwise `{example}` is one label."
             )
             collection.notes.append(Note("separator_proposed", text, {"data.label_separator": separator}))
-    if _is_guessed(table, data):
-        text = (
-            f"`{names[table.columns.label or 0]}` of `{table.raw.name}` is taken for the labels since its values repeat. If they "
-            "are none, say so: the texts are then a corpus."
-        )
-        collection.notes.append(Note("label_guessed", text, {"data.labels": "false"}))
+    _say_doubt(collection, table, data)
     if (
         table.columns.text is not None
         and data.text_column is None
@@ -353,6 +357,23 @@ def _say_columns(collection: Collection, table: _Used, data: Data) -> None:
             "person do, keep them in one split. Otherwise the test may look better than it is."
         )
         collection.notes.append(Note("group_proposed", text, {"data.group_column": name}))
+
+
+def _say_doubt(collection: Collection, table: _Used, data: Data) -> None:
+    """Of texts: which column was taken for labels by its values, or was not."""
+    raw, columns = table.raw, table.columns
+    if columns.text is None or not data.labels:
+        return
+    if columns.label is None and _block_bytes(collection.task):
+        for name in label_like(raw, columns)[:1]:
+            text = f"`{name}` of `{raw.name}` may hold labels. It is not used: the texts are a corpus. To tell them apart by it:"
+            collection.notes.append(Note("labels_unused", text, {"data.label_column": name}))
+    if _is_guessed(table, data):
+        text = (
+            f"`{raw.columns[columns.label or 0]}` of `{raw.name}` is taken for the labels since its values repeat. If they "
+            "are none, say so: the texts are then a corpus."
+        )
+        collection.notes.append(Note("label_guessed", text, {"data.labels": "false"}))
 
 
 def _say_turns(collection: Collection, table: _Used) -> None:
@@ -499,7 +520,7 @@ def _add_files_beside(collection: Collection, listing: Listing, used: Sequence[_
     if texts_added:
         shown = ", ".join(f"`{name}`" for name in texts_added[:3])
         text = (
-            f"Files beside the tables that are read as texts too: {len(texts_added):,}, such as {shown}. "
+            f"Files beside the tables that are taken for texts too: {len(texts_added):,}, such as {shown}. "
             "Move away what is no text to learn from."
         )
         if n_labelled:

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ouvroir.data.blocks import cut, is_file, longest_run
+from ouvroir.data.blocks import counted, cut, longest_run
 from ouvroir.data.candidates import Collection
 from ouvroir.data.folders import has_classes, read_folders
 from ouvroir.data.labels import hold_texts_alone, n_texts, read_labelled_tables, suffixes_of_named_files
@@ -82,9 +82,9 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         said = next((note.text for note in collection.notes if note.code == "table_ignored"), "")
         _raise_nothing_readable(path, listing, chosen, readable, said)
     if (entry := TASKS.get(chosen)) and entry.block_bytes:
-        n_files, n_rows = sum(map(is_file, collection.candidates)), len(collection.candidates)
         collection.candidates = cut(collection.root, collection.candidates, entry.block_bytes)
-        if (n_blocks := n_files + len(collection.candidates) - n_rows) > n_files:
+        n_files, n_blocks = counted(collection.candidates)
+        if n_blocks > n_files:
             text = f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row."
             if (run := longest_run(collection.candidates)) > 1:
                 text += (
@@ -278,7 +278,9 @@ def _raise_nothing_readable(
     """`said`: what was found of a table."""
     n_found = len(listing.files) + len(listing.refused)
     if not n_found:
-        raise DataError(f"{path} is empty. Put files into it, one folder for each class, and try again.")
+        raise DataError(
+            f"{path} is empty. Put files into it, one folder for each class, or texts to learn to write from, and try again."
+        )
     counts = Counter(file.suffix or "without suffix" for file in listing.files).most_common(4)
     kinds = ", ".join(f"{n} {suffix}" for suffix, n in counts)
     refused = Counter(refusal.code for refusal in listing.refused).most_common(3)

@@ -166,6 +166,10 @@ SENTENCES: dict[str, str] = {
         "`{a}` de `{b}` est pris pour les étiquettes, car ses valeurs se répètent. Si ce n’en sont pas, dites-le : les textes "
         "forment alors un corpus."
     ),
+    "`{a}` of `{b}` may hold labels. It is not used: the texts are a corpus. To tell them apart by it:": (
+        "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. Pour les "
+        "distinguer par elle :"
+    ),
     "`{a}` is another table, and labels are read from {b}. Give its path to use it.": (
         "`{a}` est un autre tableau, et les étiquettes sont lues dans {b}. Donnez son chemin pour l’utiliser."
     ),
@@ -304,8 +308,9 @@ SENTENCES: dict[str, str] = {
     "One column of texts is read, and `{a}` has others: {b}.": (
         "Une seule colonne de textes est lue, et `{a}` en a d’autres : {b}."
     ),
-    "Files beside the tables that are read as texts too: {n}, such as {a}. Move away what is no text to learn from.": (
-        "Fichiers à côté des tableaux, lus eux aussi comme textes : {n}, dont {a}. Déplacez ce qui n’est pas un texte à apprendre."
+    "Files beside the tables that are taken for texts too: {n}, such as {a}. Move away what is no text to learn from.": (
+        "Fichiers à côté des tableaux, pris eux aussi pour des textes : {n}, dont {a}. Déplacez ce qui n’est pas un texte à "
+        "apprendre."
     ),
     "`{a}` is a table without a column of texts, so it is not read.": (
         "`{a}` est un tableau sans colonne de textes ; il n’est donc pas lu."

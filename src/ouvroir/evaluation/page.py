@@ -482,9 +482,10 @@ def _costs(report: Mapping[str, Any], t: Language) -> list[tuple[str, str]]:
     for stage in (*_STAGES, *(name for name in timings if name not in _STAGES)):
         if timings.get(stage) is not None:
             found.append((t.known("cost", stage), t.seconds(timings[stage])))
+    speed = "windows_per_second" if report.get("writing") else "items_per_second"
     for key, value in (
         ("device", report["device"] or None),
-        ("items_per_second", report["items_per_second"] and t.count(report["items_per_second"])),
+        (speed, report["items_per_second"] and t.count(report["items_per_second"])),
         ("parameters", report["n_parameters"] and t.count(report["n_parameters"])),
         ("model_bytes", report["model_bytes"] and t.size(report["model_bytes"])),
     ):

@@ -364,9 +364,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "Donnez plus de minutes (`--minutes`), ou entraînez un modèle plus petit (`--preset tiny`).",
     ),
     "kept_tuned": (
-        "What was kept is the tuned model, whatever this says; the base model, which it started from, is where it was.",
-        "C’est le modèle affiné qui est retenu, quoi que dise cette comparaison ; le modèle de base, dont il est parti, est resté "
-        "à sa place.",
+        "This run keeps the tuned model. The base model, which it started from, is unchanged and can still be used.",
+        "Cet entraînement garde le modèle affiné. Le modèle de base, dont il est parti, est inchangé et reste utilisable.",
     ),
     "kept_at_last": (
         "{who} is kept as it was after its last step, {step}, where it did best on validation data ({metric}: {value}).",
@@ -753,6 +752,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "cost_report": ("reporting", "rapport"),
     "device": ("device", "appareil"),
     "items_per_second": ("items per second while training", "éléments par seconde à l’entraînement"),
+    "windows_per_second": ("windows per second while training", "fenêtres par seconde à l’entraînement"),
     "parameters": ("parameters", "paramètres"),
     "model_bytes": ("size of the weights", "taille des poids"),
     "energy": ("energy", "énergie"),

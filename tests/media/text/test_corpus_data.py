@@ -174,11 +174,11 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
     assert reasons["authors.csv"] == "`authors.csv` is a table without a column of texts, so it is not read."
     told = next(note.text for note in manifest.notes if note.code == "files_beside_tables")
     assert told == (
-        "Files beside the tables that are read as texts too: 2, such as `book.txt`, `notes/one.md`. Move away what is "
+        "Files beside the tables that are taken for texts too: 2, such as `book.txt`, `notes/one.md`. Move away what is "
         "no text to learn from."
     )
     assert (in_french(told) or "").startswith(
-        "Fichiers à côté des tableaux, lus eux aussi comme textes\u202f: 2, dont `book.txt`"
+        "Fichiers à côté des tableaux, pris eux aussi pour des textes\u202f: 2, dont `book.txt`"
     )
     assert not manifest.labels
 
@@ -501,3 +501,51 @@ def test_no_block_is_named_by_its_bytes(tmp_path):
     assert not re.search(r"@\d+\+\d+", "\n".join([*told, done.stdout, done.stderr]))
     assert done.stdout.count("binary.txt") == 1, "once for all of its blocks"
     assert f"({len(manifest.refused)} blocks)" in done.stdout
+
+
+# --- columns beside texts that may be labels --------------------------------------------------------------------------
+
+
+def chats(path, **more):
+    rows = [
+        {"id": n, "messages": [{"role": "user", "content": text}], **{name: give(n) for name, give in more.items()}}
+        for n, text in enumerate(lines_of(7))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_what_stands_beside_conversations_is_no_label(tmp_path):
+    for number in range(3):
+        chats(tmp_path / f"chat{number}.jsonl", model=lambda n: f"m{n % 3}", lang=lambda n: f"l{n % 2}")
+    manifest = ouvroir.check(tmp_path)
+    assert (manifest.task, manifest.labels) == ("text-generation", ())
+    assert not [note for note in manifest.notes if note.code == "labels_unused"]
+
+
+@pytest.mark.parametrize("other", ["chat.jsonl", "novels/long.txt"])
+def test_a_column_that_may_be_labels_is_left_where_other_texts_have_none(tmp_path, other):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "novels").mkdir()
+    rows = [f'{n},"{text}",k{n % 3}' for n, text in enumerate(lines_of(3))]
+    (tmp_path / "notes" / "t.csv").write_text("\n".join(["id,texte,humeur", *rows]))
+    with pytest.raises(DataError, match=r"t\.csv. holds texts.* --task text-generation"):
+        ouvroir.check(tmp_path)
+    if other.endswith("txt"):
+        (tmp_path / other).write_text(prose(0, 300))
+    else:
+        chats(tmp_path / "notes" / other)
+    manifest = ouvroir.check(tmp_path)
+    assert (manifest.task, manifest.labels) == ("text-generation", ())
+    assert sum(row.id.startswith("notes/t.csv") for row in manifest.rows) == len(rows)
+    (note,) = [note for note in manifest.notes if note.code == "labels_unused"]
+    assert note.proposal == {"data.label_column": "humeur"}
+    assert in_french(note.text)
+
+
+def test_files_that_are_not_cut_are_not_counted_as_long(tmp_path):
+    (tmp_path / "long.txt").write_text(prose(0, 300))
+    (tmp_path / "short.txt").write_text("One line.\n")
+    (tmp_path / "empty.txt").write_text("")
+    manifest = ouvroir.check(tmp_path)
+    (note,) = [note for note in manifest.notes if note.code == "in_blocks"]
+    assert note.text.startswith("Long files are cut at the ends of lines. Files: 1; blocks: ")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Exports:
     """The part of text generation that is about exporting. See `ouvroir.task.Writer`."""
 
-    hf_load: ClassVar[str] = 'transformers.pipeline("text-generation", {place})("A beginning")'
+    hf_load: ClassVar[str] = 'transformers.pipeline("text-generation", {place})("A beginning", max_new_tokens=40)'
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`pieces`: (2, 8) int64; with classes `labels`: (2, K + 1)."""

@@ -48,7 +48,8 @@ def go_on(
             weights = torch.from_numpy(label_weights([label] * len(places), processor.labels)).to(device)
         prompt = torch.tensor([numbers[place] for place in places], device=device)
         spoken = [Spoken(processor.tokenizer, how.stops) for _ in places]
-        rng = Rng(seed, 0, torch.tensor(places, device=device))
+        turns = [numbers[:place].count(numbers[place]) for place in places]  # no other prompt changes what is drawn
+        rng = Rng(seed, 0, torch.tensor(turns, device=device))
         for pieces in write(network, prompt, weights, rng.along("pieces", how.most), how, least=1):
             for place, piece, one in zip(places, pieces, spoken, strict=True):
                 if rest := one.end() if piece == tokens.END else one.add(piece):
