@@ -48,6 +48,10 @@ def estimate(name: str, recipe: Recipe, manifest: Manifest, world: World, at: Wo
         "loop", steps=N_STEPS, save_every=N_STEPS, evaluate_every=N_STEPS, branch_at=0.0, minutes=None
     )
     short = replace(short, data=replace(short.data, manifest=few.fingerprint))
+    task = find_task(
+        recipe.task
+    )  # the model is as large as the one that will be trained: of all rows, as its vocabulary
+    workflow.use_processor(task, few, short, workflow.fit_processor(task, manifest, recipe))
     with tempfile.TemporaryDirectory(prefix="ouvroir-") as folder:  # that of the first process serves all
         run = workflow.once(world, lambda: workflow.keep_manifest(Run.create(short, Path(folder)), few))
         workflow.train_run(run, at, packs=run.path / _PACKS)

@@ -41,7 +41,7 @@ MANIFEST = "manifest.jsonl"
 START = "answers/start.safetensors"
 """In the run of a model that was fine-tuned: answers to its test of the model that it started from."""
 _LOOKED_AT = 200  # files, to tell whether they are still there
-_FITTED_KEPT = 2  # processors of this process: a plan and the training that follows it ask for the same
+_FITTED_KEPT = 4  # processors of this process: a plan and the training that follows it ask for the same
 _fitted: dict[tuple[str, ...], Processor] = {}
 _within: ContextVar[list[float] | None] = ContextVar(
     "within", default=None
@@ -223,13 +223,28 @@ def fit_processor(task: Task, manifest: Manifest, recipe: Recipe) -> Processor:
     start = start_of(task, recipe.model.init_from)
     if start is not None:
         return task.fit_processor(manifest, recipe, earlier=task.load_processor(start / "processor"))
-    depends_on = replace(recipe, loop=Loop(), optim=Optim()).to_json()
-    asked = (task.name, manifest.root, manifest.fingerprint, depends_on)
+    asked = _asked(task, manifest, recipe)
     if asked not in _fitted:
-        while len(_fitted) >= _FITTED_KEPT:
-            del _fitted[next(iter(_fitted))]
-        _fitted[asked] = task.fit_processor(manifest, recipe)
+        _keep_fitted(asked, task.fit_processor(manifest, recipe))
     return _fitted[asked]
+
+
+def use_processor(task: Task, manifest: Manifest, recipe: Recipe, processor: Processor) -> None:
+    """Have `fit_processor` give this one for these data, as where they are a few of those that it was fitted to."""
+    _keep_fitted(_asked(task, manifest, recipe), processor)
+
+
+def _asked(task: Task, manifest: Manifest, recipe: Recipe) -> tuple[str, ...]:
+    """What a processor that is fitted depends on."""
+    data = replace(recipe.data, manifest=manifest.fingerprint)
+    depends_on = replace(recipe, loop=Loop(), optim=Optim(), data=data).to_json()
+    return task.name, manifest.root, manifest.fingerprint, depends_on
+
+
+def _keep_fitted(asked: tuple[str, ...], processor: Processor) -> None:
+    while len(_fitted) >= _FITTED_KEPT:
+        del _fitted[next(iter(_fitted))]
+    _fitted[asked] = processor
 
 
 def prepare(

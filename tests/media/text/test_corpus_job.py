@@ -26,6 +26,7 @@ from ouvroir.media.text.corpus import CorpusProcessor, windows
 from ouvroir.media.text.passages import Passages
 from ouvroir.media.text.sampling import Spoken
 from ouvroir.media.text.tokens import BEGIN, END, Tokenizer
+from ouvroir.options import Training, Workplace
 from ouvroir.planning import propose_recipe
 from ouvroir.progress import QUIET
 from ouvroir.reporting import kept_model
@@ -85,6 +86,14 @@ def test_files_without_labels_are_a_corpus_in_blocks(place):
     shares = {split: len(manifest.positions(split)) / len(manifest.rows) for split in ("train", "validation", "test")}
     assert 0.05 < shares["test"] < 0.2
     assert 0.05 < shares["validation"] < 0.2
+
+
+def test_a_forecast_is_of_models_as_large_as_those_that_are_trained(place, job):
+    settings = {**QUICK, "loop.steps": 60, "data.seed": 1}
+    training = Training(place / "books", None, "tiny", settings=settings)
+    forecast = ouvroir.api.dry_run("refine", training, Workplace(runs=place / "runs"))
+    told = {model.name: model.n_parameters for model in forecast.models}
+    assert told == {name: sum(one.numel() for one in ouvroir.load(job.path / name).model.parameters()) for name in told}
 
 
 def test_what_a_check_says_of_a_corpus_names_no_empty_label(place):
