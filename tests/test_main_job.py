@@ -86,7 +86,7 @@ def test_refine_ends_with_a_model_and_a_report(room, done):
     assert {"check", "pack", "train", "evaluate", "bundle", "baselines", "report"} == set(done["timings"])
     assert {"check", "bundle"} <= set(json.loads((folder / "report.json").read_text())["timings"])
     page = Path(done["report"]).read_text()
-    assert all(stage in page for stage in ("reading and checking", "writing the model"))
+    assert all(stage in page for stage in ("reading and checking", "copying the model and checking the copy"))
 
 
 def test_train_rows_are_15_of_each_class_and_the_rest_is_judged(room):

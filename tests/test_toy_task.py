@@ -11,7 +11,7 @@ import pytest
 
 import toy_task
 from ouvroir import api, workflow
-from ouvroir.errors import RecipeError
+from ouvroir.errors import OuvroirError, RecipeError, UsageError
 from ouvroir.evaluation.french import in_french
 from ouvroir.main_job import plan_refine
 from ouvroir.media import find_task
@@ -224,3 +224,36 @@ def test_the_task_says_which_rows_can_be_judged(run, place, monkeypatch):
     monkeypatch.setattr(toy_task.Numbers, "metrics_for", lambda self, processor: ())
     everything = api.evaluate(run.path, "more", device="cpu", workers=1)
     assert (len(everything.ids), everything.left_out) == (9, {"odd": 3})
+
+
+@pytest.mark.parametrize("name", ["network", "draw"])
+def test_a_task_of_another_version_is_refused_before_anything_is_trained(place, monkeypatch, name):
+    for one in toy_task.Numbers.__mro__:
+        if name in vars(one):
+            monkeypatch.delattr(one, name)
+    with pytest.raises(UsageError, match=f"lacks {name}, which"):
+        api.train("numbers", task=toy_task.NAME, device="cpu", workers=1, settings={"loop.steps": "2"})
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), OuvroirError("The start is damaged.")])
+def test_a_comparison_that_fails_costs_neither_the_model_nor_the_report(run, place, monkeypatch, error):
+    said = []
+    told = SimpleNamespace(say=said.append, bar=QUIET.bar)
+    judge, n_judged = workflow.judge, []
+
+    def judge_once(*given, **named):
+        if any("that this one started from on the same test" in one for one in said):
+            raise error
+        n_judged.append(1)
+        return judge(*given, **named)
+
+    monkeypatch.setattr(workflow, "judge", judge_once)
+    tuned = api.finetune(
+        run.path, "numbers", task=toy_task.NAME, device="cpu", workers=1, settings={"loop.steps": "2"}, progress=told
+    )
+    assert n_judged
+    assert tuned.status()["state"] == "finished"
+    assert (tuned.path / "report.html").is_file()
+    assert (tuned.bundle / "model.safetensors").is_file()
+    assert any(str(error) in one for one in said)

@@ -149,7 +149,7 @@ def adopt_by_name(
     network.load_state_dict(kept, strict=False)
     places = [(number, earlier.index(label)) for number, label in enumerate(labels) if label in earlier]
     fit = all(
-        name in weights and _fits(mine[name], weights[name], axis, len(labels) - len(earlier))
+        name in mine and name in weights and _fits(mine[name], weights[name], axis, len(labels) - len(earlier))
         for name, axis in per_class.items()
     )
     with torch.no_grad():

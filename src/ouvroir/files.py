@@ -23,13 +23,16 @@ from ouvroir.system import require_system
 
 RUN_FILES = ("recipe.json", "status.json", "environment.json")
 """What a run has from its beginning to its end."""
-_BUNDLE_FILES = ("recipe.json", "config.json", "hashes.json")
+_OTHER_FILES = (
+    ("recipe.json", "config.json", "hashes.json"),
+    ("export.json", "model.onnx"),
+)  # a bundle, an exported graph
 
 
 def is_own_folder(path: Path) -> bool:
-    """Whether a folder is a run, a bundle, or that of the caches, in which nothing is data of a person."""
+    """Whether a folder is a run, a bundle, an exported graph, or that of the caches, in which nothing is data of a person."""
     with suppress(PermissionError):  # what may not be looked into is told where it is opened
-        if any(all((path / name).is_file() for name in names) for names in (RUN_FILES, _BUNDLE_FILES)):
+        if any(all((path / name).is_file() for name in names) for names in (RUN_FILES, *_OTHER_FILES)):
             return True
     return path.absolute() == home()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ouvroir.errors import UsageError
 from ouvroir.files import natural, readable_names
-from ouvroir.media import find_task
+from ouvroir.media import find_task, require_whole
 from ouvroir.options import does
 from ouvroir.progress import Progress
 from ouvroir.recipe import Data, Recipe, Value, check_settings, read_data
@@ -47,6 +47,7 @@ def plan_training(training: Training, at: Workplace, *, tuned_from: str = "scrat
     task = task or (recipe.task if recipe else None)
     manifest = admit(training.source, task, data, workers=at.workers, progress=at.progress)
     found = find_task(manifest.task)
+    require_whole(found)
     for line in in_short(manifest):
         at.progress.say(line)
     for start in (init_from, tuned_from):

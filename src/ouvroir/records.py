@@ -39,6 +39,7 @@ SPLIT_NAMES: dict[str, Split] = {
 }
 _WHO = ("role", "from", "speaker", "author", "name", "user")
 _WHAT = ("content", "value", "text", "message", "utterance")
+_OF_SILENT = {"role", "from", "tool_calls", "tool_call_id", "function_call"}  # what a turn without words may have
 _CHUNK = 1 << 20
 _NEVER_CLOSED = "it opens a quote that is never closed"
 
@@ -112,7 +113,7 @@ def conversation(cell: Any) -> str | None:
     """
     if not isinstance(cell, list) or not all(isinstance(turn, dict) for turn in cell):
         return None
-    if cell and not any(name in turn for turn in cell for name in ("role", *_WHAT)):
+    if not any(name in turn for turn in cell for name in _WHAT) and not all(turn.keys() <= _OF_SILENT for turn in cell):
         return None
     lines = []
     for turn in cell:

@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 SHOWN_EDGE_PX = 96
 BEGINNINGS = {"en": "Once upon a time", "fr": "Il était une fois"}  # that a model which writes is shown to go on with
 MOST_OF_A_CLASS = 8  # samples, of those that were kept and of those that were refused
-LOST_SHARE, LOST_OF_LOSS = 0.05, 0.05
-"""On validation data from the best step to the last: more than so much of all rows, or so much of a loss, is overfitting."""
+LOST_SHARE, LOST_OF_LOSS, LEAST_LOST = 0.05, 0.05, 5
+"""On validation data from the best step to the last: more than such a share of all rows and so many, or such a share of a loss,
+is overfitting."""
 MOST_ROWS_DOUBTED = 5000  # train rows that are looked through for wrong labels
 
 
@@ -359,13 +360,15 @@ def _kept_at(model: Run, before: int) -> KeptAt | None:
         return None
     main, end = measured[-1].name, measured[-1]
     lost = (value - end.value) * (1 if is_higher_better(main) else -1)
+    n = (model.read_json("evaluation.json") or {}).get("validation", {}).get(main, {}).get("n") or 1
+    most_by_chance = max(LOST_SHARE, LEAST_LOST / n) if is_percent(main) else LOST_OF_LOSS * abs(value)
     return KeptAt(
         step=before + step,
         steps=before + end.step,
         metric=main,
         value=value,
         last=end.value,
-        is_overfit=lost > (LOST_SHARE if is_percent(main) else LOST_OF_LOSS * abs(value)),
+        is_overfit=lost > most_by_chance,
     )
 
 

@@ -116,8 +116,8 @@ def _conclude(run: Run, at: Workplace, steps: int) -> None:
     again = run.read_json("refit.json")
     if again is None:
         workflow.judge_run(run, at)
-        workflow.judge_start(run, at)
         workflow.bundle_run(run, progress=at.progress)
+        workflow.judge_start(run, at)
         write_report(run, at)
         sentence = f"Finished after {readable_count(steps, 'step')}."
     else:  # nothing unseen is left to judge it on

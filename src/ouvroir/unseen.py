@@ -40,6 +40,8 @@ def reading(source: str | Path, trained: Data, settings: Mapping[str, Value]) ->
         named = {name: getattr(trained, name) for name in ("label_column", "path_column", "text_column")}
         there = columns_of(Path(source)) if any(named.values()) else ()
         data = replace(data, **{name: column for name, column in named.items() if column in there})
+    if any(settings.get(f"data.{name}") is not None for name in ("label_column", "label_pattern", "label_separator")):
+        data = replace(data, labels=True)
     return planning.with_data_settings(data, settings)
 
 

@@ -433,17 +433,21 @@ def judge_start(run: Run, at: Workplace) -> None:
 
     recipe = run.recipe()
     task = find_task(recipe.task)
+    if (run.path / START).is_file():
+        return
     try:
         folder = start_of(task, recipe.model.init_from)
         if folder is None:
             return
         device = resolve_device(at.device)
         model, processor, earlier = load_model(task, folder, device=device)
+        known = learned_from(earlier, folder, progress=QUIET)
+        earlier = earlier.replace("loop", seed=recipe.loop.seed)  # what is drawn in judging is the same for both
         manifest = manifest_of(run, progress=at.progress)
         rows = tuple(manifest.rows[place] for place in manifest.judged("test").tolist())
         if not rows:
             return
-        if obstacle := _not_to_ask(task, processor, rows, learned_from(earlier, folder, progress=QUIET)):
+        if obstacle := _not_to_ask(task, processor, manifest, rows, known):
             _say_how_to_compare(run, manifest, obstacle, at.progress)
             return
         at.progress.say("Judging the model that this one started from on the same test.")
@@ -452,11 +456,14 @@ def judge_start(run: Run, at: Workplace) -> None:
             tables = prepare(task, alone, earlier, processor=processor, workers=at.workers, progress=at.progress).tables
             found = judge(task, model, processor, earlier, tables["test"], "test", device=device, progress=at.progress)
             save_answers(run.path / START, found.answers)
-    except OuvroirError as error:
+    except (
+        OuvroirError,
+        RuntimeError,
+    ) as error:  # of PyTorch, as where memory does not do; the tuned model is none the worse
         at.progress.say(f"The model that this one started from was not judged on the same test. {error}")
 
 
-def _not_to_ask(task: Task, processor: Processor, rows: Sequence[Row], learned: Learned) -> str:
+def _not_to_ask(task: Task, processor: Processor, manifest: Manifest, rows: Sequence[Row], learned: Learned) -> str:
     """Why a model with this processor, which learned from these, cannot be judged by all of the rows; empty when it can."""
     from ouvroir.data.manifest import label_names
 
@@ -464,6 +471,8 @@ def _not_to_ask(task: Task, processor: Processor, rows: Sequence[Row], learned: 
         return "that one learned from some of the test rows"
     if not learned.is_complete:
         return "it is not known what that one learned from"
+    if getattr(processor, "is_multi_label", manifest.is_multi_label) != manifest.is_multi_label:
+        return "one of them gives a label for each row, and the other several"
     known = set(processor.labels)
     if any(task.unjudged(row, processor) or not known.issuperset(label_names(row.label)) for row in rows):
         return "that one does not know all labels of the test"

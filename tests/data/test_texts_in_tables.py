@@ -214,7 +214,7 @@ def test_labels_that_are_guessed_are_said_and_can_be_left(tmp_path):
         assert note.proposal == {"data.labels": "false"}
         reasons = {refusal.id: refusal.reason for refusal in manifest.refused}
         assert "--set data.labels=false" in reasons["more.txt"]
-        assert "is another table, and labels are read from `letters.csv`" in reasons["other.jsonl"]
+        assert "is another table, and rows are read from `letters.csv`" in reasons["other.jsonl"]
         manifest = ouvroir.check(tmp_path, task=task, settings=note.proposal)
         assert (manifest.task, manifest.labels) == ("text-generation", ())
         assert len(manifest.rows) == 2 * len(SENTENCES) + 1 - sum("same" in one.code for one in manifest.refused)

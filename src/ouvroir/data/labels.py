@@ -45,6 +45,7 @@ from ouvroir.records import SPLIT_NAMES, as_text, n_turns
 from ouvroir.source import Source
 from ouvroir.task import Note, Split
 
+_SAID = 20  # tables of which it is said how each was read
 _SAMPLE = 200  # rows looked at to tell where the files are
 
 
@@ -100,9 +101,12 @@ def read_labelled_tables(
     is_corpus = not is_only_source and _are_of_a_corpus(used, collection.task) and data.label_pattern is None
     if is_corpus:
         used = [*used, *_below(collection, tables, reading)]
-    for table in used:
+    for table in used[:_SAID]:
         collection.notes.extend(table.raw.notes)
         _say_columns(collection, table, data)
+    if len(used) > _SAID:
+        text = f"Tables that were read beside these: {len(used) - _SAID:,}, such as `{used[_SAID].file.path}`."
+        collection.notes.append(Note("tables_used", text))
     named = _add_rows(collection, used, finder, data)
     if is_only_source:
         of_folder = set(listing.refused)
@@ -373,14 +377,17 @@ def _say_doubt(collection: Collection, table: _Used, data: Data) -> None:
             f"`{raw.columns[columns.label or 0]}` of `{raw.name}` is taken for the labels since its values repeat. If they "
             "are none, say so: the texts are then a corpus."
         )
-        collection.notes.append(Note("label_guessed", text, {"data.labels": "false"}))
+        asked = data.label_pattern is not None or data.label_separator is not None
+        collection.notes.append(Note("label_guessed", text, {} if asked else {"data.labels": "false"}))
 
 
 def _say_turns(collection: Collection, table: _Used) -> None:
     if table.columns.text is None:
         return
-    turns = [n_turns(cell) for cell in table.raw.column(table.columns.text)]
-    n, n_silent = (sum(of_each) for of_each in zip(*turns, strict=True)) if turns else (0, 0)
+    n = n_silent = 0
+    for cell in table.raw.column(table.columns.text):
+        of_cell, silent = n_turns(cell)
+        n, n_silent = n + of_cell, n_silent + silent
     if n_silent:
         where = f"the first rows of `{table.raw.name}`" if table.head else f"`{table.raw.name}`"
         text = f"Turns of conversations in which nothing is said are left out: {n_silent:,} of {n:,} in {where}."
@@ -539,7 +546,7 @@ def _refuse_unnamed(collection: Collection, listing: Listing, used: Sequence[_Us
         if file.locator in taken:
             continue
         if file.suffix in TABLE_SUFFIXES:
-            text = f"`{file.id}` is another table, and labels are read from {tables}. Give its path to use it."
+            text = f"`{file.id}` is another table, and rows are read from {tables}. Give its path to use it."
             collection.refuse(file.id, "not_in_table", text)
             continue
         if file.suffix not in readable:

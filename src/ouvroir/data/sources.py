@@ -281,6 +281,10 @@ def _raise_nothing_readable(
         raise DataError(
             f"{path} is empty. Put files into it, one folder for each class, or texts to learn to write from, and try again."
         )
+    if all(refusal.code == "own_folder" for refusal in listing.refused) and not listing.files:
+        raise DataError(
+            f"{path} holds {n_found} runs, models or caches of Ouvroir, and nothing else. Give a folder of data."
+        )
     counts = Counter(file.suffix or "without suffix" for file in listing.files).most_common(4)
     kinds = ", ".join(f"{n} {suffix}" for suffix, n in counts)
     refused = Counter(refusal.code for refusal in listing.refused).most_common(3)

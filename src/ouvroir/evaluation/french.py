@@ -170,8 +170,9 @@ SENTENCES: dict[str, str] = {
         "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. Pour les "
         "distinguer par elle :"
     ),
-    "`{a}` is another table, and labels are read from {b}. Give its path to use it.": (
-        "`{a}` est un autre tableau, et les étiquettes sont lues dans {b}. Donnez son chemin pour l’utiliser."
+    "Tables that were read beside these: {n}, such as `{a}`.": "Autres tableaux lus : {n}, dont `{a}`.",
+    "`{a}` is another table, and rows are read from {b}. Give its path to use it.": (
+        "`{a}` est un autre tableau, et les éléments sont lus dans {b}. Donnez son chemin pour l’utiliser."
     ),
     "To learn from all texts without labels: --set data.labels=false.": (
         "Pour apprendre de tous les textes sans étiquettes : --set data.labels=false."

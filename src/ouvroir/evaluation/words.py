@@ -379,9 +379,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "{value} ; {last} après le dernier pas).",
     ),
     "kept_at_overfit": (
-        "After that it did worse on them, which is overfitting: fewer minutes would do, and more data would help.",
-        "Ensuite, il y a fait moins bien : c’est du surapprentissage. Moins de minutes suffiraient, et davantage de données "
-        "aideraient.",
+        "After that it did worse on them, which is overfitting: a shorter training would do, and more data would help.",
+        "Ensuite, il y a fait moins bien : c’est du surapprentissage. Un entraînement plus court suffirait, et davantage de "
+        "données aideraient.",
     ),
     "few_groups": (
         "Groups in the test: {n}. The intervals are about more items of these groups; a new group may differ by far more. "

@@ -186,6 +186,18 @@ def _load(name: str, module: str, attribute: str) -> Task:
     return task
 
 
+def require_whole(task: Task) -> None:
+    """Raise UsageError where a task has not all of the protocol, as one that was written for an earlier version."""
+    from ouvroir.task import Task as Protocol
+
+    names = [name for name in {**Protocol.__annotations__, **vars(Protocol)} if not name.startswith("_")]
+    if lacking := sorted(name for name in names if not hasattr(task, name)):
+        raise UsageError(
+            f"The task `{task.name}` lacks {', '.join(lacking)}, which `ouvroir.task.Task` lists: was it written for another "
+            "version? `ouvroir.usual.Usual` has what most tasks answer alike."
+        )
+
+
 def _is_task(found: object) -> bool:
     """Whether this is the class of a task, by what is unlike any other class; nothing of it is called."""
     has_names = isinstance(found, type) and hasattr(found, "name") and hasattr(found, "load_processor")

@@ -217,13 +217,24 @@ def test_chat_logs_are_a_corpus_of_conversations(tmp_path, turns, suffix):
 
 
 @pytest.mark.parametrize(
-    "cell", [["a", "b"], [{"name": "user"}], [{"content": "x"}, 3], "text", None, {"content": "x"}]
+    "cell",
+    [
+        ["a", "b"],
+        [{"name": "user"}],
+        [{"role": "hero", "name": "Ann"}],
+        [{"content": "x"}, 3],
+        "text",
+        None,
+        {"content": "x"},
+    ],
 )
 def test_other_cells_are_no_conversation(cell):
     assert conversation(cell) is None
 
 
-@pytest.mark.parametrize("empty", [[], [{"role": "user"}], [{"role": "user", "content": None}]])
+@pytest.mark.parametrize(
+    "empty", [[], [{"role": "user"}], [{"role": "assistant", "tool_calls": []}], [{"role": "user", "content": None}]]
+)
 def test_a_conversation_in_which_nothing_is_said_is_empty(tmp_path, empty):
     rows = [*([{"role": "user", "content": f"{' '.join(WORDS)} {n}"}] for n in range(5)), empty]
     (tmp_path / "log.jsonl").write_text("\n".join(json.dumps({"messages": turns}) for turns in rows))
