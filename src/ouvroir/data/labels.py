@@ -101,9 +101,10 @@ def read_labelled_tables(
     is_corpus = not is_only_source and _are_of_a_corpus(used, collection.task) and data.label_pattern is None
     if is_corpus:
         used = [*used, *_below(collection, tables, reading)]
-    for table in used[:_SAID]:
+    for number, table in enumerate(used):
         collection.notes.extend(table.raw.notes)
-        _say_columns(collection, table, data)
+        if number < _SAID:
+            _say_columns(collection, table, data)
     if len(used) > _SAID:
         text = f"Tables that were read beside these: {len(used) - _SAID:,}, such as `{used[_SAID].file.path}`."
         collection.notes.append(Note("tables_used", text))

@@ -560,3 +560,18 @@ def test_files_that_are_not_cut_are_not_counted_as_long(tmp_path):
     manifest = ouvroir.check(tmp_path)
     (note,) = [note for note in manifest.notes if note.code == "in_blocks"]
     assert note.text.startswith("Long files are cut at the ends of lines. Files: 1; blocks: ")
+
+
+def test_of_many_tables_some_are_told_and_what_is_odd_of_each(tmp_path):
+    for number in range(25):
+        rows = [f"{text}, à l’été" for text in lines_of(number, 3)]
+        encoding = "cp1252" if number == 24 else "utf-8"
+        (tmp_path / f"t{number:02}.csv").write_text(
+            "\n".join(["text", *(f'"{row}"' for row in rows)]), encoding=encoding
+        )
+    notes = ouvroir.check(tmp_path).notes
+    assert sum(note.code == "table_used" for note in notes) == 20
+    (more,) = [note.text for note in notes if note.code == "tables_used"]
+    assert more == "Tables that were read beside these: 5, such as `t20.csv`."
+    assert in_french(more)
+    assert [note.text for note in notes if note.code == "encoding" and "t24.csv" in note.text]
