@@ -137,7 +137,7 @@ def kept_aside(runs: Path, kept: Path):  # -> Iterator[Path]
 
 def look(run, checkpoints: list[Path]) -> list[Point]:
     """Test accuracy of every checkpoint, with the seconds of training that the run noted at its step."""
-    from ouvroir import workflow
+    from ouvroir import judging, workflow
     from ouvroir.media import find_task
     from ouvroir.progress import QUIET
     from ouvroir.training.checkpoint import load_model
@@ -149,7 +149,7 @@ def look(run, checkpoints: list[Path]) -> list[Point]:
     for checkpoint in checkpoints:
         model, processor, recipe = load_model(task, checkpoint)
         tables = workflow.prepare(task, manifest, recipe, processor=processor, workers=None, progress=QUIET).tables
-        judged = workflow.judge(task, model, processor, recipe, tables["test"], "test", device="cpu", progress=QUIET)
+        judged = judging.judge(task, model, processor, recipe, tables["test"], "test", device="cpu", progress=QUIET)
         step = int(checkpoint.name.partition("_")[2])
         seconds = max((seconds for at, seconds in noted if at <= step), default=0.0)
         points.append(Point(seconds, judged.metrics["accuracy"].value))

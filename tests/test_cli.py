@@ -537,13 +537,15 @@ def test_compare(room):
         "broken",
         "sentence",
         "sizes",
+        "kinship",
     }
     assert set(told) == keys
     of_each = {"model", "metrics", "n_parameters", "seconds", "writing", "n_learned", "left_out", "unknown_labels"}
     assert set(told["a"]) == of_each
     assert (told["a"]["writing"], told["sizes"]) == (None, "")
     assert told["n"] == 32
-    assert told["difference"]["value"] == 0  # one and the same
+    assert told["difference"]["value"] == 0
+    assert told["kinship"] == "A and B are the same model: their weights are the same."
     assert told["fixed"] == told["broken"] == []
     first = sorted((room / "runs").iterdir())[0].name
     told = call_json("compare", other["name"], first, "more")
@@ -552,6 +554,7 @@ def test_compare(room):
     assert set(told["fixed"]) <= {f"{path.parent.name}/{path.name}" for path in (room / "more").rglob("*.png")}
     shown = call("compare", other["name"], first, "more").stdout
     assert told["sentence"] in shown
+    assert told["kinship"] == ""
     assert f"A  {other['name']}\nB  {first}\n" in shown
     assert not re.search(r"macro_f1|nll|\bece\b", shown)
     for name in ("fixed", "broken"):
@@ -566,6 +569,12 @@ def test_compare(room):
     mixed = call("compare", first, other["name"], "ones and fours").stdout
     assert "left out for A: 6 (unknown label)\nA does not know the labels `4` (6).\nleft out for B: 6" in mixed
     call("runs", "rm", "--yes", strange["name"])
+    tuned = call_json("finetune", other["name"], "ones and fours", *QUICK, "--set", "loop.steps=2", "--seed", "3")
+    from_it = "B was started from A, so it has learned from the data of A too."
+    assert from_it in call("compare", other["name"], tuned["name"], "more").stdout
+    told = call_json("compare", tuned["name"], other["name"], "more")
+    assert told["kinship"] == "A was started from B, so it has learned from the data of B too."
+    call("runs", "rm", "--yes", tuned["name"])
     call("runs", "rm", "--yes", other["name"])
 
 

@@ -13,7 +13,8 @@ from ouvroir.media import TASKS
 
 PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
-    "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
+    "data training evaluation synthesis serving api planning single_job unseen judging comparing workflow main_job reporting "
+    "forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
     "options bundle card predictor streaming replay exporting onnx_graph cache run files rng memory system classification "
     "baselines making usual layers flow windows source records row_groups writing".split()
@@ -74,6 +75,8 @@ LAYERS = [
         "planning",
         "single_job",
         "unseen",
+        "judging",
+        "comparing",
         "workflow",
         "main_job",
         "estimate",

@@ -10,14 +10,17 @@ from types import SimpleNamespace
 import pytest
 
 import toy_task
-from ouvroir import api, workflow
+from ouvroir import api, judging, workflow
 from ouvroir.errors import OuvroirError, RecipeError, UsageError
 from ouvroir.evaluation.french import in_french
+from ouvroir.files import write_json, write_text
+from ouvroir.hashes import hash_files
 from ouvroir.main_job import plan_refine
 from ouvroir.media import find_task
 from ouvroir.options import Training, Workplace
 from ouvroir.planning import plan_training
 from ouvroir.progress import QUIET
+from ouvroir.run import Run
 from ouvroir.task import Task
 from ouvroir.workflow import manifest_of
 
@@ -236,11 +239,39 @@ def test_a_task_of_another_version_is_refused_before_anything_is_trained(place, 
     assert not (place / "runs").exists()
 
 
+def test_models_of_other_seeds_are_compared_with_the_same_draws(run, place, monkeypatch):
+    """Judging may draw, as the noise that a generator is to take away: equal weights then differ by nothing."""
+    step = toy_task.Numbers.step
+
+    def noisy(self, model, batch, recipe, *, rng, training):
+        if not training and "facts" in batch:
+            batch = {**batch, "facts": batch["facts"] + 3 * rng.normal("noise", (4,))}
+        return step(self, model, batch, recipe, rng=rng, training=training)
+
+    monkeypatch.setattr(toy_task.Numbers, "step", noisy)
+    other = place / "other"
+    shutil.copytree(run.path, other)
+    shutil.rmtree(other / "final_model")
+    checkpoint = Run(other).checkpoint("best")
+    recipe = run.recipe().replace("loop", seed=7)
+    write_text(checkpoint / "recipe.json", recipe.to_json())
+    write_json(checkpoint / "hashes.json", hash_files(checkpoint))
+    Run(other).write_recipe(recipe)
+    toy_task.write_data(place / "more", 20, seed=1)
+    alone = [api.evaluate(one, "more", device="cpu", workers=1).judgement for one in (run.path, other)]
+    assert (alone[0].answers.loss != alone[1].answers.loss).any()
+    for pair in ((run.path, other), (other, run.path)):
+        found = api.compare(*pair, "more", device="cpu", workers=1)
+        assert found.kinship == "A and B are the same model: their weights are the same."
+        assert (found.a.answers.loss == found.b.answers.loss).all()
+        assert found.comparison.difference.value == 0
+
+
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), OuvroirError("The start is damaged.")])
 def test_a_comparison_that_fails_costs_neither_the_model_nor_the_report(run, place, monkeypatch, error):
     said = []
     told = SimpleNamespace(say=said.append, bar=QUIET.bar)
-    judge, n_judged = workflow.judge, []
+    judge, n_judged = judging.judge, []
 
     def judge_once(*given, **named):
         if any("that this one started from on the same test" in one for one in said):
@@ -248,7 +279,7 @@ def test_a_comparison_that_fails_costs_neither_the_model_nor_the_report(run, pla
         n_judged.append(1)
         return judge(*given, **named)
 
-    monkeypatch.setattr(workflow, "judge", judge_once)
+    monkeypatch.setattr(judging, "judge", judge_once)
     tuned = api.finetune(
         run.path, "numbers", task=toy_task.NAME, device="cpu", workers=1, settings={"loop.steps": "2"}, progress=told
     )
@@ -257,3 +288,7 @@ def test_a_comparison_that_fails_costs_neither_the_model_nor_the_report(run, pla
     assert (tuned.path / "report.html").is_file()
     assert (tuned.bundle / "model.safetensors").is_file()
     assert any(str(error) in one for one in said)
+    (note,) = [
+        one for one in json.loads((tuned.path / "report.json").read_text())["notes"] if str(error) in one["text"]
+    ]
+    assert note["fr"] == "Le modèle de départ n’a pas été évalué sur le même test."

@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import itertools
 import json
-import shlex
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from ouvroir import planning, single_job, unseen, workflow
+from ouvroir import planning, single_job, workflow
 from ouvroir.arms import Arm
 from ouvroir.data.listing import readable_name
-from ouvroir.errors import DataError, OuvroirError, Untried, UsageError
-from ouvroir.files import disk_errors, make_folder, readable_names
+from ouvroir.errors import OuvroirError, Untried, UsageError
+from ouvroir.files import disk_errors, make_folder
 from ouvroir.media import find_task
 from ouvroir.options import Language, Training, Workplace, answers, has_report, is_judged, makes
 from ouvroir.progress import QUIET, Progress
-from ouvroir.recipe import Recipe, Value, check_settings, data_settings, read_data
+from ouvroir.recipe import Recipe, Value, check_settings, read_data
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.task import NO_ANSWERS, Split, Synthesiser
 
 if TYPE_CHECKING:
+    from ouvroir.comparing import Evaluation, ModelComparison
     from ouvroir.data.manifest import Manifest
-    from ouvroir.evaluation.compare import Comparison
     from ouvroir.exporting import ExportResult
     from ouvroir.forecast import Forecast
     from ouvroir.generating import Generated
@@ -38,8 +36,7 @@ if TYPE_CHECKING:
     from ouvroir.proving import Proof
     from ouvroir.sampling import Sampling
     from ouvroir.streaming import Rolling
-    from ouvroir.task import Answers, Input, Prediction
-    from ouvroir.workflow import Judgement
+    from ouvroir.task import Input, Prediction
 
 SAMPLES = 10
 """Samples of each class that are made unless said otherwise."""
@@ -204,28 +201,6 @@ def refit(
         )
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A model of `task` on data: `judgement` on `split` rows; `left_out` counts rows with reasons why they were not judged.
-
-    `unknown_labels` counts those whose label the model does not know, by that label. `learned` are ids of judged rows that
-    the model learned from or was chosen by: where there are any, the figures flatter. `settings` have the data read for a
-    training as they were read here. `n_parameters` and `seconds`: the size of the model, and how long it was trained, where known.
-    `writing`: how a model that writes does so, as of `ouvroir.writing.written_by`.
-    """
-
-    task: str
-    judgement: Judgement
-    ids: tuple[str, ...]
-    left_out: dict[str, int]
-    unknown_labels: dict[str, int]
-    learned: frozenset[str]
-    settings: dict[str, str]
-    n_parameters: int
-    seconds: float | None
-    writing: Mapping[str, Any] | None = None
-
-
 def evaluate(
     model: str | Path,
     source: str | Path,
@@ -245,145 +220,35 @@ def evaluate(
     the label that it has now; rows added or gone since are counted, and the added ones are judged when the data say that
     they are for this split, or with `split` "all".
     """
-    from ouvroir.predictor import load as load_predictor
-    from ouvroir.predictor import model_folder
-    from ouvroir.reporting import kept_model
-    from ouvroir.training.distributed import resolve_device
-    from ouvroir.writing import written_by
+    from ouvroir import comparing
 
-    chosen, at = resolve_device(device), Workplace(Path(runs), progress=progress)
-    at.require_order(str(model), str(source))
-    place = at.place_of(str(model), answers)
-    predictor = load_predictor(place, device=chosen)
-    data = unseen.reading(source, predictor.recipe.data, settings or {})
-    if (pattern := predictor.recipe.data.label_pattern) and data.label_pattern is None:
-        progress.say(
-            "The model learned labels that were read from the names of files, and here they are read from folders or a table. "
-            f"If these are named alike, add --set {shlex.quote(f'data.label_pattern={pattern}')}."
-        )
-    manifest = workflow.admit(source, predictor.recipe.task, data, workers=workers, progress=progress)
-    folder, run = model_folder(place)
-    learned = workflow.learned_from(predictor.recipe, folder, progress=progress)
-    if not learned.is_complete:
-        progress.say(
-            "Which rows the model learned from is not all known here (its data were changed or moved, or never were on this "
-            "machine). Those cannot be left out: if some of these rows are among them, the figures flatter."
-        )
-    manifest, left_out, unknown_labels = unseen.judgeable(manifest, predictor, split, learned, folder)
-    tables = workflow.prepare(
-        predictor.task, manifest, predictor.recipe, processor=predictor.processor, workers=workers, progress=progress
-    ).tables
-    table = workflow.require_tables(tables, "test", "Evaluation")
-    judgement = workflow.judge(
-        predictor.task,
-        predictor.model,
-        predictor.processor,
-        predictor.recipe,
-        table,
-        "test",
-        device=chosen,
-        progress=progress,
-    )
-    judged = [table.rows[int(place)] for place in judgement.answers.index]
-    trained = run and kept_model(run)
-    return Evaluation(
-        task=predictor.recipe.task,
-        judgement=judgement,
-        ids=tuple(row.id for row in judged),
-        left_out=left_out,
-        unknown_labels=unknown_labels,
-        learned=frozenset(row.id for row in judged if learned.knows(row)),
-        settings=data_settings(data, unseen.USUAL),
-        n_parameters=sum(param.numel() for param in predictor.model.parameters()),
-        seconds=max((one.seconds for one in trained.metrics()), default=None) if trained else None,
-        writing=written_by(trained) if trained else None,
-    )
+    at = Workplace(Path(runs), device, workers, progress=progress)
+    return comparing.answer(comparing.ask(model, source, split, settings or {}, at), at)
 
 
-def _require_one_task(a: str | Path, b: str | Path, runs: Path) -> None:
-    """Raise UsageError for two models that do different things."""
-    from ouvroir.predictor import model_folder
-    from ouvroir.training.checkpoint import read_recipe
+def compare(
+    a: str | Path,
+    b: str | Path,
+    source: str | Path,
+    *,
+    split: Split | Literal["all"] | None = None,
+    settings: Mapping[str, Value] | None = None,
+    runs: str | Path = DEFAULT_ROOT,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Progress = QUIET,
+) -> ModelComparison:
+    """Judge models A and B on the same rows of labelled data, paired. Options as of `evaluate`.
 
-    first, second = (read_recipe(model_folder(one, runs=runs)[0]).task for one in (a, b))
-    if first != second:
-        raise UsageError(f"{a} does {first} and {b} {second}: no data are for both, so they cannot be compared.")
-
-
-@dataclass(frozen=True)
-class ModelComparison:
-    """Two models on the same rows: the paired comparison, each one's metrics on them, and ids of items fixed and broken by B.
-
-    `of`: each one's own evaluation, which says what was left out, what it learned from and how it writes.
+    The rows are those that neither learned from, but for `split` "train" and "validation"; what is drawn in judging is the same
+    for both. Both models are in memory at once.
     """
+    from ouvroir import comparing
 
-    comparison: Comparison
-    a: Judgement
-    b: Judgement
-    of: tuple[Evaluation, Evaluation]
-    fixed: tuple[str, ...]
-    broken: tuple[str, ...]
-
-    @property
-    def sizes(self) -> str:
-        """Which has more parameters, and how many times as many, as a sentence; empty where they have about as many."""
-        from ouvroir.evaluation.compare import EQUAL_SIZES
-
-        sizes = [one.n_parameters for one in self.of]
-        factor = max(sizes) / min(sizes)
-        if factor < 1.005:
-            return ""
-        said = f"{'B' if sizes[1] > sizes[0] else 'A'} has {factor:.2f} times as many parameters."
-        return f"Not at equal parameters: {said}" if factor > EQUAL_SIZES else said
-
-
-def compare(a: str | Path, b: str | Path, source: str | Path, **others: Any) -> ModelComparison:
-    """Judge models A and B on the same rows of labelled data, paired. Takes the options of `evaluate`.
-
-    The rows are those that neither learned from, but for `split` "train" and "validation".
-    """
-    from ouvroir.evaluation.compare import compare as compare_answers
-    from ouvroir.evaluation.metrics import measure
-
-    _require_one_task(a, b, Path(others.get("runs", DEFAULT_ROOT)))
-    first, second = evaluate(a, source, **others), evaluate(b, source, **others)
-    shared = sorted(set(first.ids) & set(second.ids))
-    if not shared:
-        unknown = "".join(
-            f" {name} does not know the labels {readable_names(one.unknown_labels)}."
-            for name, one in (("A", first), ("B", second))
-            if one.unknown_labels
-        )
-        raise DataError(
-            f"There is no row that both models can be judged on and neither learned from.{unknown} "
-            "Compare them on other data."
-        )
-    answers = [_aligned(one, shared) for one in (first, second)]
-    metric = next(iter(first.judgement.metrics)) if answers[0].scores is None else None
-    comparison = compare_answers(*answers, metric=metric)
-    judged = [
-        replace(one.judgement, answers=found, metrics=measure(list(one.judgement.metrics), found))
-        for one, found in zip((first, second), answers, strict=True)
-    ]
-    return ModelComparison(
-        comparison=comparison,
-        a=judged[0],
-        b=judged[1],
-        of=(first, second),
-        fixed=tuple(shared[int(place)] for place in comparison.fixed),
-        broken=tuple(shared[int(place)] for place in comparison.broken),
-    )
-
-
-def _aligned(one: Evaluation, ids: list[str]) -> Answers:
-    """Answers of an evaluation for `ids` in that order, indexed by the place in `ids`."""
-    import numpy as np
-
-    from ouvroir.evaluation.metrics import take
-
-    place = {name: at for at, name in enumerate(one.ids)}
-    order = np.array([place[name] for name in ids], dtype=np.int64)
-    return replace(take(one.judgement.answers, order), index=np.arange(len(ids), dtype=np.int64))
+    at = Workplace(Path(runs), device, workers, progress=progress)
+    comparing.require_one_task(a, b, at)
+    asked = [comparing.ask(model, source, split, settings or {}, at) for model in (a, b)]
+    return comparing.answer_both(asked[0], asked[1], at)
 
 
 def load(model: str | Path, *, device: str | None = None) -> Predictor:

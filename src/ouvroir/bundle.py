@@ -157,6 +157,7 @@ def write_bundle(
             size_bytes=(place / "model.safetensors").stat().st_size,
             files=frozenset(file.name for file in place.iterdir()),
             formats=formats_of(task, model, processor),
+            is_multi_label=getattr(processor, "is_multi_label", False),
         )
         write_text(place / "README.md", page)
         write_text(place / "training_info.txt", _training_info(run, card, recipe))

@@ -58,20 +58,22 @@ def render_card(
     size_bytes: int,
     files: Collection[str],
     formats: Sequence[str],
+    is_multi_label: bool = False,
 ) -> str:
     """The model card as Markdown.
 
-    `made_with` is our version, `size_bytes` that of the weights, `files` what lies beside it, `formats` what it can be exported to.
+    `made_with` is our version, `size_bytes` that of the weights, `files` what lies beside it, `formats` what it can be exported to,
+    `is_multi_label` whether an answer may be several of the labels or none.
     """
     blocks = [
         f"# {_plain(card.data or 'model')}: {recipe.task}",
-        _what_it_is(card, recipe, task, labels, made_with, size_bytes),
+        _what_it_is(card, recipe, task, labels, made_with, size_bytes, is_multi_label=is_multi_label),
         _how_good(card),
         _data(card),
         _training(card, recipe, task),
         _constants(recipe, task),
-        _limits(card, task, labels),
-        _use(task, labels, formats),
+        _limits(card, task, labels, is_multi_label=is_multi_label),
+        _use(task, labels, formats, is_multi_label=is_multi_label),
         _FILES + "".join(text for name, text in _OPTIONAL_FILES.items() if name in files) + _HASHES,
     ]
     return "\n\n".join(block.strip() for block in blocks if block) + "\n"
@@ -83,7 +85,14 @@ def data_name(source: str) -> str:
 
 
 def _what_it_is(
-    card: Card, recipe: Recipe, task: Task, labels: tuple[str, ...], made_with: str, size_bytes: int
+    card: Card,
+    recipe: Recipe,
+    task: Task,
+    labels: tuple[str, ...],
+    made_with: str,
+    size_bytes: int,
+    *,
+    is_multi_label: bool,
 ) -> str:
     shown = ", ".join(f"`{_plain(label)}`" for label in labels[:50]) + (
         f" and {len(labels) - 50} more" if len(labels) > 50 else ""
@@ -96,7 +105,8 @@ def _what_it_is(
     if labels and isinstance(task, Synthesiser):
         lines.append(f"It learned {readable_count(len(labels), 'class', 'classes')}: {shown}.")
     elif labels:
-        lines.append(f"It answers with one of {len(labels)} labels: {shown}.")
+        which = "any number" if is_multi_label else "one"
+        lines.append(f"It answers with {which} of {len(labels)} labels: {shown}.")
     if card.threshold:
         lines.append(
             f"With `--threshold auto` it answers 'none of these' below a score of {card.threshold:.3g}, which kept 95 % of its "
@@ -198,7 +208,7 @@ def _constants(recipe: Recipe, task: Task) -> str:
     return "\n".join(lines)
 
 
-def _limits(card: Card, task: Task, labels: tuple[str, ...]) -> str:
+def _limits(card: Card, task: Task, labels: tuple[str, ...], *, is_multi_label: bool) -> str:
     lines = []
     if isinstance(task, Writer):
         lines.append("What it writes is synthetic, and may be wrong, offensive, or a passage of what it learned from.")
@@ -206,7 +216,9 @@ def _limits(card: Card, task: Task, labels: tuple[str, ...]) -> str:
         lines.append("What it makes is synthetic, and may be a copy of what it learned from.")
     elif labels:
         lines.append(
-            "It knows its labels and nothing else: shown anything else it still picks one, unless a threshold is set."
+            "It knows its labels and nothing else: shown anything else it may still give some."
+            if is_multi_label
+            else "It knows its labels and nothing else: shown anything else it still picks one, unless a threshold is set."
         )
     lines.append(
         "The figures hold for data like the data above; other sources, places or times may do worse. Measure first."
@@ -218,7 +230,7 @@ def _limits(card: Card, task: Task, labels: tuple[str, ...]) -> str:
     return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _use(task: Task, labels: tuple[str, ...], formats: Sequence[str]) -> str:
+def _use(task: Task, labels: tuple[str, ...], formats: Sequence[str], *, is_multi_label: bool) -> str:
     """How to use such a model, in Python and on the command line."""
     where: tuple[str, ...] = ()
     if isinstance(task, Writer):
@@ -230,7 +242,7 @@ def _use(task: Task, labels: tuple[str, ...], formats: Sequence[str]) -> str:
             "",
         )
     else:
-        python, commands = _ANSWERING
+        python, commands = _answering(is_multi_label=is_multi_label)
     exports = [f"ouvroir export final_model --to {name}" for name in formats]
     return "\n".join(
         [
@@ -253,18 +265,21 @@ def _use(task: Task, labels: tuple[str, ...], formats: Sequence[str]) -> str:
     )
 
 
-_ANSWERING = (
-    (
-        'predictor = ouvroir.load("final_model")',
-        'for prediction in predictor.predict(["a_file", "another_file"]):',
-        "    print(prediction.label, prediction.scores)",
-    ),
-    ("ouvroir predict final_model FILES_OR_FOLDERS --format csv",),
-)
 _MAKING = (
     ('made = ouvroir.generate("final_model", count=100)', "print(made.folder, made.copies)"),
     ("ouvroir generate final_model --count 100",),
 )
+
+
+def _answering(*, is_multi_label: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """How a model answers, with one label or several."""
+    given = "labels" if is_multi_label else "label"
+    python = (
+        'predictor = ouvroir.load("final_model")',
+        'for prediction in predictor.predict(["a_file", "another_file"]):',
+        f"    print(prediction.{given}, prediction.scores)",
+    )
+    return python, ("ouvroir predict final_model FILES_OR_FOLDERS --format csv",)
 
 
 def _writing(labels: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

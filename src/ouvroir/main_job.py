@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ouvroir import admitting, planning, proving, workflow
+from ouvroir import admitting, judging, planning, proving, workflow
 from ouvroir.errors import CheckpointError, ManifestError, TrainingError, Untried, UsageError
 from ouvroir.evaluation.proof import UNTRIED
 from ouvroir.files import readable_count
@@ -304,7 +304,7 @@ def _stage(child: Run, world: World, at: Workplace) -> bool:
         return False
 
     def judge() -> None:
-        workflow.judge_run(child, at)
+        judging.judge_run(child, at)
         child.set_status("finished", f"Finished after {readable_count(fitted.steps, 'step')}.")
 
     workflow.once(world, judge)

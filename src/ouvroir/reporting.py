@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ouvroir import workflow
+from ouvroir import judging, workflow
 from ouvroir.errors import CheckpointError, DataError, ManifestError, OuvroirError, RunError, TrainingError
 from ouvroir.evaluation.report_input import Controlled, KeptAt, Shown
 from ouvroir.files import write_text
@@ -115,7 +115,7 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         show_train=_shower(task, train),
         train_labels=[row.label for row in train.rows],
         mislabels=_doubted(kept, task, prepared),
-        notes=[note.text for note in manifest.notes],
+        notes=[*(note.text for note in manifest.notes), *_not_compared(kept)],
         timings=timings_of(run),
         device=str((kept.read_json("environment.json") or {}).get("device", "cpu")),
         items_per_second=_speed(kept, recipe),
@@ -135,6 +135,12 @@ def _gather(run: Run, at: Workplace) -> ReportInput:
         groups=groups,
         at_random=_baselines_at_random(run, task, prepared) if groups and are_apart else (),
     )
+
+
+def _not_compared(model: Run) -> list[str]:
+    """Why a model that was fine-tuned is not compared with the one that it started from, where it is not."""
+    noted = model.read_json(judging.NOT_COMPARED)
+    return [] if noted is None else [noted["text"]]
 
 
 def _settings(task: Task, recipe: Recipe, model: Run) -> list[tuple[str, str, str]]:
@@ -169,7 +175,7 @@ def _controls(kept: Run, task: Task) -> list[Controlled]:
     """The kept model's answers to the test from which something was taken, as far as they were kept."""
     from ouvroir.evaluation.evaluate import load_answers
 
-    paths = [(one.text, workflow.control_file(kept, one.name)) for one in task.controls]
+    paths = [(one.text, judging.control_file(kept, one.name)) for one in task.controls]
     return [Controlled(text, load_answers(path)) for text, path in paths if path.is_file()]
 
 
@@ -337,7 +343,7 @@ def _models(models: list[Run], test: Table | None) -> list[System]:
                 kept_at=_kept_at(model, before),
             )
         )
-    start = models[0].path / workflow.START
+    start = models[0].path / judging.START
     if len(models) == 1 and test is not None and start.is_file():
         answers = in_units(load_answers(start), test.rows)
         return [System(name="start", role="base", answers=answers, is_start=True), replace(found[0], role="tuned")]

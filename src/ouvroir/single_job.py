@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ouvroir import workflow
+from ouvroir import judging, workflow
 from ouvroir.errors import RunError
 from ouvroir.files import readable_count
 from ouvroir.media import find_task
@@ -115,9 +115,9 @@ def _conclude(run: Run, at: Workplace, steps: int) -> None:
     run.set_status("running", "Judging the model and writing what is kept of it.")
     again = run.read_json("refit.json")
     if again is None:
-        workflow.judge_run(run, at)
+        judging.judge_run(run, at)
         workflow.bundle_run(run, progress=at.progress)
-        workflow.judge_start(run, at)
+        judging.judge_start(run, at)
         write_report(run, at)
         sentence = f"Finished after {readable_count(steps, 'step')}."
     else:  # nothing unseen is left to judge it on

@@ -15,12 +15,12 @@ from ouvroir.source import are_blocks
 from ouvroir.task import SPLITS
 
 if TYPE_CHECKING:
-    from ouvroir.api import Evaluation, ModelComparison
+    from ouvroir.comparing import Evaluation, ModelComparison
     from ouvroir.evaluation.metrics import Metric
     from ouvroir.forecast import Forecast
     from ouvroir.generating import Generated
+    from ouvroir.judging import Judgement
     from ouvroir.proving import Proof
-    from ouvroir.workflow import Judgement
 
 
 def metrics_as_json(metrics: Mapping[str, Metric]) -> dict[str, Any]:
@@ -153,7 +153,8 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
     """`a` and `b`, the paired `difference` B − A of `metric` on `n` items, `p_value`, `fixed`, `broken`, `sentence`.
 
     Of each model its `metrics` on these items, its size and the seconds of its training, how many of them it learned from, what
-    its own evaluation left out, and how it writes; `sizes` says which has more parameters.
+    its own evaluation left out, and how it writes; `sizes` says which has more parameters, `kinship` whether one was started from
+    the other.
     """
     paired, shared = found.comparison, frozenset(found.of[0].ids) & frozenset(found.of[1].ids)
 
@@ -182,4 +183,5 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
         "broken": list(found.broken),
         "sentence": paired.sentence,
         "sizes": found.sizes,
+        "kinship": found.kinship,
     }

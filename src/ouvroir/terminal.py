@@ -450,8 +450,9 @@ def show_comparison(summary: Mapping[str, Any]) -> None:
     out.print(_table([readable_count(summary["n"], _kind(summary)), "A", "95 % interval", "B", "95 % interval"], rows))
     _show_directions(out, a["metrics"])
     out.print(Text(f"\n{summary['sentence']}"))
-    if summary["sizes"]:
-        out.print(Text(summary["sizes"]))
+    for told in (summary["kinship"], summary["sizes"]):
+        if told:
+            out.print(Text(told))
     if a["writing"] and b["writing"]:
         _show_writing(out, a["writing"], b["writing"])
     for word in ("fixed", "broken"):

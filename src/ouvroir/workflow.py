@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,40 +21,25 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Data, Loop, Optim, Recipe
 from ouvroir.run import Run
 from ouvroir.source import shown_locator
-from ouvroir.task import SPLITS, Row, Split, Task, Writer, options_of
-from ouvroir.writing import HABITS
+from ouvroir.task import Row, Split, Task
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from ouvroir.bundle import Learned
     from ouvroir.data.manifest import Manifest
     from ouvroir.data.table import Table
-    from ouvroir.evaluation.metrics import Metric
     from ouvroir.options import Workplace
-    from ouvroir.task import Answers, Processor
+    from ouvroir.task import Processor
     from ouvroir.training.course import Fitted, Prepared
     from ouvroir.training.distributed import World
 
 T = TypeVar("T")
 MANIFEST = "manifest.jsonl"
-START = "answers/start.safetensors"
-"""In the run of a model that was fine-tuned: answers to its test of the model that it started from."""
 _LOOKED_AT = 200  # files, to tell whether they are still there
 _FITTED_KEPT = 4  # processors of this process: a plan and the training that follows it ask for the same
 _fitted: dict[tuple[str, ...], Processor] = {}
 _within: ContextVar[list[float] | None] = ContextVar(
     "within", default=None
 )  # seconds of blocks inside the one that is timed
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a model answered on one split, and what that is worth."""
-
-    split: str
-    answers: Answers
-    metrics: dict[str, Metric]
 
 
 @contextmanager
@@ -359,140 +344,6 @@ def synthetic_share(rows: tuple[Row, ...]) -> float:
     """Share of the train rows that a generator made."""
     train = [row for row in rows if row.split == "train"]
     return sum(row.origin == "synthetic" for row in train) / max(1, len(train))
-
-
-def judge(
-    task: Task,
-    model: nn.Module,
-    processor: Processor,
-    recipe: Recipe,
-    table: Table,
-    split: str,
-    *,
-    device: str,
-    progress: Progress,
-) -> Judgement:
-    """Answers and metrics of a model on one table."""
-    from ouvroir.evaluation.evaluate import evaluate, in_units
-    from ouvroir.evaluation.metrics import measure
-
-    answers = evaluate(task, model, processor, recipe, table, device=device, progress=progress)
-    answers = in_units(answers, table.rows)
-    return Judgement(split=split, answers=answers, metrics=measure(task.metrics_for(processor), answers))
-
-
-def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
-    """Answers of the run's best checkpoint on validation and test, kept in `answers/`, metrics in `evaluation.json`."""
-    from ouvroir.evaluation.evaluate import evaluate, save_answers
-    from ouvroir.training.checkpoint import load_model
-    from ouvroir.training.device import threads
-    from ouvroir.training.distributed import resolve_device
-
-    device, progress = resolve_device(at.device), at.progress
-    task = find_task(run.recipe().task)
-    model, processor, recipe = load_model(task, run.checkpoint("best"), device=device)
-    manifest = manifest_of(run, progress=progress)
-    tables = prepare(task, manifest, recipe, processor=processor, workers=at.workers, progress=progress).tables
-    found: dict[str, Judgement] = {}
-    with timed(run, "evaluate_s"):
-        for split in SPLITS[1:]:
-            if split in tables:
-                found[split] = judge(
-                    task, model, processor, recipe, tables[split], split, device=device, progress=progress
-                )
-                save_answers(run.path / "answers" / f"{split}.safetensors", found[split].answers)
-        for control in task.controls if "test" in tables else ():
-            progress.say(f"The test once more: {control.text[0].lower()}{control.text[1:]}.")
-            answers = evaluate(
-                task, model, processor, recipe, tables["test"], device=device, control=control, progress=progress
-            )
-            save_answers(control_file(run, control.name), answers)
-    if isinstance(task, Writer) and "train" in tables:
-        with timed(run, "evaluate_s"), threads(recipe.loop.threads):
-            run.write_json(HABITS, task.habits(model, processor, recipe, tables, device=device))
-    run.write_json(
-        "evaluation.json",
-        {
-            split: {name: {**metric.as_dict(), "n": metric.n} for name, metric in one.metrics.items()}
-            for split, one in found.items()
-        },
-    )
-    return found
-
-
-def judge_start(run: Run, at: Workplace) -> None:
-    """Keep, beside the run's answers to the test, those of the model of ours that its training started from, to be compared.
-
-    Where that one cannot be asked the same, since it does not know their labels, or it is not known what it learned from, it is
-    said what to type instead.
-    """
-    from ouvroir.evaluation.evaluate import save_answers
-    from ouvroir.training.adapters import start_of
-    from ouvroir.training.checkpoint import load_model
-    from ouvroir.training.distributed import resolve_device
-
-    recipe = run.recipe()
-    task = find_task(recipe.task)
-    if (run.path / START).is_file():
-        return
-    try:
-        folder = start_of(task, recipe.model.init_from)
-        if folder is None:
-            return
-        device = resolve_device(at.device)
-        model, processor, earlier = load_model(task, folder, device=device)
-        known = learned_from(earlier, folder, progress=QUIET)
-        earlier = earlier.replace("loop", seed=recipe.loop.seed)  # what is drawn in judging is the same for both
-        manifest = manifest_of(run, progress=at.progress)
-        rows = tuple(manifest.rows[place] for place in manifest.judged("test").tolist())
-        if not rows:
-            return
-        if obstacle := _not_to_ask(task, processor, manifest, rows, known):
-            _say_how_to_compare(run, manifest, obstacle, at.progress)
-            return
-        at.progress.say("Judging the model that this one started from on the same test.")
-        with timed(run, "evaluate_s"):
-            alone = replace(manifest, rows=rows)
-            tables = prepare(task, alone, earlier, processor=processor, workers=at.workers, progress=at.progress).tables
-            found = judge(task, model, processor, earlier, tables["test"], "test", device=device, progress=at.progress)
-            save_answers(run.path / START, found.answers)
-    except (
-        OuvroirError,
-        RuntimeError,
-    ) as error:  # of PyTorch, as where memory does not do; the tuned model is none the worse
-        at.progress.say(f"The model that this one started from was not judged on the same test. {error}")
-
-
-def _not_to_ask(task: Task, processor: Processor, manifest: Manifest, rows: Sequence[Row], learned: Learned) -> str:
-    """Why a model with this processor, which learned from these, cannot be judged by all of the rows; empty when it can."""
-    from ouvroir.data.manifest import label_names
-
-    if any(learned.knows(row) for row in rows):
-        return "that one learned from some of the test rows"
-    if not learned.is_complete:
-        return "it is not known what that one learned from"
-    if getattr(processor, "is_multi_label", manifest.is_multi_label) != manifest.is_multi_label:
-        return "one of them gives a label for each row, and the other several"
-    known = set(processor.labels)
-    if any(task.unjudged(row, processor) or not known.issuperset(label_names(row.label)) for row in rows):
-        return "that one does not know all labels of the test"
-    return ""
-
-
-def _say_how_to_compare(run: Run, manifest: Manifest, obstacle: str, progress: Progress) -> None:
-    from ouvroir.data.findings import given_settings
-
-    models = shlex.join([run.recipe().model.init_from, str(run.path), manifest.source])
-    call = f"ouvroir compare {models} {options_of(given_settings(manifest))}".rstrip()
-    progress.say(
-        f"The report does not compare this model with the one that it started from: {obstacle}. On what neither learned from, "
-        f"and both know the labels of, `{call}` does."
-    )
-
-
-def control_file(run: Run, name: str) -> Path:
-    """Where the answers to the test are from which what the control `name` says was taken."""
-    return run.path / "answers" / f"control_{name}.safetensors"
 
 
 def require_tables(tables: Mapping[Split, Table], split: Split, what: str) -> Table:

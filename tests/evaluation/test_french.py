@@ -34,7 +34,7 @@ SOURCES = [
     *(PACKAGE / "media").rglob("*.py"),
     *(
         PACKAGE / f"{name}.py"
-        for name in "arms trials trying verdicts ground assessing generating proving main_job".split()
+        for name in "arms trials trying verdicts ground assessing generating proving main_job judging".split()
     ),
     PACKAGE / "evaluation" / "proof.py",
 ]

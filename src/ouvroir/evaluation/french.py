@@ -66,6 +66,25 @@ SENTENCES: dict[str, str] = {
         "nouveau modèle ne peut plus les donner pour réponse. Pour les garder, ajoutez-en des exemples aux données, ou "
         "entraînez sur les anciennes et les nouvelles données ensemble."
     ),
+    "This model is not compared with the one that it started from: one of them gives a label for each row, and the other "
+    "several.": (
+        "Ce modèle n’est pas comparé à son modèle de départ : l’un donne une étiquette par élément, l’autre plusieurs."
+    ),
+    "This model is not compared here with the one that it started from: that one learned from some of the test rows.": (
+        "Ce modèle n’est pas comparé ici à son modèle de départ : celui-ci a appris d’une partie du test."
+    ),
+    "This model is not compared here with the one that it started from: it is not known what that one learned from.": (
+        "Ce modèle n’est pas comparé ici à son modèle de départ : on ne sait pas de quoi celui-ci a appris."
+    ),
+    "This model is not compared here with the one that it started from: that one does not know all labels of the test.": (
+        "Ce modèle n’est pas comparé ici à son modèle de départ : celui-ci ne connaît pas toutes les étiquettes du test."
+    ),
+    "On what neither learned from, and both know the labels of, `{a}` compares them.": (
+        "Sur ce dont aucun des deux n’a appris, et dont tous deux connaissent les étiquettes, `{a}` les compare."
+    ),
+    "The model that this one started from was not judged on the same test. {all}": (
+        "Le modèle de départ n’a pas été évalué sur le même test."
+    ),
     "Learning from other data makes a model forget some of what it learned before: `ouvroir evaluate` on the earlier data, `{a}`, "
     "shows how well it still does there.": (
         "Apprendre d’autres données fait oublier au modèle une part de ce qu’il avait appris : `ouvroir evaluate` sur les données "

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.bundle import load_bundle
 from ouvroir.cli import app
+from ouvroir.comparing import ModelComparison
 from ouvroir.errors import DataError, UsageError
 from ouvroir.evaluation.evaluate import load_answers
 from ouvroir.evaluation.french import in_french
@@ -374,7 +375,7 @@ def test_models_are_compared_on_other_texts(job, place):
 )
 def test_which_model_is_larger_is_said(sizes, said):
     of = tuple(SimpleNamespace(n_parameters=size) for size in sizes)
-    assert ouvroir.api.ModelComparison(None, None, None, of, (), ()).sizes == said
+    assert ModelComparison(None, None, None, of, (), ()).sizes == said
 
 
 def test_one_block_of_text_decides_nothing(job, place):
