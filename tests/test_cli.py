@@ -569,7 +569,7 @@ def test_compare(room):
     mixed = call("compare", first, other["name"], "ones and fours").stdout
     assert "left out for A: 6 (unknown label)\nA does not know the labels `4` (6).\nleft out for B: 6" in mixed
     call("runs", "rm", "--yes", strange["name"])
-    tuned = call_json("finetune", other["name"], "ones and fours", *QUICK, "--set", "loop.steps=2", "--seed", "3")
+    tuned = call_json("train", "ones and fours", "--from", other["name"], *QUICK, "--set", "loop.steps=2")
     from_it = "B was started from A, so it has learned from the data of A too."
     assert from_it in call("compare", other["name"], tuned["name"], "more").stdout
     told = call_json("compare", tuned["name"], other["name"], "more")
