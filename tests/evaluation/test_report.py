@@ -723,10 +723,10 @@ def test_a_fine_tuned_model_says_what_was_kept_of_it_and_what_that_brought(langu
     assert all(text in found for text in said[2:] for found in (early, late))
     assert not re.search("decided on validation|s’est fait sur", early)
     once = {
-        "en": "The tuned model was validated only once, after step 40 (nats per character: 1.000), which cannot tell whether more "
-        "steps made it worse. `--set loop.evaluate_every=STEPS`",
-        "fr": "Le modèle affiné n’a été évalué en validation qu’une fois, après le pas 40 (nats par caractère : 1,000), ce qui ne dit "
-        "pas si d’autres pas l’ont rendu moins bon. Avec `--set loop.evaluate_every=PAS`",
+        "en": "The tuned model was validated only once, after step 40 (nats per character: 1.000), which cannot tell whether "
+        "more steps made it worse. `--set loop.evaluate_every=STEPS`",
+        "fr": "Le modèle affiné n’a été évalué en validation qu’une fois, après le pas 40 (nats par caractère : 1,000), ce qui ne "
+        "dit pas si d’autres pas l’ont rendu moins bon. Avec `--set loop.evaluate_every=PAS`",
     }[language]
     assert once in lines(40, 1.0, is_overfit=False, n_validations=1)
     assert not re.search("evaluate_every", early + late)

@@ -381,8 +381,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "kept_at_once": (
         "{who} was validated only once, after step {step} ({metric}: {value}), which cannot tell whether more steps made it worse. "
         "`--set loop.evaluate_every=STEPS` has it validated more often, and keeps the best.",
-        "{who} n’a été évalué en validation qu’une fois, après le pas {step} ({metric} : {value}), ce qui ne dit pas si d’autres pas "
-        "l’ont rendu moins bon. Avec `--set loop.evaluate_every=PAS`, il l’est plus souvent, et le meilleur est retenu.",
+        "{who} n’a été évalué en validation qu’une fois, après le pas {step} ({metric} : {value}), ce qui ne dit pas si d’autres "
+        "pas l’ont rendu moins bon. Avec `--set loop.evaluate_every=PAS`, il l’est plus souvent, et le meilleur est retenu.",
     ),
     "kept_at_overfit": (
         "After that it did worse on them, which is overfitting: a shorter training would do, and more data would help.",
