@@ -185,10 +185,11 @@ def progress(*, quiet: bool) -> Iterator[ProgressProtocol]:
     yield QUIET if quiet or not is_first_process() else TerminalProgress()
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, n_words: int = 1) -> Table:
+    """Columns with headings, of which the first `n_words` hold words and the others numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for at, column in enumerate(columns):
-        table.add_column(column, justify="left" if at == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if at < n_words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     return table
@@ -550,12 +551,14 @@ def show_runs(runs: Iterable[RunEntry], root: Path) -> None:
     """One line per run of the folder `root`."""
     rows = []
     for one in runs:
-        metric = "" if one.refit_of is None else f"as {one.refit_of} (refit)"
+        metric = ["" if one.refit_of is None else f"as {one.refit_of} (refit)", "", ""]
         if one.metric is not None and one.value is not None:
-            metric = " ".join(_metric(one.metric, {"value": one.value, "low": one.low, "high": one.high})).rstrip()
-        rows.append([one.name, one.state, metric, readable_size(one.size_bytes)])
+            metric = [*_metric(one.metric, {"value": one.value, "low": one.low, "high": one.high})]
+        rows.append([one.name, one.state, *metric, readable_size(one.size_bytes)])
     if rows:
-        _out().print(_table(["run", "state", "on unseen items", "size"], rows))
+        table = _table(["run", "state", "on unseen data", "value", "95 % interval", "size"], rows, n_words=3)
+        table.columns[0].no_wrap = True  # what stands there is meant to be copied
+        _out().print(table)
     else:
         say(no_runs(root))
 
