@@ -15,8 +15,8 @@ PACKAGE = Path(ouvroir.__file__).parent
 BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen workflow main_job reporting forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
-    "options bundle card predictor streaming replay exporting onnx_graph cache run files rng memory system classification "
-    "baselines making usual layers flow windows source records row_groups writing".split()
+    "options bundle card predictor streaming replay exporting export_page onnx_graph cache run files rng memory system "
+    "classification baselines making usual layers flow windows source records row_groups writing".split()
 )
 HEAVY = {
     "torch",
@@ -94,6 +94,7 @@ LAYERS = [
         "card",
         "replay",
         "exporting",
+        "export_page",
         "onnx_graph",
         "doctor",
         "cache",

@@ -504,8 +504,8 @@ def _shortened(text: str) -> str:
 
 
 def show_export(result: ExportResult) -> None:
-    """Where the file is, what the gate saw, and how it is loaded."""
-    _out().print(Text("\n".join([result.sentence, *(f"  {line}" for line in result.use)])))
+    """Where the file is, what the gate saw, and how it is loaded: lines to be pasted, so they are not moved in."""
+    _out().print(Text("\n".join([result.sentence, "\nIn Python:\n", *result.use])))
 
 
 def show_generated(summary: Mapping[str, Any]) -> None:

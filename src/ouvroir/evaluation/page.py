@@ -244,7 +244,7 @@ def _kind(report: Mapping[str, Any], system: Mapping[str, Any]) -> str:
 
 def _has_kept(report: Mapping[str, Any]) -> bool:
     """Whether there is more than one model, so that it is said which one was kept."""
-    return sum(one["role"] != "baseline" for one in report["systems"]) > 1
+    return len([one for one in report["systems"] if one["role"] != "baseline"]) > 1
 
 
 def _compared(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
