@@ -459,6 +459,19 @@ def test_what_to_type_after_evaluate_is_what_the_model_can_do(capsys, task, call
     assert ("predict" in shown) == ("predict" in call_of_it)
 
 
+@pytest.mark.parametrize(("said", "is_explained"), [("1.5 [1.2, 1.8]", True), ("1.5 [no interval]", False)])
+def test_brackets_are_explained_where_they_hold_an_interval(capsys, said, is_explained):
+    summary = {
+        "verdict": {"lines": {"en": [f"The model has {said}.", "It is kept."]}},
+        "synthetic": None,
+        "report": "r",
+        "model": None,
+        "run": "x",
+    }
+    terminal.show_run(summary, language="en")
+    assert ("Square brackets hold" in capsys.readouterr().out) == is_explained
+
+
 def test_figures_on_rows_that_the_model_knows_are_said_to_flatter(room):
     n = call_json("check", "digits")["splits"]
     for split in ("train", "validation"):

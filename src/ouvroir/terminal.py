@@ -307,8 +307,9 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
         out.print(Text(f"\n{headline}", style="bold"))
         if summary["synthetic"]:
             others = [*others, summary["synthetic"]["lines"][language]]
-        if any("[" in line for line in (headline, *others)):
-            others.append(Words(language)("interval_note"))
+        t = Words(language)
+        if any("[" in line.replace(t("no_interval"), "") for line in (headline, *others)):
+            others.append(t("interval_note"))
         out.print(Text("\n".join(others)))
         _show_weakest(out, summary["verdict"].get("weakest", ()), language)
     else:  # a refit, or a run that was stopped: there is no report, and this sentence is English

@@ -576,6 +576,10 @@ def test_a_test_of_one_block_gives_no_interval_and_no_verdict(language):
     assert not any("would probably" in line or "sans doute été vu" in line for line in lines)
     page = Page(render(json.loads(json.dumps(report, allow_nan=False)), language)).text
     assert ("[no interval]" if language == "en" else "[sans intervalle]") in page
+    some = Page(render(writing_report(texts(5), texts(5, seed=1)), language)).text
+    for key in ("interval_note", "smallest_note"):
+        assert Language(language)(key) in some
+        assert Language(language)(key) not in page, "there is nothing that it explains"
 
 
 def test_neighbouring_blocks_are_counted_as_one_and_few_rows_are_said():

@@ -68,6 +68,7 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         compared=_compared(report, t),
         has_p=bool(report["main"]) and counts_rows(report["main"]),
         tables=_tables(report),
+        has_intervals=_has_intervals(report),
         has_kept=_has_kept(report),
         explained=_explained(report),
         curves=_curves(report, t),
@@ -245,6 +246,12 @@ def _kind(report: Mapping[str, Any], system: Mapping[str, Any]) -> str:
 def _has_kept(report: Mapping[str, Any]) -> bool:
     """Whether there is more than one model, so that it is said which one was kept."""
     return len([one for one in report["systems"] if one["role"] != "baseline"]) > 1
+
+
+def _has_intervals(report: Mapping[str, Any]) -> bool:
+    """Whether any system has an interval of the main metric: a test of a single item gives none."""
+    found = [one["metrics"].get(report["main"]) for one in report["systems"]]
+    return any(one and one["low"] is not None for one in found)
 
 
 def _compared(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
