@@ -121,6 +121,11 @@ def test_wrong_spelling_suggests_the_right_one(arguments, hint):
         (["train", "digits", "--set", "loop.step=4"], "Did you mean `loop.steps`?"),
         (["train", "digits", "--set", "lop.steps=4"], "Did you mean `loop.steps`?"),
         (["train", "digits", "--set", "options.droput=0.1"], "Did you mean `options.dropout`?"),
+        (["train", "digits", "--set", "option.dropout=0.1"], "Did you mean `options.dropout`?"),
+        (["train", "digits", "--set", "option.droput=0.1", "--task", "image-classification"], "`options.droput`?"),
+        (["train", "digits", "--set", "loop.lr=0.1"], "Did you mean `optim.lr`?"),
+        (["train", "digits", "--set", "opt.lr=0.1"], "Did you mean `optim.lr`?"),
+        (["train", "digits", "--set", "options.lr=0.1"], "Did you mean `optim.lr`?"),
         (["train", "digits", "--set", "loop.steps=-1"], "`loop.steps` cannot be -1"),
         (["train", "digits", "--set", "loop.steps=many"], "`loop.steps` cannot be"),
         (["train", "digits", "--set", "loop.steps=yes"], "`loop.steps` cannot be `yes`: input should be a number"),
@@ -454,6 +459,19 @@ def test_what_to_type_after_evaluate_is_what_the_model_can_do(capsys, task, call
     assert ("predict" in shown) == ("predict" in call_of_it)
 
 
+@pytest.mark.parametrize(("said", "is_explained"), [("1.5 [1.2, 1.8]", True), ("1.5 [no interval]", False)])
+def test_brackets_are_explained_where_they_hold_an_interval(capsys, said, is_explained):
+    summary = {
+        "verdict": {"lines": {"en": [f"The model has {said}.", "It is kept."]}},
+        "synthetic": None,
+        "report": "r",
+        "model": None,
+        "run": "x",
+    }
+    terminal.show_run(summary, language="en")
+    assert ("Square brackets hold" in capsys.readouterr().out) == is_explained
+
+
 def test_figures_on_rows_that_the_model_knows_are_said_to_flatter(room):
     n = call_json("check", "digits")["splits"]
     for split in ("train", "validation"):
@@ -615,6 +633,22 @@ def test_predict_files_folders_and_standard_input(room):
     assert json.loads(content)["scores"] == told[0]["scores"]
     named = call("predict", "last", files[1], files[0], "--format", "jsonl").stdout.splitlines()
     assert [json.loads(line)["scores"] for line in named] == [told[1]["scores"], told[0]["scores"]]
+
+
+def test_runs_stand_in_columns_with_headings(room, monkeypatch):
+    told = read_object(call("runs", "--json").stdout)["runs"]
+    heading, *lines = call("runs").stdout.splitlines()
+    names = ("run", "state", "on unseen data", "value", "95 % interval", "size")
+    assert re.split("  +", heading.rstrip()) == list(names)
+    assert [line.split()[0] for line in lines] == [one["name"] for one in told]
+    one, line = next((one, line) for one, line in zip(told, lines, strict=True) if one["metric"] == "accuracy")
+    start = heading.index("on unseen data")
+    assert line[start:].startswith("accuracy ")
+    value = f"{100 * one['value']:.1f}\u202f%"
+    assert line.index(value) + len(value) == heading.index("value") + len("value")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    monkeypatch.setenv("COLUMNS", "80")
+    assert all(one["name"] in call("runs").stdout for one in told), "a name is never broken"
 
 
 def test_predict_as_csv_and_table(room):

@@ -1,7 +1,9 @@
 import copy
+import dataclasses
 import importlib.util
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -9,10 +11,15 @@ import pytest
 import torch
 
 from ouvroir import bundle as bundles
-from ouvroir import exporting, onnx_graph
+from ouvroir import exporting, onnx_graph, testing
 from ouvroir.data.pack import build_pack
 from ouvroir.errors import CheckpointError, DiskFull, ExportError, MissingExtra, UsageError
 from ouvroir.hashes import hash_files
+from ouvroir.media import find_task
+from ouvroir.run import Measurement, Run
+from ouvroir.task import Synthesiser, Writer
+from ouvroir.testing import registered
+from ouvroir.training.checkpoint import Checkpoints, Place
 from ouvroir.workflow import keep_manifest, kept_manifest
 from toy_run import make_run
 from toy_task import Numbers
@@ -259,3 +266,69 @@ def test_a_damaged_bundle_is_not_exported(run):
     path.write_bytes(path.read_bytes()[:-2] + b"xx")
     with pytest.raises(CheckpointError, match="damaged"):
         export(run.path, "pth")
+
+
+# ---------------------------------------------------------------- what is listed
+
+
+def carded(folder):
+    """The formats that the card of a bundle lists."""
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return re.findall(r"^ouvroir export final_model --to (\w+)$", card, re.MULTILINE)
+
+
+def require_listed_to_work(bundle, to):
+    """Every format that is listed can be written and proved, and its Python runs; every other is refused with the reason."""
+    listed = carded(bundle)
+    for name in exporting.FORMATS:
+        if name not in listed:
+            with pytest.raises(UsageError, match=r"[Uu]se --to|cannot be exported"):
+                export(bundle, name, to)
+            continue
+        result = export(bundle, name, to)
+        names = {}
+        exec("\n".join(result.use), names)
+        page = (to / name / "README.md").read_text(encoding="utf-8")
+        assert "## What was checked\n\nIt answers like the model on all" in page
+        for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+            compile(code, name, "exec")
+    return listed
+
+
+def test_a_task_without_probabilities_lists_no_format(tmp_path, home, monkeypatch):
+    run, manifest = make_run(tmp_path)
+    answers = Numbers.answers
+    monkeypatch.setattr(Numbers, "answers", lambda *given: dataclasses.replace(answers(*given), scores=None))
+    bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle)
+    assert require_listed_to_work(run.bundle, tmp_path / "out") == []
+
+
+def test_a_model_that_nothing_can_prove_lists_no_format(tmp_path, home):
+    run, manifest = make_run(tmp_path)
+    shutil.rmtree(tmp_path / "numbers")
+    bundles.write_bundle(run, run.checkpoint("best"), manifest, folder=run.bundle)
+    assert carded(run.bundle) == []
+
+
+@pytest.mark.parametrize("name", registered())
+def test_each_format_that_is_listed_works(name, tmp_path, home):
+    pytest.importorskip("onnxruntime")
+    stage = testing._stage(find_task(name), name, tmp_path / "work")
+    stage.manifest.save()
+    recipe = stage.recipe.replace("data", manifest=stage.manifest.fingerprint).replace("loop", steps=1)
+    run = Run.create(recipe, tmp_path / "runs", name="one")
+    Checkpoints(run.path).save(
+        Place(step=1, best_step=1, best_value=0.0, is_complete=True),
+        recipe=recipe,
+        processor=stage.processor,
+        weights=stage.model().state_dict(),
+        average=None,
+        state={},
+        is_best=True,
+    )
+    run.append_metrics([Measurement(1, "train", "loss", 1.0, 1.0)])
+    run.set_status("finished", "Finished after 1 step.")
+    bundles.write_bundle(run, run.checkpoint("best"), stage.manifest, folder=run.bundle)
+    listed = require_listed_to_work(run.bundle, tmp_path / "out")
+    is_maker = isinstance(stage.task, Synthesiser) and not isinstance(stage.task, Writer)
+    assert listed == ([] if is_maker else ["onnx", "pth"])

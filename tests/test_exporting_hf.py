@@ -11,7 +11,9 @@ from PIL import Image
 from torch import nn
 
 import ouvroir
+from ouvroir import export_page
 from ouvroir.errors import ExportError, UsageError
+from ouvroir.media.image.classification import ImageClassification
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.media.image.recipes import Options
 from ouvroir.recipe import Recipe
@@ -174,3 +176,12 @@ def test_a_model_from_pretrained_weights_goes_back_to_transformers(tmp_path, mon
     found = ouvroir.export(run.path, "hf")
     loaded = transformers.AutoModelForImageClassification.from_pretrained(found.path)
     assert set(loaded.config.id2label.values()) == {"dark", "light"}
+
+
+def test_the_lines_that_load_the_folder_can_be_pasted(tmp_path, capsys):
+    network, processor = make(BACKBONE, is_linear=True)
+    write_hf(network, processor, tmp_path / "hf")
+    rectangle(tmp_path / "a.png")
+    how = export_page.loading("hf", str(tmp_path / "hf"), {}, {}, ImageClassification.hf_load)
+    exec("\n".join(how.lines).replace("a_file.png", str(tmp_path / "a.png")), {})
+    assert "'label': 'cat'" in capsys.readouterr().out

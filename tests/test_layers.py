@@ -16,8 +16,8 @@ BLIND = tuple(
     "data training evaluation synthesis serving api planning single_job unseen judging comparing workflow main_job reporting "
     "forecast estimate "
     "generating arms ground verdicts trials trying assessing admitting proving "
-    "options bundle card predictor streaming replay exporting onnx_graph cache run files rng memory system classification "
-    "baselines making usual layers flow windows source records row_groups writing".split()
+    "options bundle card predictor streaming replay exporting export_page onnx_graph cache run files rng memory system "
+    "classification baselines making usual layers flow windows source records row_groups writing".split()
 )
 HEAVY = {
     "torch",
@@ -97,6 +97,7 @@ LAYERS = [
         "card",
         "replay",
         "exporting",
+        "export_page",
         "onnx_graph",
         "doctor",
         "cache",

@@ -144,7 +144,7 @@ def write_bundle(
         write_text(place / "recipe.json", recipe.to_json())
         task = find_task(recipe.task)
         model, processor, _ = load_model(task, place)
-        _answer_check_items(task, model, processor, recipe, place, manifest)
+        items = _answer_check_items(task, model, processor, recipe, place, manifest)
         if learned is not None:
             _write_learned(place / LEARNED, learned)
         write_json(place / CONFIG, _config(processor, recipe, card))
@@ -156,8 +156,8 @@ def write_bundle(
             made_with=__version__,
             size_bytes=(place / "model.safetensors").stat().st_size,
             files=frozenset(file.name for file in place.iterdir()),
-            formats=formats_of(task, model, processor),
             is_multi_label=getattr(processor, "is_multi_label", False),
+            formats=formats_of(task, model, processor, recipe, items),
         )
         write_text(place / "README.md", page)
         write_text(place / "training_info.txt", _training_info(run, card, recipe))
@@ -248,8 +248,8 @@ def _copy_weights(checkpoint: Path, place: Path) -> None:
 
 def _answer_check_items(
     task: Task, model: nn.Module, processor: Processor, recipe: Recipe, place: Path, manifest: Manifest
-) -> None:
-    """Keep some rows with the answers of the copied model beside it."""
+) -> Replay | None:
+    """Keep some rows with the answers of the copied model beside it, and give them; None where there are none at hand."""
     from ouvroir import replay
 
     try:
@@ -258,8 +258,10 @@ def _answer_check_items(
         try:
             items = replay.from_pack(task, processor, manifest, N_CHECK_ITEMS)
         except DataError:  # and so is the pack: the model is still worth keeping
-            return
-    replay.save(place / CHECK_ITEMS, dataclasses.replace(items, scores=_scores(task, model, processor, recipe, items)))
+            return None
+    items = dataclasses.replace(items, scores=_scores(task, model, processor, recipe, items))
+    replay.save(place / CHECK_ITEMS, items)
+    return items
 
 
 def _scores(task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay) -> np.ndarray | None:

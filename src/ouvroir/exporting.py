@@ -5,8 +5,8 @@
     hf      the folder that transformers loads, for architectures that it knows
     gguf    files that llama.cpp and what is built on it load, for models that write
 
-Beside each lies `export.json`, which says how to use the file and what the gate found. A file that fails the gate never
-gets its final name; it is kept under a name that says so.
+Beside each lie README.md and, for programs, `export.json`: how to use the file, and what the gate found. A file that fails
+the gate never gets its final name; it is kept under a name that says so.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from ouvroir import __version__, onnx_graph
+from ouvroir import __version__, export_page, onnx_graph
 from ouvroir import bundle as bundles
 from ouvroir.errors import DataError, ExportError, MissingExtra, OuvroirError, UsageError
-from ouvroir.files import disk_errors, readable_size, require_space, whole_file, whole_folder, write_json
+from ouvroir.export_page import FORMATS, Format, Loading
+from ouvroir.files import disk_errors, readable_size, require_space, whole_file, whole_folder, write_json, write_text
 from ouvroir.media import find_task
 from ouvroir.predictor import model_folder
 from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import DEFAULT_ROOT, Run
 from ouvroir.source import Source
-from ouvroir.task import Batch, Carried, Processor, Synthesiser, Task, Writer
+from ouvroir.task import Batch, Carried, Processor, Task, Writer
 from ouvroir.workflow import kept_manifest
 
 if TYPE_CHECKING:
@@ -42,13 +43,6 @@ if TYPE_CHECKING:
     from ouvroir.replay import Forward, Replay
     from ouvroir.task import Answers
 
-Format = Literal["onnx", "pth", "hf", "gguf"]
-FORMATS: dict[Format, str] = {
-    "onnx": "a graph that needs no PyTorch",
-    "pth": "a PyTorch state dict",
-    "hf": "a folder for transformers",
-    "gguf": "files for llama.cpp",
-}
 N_ITEMS = 200
 N_FILES = 16  # of them that also go through the preprocessing of the exported folder
 TOLERANCE: dict[Format, float] = {"pth": 1e-5, "hf": 1e-4, "onnx": 1e-3, "gguf": 1e-3}
@@ -64,7 +58,7 @@ class ForHuggingFace(Protocol):
     """What a task adds when some of its models are architectures of the transformers library."""
 
     hf_load: ClassVar[str]
-    """The Python that loads such a folder with transformers and asks it, `{place}` standing for the folder in quotes."""
+    """Lines of Python that load such a folder with `transformers` and ask it, `{place}` standing for the folder in quotes."""
 
     def require_hf(self, model: nn.Module, processor: Processor) -> None:
         """Raise UsageError saying why this model cannot be written so, if it cannot."""
@@ -99,7 +93,7 @@ class ForLlamaCpp(Protocol):
 class ExportResult:
     """An export that passed the gate: `largest_difference` of a probability over `n_items` rows, whose kind is said.
 
-    `agreement` and `remarks`: as of `task.Carried`. `use`: lines on how it is loaded.
+    `agreement` and `remarks`: as of `task.Carried`. `use`: lines of Python that load it, to be pasted as they are.
     """
 
     path: str
@@ -116,11 +110,8 @@ class ExportResult:
     @property
     def sentence(self) -> str:
         """Where the file is and what the gate found."""
-        found = (
-            f"{self.path} ({readable_size(self.size_bytes)}) answers like the model on all {self.n_items} {self.items}; "
-            f"the largest difference of a probability is {self.largest_difference:.1g}."
-        )
-        return " ".join([found, *self.remarks])
+        found = Carried(self.n_items, self.items, self.largest_difference, self.agreement, self.remarks)
+        return f"{self.path} ({readable_size(self.size_bytes)}) {_found(found)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -170,6 +161,7 @@ def export(
         _write_note(opened, to, written, file, _beside(opened, to, written))
         with _marked_if_broken(written, target):
             found = _gate(opened, to, file)
+        _write_page(opened, to, written, file, found)
         result = ExportResult(
             path=str(target if file == written else target / file.name),
             format=to,
@@ -180,11 +172,20 @@ def export(
             tolerance=TOLERANCE[to],
             agreement=found.agreement,
             remarks=found.remarks,
-            use=tuple(_use(opened, to, str(target if file == written else target / file.name))),
+            use=_loading(opened, to, str(target if file == written else target / file.name)).lines,
         )
         note = json.loads((written / NOTE).read_text(encoding="utf-8"))
         write_json(written / NOTE, {**note, "gate": {**result.as_dict(), "path": None, "use": None}})
     return result
+
+
+def _found(found: Carried) -> str:
+    """What the gate found, of what goes before."""
+    said = (
+        f"answers like the model on all {found.n_items} {found.items}; "
+        f"the largest difference of a probability is {found.largest_difference:.1g}."
+    )
+    return " ".join([said, *found.remarks])
 
 
 def _refuse_others_files(target: Path) -> None:
@@ -267,16 +268,34 @@ def _require_special(task: Task, to: Format, model: nn.Module, processor: Proces
         _llama_cpp(task).require_gguf(model, processor)
 
 
-def formats_of(task: Task, model: nn.Module, processor: Processor) -> tuple[Format, ...]:
-    """The formats that a model can be written in, also where this machine lacks what writes them."""
-    if isinstance(task, Synthesiser) and not isinstance(task, Writer):
-        return ()  # it gives no probabilities to prove an export by
+def formats_of(
+    task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay | None
+) -> tuple[Format, ...]:
+    """The formats that a model can be written in, also where this machine lacks what writes them.
+
+    `items`: rows to prove that by, with the model's own probabilities if it gives any; without them there is no format.
+    """
+    if items is None or not _can_be_proved(task, model, processor, recipe, items):
+        return ()
     found: list[Format] = []
     for to in FORMATS:
         with suppress(OuvroirError):
             _require_special(task, to, model, processor)
             found.append(to)
     return tuple(found)
+
+
+def _can_be_proved(task: Task, model: nn.Module, processor: Processor, recipe: Recipe, items: Replay) -> bool:
+    """Whether a model gives what an export is compared by: what comes next, or probabilities that a file can carry."""
+    if isinstance(task, Writer):
+        return True
+    if items.scores is None:
+        return False
+    try:
+        _find_activation(task, model, processor, recipe, items)
+    except ExportError:
+        return False
+    return True
 
 
 def _other_that_can(task: Task, to: Format, run: Run) -> Run | None:
@@ -467,7 +486,7 @@ def _beside(opened: _Model, to: Format, folder: Path) -> dict[str, Any]:
     if not isinstance(opened.task, Writer) or to not in ("onnx", "pth"):  # the others have their own tokenizers
         return {}
     with disk_errors(folder):
-        return opened.task.export_beside(opened.processor, folder, of_graph=to == "onnx")
+        return opened.task.export_beside(opened.processor, folder)
 
 
 def _write_note(opened: _Model, to: Format, folder: Path, file: Path, beside: Mapping[str, Any]) -> None:
@@ -477,38 +496,31 @@ def _write_note(opened: _Model, to: Format, folder: Path, file: Path, beside: Ma
         "format": to,
         "file": file.name if file != folder else None,
         "opset": onnx_graph.OPSET if to == "onnx" else None,
-        "load": _use(opened, to, file.name if file != folder else "."),
+        "load": _loading(opened, to, file.name if file != folder else ".").lines,
         "recipe": bundles.portable(opened.recipe).to_dict(),
     }
     write_json(folder / NOTE, note)
 
 
-def _use(opened: _Model, to: Format, place: str) -> list[str]:
-    """How what was written at `place` is loaded, in a line or two."""
-    if to == "gguf":
-        smallest = str(PurePath(place) / "model-q8_0.gguf")
-        python = (
-            f"wanted = xllamacpp.CommonParams(); wanted.model.path = {smallest!r}; server = xllamacpp.Server(wanted)"
-        )
-        return [
-            f'llama.cpp: llama-cli -m {shlex.quote(smallest)} -p "A beginning" (model-f32.gguf is exact, the others are smaller)',
-            f'Python: {python}; server.handle_completions({{"prompt": "A beginning"}})["choices"][0]["text"]',
-        ]
-    if to == "hf":
-        return [f"Python: {_huggingface(opened.task).hf_load.format(place=repr(place))}"]
-    if to == "pth":
-        return [
-            f"Python: torch.load({place!r}, weights_only=True) gives the weights by name",
-            f"{NOTE} beside it says of which network; with Ouvroir, load the run or final_model instead",
-        ]
-    inputs = _facts(opened)["inputs"]
-    given = ", ".join(f'"{name}": {name}' for name in inputs)
-    told = "; ".join(f"{name}: {one['dtype']} ({', '.join(map(str, one['shape']))})" for name, one in inputs.items())
-    beside = "README.md" if isinstance(opened.task, Writer) else NOTE
-    return [
-        f"Python: onnxruntime.InferenceSession({place!r}).run(None, {{{given}}})",
-        f"{told}; {beside} beside it says more",
-    ]
+def _loading(opened: _Model, to: Format, place: str) -> Loading:
+    """How what was written at `place` is loaded."""
+    example = opened.task.export_inputs(opened.processor)
+    sizes = {name: (1, *value.shape[1:]) for name, value in example.items()}
+    hf = _huggingface(opened.task).hf_load if to == "hf" else ""
+    return export_page.loading(to, place, _facts(opened), sizes, hf)
+
+
+def _write_page(opened: _Model, to: Format, folder: Path, file: Path, found: Carried) -> None:
+    task = opened.task
+    text = export_page.page(
+        to,
+        _facts(opened),
+        network=task.network(opened.recipe),
+        how=_loading(opened, to, file.name if file != folder else "."),
+        asked=task.export_page(opened.processor) if isinstance(task, Writer) and to == "onnx" else (),
+        checked=f"It {_found(found)}",
+    )
+    write_text(folder / export_page.PAGE, text)
 
 
 # ---------------------------------------------------------------- the gate

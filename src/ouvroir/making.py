@@ -43,12 +43,6 @@ if TYPE_CHECKING:
 
 
 _VIEW_EDGE = 16
-OF_A_FLOW = {
-    "phi": "Times of a batch are 1/φ apart on the way from noise to sample.",
-    "pi": "Lowest frequency by which the time is told to the network.",
-    "alpha": ALPHA.use,
-}
-"""What the constants do in a generator that follows a flow (`ouvroir.flow`)."""
 
 
 class Maker(Usual, ABC):
@@ -137,6 +131,27 @@ class Maker(Usual, ABC):
         """Raises UsageError: it answers nothing."""
         del model, processor, recipe, examples, device, threshold
         raise UsageError(NO_ANSWERS)
+
+
+class FlowMaker(Maker):
+    """A Maker whose network follows a flow from noise to samples (`ouvroir.flow`)."""
+
+    network_words: ClassVar[str]
+    """What the network is, in words: what `network` answers."""
+
+    def network(self, recipe: Recipe) -> str:
+        """As of `ouvroir.task.Task`."""
+        del recipe
+        return self.network_words
+
+    def constants(self, recipe: Recipe) -> Mapping[str, str]:
+        """As of `ouvroir.task.Task`."""
+        del recipe
+        return {
+            "phi": "Times of a batch are 1/φ apart on the way from noise to sample.",
+            "pi": "Lowest frequency by which the time is told to the network.",
+            "alpha": ALPHA.use,
+        }
 
 
 def names_of(label: Label) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ fields below. Nothing here knows a medium: what only one task needs lives in tha
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -260,10 +261,11 @@ class Recipe:
         value = self.to_dict()
         for name, given in pairs.items():
             section, _, leaf = name.partition(".")
-            if section not in value or not isinstance(value[section], dict):
-                raise RecipeError(_unknown(section, [key for key, part in value.items() if isinstance(part, dict)]))
-            if leaf not in value[section]:
-                raise RecipeError(_unknown(name, [f"{section}.{key}" for key in value[section]]))
+            groups = {key: part for key, part in value.items() if isinstance(part, dict)}
+            if leaf not in groups.get(section, ()):
+                known = [f"{group}.{key}" for group, part in groups.items() for key in part]
+                mine = [one for one in known if one.startswith(f"{section}.")]
+                raise RecipeError(_unknown(name, known, shown=mine or groups))
             value[section][leaf] = _read_value(given)
         return Recipe._checked(value, pairs)
 
@@ -307,9 +309,14 @@ def check_settings(pairs: Mapping[str, Value], *, sections: tuple[str, ...] | No
             continue
         if sections is not None and section in (*_SECTIONS, "options") and section not in sections:
             raise RecipeError(f"`{name}` changes nothing here: only settings of {' and '.join(sections)} count.")
-        if section not in (sections or _SECTIONS):
-            known = [f"{part}.{entry.name}" for part in sections or _SECTIONS for entry in _fields(part)]
-            raise RecipeError(_unknown(name, known, shown=sections or (*_SECTIONS, "options")))
+        known = [f"{part}.{entry.name}" for part in sections or _SECTIONS for entry in _fields(part)]
+        if name not in known:
+            groups = sections or (*_SECTIONS, "options")
+            is_elsewhere = any(one.endswith(f".{leaf}") for one in known)
+            if not is_elsewhere and leaf and difflib.get_close_matches(section, groups, n=1) == ["options"]:
+                known.append(f"options.{leaf}")  # whether there is such a one shows once the task is known
+            mine = [one for one in known if one.startswith(f"{section}.")]
+            raise RecipeError(_unknown(name, known, shown=mine or groups))
         _check(_SECTIONS[section], {leaf: _read_value(given)}, section, pairs)
     lengths = [name for name in _LENGTHS if _read_value(pairs.get(name)) is not None]
     if len(lengths) > 1:
@@ -374,9 +381,12 @@ def _check(section: type, value: Any, name: str, typed: Mapping[str, Value]) -> 
 
 
 def _unknown(name: str, known: list[str], *, shown: Iterable[str] | None = None) -> str:
-    import difflib
-
-    ends_so = [one for one in known if one.endswith(f".{name}")]
-    close = ends_so or difflib.get_close_matches(name, known, n=1)
+    """That there is no such setting, and which was probably meant: the same of another group first, or else what there is."""
+    group, _, leaf = name.rpartition(".")
+    alike = [one for one in known if one.endswith(f".{leaf}")]  # in another group, or without one
+    if len(alike) > 1:
+        groups = [one.partition(".")[0] for one in alike]
+        alike = [f"{one}.{leaf}" for one in difflib.get_close_matches(group, groups, n=1)]
+    close = alike or difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean `{close[0]}`?" if close else "There are: " + ", ".join(shown or known) + "."
     return f"There is no setting `{name}`. {hint}"

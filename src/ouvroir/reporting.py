@@ -351,7 +351,7 @@ def _models(models: list[Run], test: Table | None) -> list[System]:
 
 
 def _kept_at(model: Run, before: int) -> KeptAt | None:
-    """Where the checkpoint of a model comes from, `before` steps on; None where it was validated once, or its weights are gone."""
+    """Where the checkpoint of a model comes from, `before` steps on; None where it was not validated, or its weights are gone."""
     from ouvroir.evaluation.metrics import is_higher_better, is_percent
     from ouvroir.training.checkpoint import step_of
 
@@ -362,7 +362,7 @@ def _kept_at(model: Run, before: int) -> KeptAt | None:
     except (CheckpointError, OSError):
         return None
     value = next((one.value for one in measured if one.step == step), None)
-    if len(measured) < 2 or value is None:
+    if value is None:
         return None
     main, end = measured[-1].name, measured[-1]
     lost = (value - end.value) * (1 if is_higher_better(main) else -1)
@@ -375,6 +375,7 @@ def _kept_at(model: Run, before: int) -> KeptAt | None:
         value=value,
         last=end.value,
         is_overfit=lost > most_by_chance,
+        n_validations=len(measured),
     )
 
 

@@ -605,11 +605,11 @@ class Writer(Synthesiser, Protocol):
         Among them `outputs`: dtype and shape of each by name, as `inputs` are told.
         """
 
-    def export_beside(self, processor: Processor, folder: Path, *, of_graph: bool) -> dict[str, Any]:
-        """Write into the folder of exported weights what texts become numbers with, and beside a graph README.md on its use.
+    def export_beside(self, processor: Processor, folder: Path) -> dict[str, Any]:
+        """Write into the folder of exported weights what texts become numbers with. Returns plain values for `export.json`."""
 
-        Returns plain values for `export.json`.
-        """
+    def export_page(self, processor: Processor) -> Sequence[str]:
+        """For README.md beside a graph: blocks of Markdown on how texts become what goes in, and with Python that asks it."""
 
     def remarks(self, processor: Processor, recipe: Recipe, prompts: Sequence[str]) -> list[str]:
         """What a person should know of how these prompts are read, as sentences."""

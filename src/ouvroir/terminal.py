@@ -185,10 +185,11 @@ def progress(*, quiet: bool) -> Iterator[ProgressProtocol]:
     yield QUIET if quiet or not is_first_process() else TerminalProgress()
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+def _table(columns: Iterable[str], rows: Iterable[Iterable[object]], *, n_words: int = 1) -> Table:
+    """Columns with headings, of which the first `n_words` hold words and the others numbers."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for at, column in enumerate(columns):
-        table.add_column(column, justify="left" if at == 0 else "right", overflow="fold")
+        table.add_column(column, justify="left" if at < n_words else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     return table
@@ -306,8 +307,9 @@ def show_run(summary: Mapping[str, Any], *, language: Language) -> None:
         out.print(Text(f"\n{headline}", style="bold"))
         if summary["synthetic"]:
             others = [*others, summary["synthetic"]["lines"][language]]
-        if any("[" in line for line in (headline, *others)):
-            others.append(Words(language)("interval_note"))
+        t = Words(language)
+        if any("[" in line.replace(t("no_interval"), "") for line in (headline, *others)):
+            others.append(t("interval_note"))
         out.print(Text("\n".join(others)))
         _show_weakest(out, summary["verdict"].get("weakest", ()), language)
     else:  # a refit, or a run that was stopped: there is no report, and this sentence is English
@@ -504,8 +506,8 @@ def _shortened(text: str) -> str:
 
 
 def show_export(result: ExportResult) -> None:
-    """Where the file is, what the gate saw, and how it is loaded."""
-    _out().print(Text("\n".join([result.sentence, *(f"  {line}" for line in result.use)])))
+    """Where the file is, what the gate saw, and how it is loaded: lines to be pasted, so they are not moved in."""
+    _out().print(Text("\n".join([result.sentence, "\nIn Python:\n", *result.use])))
 
 
 def show_generated(summary: Mapping[str, Any]) -> None:
@@ -551,12 +553,14 @@ def show_runs(runs: Iterable[RunEntry], root: Path) -> None:
     """One line per run of the folder `root`."""
     rows = []
     for one in runs:
-        metric = "" if one.refit_of is None else f"as {one.refit_of} (refit)"
+        metric = ["" if one.refit_of is None else f"as {one.refit_of} (refit)", "", ""]
         if one.metric is not None and one.value is not None:
-            metric = " ".join(_metric(one.metric, {"value": one.value, "low": one.low, "high": one.high})).rstrip()
-        rows.append([one.name, one.state, metric, readable_size(one.size_bytes)])
+            metric = [*_metric(one.metric, {"value": one.value, "low": one.low, "high": one.high})]
+        rows.append([one.name, one.state, *metric, readable_size(one.size_bytes)])
     if rows:
-        _out().print(_table(["run", "state", "on unseen items", "size"], rows))
+        table = _table(["run", "state", "on unseen data", "value", "95 % interval", "size"], rows, n_words=3)
+        table.columns[0].no_wrap = True  # what stands there is meant to be copied
+        _out().print(table)
     else:
         say(no_runs(root))
 

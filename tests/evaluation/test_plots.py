@@ -51,7 +51,7 @@ def numbers(svg, tag, *names):
 def test_curves_place_values_on_their_axes():
     line = plots.Series("a & b", "kept", [(0.0, 1.0), (100.0, 0.5), (200.0, 0.75)])
     svg = plots.curves(
-        [line], axis=(0.0, 2.0), title="loss", x_label="step", y_label="loss", t=EN, along=str, write=str
+        [line], axis=(0.0, 2.0), title="loss", x_label="step", y_label="loss", t=EN, along=str, write=str, say=str
     )
     marks, root = numbers(svg, "circle", "cx", "cy")
     (x0, y0), (x1, y1), (x2, y2) = marks
@@ -73,6 +73,7 @@ def test_a_constant_or_single_value_can_be_drawn():
             t=EN,
             along=str,
             write=str,
+            say=str,
         )
         assert "nan" not in str(svg)
 

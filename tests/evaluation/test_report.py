@@ -576,6 +576,10 @@ def test_a_test_of_one_block_gives_no_interval_and_no_verdict(language):
     assert not any("would probably" in line or "sans doute été vu" in line for line in lines)
     page = Page(render(json.loads(json.dumps(report, allow_nan=False)), language)).text
     assert ("[no interval]" if language == "en" else "[sans intervalle]") in page
+    some = Page(render(writing_report(texts(5), texts(5, seed=1)), language)).text
+    for key in ("interval_note", "smallest_note"):
+        assert Language(language)(key) in some
+        assert Language(language)(key) not in page, "there is nothing that it explains"
 
 
 def test_neighbouring_blocks_are_counted_as_one_and_few_rows_are_said():
@@ -640,8 +644,48 @@ def test_a_model_that_was_validated_once_has_its_dot_and_labels_have_the_unit_of
     once = [systems[1], dataclasses.replace(systems[1], name="lstm")]
     both = html_of(writing_report(None, None, systems=once, writing={"lstm": {"moments": [], "habits": {}}}), language)
     assert both.count("<circle") == 6, "two dots beside each other are one"
+    assert "<polyline" not in html, "two points of a series are no line"
+    assert all(f">{value}</text>" in html.replace(",", ".") for value in ("1.800", "1.600", "1.700"))
+    two = writing_report(None, None, systems=systems[:1], writing={"lstm": {"moments": [], "habits": {}}})
+    assert html_of(two, language).count("<circle") == 2, "of one model time and characters tell nothing more"
+    more = [dataclasses.replace(systems[0], curves=measured(100, 200, 400)), systems[1]]
+    course = html_of(
+        writing_report(None, None, systems=more, writing={"lstm": {"moments": [], "habits": {}}}), language
+    )
+    assert course.count("<polyline") == 6
+    assert course.count("text value") == 0
     alone = writing_report(None, None, systems=systems[1:], writing={"transformer": {"moments": [], "habits": {}}})
     assert "<figcaption>" not in html_of(alone, language), "one dot by itself is no chart"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_measured_twice_alike_is_drawn_once(language):
+    curves = [
+        Measurement(step, "validation", name, 2 - step / 1000, step / 10)
+        for name in ("nats_per_character", "loss")
+        for step in (100, 200, 400)
+    ]
+    systems = [System(name="lstm", role="base", answers=texts(40), curves=curves)]
+    html = html_of(writing_report(None, None, systems=systems), language)
+    assert len(re.findall(r"<figcaption>(.*?)</figcaption><svg", html)) == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_measure_of_the_first_sentence_is_explained_once(language):
+    html = render(writing_report(texts(40), texts(40)), language)
+    assert html.count(Language(language)("about_nats_per_character")) == 1
+    assert html.count(Language(language)("about_bits_per_byte")) == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_kept_one_of_a_fine_tuning_is_marked_in_both_tables(language):
+    systems = [
+        System(name="start", role="base", answers=texts(40, seed=1), is_start=True),
+        System(name="trained", role="tuned", answers=texts(40)),
+    ]
+    page = render(writing_report(None, None, systems=systems, kept="trained"), language)
+    assert page.count('class="tag"') == 2
+    assert page.count('<tr class="kept">') == 1
 
 
 def html_of(report, language):
@@ -650,8 +694,8 @@ def html_of(report, language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_fine_tuned_model_says_what_was_kept_of_it_and_what_that_brought(language):
-    def lines(step, last, *, is_overfit, is_start=True):
-        kept_at = KeptAt(step, 40, "nats_per_character", 1.0, last, is_overfit)
+    def lines(step, last, *, is_overfit, is_start=True, n_validations=8):
+        kept_at = KeptAt(step, 40, "nats_per_character", 1.0, last, is_overfit, n_validations)
         worse = dataclasses.replace(texts(40), loss=texts(40).loss * 1.1)
         systems = [
             System(name="start", role="base", answers=worse, is_start=is_start),
@@ -682,10 +726,19 @@ def test_a_fine_tuned_model_says_what_was_kept_of_it_and_what_that_brought(langu
     assert not re.search("overfitting|surapprentissage", late)
     assert all(text in found for text in said[2:] for found in (early, late))
     assert not re.search("decided on validation|s’est fait sur", early)
+    once = {
+        "en": "The tuned model was validated only once, after step 40 (nats per character: 1.000), which cannot tell whether "
+        "more steps made it worse. `--set loop.evaluate_every=STEPS`",
+        "fr": "Le modèle affiné n’a été évalué en validation qu’une fois, après le pas 40 (nats par caractère : 1,000), ce qui ne "
+        "dit pas si d’autres pas l’ont rendu moins bon. Avec `--set loop.evaluate_every=PAS`",
+    }[language]
+    assert once in lines(40, 1.0, is_overfit=False, n_validations=1)
+    assert not re.search("evaluate_every", early + late)
     trained = lines(
         10, 1.01, is_overfit=False, is_start=False
     )  # both were trained here: only overfitting is worth a word
     assert not re.search("kept as it was|tel qu’il était", trained)
+    assert "evaluate_every" not in lines(40, 1.0, is_overfit=False, is_start=False, n_validations=1)
     assert re.search("decided on validation|s’est fait sur", trained)
 
 
@@ -696,7 +749,7 @@ def test_what_overfits_is_not_told_to_train_longer(language, factor):
         answers = dataclasses.replace(texts(40), loss=texts(40).loss * factor)
         systems = [
             System(name="n-grams (Kneser-Ney)", role="baseline", answers=texts(40, seed=1)),
-            System(name="lstm", role="base", answers=answers, kept_at=KeptAt(5, 40, "loss", 1.0, 1.2, is_overfit)),
+            System(name="lstm", role="base", answers=answers, kept_at=KeptAt(5, 40, "loss", 1.0, 1.2, is_overfit, 8)),
         ]
         writing = {"lstm": {"moments": [], "habits": {}}}
         return " ".join(writing_report(None, None, systems=systems, writing=writing)["verdict"]["lines"][language])

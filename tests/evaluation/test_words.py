@@ -114,7 +114,14 @@ def test_numbers_in_two_languages():
     ]
     assert EN.gap("nll", {"value": -0.05, "low": -0.06, "high": -0.04}, turn=True) == "+0.050 [+0.040, +0.060]"
     assert EN.gap("nll", {"value": -0.05, "low": -0.06, "high": -0.04}, signed=False) == "0.050 [0.040, 0.060]"
-    assert [EN.seconds(s) for s in (0.42, 59.6, 150, 3000, 9000)] == ["0.4 s", "60 s", "2.5 min", "50 min", "2.5 h"]
+    assert [EN.seconds(s) for s in (0.01, 0.42, 59.6, 150, 3000, 9000)] == [
+        "<\u202f0.1 s",
+        "0.4 s",
+        "60 s",
+        "2.5 min",
+        "50 min",
+        "2.5 h",
+    ]
     assert (EN.size(999), EN.size(4_950_000), FR.size(4_950_000)) == ("999\u202fB", "5.0\u202fMB", "5,0\u202fMo")
     assert (EN.p(0.0004), EN.p(0.0381), FR.p(0.5)) == ("<\u202f0.001", "0.038", "0,500")
 

@@ -149,8 +149,8 @@ def test_the_fastest_candidate_is_taken_when_it_is_clearly_faster(monkeypatch):
 def test_why_a_faster_candidate_was_not_taken_is_told(monkeypatch):
     told = toy.Told()
     probed(monkeypatch, times(bf16=9.5, both=4.0), losses={("bf16", "channels_last", 2): 1.2}, told=told)
-    assert told.has("not bf16 channels_last threads=2: faster, but the first loss is another")
-    assert told.has("not bf16 contiguous threads=2: not clearly faster")
+    assert told.has("not bf16 channels_last on 2 threads: faster, but the first loss is another")
+    assert told.has("not bf16 contiguous on 2 threads: not clearly faster")
 
 
 def test_slow_steps_are_compared_by_the_same_rows(monkeypatch):

@@ -174,7 +174,10 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files, and texts.")] = 0,
     prompt: Annotated[
         list[str] | None,
-        typer.Option("--prompt", help="Go on with this text, and write what comes to the terminal; repeatable."),
+        typer.Option(
+            "--prompt",
+            help="Go on with this text, or - for standard input, and write what comes to the terminal; repeatable.",
+        ),
     ] = None,
     temperature: Annotated[
         float | None,
@@ -234,7 +237,7 @@ def generate(
             raise UsageError(
                 "--count is for samples, and --prompt goes on with texts. Give --most, the pieces to write."
             )
-        how = Sampling(**given)
+        how, prompt = Sampling(**given), _read_prompts(prompt)
         with terminal.progress(quiet=quiet) as progress:
             said = api.write(
                 run, prompt, how=how, label=_only(label), seed=seed, runs=runs, device=device, progress=progress
@@ -253,6 +256,27 @@ def generate(
         print_json(summary)
     else:
         terminal.show_generated(summary)
+
+
+def _read_prompts(prompts: list[str]) -> list[str]:
+    """The prompts, with what standard input holds in place of `-`, without its last end of a line. Raises UsageError."""
+    from ouvroir.predictor import STANDARD_INPUT
+
+    n = prompts.count(STANDARD_INPUT)
+    if not n:
+        return prompts
+    if n > 1:
+        raise UsageError("--prompt - stands for standard input, which can be read only once. Give it once.")
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"Standard input is no text in UTF-8: byte {error.start + 1} fits no letter. Give --prompt - such a text."
+        ) from error
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise UsageError("Standard input is empty. Give --prompt - a text to go on with.")
+    return [text if one == STANDARD_INPUT else one for one in prompts]
 
 
 def _only(labels: list[str] | None) -> str | None:

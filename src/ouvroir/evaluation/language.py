@@ -125,6 +125,8 @@ class Language:
 
     def seconds(self, value: float) -> str:
         """A duration in the unit a person would choose."""
+        if value < 0.05:
+            return self("unit_s", n=f"<{_THIN}{self.number(0.1, 1)}")
         if value < 10:
             return self("unit_s", n=self.number(value, 1))
         if value < 120:

@@ -68,6 +68,9 @@ def render(report: Mapping[str, Any], language: LanguageName = "en") -> str:
         compared=_compared(report, t),
         has_p=bool(report["main"]) and counts_rows(report["main"]),
         tables=_tables(report),
+        has_intervals=_has_intervals(report),
+        has_kept=_has_kept(report),
+        explained=_explained(report),
         curves=_curves(report, t),
         confusion=_confusion(report, t),
         calibration=_calibration(report, t),
@@ -240,6 +243,17 @@ def _kind(report: Mapping[str, Any], system: Mapping[str, Any]) -> str:
     return "kept" if system["name"] == report["kept"] else "other" if system["role"] != "baseline" else "cheap"
 
 
+def _has_kept(report: Mapping[str, Any]) -> bool:
+    """Whether there is more than one model, so that it is said which one was kept."""
+    return len([one for one in report["systems"] if one["role"] != "baseline"]) > 1
+
+
+def _has_intervals(report: Mapping[str, Any]) -> bool:
+    """Whether any system has an interval of the main metric: a test of a single item gives none."""
+    found = [one["metrics"].get(report["main"]) for one in report["systems"]]
+    return any(one and one["low"] is not None for one in found)
+
+
 def _compared(report: Mapping[str, Any], t: Language) -> dict[str, Any] | None:
     """The dot-and-whisker rows of the main metric with their common axis."""
     main = report["main"]
@@ -279,7 +293,7 @@ def _compared_row(
         "name": name,
         "role": t("role_baseline") if system["role"] == "baseline" else "",
         "kind": kind,
-        "is_kept": kind == "kept" and sum(one["role"] != "baseline" for one in report["systems"]) > 1,
+        "is_kept": kind == "kept" and _has_kept(report),
         "value": value,
         "span": span,
         "track": plots.track(
@@ -306,18 +320,28 @@ def _tables(report: Mapping[str, Any]) -> list[tuple[str, bool]]:
     return [(name, is_higher_better(name)) for name in found]
 
 
+def _explained(report: Mapping[str, Any]) -> list[str]:
+    """The metrics of that table but for the one that the verdict explains already."""
+    is_told = bool(report["main"]) and not counts_rows(report["main"])
+    return [name for name, _ in _tables(report) if not (is_told and name == report["main"])]
+
+
 def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
     """Training loss, then each metric of validation that is known here."""
     charts: list[tuple[str, Markup]] = []
+    drawn: list[tuple[str, list[Any]]] = []
     wanted = [("train", name) for name in _training_losses(report)]
     wanted += [("validation", name) for name in dict.fromkeys([report["main"], "loss", *METRICS]) if name]
     for split, metric in wanted:
         lines = [one for one in report["curves"] if (one["split"], one["metric"]) == (split, metric)]
         lines = [one for one in lines if one["points"]]
-        if sum(len(one["points"]) for one in lines) > 1 and len(charts) < _MOST_CURVES:
+        points = split, [one["points"] for one in lines]  # of a text the loss is what nats per character are
+        if sum(map(len, points[1])) > 1 and len(charts) < _MOST_CURVES and points not in drawn:
+            drawn.append(points)
             charts.append(_curve(report, lines, split, metric, t))
+            says_more = len(lines) > 1 or plots.has_course(map(len, points[1]))
             for against in _AXES if metric == report["main"] else ():
-                if all(against in one for one in lines):
+                if says_more and all(against in one for one in lines):
                     charts.append(_curve(report, lines, split, metric, t, against=against))
     return charts
 
@@ -347,6 +371,9 @@ def _curve(
             return t.percent(value, max(0, plots.decimals(ticks) - 2))
         return t.number(value, max(1, plots.decimals(ticks)))
 
+    def say(value: float) -> str:
+        return t.value(metric, value)
+
     systems = [{"name": one["system"], "role": one["role"]} for one in lines]
     names = [who(report, system, t) for system in systems]
     named = list(zip(names, lines, strict=True))
@@ -354,7 +381,7 @@ def _curve(
         plots.Series(name, _kind(report, system), one[against])
         for (name, one), system in zip(named, systems, strict=True)
     ]
-    ends = ", ".join(t("curve_end", name=name, value=write(one["points"][-1][1])) for name, one in named)
+    ends = ", ".join(t("curve_end", name=name, value=say(one["points"][-1][1])) for name, one in named)
 
     def along(x: float) -> str:
         return t(f"curve_along_{against}", x=t.seconds(x) if against == "seconds" else t.count(x))
@@ -363,7 +390,7 @@ def _curve(
     label = t("metric_loss") if split == "train" else t(f"metric_{metric}")
     x_label = t(f"curve_{against}") if against in _AXES else t("step")
     return title, plots.curves(
-        series, axis=axis, title=alt, x_label=x_label, y_label=label, t=t, along=along, write=write
+        series, axis=axis, title=alt, x_label=x_label, y_label=label, t=t, along=along, write=write, say=say
     )
 
 

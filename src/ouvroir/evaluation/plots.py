@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from ouvroir.evaluation.language import Language
 _WIDTH, _HEIGHT = 420, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 40
 _MAX_POINTS = 240
+_FEW_POINTS = 2
 
 
 def nice_ticks(low: float, high: float, n: int = 5) -> list[float]:
@@ -142,6 +143,11 @@ def thin(points: Sequence[tuple[float, float]], most: int = _MAX_POINTS) -> list
     return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
 
 
+def has_course(n_points: Iterable[int]) -> bool:
+    """Whether a line through any of several series, of so many points each, shows more than its ends."""
+    return max(n_points) > _FEW_POINTS
+
+
 def curves(
     series: Sequence[Series],
     *,
@@ -152,22 +158,37 @@ def curves(
     t: Language,
     along: Callable[[float], str],
     write: Callable[[float], str],
+    say: Callable[[float], str],
 ) -> Markup:
     """Lines over steps or seconds, values on `axis`. Points of few measurements are marked, each with its value as a tooltip.
 
-    `along` says an x with its unit, `write` a value.
+    Where none of them has a course there is no line: the values stand at the points.
+    `along` says an x with its unit, `write` a value on the axis, `say` that of a point.
     """
     frame = _Frame(x=(0.0, max(x for one in series for x, _ in one.points)), y=axis)
     parts = [frame.axes(x_label, y_label, t.count, write)]
+    are_few = not has_course(len(one.points) for one in series)
+    places = [frame.place(x, y) for one in series for x, y in one.points] if are_few else []
     for one in series:
         points = thin(one.points)
-        line = " ".join("{},{}".format(*frame.place(x, y)) for x, y in points)
-        parts.append(Markup('<polyline class="line {}" points="{}"/>').format(one.kind, line))
+        if not are_few:
+            line = " ".join("{},{}".format(*frame.place(x, y)) for x, y in points)
+            parts.append(Markup('<polyline class="line {}" points="{}"/>').format(one.kind, line))
         marked = points if len(points) <= 40 else points[-1:]
         for x, y in marked:
-            note = t("curve_point", name=one.name, along=along(x), value=write(y))
-            parts.append(_mark(*frame.place(x, y), one.kind, note, 5 if len(points) == 1 else 3))  # no line leads to it
+            note = t("curve_point", name=one.name, along=along(x), value=say(y))
+            is_alone = are_few or len(points) == 1  # no line leads to it
+            parts.append(_mark(*frame.place(x, y), one.kind, note, 5 if is_alone else 3))
+            if are_few:
+                parts.append(_value_at(*frame.place(x, y), say(y), places))
     return _svg(_WIDTH, _HEIGHT, title, Markup("").join(parts))
+
+
+def _value_at(x: float, y: float, text: str, places: Sequence[tuple[float, float]]) -> Markup:
+    """A value above its point, or below it where another point is above; within the chart at both sides."""
+    is_crowded = any(abs(x - other[0]) < 48 and 0 < y - other[1] < 28 for other in places)
+    anchor = "end" if x > _WIDTH - _RIGHT - 24 else "middle"
+    return _text(x, y + (20 if is_crowded else -11), text, anchor, "tick value")
 
 
 def _mark(x: float, y: float, kind: str, note: str, radius: float = 3) -> Markup:

@@ -34,7 +34,8 @@ class Controlled:
 class KeptAt:
     """The step whose checkpoint a model is of and its value of the validation metric that decided, and both of the last step.
 
-    is_overfit: after that step, validation became clearly worse.
+    n_validations: how often it was validated; once tells nothing of what came of more steps. is_overfit: after that step,
+    validation became clearly worse.
     """
 
     step: int
@@ -43,6 +44,7 @@ class KeptAt:
     value: float
     last: float
     is_overfit: bool
+    n_validations: int
 
 
 Role = Literal["baseline", "base", "tuned", "rival"]
@@ -56,7 +58,7 @@ class System:
     steps: training steps in all, those of an earlier model it started from included; seconds: spent training them.
     n_rows: the train rows it learned from, when these were not all of them. usual_steps: those that its task proposes, where it had
     far fewer; can_be_smaller: whether there is a smaller preset of it. n_parameters: the size of a model.
-    kept_at: where its checkpoint comes from, where it was validated more than once. is_start: it was not trained here, and is what
+    kept_at: where its checkpoint comes from, where it was validated. is_start: it was not trained here, and is what
     another one started from.
     """
 

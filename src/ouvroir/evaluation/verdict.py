@@ -63,7 +63,10 @@ def _few_steps(report: Mapping[str, Any], t: Language) -> list[str]:
 
 
 def _kept_at(report: Mapping[str, Any], t: Language) -> list[str]:
-    """Which checkpoint of a fine-tuned model was kept; of any model that its validation became worse after that one."""
+    """Which checkpoint of a fine-tuned model was kept; of any model that its validation became worse after that one.
+
+    A single validation tells nothing of that, which is said.
+    """
     is_tuned = any(one.get("is_start") for one in report["systems"])
     found = []
     for one in report["systems"]:
@@ -71,8 +74,9 @@ def _kept_at(report: Mapping[str, Any], t: Language) -> list[str]:
         if not at or not (at["is_overfit"] or is_tuned):
             continue
         metric = at["metric"]
+        is_once = at.get("n_validations", 2) == 1  # absent in earlier reports, which have no single ones
         said = t(
-            "kept_at_last" if at["step"] == at["steps"] else "kept_at_step",
+            "kept_at_once" if is_once else "kept_at_last" if at["step"] == at["steps"] else "kept_at_step",
             who=sentence(who(report, one, t, with_article=True)),
             step=t.count(at["step"]),
             steps=t.count(at["steps"]),

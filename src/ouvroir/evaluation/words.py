@@ -171,20 +171,20 @@ WORDS: dict[str, tuple[str, str]] = {
         "ce que l’entraînement réduit ; ne sert qu’à comparer des modèles de la même tâche",
     ),
     "about_nats_per_character": (
-        "how hard it is for the model, on average, to guess each character from the text before it; less is better. At 0 it is "
+        "how hard it is for the model, on average, to guess each character from the text before it. At 0 it is "
         "sure of every character, at 0.69 as unsure as between two that are equally likely. Of a block of a file it sees nothing "
         "that comes before the block",
-        "à quel point il est difficile pour le modèle, en moyenne, de deviner chaque caractère d’après le texte qui le précède ; "
-        "plus c’est bas, mieux c’est. À 0, il est sûr de chaque caractère ; à 0,69, il hésite comme entre deux caractères "
+        "à quel point il est difficile pour le modèle, en moyenne, de deviner chaque caractère d’après le texte qui le précède. "
+        "À 0, il est sûr de chaque caractère ; à 0,69, il hésite comme entre deux caractères "
         "également probables. D’un bloc de fichier, il ne voit rien de ce qui précède le bloc",
     ),
     "about_nats_per_character_in_windows": (
-        "how hard it is for the model, on average, to guess each character from the text before it; less is better. At 0 it is "
+        "how hard it is for the model, on average, to guess each character from the text before it. At 0 it is "
         "sure of every character, at 0.69 as unsure as between two that are equally likely. The model reads the text in windows of "
         "{context} pieces, a new one every {stride} pieces, and guesses each piece once: it sees at least the {seen} pieces before "
         "it, or fewer at the beginning of a block of a file",
-        "à quel point il est difficile pour le modèle, en moyenne, de deviner chaque caractère d’après le texte qui le précède ; "
-        "plus c’est bas, mieux c’est. À 0, il est sûr de chaque caractère ; à 0,69, il hésite comme entre deux caractères "
+        "à quel point il est difficile pour le modèle, en moyenne, de deviner chaque caractère d’après le texte qui le précède. "
+        "À 0, il est sûr de chaque caractère ; à 0,69, il hésite comme entre deux caractères "
         "également probables. Le modèle lit le texte par fenêtres de {context} morceaux, une nouvelle tous les {stride} morceaux, "
         "et devine chaque morceau une seule fois : il voit au moins les {seen} morceaux qui le précèdent, ou moins au début d’un "
         "bloc de fichier",
@@ -377,6 +377,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "after the last step).",
         "{who} est retenu tel qu’il était après le pas {step} sur {steps}, où il était le meilleur en validation ({metric} : "
         "{value} ; {last} après le dernier pas).",
+    ),
+    "kept_at_once": (
+        "{who} was validated only once, after step {step} ({metric}: {value}), which cannot tell whether more steps made it worse. "
+        "`--set loop.evaluate_every=STEPS` has it validated more often, and keeps the best.",
+        "{who} n’a été évalué en validation qu’une fois, après le pas {step} ({metric} : {value}), ce qui ne dit pas si d’autres "
+        "pas l’ont rendu moins bon. Avec `--set loop.evaluate_every=PAS`, il l’est plus souvent, et le meilleur est retenu.",
     ),
     "kept_at_overfit": (
         "After that it did worse on them, which is overfitting: a shorter training would do, and more data would help.",

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from ouvroir.errors import DiskFull
-from ouvroir.files import home, write_json
+from ouvroir.files import home, readable_count, write_json
 from ouvroir.recipe import Loop, Recipe
 from ouvroir.system import usable_cores
 from ouvroir.training.device import has_bf16, synchronise, threads
@@ -209,7 +209,7 @@ def most_threads(world: World, *, is_exact: bool) -> int:
 
 
 def _name(recipe: Recipe) -> str:
-    return f"{recipe.loop.precision} {recipe.loop.layout} threads={recipe.loop.threads}"
+    return f"{recipe.loop.precision} {recipe.loop.layout} on {readable_count(recipe.loop.threads, 'thread')}"
 
 
 class _Trial:
@@ -268,7 +268,7 @@ def _chosen(best: Recipe, trial: _Trial, strays: Sequence[Recipe], *, is_on_cpu:
     """What was chosen and measured, on how many rows, and why candidates with a shorter time were not taken."""
     words = f"{best.loop.precision}, {best.loop.layout}"
     if is_on_cpu:
-        words += f", {best.loop.threads} thread{'s' if best.loop.threads > 1 else ''}"
+        words += f", {readable_count(best.loop.threads, 'thread')}"
     times, chosen_ms = trial.times_ms, trial.times_ms[_name(best)]
     told = ", ".join(f"{name}: {ms:,.0f} ms" if ms >= 100 else f"{name}: {ms:.3g} ms" for name, ms in times.items())
     n_rows, n_all = trial.share.last - trial.share.first, trial.n_rows

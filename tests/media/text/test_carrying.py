@@ -179,14 +179,28 @@ def test_transformers_has_the_same_logits_and_the_same_pieces(tmp_path, kind, pi
     assert (cut.bos_token_id, cut.eos_token_id, cut.pad_token_id) == (tokens.BEGIN, tokens.END, tokens.NOTHING)
 
 
-def test_a_run_becomes_a_folder_that_goes_on_with_texts(transformer):
+def read_page(folder):
+    """README.md of an export: its text, and the Python in it."""
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return page, code
+
+
+def test_a_run_becomes_a_folder_that_goes_on_with_texts(transformer, capsys, monkeypatch):
     transformers = pytest.importorskip("transformers")
     found = ouvroir.export(transformer.path, "hf")
     assert found.items == "windows of held-out rows"
     assert found.n_items > 10
     assert found.largest_difference < 1e-5
-    said = eval(found.use[0].removeprefix("Python: "), {"transformers": transformers})
-    assert said[0]["generated_text"].startswith("A beginning")
+    exec("\n".join(found.use), {})
+    assert capsys.readouterr().out.startswith("A beginning")
+    page, code = read_page(transformer.path / "export" / "hf")
+    assert page.startswith("# A model for text-generation as a folder for transformers\n\nMade with Ouvroir ")
+    assert f"It answers like the model on all {found.n_items} windows of held-out rows; the largest" in page
+    assert "`pip install torch transformers`" in page
+    monkeypatch.chdir(found.path)
+    exec(code, {})
+    assert capsys.readouterr().out.startswith("A beginning")
     model, processor = opened(transformer)
     note = json.loads((transformer.path / "export" / "hf" / "export.json").read_text())
     assert (note["context"], note["tokenizer"], note["gate"]["n_items"]) == (48, "bpe", found.n_items)
@@ -221,8 +235,8 @@ def test_a_tokenizer_that_cuts_otherwise_is_not_exported(transformer, tmp_path, 
 # ---------------------------------------------------------------- llama.cpp
 
 
-def test_llama_cpp_writes_as_the_model_does(transformer):
-    gguf, xllamacpp = pytest.importorskip("gguf"), pytest.importorskip("xllamacpp")
+def test_llama_cpp_writes_as_the_model_does(transformer, monkeypatch):
+    gguf, _ = pytest.importorskip("gguf"), pytest.importorskip("xllamacpp")
     found = ouvroir.export(transformer.path, "gguf")
     assert found.items == "places of held-out rows"
     assert found.n_items > 50
@@ -230,12 +244,17 @@ def test_llama_cpp_writes_as_the_model_does(transformer):
     assert found.agreement["f16"] >= 0.99
     assert found.agreement["q8_0"] >= 0.95
     assert "After 20 beginnings it writes the same 480 pieces" in found.sentence
-    names = {"xllamacpp": xllamacpp}
-    exec(found.use[1].removeprefix("Python: ").replace("; server.handle", "; text = server.handle"), names)
-    assert isinstance(names.pop("text"), str)
-    del names["server"]  # which ends with it
     folder = transformer.path / "export" / "gguf"
-    names = {"export.json", "model-f16.gguf", "model-f32.gguf", "model-q8_0.gguf"}
+    page, code = read_page(folder)
+    assert "After 20 beginnings it writes the same 480 pieces" in page
+    assert '`llama-cli -m model-q8_0.gguf -p "A beginning"`' in page
+    monkeypatch.chdir(folder)
+    for lines in ("\n".join(found.use), code):
+        names = {}
+        exec(lines, names)
+        assert isinstance(names["answer"]["choices"][0]["text"], str)
+        del names["server"]  # which ends with it
+    names = {"README.md", "export.json", "model-f16.gguf", "model-f32.gguf", "model-q8_0.gguf"}
     assert {path.name for path in folder.iterdir()} == names
     sizes = [(folder / f"model-{name}.gguf").stat().st_size for name in ("f32", "f16", "q8_0")]
     assert sizes == sorted(sizes, reverse=True)
@@ -371,20 +390,25 @@ def test_a_graph_is_used_with_the_files_beside_it_alone(home, tmp_path, kind, ca
     pytest.importorskip("onnxruntime")
     run = make_run(tmp_path, network="lstm", tokenizer=kind, classes=("dull", "bright") if kind == "bytes" else ())
     found = ouvroir.export(run.path, "onnx")
-    given = '"pieces": pieces' + (', "labels": labels' if kind == "bytes" else "")
     folder = tmp_path / "elsewhere"
     shutil.copytree(run.path / "export" / "onnx", folder)
     note = json.loads((folder / "export.json").read_text())
     assert note["outputs"]["probabilities"] == {"dtype": "float32", "shape": ["batch", "n_pieces", note["n_numbers"]]}
     assert (note["numbers"]["begin"], note["numbers"]["end"]) == (tokens.BEGIN, tokens.END)
     assert (folder / note["tokenizer_file"]).is_file()
-    assert found.use[0] == f"Python: onnxruntime.InferenceSession({found.path!r}).run(None, {{{given}}})"
+    names = {}
+    exec("\n".join(found.use), names)
+    assert names["logits"].shape == (1, 8, note["n_numbers"])
     told = CliRunner().invoke(app, ["export", str(run.path), "--to", "pth"], catch_exceptions=False).stdout
-    assert "  Python: torch.load(" in told
+    lines = told.partition("\nIn Python:\n\n")[2]
+    assert lines.startswith("import torch\n\nweights = torch.load(")
+    exec(lines, names)
+    assert names["weights"]
     assert (run.path / "export" / "pth" / note["tokenizer_file"]).is_file()
-    assert "model.onnx" in note["load"][0]
-    page = (folder / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert "session = onnxruntime.InferenceSession('model.onnx')" in note["load"]
+    page, code = read_page(folder)
+    assert "| input `pieces` | (batch, n_pieces) | int64 |" in page
+    assert "It answers like the model on all" in page
     monkeypatch.chdir(folder)
     model = ouvroir.load(run.path)
     label = model.processor.labels[0] if model.processor.labels else None

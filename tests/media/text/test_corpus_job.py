@@ -280,6 +280,33 @@ def test_a_job_makes_samples_with_the_model_that_it_kept(job):
             asked()
 
 
+@pytest.mark.parametrize("given", ["Dan \n", "Dan \r\n", "\ufeffDan "])
+def test_a_dash_is_the_prompt_from_standard_input(job, given):
+    arguments = ["generate", str(job.path), "--most", "12", "--seed", "2", "--quiet"]
+    typed = CliRunner().invoke(app, [*arguments, "--prompt", "Dan "], catch_exceptions=False)
+    piped = CliRunner().invoke(app, [*arguments, "--prompt", "-"], input=given, catch_exceptions=False)
+    assert piped.stdout == typed.stdout
+    both = [*arguments, "--prompt", "Eve", "--prompt", "-", "--json"]
+    told = json.loads(CliRunner().invoke(app, both, input=given, catch_exceptions=False).stdout)
+    assert [one["prompt"] for one in told["texts"]] == ["Eve", "Dan "]
+
+
+@pytest.mark.parametrize(
+    ("given", "prompts", "said"),
+    [
+        (b"", ["-"], "Standard input is empty. Give --prompt - a text"),
+        (b"\n", ["-"], "Standard input is empty"),
+        (b"caf\xe9 ", ["-"], "no text in UTF-8: byte 4 fits no letter"),
+        (b"Dan", ["-", "-"], "which can be read only once"),
+    ],
+)
+def test_what_is_no_prompt_on_standard_input_is_refused(job, given, prompts, said):
+    arguments = [word for prompt in prompts for word in ("--prompt", prompt)]
+    result = CliRunner().invoke(app, ["generate", str(job.path), *arguments, "--quiet"], input=given)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 def test_the_command_goes_on_with_prompts(job):
     arguments = ["generate", str(job.path), "--prompt", "Dan ", "--most", "12", "--seed", "2", "--quiet"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)

@@ -17,7 +17,7 @@ from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
 from ouvroir.classification import adopt_by_name
-from ouvroir.making import OF_A_FLOW, Maker, label_weights, shifted_views, train_classes
+from ouvroir.making import FlowMaker, label_weights, shifted_views, train_classes
 from ouvroir.media.audio.decode import usual_rate
 from ouvroir.media.audio.encode import as_wav
 from ouvroir.media.audio.processor import AudioProcessor
@@ -65,12 +65,13 @@ class Options:
     phase_steps: Annotated[int, Setting(ge=1)] = setting(40, "Steps in which the phases of a spectrogram are found.")
 
 
-class AudioGeneration(Maker, Sounds):
+class AudioGeneration(FlowMaker, Sounds):
     """Noise to sounds of a class, or of none. See `ouvroir.task.Synthesiser`."""
 
     name: ClassVar[str] = "audio-generation"
     Options: ClassVar[type] = Options
     varies: ClassVar[bool] = True
+    network_words: ClassVar[str] = "a U-Net that follows a flow from noise to spectrograms"
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -146,16 +147,6 @@ class AudioGeneration(Maker, Sounds):
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name."""
         per_class = {"flow.condition.label.weight": 1}
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class)
-
-    def network(self, recipe: Recipe) -> str:
-        """As of `ouvroir.task.Task`."""
-        del recipe
-        return "a U-Net that follows a flow from noise to spectrograms"
-
-    def constants(self, recipe: Recipe) -> Mapping[str, str]:
-        """As of `ouvroir.task.Task`."""
-        del recipe
-        return OF_A_FLOW
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """condition, down, middle, up, out."""

@@ -41,7 +41,9 @@ class ImageClassification(shared.Classifier, Pictures):
     name: ClassVar[str] = recipes.TASK
     Options: ClassVar[type] = recipes.Options
     synthesiser: ClassVar[str | None] = "image-generation"
-    hf_load: ClassVar[str] = 'transformers.pipeline("image-classification", {place})("a_file.png")'
+    hf_load: ClassVar[str] = (
+        'pipeline = transformers.pipeline("image-classification", {place})\nprint(pipeline("a_file.png"))'
+    )
 
     # --- data ---------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field as Setting
 
 from ouvroir.classification import adopt_by_name
-from ouvroir.making import OF_A_FLOW
+from ouvroir.making import FlowMaker
 from ouvroir.media.image.making import AT_ONCE, MakingOptions, PictureMaker, pieces
 from ouvroir.media.image.processor import ImageProcessor
 from ouvroir.recipe import Recipe, setting
@@ -36,12 +36,13 @@ class Options(MakingOptions):
     sample_steps: Annotated[int, Setting(ge=1)] = setting(10, "Steps from noise to a picture.")
 
 
-class ImageGeneration(PictureMaker):
+class ImageGeneration(FlowMaker, PictureMaker):
     """Noise to pictures of a class, or of none. See `ouvroir.task.Synthesiser`."""
 
     name: ClassVar[str] = "image-generation"
     Options: ClassVar[type] = Options
     varies: ClassVar[bool] = True
+    network_words: ClassVar[str] = "a U-Net that follows a flow from noise to pictures"
 
     def scheduled(self, recipe: Recipe, n_train: int) -> Recipe:
         """Steps by the root of the number of pictures; an average over the last tenth of them."""
@@ -73,16 +74,6 @@ class ImageGeneration(PictureMaker):
         """Load an earlier model as far as shapes agree; vectors of classes are matched by name."""
         per_class = {"condition.label.weight": 1}
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class)
-
-    def network(self, recipe: Recipe) -> str:
-        """As of `ouvroir.task.Task`."""
-        del recipe
-        return "a U-Net that follows a flow from noise to pictures"
-
-    def constants(self, recipe: Recipe) -> Mapping[str, str]:
-        """As of `ouvroir.task.Task`."""
-        del recipe
-        return OF_A_FLOW
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """condition, down, middle, up, out."""

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 class Exports:
     """The part of text generation that is about exporting. See `ouvroir.task.Writer`."""
 
-    hf_load: ClassVar[str] = 'transformers.pipeline("text-generation", {place})("A beginning", max_new_tokens=40)'
+    hf_load: ClassVar[str] = (
+        'pipeline = transformers.pipeline("text-generation", {place})\n'
+        'print(pipeline("A beginning", max_new_tokens=40)[0]["generated_text"])'
+    )
 
     def export_inputs(self, processor: Processor) -> dict[str, Tensor]:
         """`pieces`: (2, 8) int64; with classes `labels`: (2, K + 1)."""
@@ -48,12 +51,19 @@ class Exports:
         assert isinstance(processor, CorpusProcessor)
         return facts(processor)
 
-    def export_beside(self, processor: Processor, folder: Path, *, of_graph: bool) -> dict[str, Any]:
+    def export_beside(self, processor: Processor, folder: Path) -> dict[str, Any]:
         """As of `ouvroir.task.Writer`."""
         from ouvroir.media.text.outside import write_beside
 
         assert isinstance(processor, CorpusProcessor)
-        return write_beside(processor, folder, of_graph=of_graph)
+        return write_beside(processor, folder)
+
+    def export_page(self, processor: Processor) -> Sequence[str]:
+        """As of `ouvroir.task.Writer`."""
+        from ouvroir.media.text.outside import page_blocks
+
+        assert isinstance(processor, CorpusProcessor)
+        return page_blocks(processor)
 
     def require_hf(self, model: nn.Module, processor: Processor) -> None:
         """Raise UsageError for what is no Llama."""

@@ -1,4 +1,4 @@
-"""What whoever runs an exported language model without Ouvroir needs beside it: its tokenizer, and a page on how numbers are made.
+"""What whoever runs an exported language model without Ouvroir needs beside it: its tokenizer, and how numbers are made.
 
 Axes: V numbers that there are, K classes.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ouvroir.files import write_bytes, write_json, write_text
+from ouvroir.files import write_bytes, write_json
 from ouvroir.media.text import tokens
 
 if TYPE_CHECKING:
     from ouvroir.media.text.corpus import CorpusProcessor
 
-README, SENTENCEPIECE, CHARACTERS = "README.md", "tokenizer.model", "characters.json"
+SENTENCEPIECE, CHARACTERS = "tokenizer.model", "characters.json"
 _FIRST_LEARNED = tokens.FIRST_BYTE + tokens.N_BYTES
 
 
@@ -37,11 +37,8 @@ def facts(processor: CorpusProcessor) -> dict[str, Any]:
     }
 
 
-def write_beside(processor: CorpusProcessor, folder: Path, *, of_graph: bool) -> dict[str, Any]:
-    """Write the tokenizer into the folder of an export and, beside a graph, README.md on how it is asked.
-
-    Returns what is told of them in `export.json`.
-    """
+def write_beside(processor: CorpusProcessor, folder: Path) -> dict[str, Any]:
+    """Write the tokenizer into the folder of an export. Returns what is told of it in `export.json`."""
     tokenizer = processor.tokenizer
     if tokenizer.kind == "bpe":
         write_bytes(folder / SENTENCEPIECE, tokenizer.model)
@@ -53,8 +50,6 @@ def write_beside(processor: CorpusProcessor, folder: Path, *, of_graph: bool) ->
             "characters": tokenizer.model.decode("utf-8", errors="surrogatepass"),
         }
         write_json(folder / CHARACTERS, value)
-    if of_graph:
-        write_text(folder / README, _page(processor))
     return {
         "tokenizer_file": SENTENCEPIECE if tokenizer.kind == "bpe" else CHARACTERS,
         "how": [*_steps(processor), *_answer(processor)],
@@ -102,17 +97,9 @@ def _answer(processor: CorpusProcessor) -> list[str]:
     return found
 
 
-def _page(processor: CorpusProcessor) -> str:
-    k = len(processor.labels)
-    inputs = ["| input `pieces` | (batch, n_pieces) | int64 |"]
-    inputs += [f"| input `labels` | (batch, {k + 1}) | float32 |"] if k else []
-    outputs = [
-        f"| output `{name}` | (batch, n_pieces, {processor.tokenizer.n}) | float32 |"
-        for name in ("logits", "probabilities")
-    ]
-    blocks = [
-        "# A language model as an ONNX graph",
-        "\n".join(["| name | shape | dtype |", "|---|---|---|", *inputs, *outputs]),
+def page_blocks(processor: CorpusProcessor) -> list[str]:
+    """Of README.md beside a graph what is of texts alone: how one becomes numbers, what comes of them, and Python that asks."""
+    return [
         "## From a text to numbers",
         "\n".join(f"- {one}" for one in _steps(processor)),
         "## From numbers to what comes next",
@@ -122,9 +109,7 @@ def _page(processor: CorpusProcessor) -> str:
         + (" sentencepiece`" if processor.tokenizer.kind == "bpe" else "`")
         + ", from within this folder:",
         f"```python\n{_code(processor)}\n```",
-        "`export.json` says the same for programs, and holds the settings that the model was trained with.",
     ]
-    return "\n\n".join(blocks) + "\n"
 
 
 def _code(processor: CorpusProcessor) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field as Setting
 
 from ouvroir import recipe as recipes
 from ouvroir.classification import adopt_by_name
-from ouvroir.making import OF_A_FLOW, Maker, label_weights, left_out, shifted_views, train_classes, weights_of
+from ouvroir.making import FlowMaker, label_weights, left_out, shifted_views, train_classes, weights_of
 from ouvroir.media.video.decode import MOST_FPS
 from ouvroir.media.video.encode import as_mp4
 from ouvroir.media.video.processor import VideoProcessor
@@ -70,12 +70,13 @@ class Options:
     sample_steps: Annotated[int, Setting(ge=1)] = setting(20, "Steps from noise to the latent of a clip.")
 
 
-class VideoGeneration(Maker, Videos):
+class VideoGeneration(FlowMaker, Videos):
     """Noise to clips of a class, or of none. See `ouvroir.task.Synthesiser`."""
 
     name: ClassVar[str] = "video-generation"
     Options: ClassVar[type] = Options
     varies: ClassVar[bool] = True
+    network_words: ClassVar[str] = "a decoder of clips, and a flow from noise to what it decodes"
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -160,16 +161,6 @@ class VideoGeneration(Maker, Videos):
         per_class = {"flow.condition.label.weight": 1, "decoder.label.weight": 1}
         own = ("styles", "styles_of", "style_mean", "style_std")
         return adopt_by_name(_network(model), processor.labels, weights, labels, per_class=per_class, own=own)
-
-    def network(self, recipe: Recipe) -> str:
-        """As of `ouvroir.task.Task`."""
-        del recipe
-        return "a decoder of clips, and a flow from noise to what it decodes"
-
-    def constants(self, recipe: Recipe) -> Mapping[str, str]:
-        """As of `ouvroir.task.Task`."""
-        del recipe
-        return OF_A_FLOW
 
     def parts(self, model: nn.Module) -> list[tuple[str, nn.Module]]:
         """coder, flow, decoder."""
