@@ -582,3 +582,63 @@ def test_sources_that_lie_on_both_sides_are_told_and_classes_of_one_source_refus
     ):
         apart.require_trainable()
     apart.require_trainable(needs_labels=False)
+
+
+RUN = dict.fromkeys(("recipe.json", "status.json", "environment.json"), "{}")
+MODEL = dict.fromkeys(("recipe.json", "config.json", "hashes.json"), "{}")
+DATA = {"cat/1.bin": "a", "dog/1.bin": "b"}
+
+
+def under(folder, files):
+    return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [(RUN, "is a run"), (MODEL, "is a model"), ({"export.json": "{}", "model.onnx": "x"}, "is a model")],
+)
+def test_a_run_or_a_model_that_is_given_is_no_data(write, check, tmp_path, files, says):
+    folder = write({**files, **under("synthetic", DATA)})
+    with pytest.raises(DataError, match=rf"source {says} of Ouvroir.*and no data\. Give the files"):
+        check(folder)
+    make_zip(tmp_path / "kept.zip", files)
+    with pytest.raises(DataError, match=rf"kept\.zip {says} of Ouvroir"):
+        check(tmp_path / "kept.zip")
+    assert set(labels(check(folder / "synthetic"))) == set(DATA)
+
+
+def test_the_cache_that_is_given_is_no_data(write, check, home):
+    home.mkdir()
+    (home / "1.bin").write_bytes(b"a")
+    with pytest.raises(DataError, match=r"home is where Ouvroir keeps.*OUVROIR_HOME"):
+        check(home)
+
+
+def test_runs_within_a_zip_are_not_entered(check, tmp_path):
+    run = {**RUN, **under("synthetic", DATA), **under("final_model", MODEL)}
+    make_zip(tmp_path / "all.zip", {**under("made/run", run), **under("made/model", MODEL), **DATA})
+    manifest = check(tmp_path / "all.zip")
+    assert set(labels(manifest)) == {"all.zip::cat/1.bin", "all.zip::dog/1.bin"}
+    assert codes(manifest) == dict.fromkeys(("all.zip::made/run", "all.zip::made/model"), "own_folder")
+
+
+def test_a_zip_of_a_run_beside_others_is_not_opened(check, folder):
+    make_zip(folder / "data.zip", DATA)
+    make_zip(folder / "run.zip", {**RUN, **DATA})
+    manifest = check(folder)
+    assert set(labels(manifest)) == {"data.zip::cat/1.bin", "data.zip::dog/1.bin"}
+    assert codes(manifest) == {"run.zip": "own_folder"}
+
+
+def test_a_folder_is_looked_at_by_the_names_in_it_alone(write, check, monkeypatch, folder):
+    import os
+
+    from ouvroir.data.listing import list_folder
+
+    write({f"{number}/1.bin": "a" for number in range(20)})
+    asked = []
+    monkeypatch.setattr(
+        os, "stat", lambda path, *rest, real=os.stat, **more: asked.append(path) or real(path, *rest, **more)
+    )
+    assert len(list_folder(folder).files) == 20
+    assert len(asked) <= 2
