@@ -371,11 +371,11 @@ def test_the_table_is_never_held(folder, write, form):
 def test_what_a_table_is_of_is_told_from_its_beginning(write, monkeypatch):
     folder = write({"t.jsonl": json_lines(TEXTS, number=list(range(2000)), place=[f"p{n}" for n in range(2000)])})
 
-    def whole(*_):
+    def whole(*_, **__):
         raise AssertionError("the table was read whole")
 
     monkeypatch.setattr(large_tables, "open_table", whole)
-    monkeypatch.setattr("ouvroir.data.labels.open_table", whole)
+    monkeypatch.setattr("ouvroir.data.chosen_tables.open_table", whole)
     with pytest.raises(DataError, match="holds texts, but no column is named like a label"):
         read(folder / "t.jsonl", task="text-classification")
     assert read(folder / "t.jsonl", task=None).task == TASK

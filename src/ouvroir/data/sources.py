@@ -18,8 +18,9 @@ from typing import NoReturn
 
 from ouvroir.data.blocks import counted, cut, longest_run
 from ouvroir.data.candidates import Collection
+from ouvroir.data.chosen_tables import hold_texts_alone, n_texts, suffixes_of_named_files
 from ouvroir.data.folders import has_classes, read_folders
-from ouvroir.data.labels import hold_texts_alone, n_texts, read_labelled_tables, suffixes_of_named_files
+from ouvroir.data.labels import read_labelled_tables
 from ouvroir.data.listing import (
     MADE,
     MADE_MARK,

@@ -59,10 +59,10 @@ def read_table(name: str, data: bytes) -> RawTable:
     return table
 
 
-def open_table(source: Source) -> RawTable:
-    """Read a table, on the disk or in an archive. Raises DataError and MissingExtra."""
+def open_table(source: Source, *, name: str = "") -> RawTable:
+    """Read a table, on the disk or in an archive; `name` is what messages call it. Raises DataError and MissingExtra."""
     try:
-        return read_table(source.name, source.read(MAX_TABLE_BYTES))
+        return read_table(name or source.name, source.read(MAX_TABLE_BYTES))
     except Refused as error:
         raise DataError(error.reason) from error
 

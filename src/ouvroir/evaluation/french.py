@@ -170,6 +170,11 @@ SENTENCES: dict[str, str] = {
         "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. Pour les "
         "distinguer par elle :"
     ),
+    "Taken as splits by their folders: {a}.": "Pris comme jeux d’après leurs dossiers : {a}.",
+    "All other tables are to learn from.": "Tous les autres tableaux servent à l’entraînement.",
+    "Tables without the column `{a}` that was named are read as usual: {b}.": (
+        "Tableaux sans la colonne `{a}` demandée, lus comme d’ordinaire : {b}."
+    ),
     "Tables that were read beside these: {n}, such as `{a}`.": "Autres tableaux lus : {n}, dont `{a}`.",
     "`{a}` is another table, and rows are read from {b}. Give its path to use it.": (
         "`{a}` est un autre tableau, et les éléments sont lus dans {b}. Donnez son chemin pour l’utiliser."
