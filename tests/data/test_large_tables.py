@@ -328,14 +328,16 @@ def test_a_very_long_text_is_a_block_of_its_own(write):
     assert contents(found) == "\n".join(texts)
 
 
-def test_another_encoding_is_told_and_one_of_two_bytes_refused(write):
+def test_another_encoding_is_told_and_one_of_two_or_four_bytes_refused(write):
     texts = [text.replace("🙂", "é") for text in TEXTS]
-    folder = write({"t.csv": separated(texts).encode("cp1252"), "u.csv": separated(texts).encode("utf-16")})
+    wide = {name: separated(texts).encode(name) for name in ("utf-16", "utf-32", "utf-32-be")}
+    folder = write({"t.csv": separated(texts).encode("cp1252"), **{f"{name}.csv": text for name, text in wide.items()}})
     found = read(folder / "t.csv")
     assert contents(found) == "\n".join(texts)
     assert "read as Windows-1252" in notes(found)["encoding"]
-    with pytest.raises(DataError, match="Save it as UTF-8"):
-        read(folder / "u.csv")
+    for name in wide:
+        with pytest.raises(DataError, match=f"is in {name[:6].upper()}.*Save it as UTF-8"):
+            read(folder / f"{name}.csv")
 
 
 def test_zero_bytes_are_left_out_and_told(write):

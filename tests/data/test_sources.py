@@ -17,6 +17,7 @@ from ouvroir.data.tabular import read_table
 from ouvroir.errors import DataError, MissingExtra
 from ouvroir.media import find_task
 from ouvroir.recipe import Data
+from ouvroir.records import mark_of
 
 
 def labels(manifest):
@@ -282,13 +283,29 @@ def test_parquet_without_its_library_says_which_extra(write, check, monkeypatch)
         check(write({"1.bin": "1", "t.parquet": b"PAR1"}))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-le", "utf-32-be", "cp1252", "latin-1"],
+)
 def test_encodings_of_tables(write, check, encoding):
     table = "fichier;étiquette\r\n1.bin;été\r\n2.bin;forêt\r\n"
     folder = write({"1.bin": "1", "2.bin": "2", "t.csv": table.encode(encoding)})
     manifest = check(folder)
     assert labels(manifest) == {"1.bin": "été", "2.bin": "forêt"}
     assert has_note(manifest, "encoding") == (not encoding.startswith("utf-8"))
+    if encoding.startswith(("utf-16", "utf-32")):
+        assert f"read as {encoding[:6].upper()}." in note(manifest, "encoding").text
+
+
+@pytest.mark.parametrize("text", ["a quiet sea", "тихое море", "静かな海", "𝔞 🐈 𐐀", "a\n" * 40, "ab"])
+def test_four_bytes_a_letter_are_told_from_two_with_a_mark_or_without(text):
+    for name in ("utf-32-le", "utf-32-be"):
+        for mark in (b"", "\ufeff".encode(name)):
+            assert mark_of(mark + text.encode(name)) == "\ufeff".encode(name)
+    for name in ("utf-16-le", "utf-16-be"):
+        assert mark_of(("\ufeff" + text).encode(name)) == "\ufeff".encode(name)
+        assert mark_of(text.encode(name)) in ("\ufeff".encode(name), b"")
+    assert mark_of(text.encode()) == mark_of(b"\0" * 3) == mark_of(b"") == b""
 
 
 def test_uneven_rows_quotes_and_null_bytes(write, check):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ouvroir.data.candidates import Candidate
 from ouvroir.errors import Refused
-from ouvroir.records import UTF_32
+from ouvroir.records import UTF_32, mark_of
 from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of, cells_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
@@ -78,12 +78,12 @@ def _n_blocks(size: int, length: int) -> int:
 
 
 def _is_utf32(root: str, one: Candidate) -> bool:
-    """Whether a file begins with a mark of UTF-32. What cannot be read is told later."""
+    """Whether a file is of UTF-32. What cannot be read is told later."""
     try:
         begin = Source(root, block_locator(one.locator, 0, _BEGIN)).read(_LOOKED_AT)
     except Refused:
         return False
-    return begin.startswith(UTF_32)
+    return mark_of(begin) in UTF_32
 
 
 def block_length(total: int, most_bytes: int) -> int:

@@ -34,10 +34,11 @@ from ouvroir.records import (
     Record,
     as_text,
     csv_rows,
+    encoding_of,
     is_json,
     json_records,
+    mark_of,
     split_of,
-    utf16_mark,
 )
 from ouvroir.row_groups import RowGroups
 from ouvroir.source import ZIP_SEPARATOR, Source, records_locator
@@ -128,9 +129,9 @@ def _head(root: str, file: File) -> Head:
     """Of JSON Lines and CSV: the records that end in the first bytes, or the first one."""
     with _opened(root, file) as stream:
         data = stream.read(_HEAD_BYTES)
-        if utf16_mark(data):
+        if mark := mark_of(data):
             raise DataError(
-                f"`{file.path}` is in UTF-16, and so large a table is read in UTF-8 alone. Save it as UTF-8."
+                f"`{file.path}` is in {encoding_of(mark)}, and so large a table is read in UTF-8 alone. Save it as UTF-8."
             )
         while not (lines := data.rfind(b"\n") + 1 or data.rfind(b"\r") + 1):
             more = stream.read(_HEAD_BYTES)

@@ -468,9 +468,10 @@ def test_a_file_of_two_bytes_a_letter_is_cut_between_letters(tmp_path, encoding,
         assert all(one.endswith("\n") for one in texts[-5:])
 
 
-def test_a_large_file_of_four_bytes_a_letter_is_refused_with_what_helps(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-32-le", "utf-32-be"])
+def test_a_large_file_of_four_bytes_a_letter_is_refused_with_what_helps(tmp_path, encoding):
     (tmp_path / "wide").mkdir()
-    (tmp_path / "wide" / "wide.txt").write_bytes(prose(0, 14_000).encode("utf-32"))
+    (tmp_path / "wide" / "wide.txt").write_bytes(prose(0, 14_000).encode(encoding))
     (tmp_path / "wide" / "other.txt").write_text(prose(1, 300))
     rows, (*_, told) = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
     assert not rows
