@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from ouvroir.data.blocks import block_bytes
 from ouvroir.data.candidates import Collection
 from ouvroir.data.columns import (
     Columns,
@@ -343,11 +344,6 @@ def _find_columns(raw: RawTable, names_file: Callable[[str], bool], task: str, d
     if columns.text is not None and (doubt := head_in_doubt(raw, columns.text)):
         raw.notes.append(Note("head_in_doubt", doubt))
     return columns
-
-
-def block_bytes(task: str) -> int:
-    """The most bytes of a block, where a task cuts files into blocks; else 0."""
-    return TASKS[task].block_bytes if task in TASKS else 0
 
 
 def _choose(opened: Sequence[Used], listing: Listing, collection: Collection, *, is_only_source: bool) -> list[Used]:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ouvroir.data.blocks import block_length
+from ouvroir.data.blocks import block_bytes, block_length
 from ouvroir.data.candidates import Candidate, Collection
-from ouvroir.data.chosen_tables import Used, block_bytes, choose_tables
+from ouvroir.data.chosen_tables import Used, choose_tables
 from ouvroir.data.columns import (
     as_label,
     is_label_by_name,

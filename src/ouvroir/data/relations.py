@@ -17,17 +17,19 @@ import numpy as np
 
 from ouvroir.data import duplicates
 from ouvroir.data.arrays import data_named, map_arrays, write_arrays
-from ouvroir.data.blocks import is_file
+from ouvroir.data.blocks import block_bytes, is_file
 from ouvroir.data.candidates import Candidate
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.facts import NearKeys
 from ouvroir.data.manifest import label_names
 from ouvroir.data.marks import Places
-from ouvroir.errors import DataError, ManifestError
+from ouvroir.data.quotes import Quotes
+from ouvroir.data.tabular import decode_text
+from ouvroir.errors import DataError, ManifestError, Refused
 from ouvroir.files import home
 from ouvroir.media import find_task
 from ouvroir.source import block_of, name_of, shown_locator
-from ouvroir.task import SPLITS, Note, Refusal, Row
+from ouvroir.task import SPLITS, Note, Refusal, Row, Split
 
 _SHOWN = 3  # names in a sentence
 _MOST_NEW = 0.2  # share of new contents up to which only their pairs are looked for
@@ -331,6 +333,58 @@ def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
             for row, above in retold
         ]
     return refused, notes
+
+
+def find_quoted(rows: Sequence[Row], root: str, task: str) -> tuple[list[Refusal], list[Note]]:
+    """Rows of tables that stand word for word in a more held-out text of a corpus: they are refused, as by `find_retold`.
+
+    A turn of a conversation does, where the whole of it is held out. Contents are read one by one.
+    """
+    refused: list[Refusal] = []
+    notes: list[Note] = []
+    if not block_bytes(task):
+        return refused, notes
+    asked = {place: row.text for place, row in enumerate(rows) if row.text is not None}
+    found: dict[int, tuple[Split, Row]] = {}
+    for split in reversed(SPLITS[1:]):
+        below = SPLITS[: SPLITS.index(split)]
+        quotes = Quotes((at, text) for at, text in asked.items() if rows[at].split in below and at not in found)
+        for place, row in enumerate(rows):
+            if quotes and row.split == split and place not in found:
+                found |= dict.fromkeys(quotes.found_in(_text_of(row, root, task)), (split, row))
+    for split in SPLITS[:-1]:
+        mine = [place for place in sorted(found) if rows[place].split == split]
+        if not mine:
+            continue
+        told = f"Rows that stand word for word in a text of a more held-out split: {len(mine)}"
+        shown = ", ".join(f"`{_named(rows[place])}`" for place in mine[:_SHOWN])
+        if 2 * len(mine) > sum(row.split == split for row in rows):
+            text = (
+                f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "
+                "flatter."
+            )
+            notes.append(Note("repeats_itself", text))
+            continue
+        text = (
+            f"{told} ({shown}), as a turn does in a conversation. They are left out, since what is held out must be new to the "
+            "model."
+        )
+        notes.append(Note("leak", text))
+        for place in mine:
+            above, row = found[place]
+            text = f"`{_named(rows[place])}` stands word for word in `{_named(row)}` of the {above} split, so it is left out."
+            refused.append(Refusal(rows[place].id, "leak", text))
+    return refused, notes
+
+
+def _text_of(row: Row, root: str, task: str) -> str:
+    """The text of a row; none where it can no longer be read, which is told when it is needed."""
+    if row.text is not None:
+        return row.text
+    try:
+        return decode_text(row.id, row.source(root).read(find_task(task).limits.max_bytes))[0]
+    except Refused:
+        return ""
 
 
 def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups: Sequence[str]) -> list[Note]:

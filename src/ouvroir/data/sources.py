@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ouvroir.data.blocks import counted, cut, longest_run
+from ouvroir.data.blocks import block_bytes, counted, cut, longest_run
 from ouvroir.data.candidates import Collection
 from ouvroir.data.chosen_tables import hold_texts_alone, n_texts, suffixes_of_named_files
 from ouvroir.data.folders import has_classes, read_folders
@@ -97,8 +97,8 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     if not collection.candidates and all(refusal.code in _DULL for refusal in collection.refused):
         said = next((note.text for note in collection.notes if note.code == "table_ignored"), "")
         _raise_nothing_readable(path, listing, chosen, readable, said)
-    if (entry := TASKS.get(chosen)) and entry.block_bytes:
-        collection.candidates = cut(collection.root, collection.candidates, entry.block_bytes)
+    if most_bytes := block_bytes(chosen):
+        collection.candidates = cut(collection.root, collection.candidates, most_bytes)
         n_files, n_blocks = counted(collection.candidates)
         if n_blocks > n_files:
             text = f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row."

@@ -308,6 +308,19 @@ SENTENCES: dict[str, str] = {
         "Blocs dont l’essentiel se trouve aussi dans un jeu plus réservé : {n} ({a}), comme dans deux éditions d’un même livre. "
         "Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
     ),
+    "Rows that stand word for word in a text of a more held-out split: {n} ({a}). They stay, since they are most of the {b} split: "
+    "the texts repeat themselves, and figures flatter.": (
+        "Éléments qui se trouvent mot pour mot dans un texte d’un jeu plus réservé : {n} ({a}). Ils restent, car ils sont "
+        "l’essentiel du jeu « {b} » : les textes se répètent, et les chiffres flattent."
+    ),
+    "Rows that stand word for word in a text of a more held-out split: {n} ({a}), as a turn does in a conversation. They are left "
+    "out, since what is held out must be new to the model.": (
+        "Éléments qui se trouvent mot pour mot dans un texte d’un jeu plus réservé : {n} ({a}), comme un tour dans une "
+        "conversation. Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
+    ),
+    "`{a}` stands word for word in `{b}` of the {c} split, so it is left out.": (
+        "`{a}` se trouve mot pour mot dans `{b}` du jeu de {c} ; il est donc laissé de côté."
+    ),
     "Most of `{a}` stands in the {b} split too, so it is left out.": (
         "L’essentiel de `{a}` se trouve aussi dans le jeu « {b} » ; il est donc laissé de côté."
     ),
