@@ -9,8 +9,9 @@ import contextlib
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -254,6 +255,12 @@ def _named(one: Candidate | Row) -> str:
     return shown_locator(one.id)
 
 
+def _shown(rows: Iterable[Candidate | Row]) -> str:
+    """The first few names of rows; a file of which several are blocks is named once."""
+    names = dict.fromkeys(map(_named, rows))
+    return ", ".join(f"`{name}`" for name in islice(names, _SHOWN))
+
+
 def _label_text(one: Candidate | Row) -> str:
     return ", ".join(one.label) if isinstance(one.label, tuple) else str(one.label)
 
@@ -286,7 +293,7 @@ def find_leaks(
             refused[place] = Refusal(candidates[place].id, "leak", text)
     if not refused:
         return {}, []
-    shown = ", ".join(f"`{_named(candidates[place])}`" for place in list(refused)[:_SHOWN])
+    shown = _shown(candidates[place] for place in refused)
     text = (
         f"Rows that lie both in a split to learn from and in one to judge by: {len(refused)} ({shown}). "
         "The copies to learn from were refused."
@@ -315,7 +322,7 @@ def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
         if not retold:
             continue
         told = f"Blocks of which most stands in a more held-out split too: {len(retold)}"
-        shown = ", ".join(f"`{_named(row)}`" for row, _ in retold[:_SHOWN])
+        shown = _shown(row for row, _ in retold)
         if 2 * len(retold) > len(mine):
             text = (
                 f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "
@@ -357,7 +364,7 @@ def find_quoted(rows: Sequence[Row], root: str, task: str) -> tuple[list[Refusal
         if not mine:
             continue
         told = f"Rows that stand word for word in a text of a more held-out split: {len(mine)}"
-        shown = ", ".join(f"`{_named(rows[place])}`" for place in mine[:_SHOWN])
+        shown = _shown(rows[place] for place in mine)
         if 2 * len(mine) > sum(row.split == split for row in rows):
             text = (
                 f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "

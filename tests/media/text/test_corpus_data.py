@@ -102,7 +102,7 @@ def test_what_is_held_out_is_not_learned_from_in_another_edition(tmp_path):
     assert 0.5 < n_train / (n_train + len(leaks)) < 0.7
     assert "stands in the test split too" in leaks[0].reason
     told = next(note.text for note in manifest.notes if note.code == "leak")
-    assert "as in two editions of one book" in told
+    assert "(`train/one.txt`), as in two editions of one book" in told, "named once"
     assert in_french(told)
     assert in_french(leaks[0].reason)
     kept = "\n".join(text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows if row.split == "train")
