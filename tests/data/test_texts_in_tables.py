@@ -369,7 +369,7 @@ def test_tables_of_a_corpus_without_the_column_that_is_named_are_read_as_usual(t
     (note,) = [one.text for one in found.notes if one.code == "column_lacking"]
     assert note == "Tables without the column `story` that was named are read as usual: `b.jsonl`, `below/c.jsonl`."
     assert "table_ignored" not in [one.code for one in found.notes]
-    with pytest.raises(DataError, match=r"`a.jsonl` has no column `tale` .*No other table has it either"):
+    with pytest.raises(DataError, match=r"`a.jsonl` has no column `tale` .*No other table beside it has it either"):
         read_source(tmp_path, Data(text_column="tale"), task=None)
 
 

@@ -129,7 +129,7 @@ def _say_ignored(collection: Collection, error: DataError) -> None:
 
 def _raise_failed(errors: Sequence[DataError]) -> None:
     if len(errors) > 1 and all(isinstance(error, NoSuchColumn) for error in errors):
-        raise DataError(f"{errors[0]} No other table has it either.")
+        raise DataError(f"{errors[0]} No other table beside it has it either.")
     raise errors[-1]
 
 
