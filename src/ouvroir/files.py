@@ -12,8 +12,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,18 +23,16 @@ from ouvroir.system import require_system
 
 RUN_FILES = ("recipe.json", "status.json", "environment.json")
 """What a run has from its beginning to its end."""
-_OTHER_FILES = (
-    ("recipe.json", "config.json", "hashes.json"),
-    ("export.json", "model.onnx"),
-)  # a bundle, an exported graph
+_OWN = (
+    ("run", frozenset(RUN_FILES)),
+    ("model", frozenset({"recipe.json", "config.json", "hashes.json"})),  # a bundle
+    ("model", frozenset({"export.json", "model.onnx"})),
+)
 
 
-def is_own_folder(path: Path) -> bool:
-    """Whether a folder is a run, a bundle, an exported graph, or that of the caches, in which nothing is data of a person."""
-    with suppress(PermissionError):  # what may not be looked into is told where it is opened
-        if any(all((path / name).is_file() for name in names) for names in (RUN_FILES, *_OTHER_FILES)):
-            return True
-    return path.absolute() == home()
+def own_kind(names: Collection[str]) -> str:
+    """What a folder with files of these names is, `run` or `model` of Ouvroir, in which nothing is data of a person; '' else."""
+    return next((kind for kind, needed in _OWN if needed.issubset(names)), "")
 
 
 def home() -> Path:

@@ -9,6 +9,7 @@ import codecs
 import csv
 import io
 import json
+import struct
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -20,8 +21,10 @@ from ouvroir.files import readable_size
 if TYPE_CHECKING:
     from ouvroir.task import Split
 
-UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
-UTF_32 = codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE
+UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+UTF_32 = {codecs.BOM_UTF32_LE: "utf-32-le", codecs.BOM_UTF32_BE: "utf-32-be"}
+"""Marks that files may begin with, and what they are then decoded by."""
+_HIGHEST_LETTER = 0x3FFFF  # of the planes in which letters are; read in fours, texts of UTF-16 are full of higher ones
 LONGEST_RECORD = 16_000_000
 """Bytes of a record where a table is read as a stream; a longer one is told and left out."""
 SPLIT_NAMES: dict[str, Split] = {
@@ -195,14 +198,28 @@ class Decoder:
         return " and ".join(names) + (", place by place" if len(names) > 1 else "")
 
 
-def utf16_mark(begin: bytes) -> bytes:
-    """The mark that a file of UTF-16 which begins so has or lacks, b'' for what is none: every other byte of it is mostly zero."""
-    if begin.startswith(UTF_16):
-        return begin[:2]
+def mark_of(begin: bytes) -> bytes:
+    """The mark, of UTF_32 or UTF_16, that a file which begins so has or lacks; b'' for what is neither.
+
+    Without it: UTF-32 where each four bytes are a letter, UTF-16 where every other byte is mostly zero.
+    """
+    for mark in (*UTF_32, *UTF_16):  # that of UTF-32 begins with one of UTF-16
+        if begin.startswith(mark):
+            return mark
     head = begin[:200]
-    if len(head) < 4 or max(head[::2].count(0), head[1::2].count(0)) <= len(head) * 0.35:
+    if len(head) < 4:
+        return b""
+    for mark, order in zip(UTF_32, "<>", strict=True):
+        if all(0 < one <= _HIGHEST_LETTER for (one,) in struct.iter_unpack(f"{order}I", head[: len(head) // 4 * 4])):
+            return mark
+    if max(head[::2].count(0), head[1::2].count(0)) <= len(head) * 0.35:
         return b""
     return codecs.BOM_UTF16_LE if head[1:2] == b"\0" else codecs.BOM_UTF16_BE
+
+
+def encoding_of(mark: bytes) -> str:
+    """UTF-16 or UTF-32, for a sentence."""
+    return "UTF-32" if mark in UTF_32 else "UTF-16"
 
 
 def _western(data: bytes) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from ouvroir.errors import Refused, UsageError
 from ouvroir.files import natural, readable_size
-from ouvroir.records import Cells, texts_of, utf16_mark
+from ouvroir.records import UTF_16, Cells, mark_of, texts_of
 
 ZIP_SEPARATOR = "::"
 FOLDER = "/"
@@ -28,7 +28,7 @@ FOLDER = "/"
 _BLOCK = re.compile(r"(?s)(.*)@(\d+)\+(\d+)")
 _RECORDS = re.compile(r"(?is)(.*\.(?:jsonl|ndjson|csv|tsv|parquet)@\d+\+\d+)\?(text=[\w%&=.~+-]*)")
 _NEWLINES = {codecs.BOM_UTF16_LE: b"\n\0", codecs.BOM_UTF16_BE: b"\0\n"}
-_BEGIN = 200  # bytes of a file that tell UTF-16
+_BEGIN = 200  # bytes of a file that tell its encoding
 _CHUNK = 1 << 20  # bytes that are skipped at a time
 LONGEST_LINE = 2048
 """Bytes that are looked through for the end of a line at the border of a block. Blocks that are as long are never empty."""
@@ -183,7 +183,8 @@ class _Forward:
 
     def __init__(self, file: IO[bytes], *, seeks: bool = False) -> None:
         self._file, self._at, self._kept, self._seeks = file, 0, b"", seeks
-        self.mark = utf16_mark(self.read(0, _BEGIN))
+        mark = mark_of(self.read(0, _BEGIN))
+        self.mark = mark if mark in UTF_16 else b""
 
     def read(self, start: int, n: int) -> bytes:
         """Give n bytes from byte `start` on, or as many as there are."""

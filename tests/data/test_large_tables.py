@@ -328,14 +328,16 @@ def test_a_very_long_text_is_a_block_of_its_own(write):
     assert contents(found) == "\n".join(texts)
 
 
-def test_another_encoding_is_told_and_one_of_two_bytes_refused(write):
+def test_another_encoding_is_told_and_one_of_two_or_four_bytes_refused(write):
     texts = [text.replace("🙂", "é") for text in TEXTS]
-    folder = write({"t.csv": separated(texts).encode("cp1252"), "u.csv": separated(texts).encode("utf-16")})
+    wide = {name: separated(texts).encode(name) for name in ("utf-16", "utf-32", "utf-32-be")}
+    folder = write({"t.csv": separated(texts).encode("cp1252"), **{f"{name}.csv": text for name, text in wide.items()}})
     found = read(folder / "t.csv")
     assert contents(found) == "\n".join(texts)
     assert "read as Windows-1252" in notes(found)["encoding"]
-    with pytest.raises(DataError, match="Save it as UTF-8"):
-        read(folder / "u.csv")
+    for name in wide:
+        with pytest.raises(DataError, match=f"is in {name[:6].upper()}.*Save it as UTF-8"):
+            read(folder / f"{name}.csv")
 
 
 def test_zero_bytes_are_left_out_and_told(write):
@@ -371,11 +373,11 @@ def test_the_table_is_never_held(folder, write, form):
 def test_what_a_table_is_of_is_told_from_its_beginning(write, monkeypatch):
     folder = write({"t.jsonl": json_lines(TEXTS, number=list(range(2000)), place=[f"p{n}" for n in range(2000)])})
 
-    def whole(*_):
+    def whole(*_, **__):
         raise AssertionError("the table was read whole")
 
     monkeypatch.setattr(large_tables, "open_table", whole)
-    monkeypatch.setattr("ouvroir.data.labels.open_table", whole)
+    monkeypatch.setattr("ouvroir.data.chosen_tables.open_table", whole)
     with pytest.raises(DataError, match="holds texts, but no column is named like a label"):
         read(folder / "t.jsonl", task="text-classification")
     assert read(folder / "t.jsonl", task=None).task == TASK

@@ -17,6 +17,7 @@ from ouvroir.data.tabular import read_table
 from ouvroir.errors import DataError, MissingExtra
 from ouvroir.media import find_task
 from ouvroir.recipe import Data
+from ouvroir.records import mark_of
 
 
 def labels(manifest):
@@ -282,13 +283,29 @@ def test_parquet_without_its_library_says_which_extra(write, check, monkeypatch)
         check(write({"1.bin": "1", "t.parquet": b"PAR1"}))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-le", "utf-32-be", "cp1252", "latin-1"],
+)
 def test_encodings_of_tables(write, check, encoding):
     table = "fichier;étiquette\r\n1.bin;été\r\n2.bin;forêt\r\n"
     folder = write({"1.bin": "1", "2.bin": "2", "t.csv": table.encode(encoding)})
     manifest = check(folder)
     assert labels(manifest) == {"1.bin": "été", "2.bin": "forêt"}
     assert has_note(manifest, "encoding") == (not encoding.startswith("utf-8"))
+    if encoding.startswith(("utf-16", "utf-32")):
+        assert f"read as {encoding[:6].upper()}." in note(manifest, "encoding").text
+
+
+@pytest.mark.parametrize("text", ["a quiet sea", "тихое море", "静かな海", "𝔞 🐈 𐐀", "a\n" * 40, "ab"])
+def test_four_bytes_a_letter_are_told_from_two_with_a_mark_or_without(text):
+    for name in ("utf-32-le", "utf-32-be"):
+        for mark in (b"", "\ufeff".encode(name)):
+            assert mark_of(mark + text.encode(name)) == "\ufeff".encode(name)
+    for name in ("utf-16-le", "utf-16-be"):
+        assert mark_of(("\ufeff" + text).encode(name)) == "\ufeff".encode(name)
+        assert mark_of(text.encode(name)) in ("\ufeff".encode(name), b"")
+    assert mark_of(text.encode()) == mark_of(b"\0" * 3) == mark_of(b"") == b""
 
 
 def test_uneven_rows_quotes_and_null_bytes(write, check):
@@ -582,3 +599,63 @@ def test_sources_that_lie_on_both_sides_are_told_and_classes_of_one_source_refus
     ):
         apart.require_trainable()
     apart.require_trainable(needs_labels=False)
+
+
+RUN = dict.fromkeys(("recipe.json", "status.json", "environment.json"), "{}")
+MODEL = dict.fromkeys(("recipe.json", "config.json", "hashes.json"), "{}")
+DATA = {"cat/1.bin": "a", "dog/1.bin": "b"}
+
+
+def under(folder, files):
+    return {f"{folder}/{name}": content for name, content in files.items()}
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [(RUN, "is a run"), (MODEL, "is a model"), ({"export.json": "{}", "model.onnx": "x"}, "is a model")],
+)
+def test_a_run_or_a_model_that_is_given_is_no_data(write, check, tmp_path, files, says):
+    folder = write({**files, **under("synthetic", DATA)})
+    with pytest.raises(DataError, match=rf"source {says} of Ouvroir.*and no data\. Give the files"):
+        check(folder)
+    make_zip(tmp_path / "kept.zip", files)
+    with pytest.raises(DataError, match=rf"kept\.zip {says} of Ouvroir"):
+        check(tmp_path / "kept.zip")
+    assert set(labels(check(folder / "synthetic"))) == set(DATA)
+
+
+def test_the_cache_that_is_given_is_no_data(write, check, home):
+    home.mkdir()
+    (home / "1.bin").write_bytes(b"a")
+    with pytest.raises(DataError, match=r"home is where Ouvroir keeps.*OUVROIR_HOME"):
+        check(home)
+
+
+def test_runs_within_a_zip_are_not_entered(check, tmp_path):
+    run = {**RUN, **under("synthetic", DATA), **under("final_model", MODEL)}
+    make_zip(tmp_path / "all.zip", {**under("made/run", run), **under("made/model", MODEL), **DATA})
+    manifest = check(tmp_path / "all.zip")
+    assert set(labels(manifest)) == {"all.zip::cat/1.bin", "all.zip::dog/1.bin"}
+    assert codes(manifest) == dict.fromkeys(("all.zip::made/run", "all.zip::made/model"), "own_folder")
+
+
+def test_a_zip_of_a_run_beside_others_is_not_opened(check, folder):
+    make_zip(folder / "data.zip", DATA)
+    make_zip(folder / "run.zip", {**RUN, **DATA})
+    manifest = check(folder)
+    assert set(labels(manifest)) == {"data.zip::cat/1.bin", "data.zip::dog/1.bin"}
+    assert codes(manifest) == {"run.zip": "own_folder"}
+
+
+def test_a_folder_is_looked_at_by_the_names_in_it_alone(write, check, monkeypatch, folder):
+    import os
+
+    from ouvroir.data.listing import list_folder
+
+    write({f"{number}/1.bin": "a" for number in range(20)})
+    asked = []
+    monkeypatch.setattr(
+        os, "stat", lambda path, *rest, real=os.stat, **more: asked.append(path) or real(path, *rest, **more)
+    )
+    assert len(list_folder(folder).files) == 20
+    assert len(asked) <= 2

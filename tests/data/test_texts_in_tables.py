@@ -247,3 +247,134 @@ def test_no_labels_and_where_they_are_contradict_each_other(tmp_path, more, matc
 def test_a_column_without_a_name_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="label_column"):
         ouvroir.check(tmp_path, settings={"data.label_column": ""})
+
+
+def labelled(start, columns=("text", "label")):
+    """Six texts of their own, each with a label, as a table."""
+    return table(list(columns), [[f"{GOOD}, letter {n}", "ab"[n % 2]] for n in range(start, start + 6)])
+
+
+def splits_of(found):
+    return {place: {one.split for one in found.candidates if one.id.startswith(place)} for place in places_of(found)}
+
+
+def places_of(found):
+    return sorted({one.id.rpartition("#")[0] for one in found.candidates})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train/a.csv", "train/b.csv", "test/a.csv", "test/b.csv"],
+        ["train-00000-of-00002.csv", "train-00001-of-00002.csv", "test-00000-of-00001.csv"],
+        ["train.csv", "test/more/x.csv"],
+        ["data/train.csv", "data/test/a/b.csv", "data/test/c.csv"],
+        ["train/a.csv", "train/more/b.csv", "dev/deep/er/c.csv", "test.csv"],
+        ["train-0.csv", "train-1.csv"],
+    ],
+)
+def test_labelled_tables_that_say_splits_are_all_used(write, names):
+    folder = write({name: labelled(6 * number) for number, name in enumerate(names)})
+    found = read_source(folder, Data(), task=None)
+    assert found.task == "text-classification"
+    said = {"train": "train", "test": "test", "dev": "validation"}
+    assert splits_of(found) == {
+        name: {
+            next(split for word, split in said.items() if word in name.replace(".", "/").replace("-", "/").split("/"))
+        }
+        for name in names
+    }
+    assert not found.refused
+    folders = [
+        name for name in ("train", "data/test", "dev", "test") if any(one.startswith(f"{name}/") for one in names)
+    ]
+    notes = [one.text for one in found.notes if one.code == "splits_by_folder"]
+    assert len(notes) == bool(folders)
+    assert all(f"`{folder}`" in note for note in notes for folder in folders)
+
+
+def test_shards_in_one_folder_are_one_set(write):
+    found = read_source(
+        write({f"train/{name}.csv": labelled(n) for n, name in ((0, "a"), (6, "b"))}), Data(), task=None
+    )
+    assert splits_of(found) == {"train/a.csv": {None}, "train/b.csv": {None}}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a.csv", "b.csv"], ["train.csv", "train_old.csv"], ["train/a.csv", "train/a.tsv", "test/b.csv"]],
+)
+def test_tables_that_may_be_the_same_again_are_asked_about(write, names):
+    content = {".csv": labelled(0), ".tsv": labelled(0).replace(",", "\t")}
+    folder = write({name: content[name[-4:]] for name in names})
+    with pytest.raises(
+        DataError, match=r"Several tables hold texts: .*Give the path.*folders that are called like a split"
+    ):
+        read_source(folder, Data(), task=None)
+
+
+def test_a_table_of_other_columns_below_is_none_of_the_splits(write):
+    folder = write({"train.csv": labelled(0), "test/x.csv": labelled(6), "test/y.csv": labelled(12, ("texte", "rank"))})
+    found = read_source(folder, Data(), task=None)
+    assert splits_of(found) == {"train.csv": {"train"}, "test/x.csv": {"test"}}
+    assert [(one.id, one.code) for one in found.refused] == [("test/y.csv", "not_in_table")]
+
+
+def test_a_corpus_in_a_table_and_a_folder_of_a_split_has_that_split(write):
+    lines = [table(["text"], [[f"{GOOD}, letter {n}"] for n in range(start, start + 6)]) for start in (0, 6, 12)]
+    folder = write(dict(zip(("train.csv", "test/more/x.csv", "other/y.csv"), lines, strict=True)))
+    found = read_source(folder, Data(), task=None)
+    assert splits_of(found) == {"train.csv": {"train"}, "test/more/x.csv": {"test"}, "other/y.csv": {None}}
+    (note,) = [one.text for one in found.notes if one.code == "splits_by_folder"]
+    assert note == "Taken as splits by their folders: `test`. All other tables are to learn from."
+
+
+def test_notes_tell_tables_of_one_name_apart(write):
+    folder = write({f"{split}/part.csv": labelled(start) for split, start in (("train", 0), ("test", 6))})
+    texts = [one.text for one in read_source(folder, Data(), task=None).notes if one.code == "table_used"]
+    assert [text.split("`")[1] for text in texts] == ["test/part.csv", "train/part.csv"]
+    for start, split in ((0, "train"), (6, "test")):
+        content = labelled(start).replace(GOOD, "Là, l’été est beau et long")
+        (folder / split / "part.csv").write_bytes(content.encode("cp1252"))
+    texts = [one.text for one in read_source(folder, Data(), task=None).notes if one.code == "encoding"]
+    assert [text.split("`")[1] for text in texts] == ["test/part.csv", "train/part.csv"]
+
+
+def test_without_labels_texts_in_tables_and_texts_that_tables_name_are_read(tmp_path):
+    write_texts(tmp_path / "letters.csv", {"kind": lambda n: n % 7})
+    for n in range(12):
+        (tmp_path / f"{n}.txt").write_text(f"{GOOD}, file {n}.\n" * 3, encoding="utf-8")
+    rows = [[f"{n}.txt", ("train", "test")[n % 2], n % 3] for n in range(10)]
+    (tmp_path / "files.csv").write_text(table(["file", "split", "label"], rows), encoding="utf-8")
+    found = read_source(tmp_path, Data(labels=False), task=None)
+    assert found.task == "text-generation"
+    assert not found.refused
+    assert {one.locator for one in found.candidates if one.locator} == {f"{n}.txt" for n in range(12)}
+    assert sum(one.text is not None for one in found.candidates) == len(SENTENCES)
+    assert len(found.candidates) == len(SENTENCES) + 12
+    splits = {one.locator: one.split for one in found.candidates if one.locator}
+    assert (splits["0.txt"], splits["1.txt"], splits["11.txt"]) == ("train", "test", None)
+
+
+def test_tables_of_a_corpus_without_the_column_that_is_named_are_read_as_usual(tmp_path):
+    (tmp_path / "below").mkdir()
+    write_texts(tmp_path / "a.jsonl", {"story": lambda n: f"Once there were {n} boats upon the sea."})
+    write_texts(tmp_path / "b.jsonl", {"id": lambda n: n})
+    write_texts(tmp_path / "below" / "c.jsonl", {"id": lambda n: n})
+    found = read_source(tmp_path, Data(text_column="story"), task=None)
+    assert found.task == "text-generation"
+    texts = {place: [one.text for one in found.candidates if one.id.startswith(place)] for place in places_of(found)}
+    assert texts["a.jsonl"][3] == "Once there were 3 boats upon the sea."
+    assert texts["b.jsonl"] == texts["below/c.jsonl"] == SENTENCES
+    (note,) = [one.text for one in found.notes if one.code == "column_lacking"]
+    assert note == "Tables without the column `story` that was named are read as usual: `b.jsonl`, `below/c.jsonl`."
+    assert "table_ignored" not in [one.code for one in found.notes]
+    with pytest.raises(DataError, match=r"`a.jsonl` has no column `tale` .*No other table beside it has it either"):
+        read_source(tmp_path, Data(text_column="tale"), task=None)
+
+
+def test_of_labelled_tables_one_without_the_column_that_is_named_is_left(write):
+    folder = write({"a.csv": labelled(0, ("story", "label")), "b.csv": labelled(6)})
+    found = read_source(folder, Data(text_column="story"), task=None)
+    assert places_of(found) == ["a.csv"]
+    assert any("`b.csv` has no column `story`" in one.text for one in found.notes if one.code == "table_ignored")

@@ -194,3 +194,7 @@ def test_rows_that_are_blocks_are_called_so():
 def test_numbers_of_settings_are_french_and_words_are_as_they_are_typed(value, french):
     assert FR.setting(value) == french
     assert EN.setting(value) == value
+
+
+def test_what_is_refused_as_empty_may_be_a_row_of_a_table_too():
+    assert [one.refusal("empty") for one in (EN, FR)] == ["empty", "vide"]

@@ -154,12 +154,25 @@ def _relate_and_split(
         if place not in torn
     ]
     retold, retold_notes = relations.find_retold(rows)
-    collection.refused.extend(retold)
-    if retold:
-        left_out = {refusal.id for refusal in retold}
-        rows = [row for row in rows if row.id not in left_out]
-    notes = [*leak_notes, *torn_notes, *retold_notes, *group_notes, *related.notes, *relations.say_conflicts(rows)]
+    rows = _without(rows, retold)
+    quoted, quoted_notes = relations.find_quoted(rows, collection.root, collection.task)
+    rows = _without(rows, quoted)
+    collection.refused += [*retold, *quoted]
+    notes = [
+        *leak_notes,
+        *torn_notes,
+        *retold_notes,
+        *quoted_notes,
+        *group_notes,
+        *related.notes,
+        *relations.say_conflicts(rows),
+    ]
     return rows, notes + relations.say_straddling(candidates, related, groups) + _content_notes(candidates, meta)
+
+
+def _without(rows: list[Row], refused: Sequence[Refusal]) -> list[Row]:
+    left_out = {refusal.id for refusal in refused}
+    return [row for row in rows if row.id not in left_out] if left_out else rows
 
 
 def _take_out_refused(collection: Collection, looked: facts.Looked) -> list[int]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from ouvroir.data.candidates import Candidate
 from ouvroir.errors import Refused
-from ouvroir.records import UTF_32
+from ouvroir.media import TASKS
+from ouvroir.records import UTF_32, mark_of
 from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of, cells_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
@@ -16,6 +17,11 @@ FILES_ENOUGH = 20  # so many files and more are shared out whole
 RUNS_WANTED, RUNS_OF_A_FILE = 40, 10  # of all files, and of each on average where that is more
 _LOOKED_AT = 1 << 16  # bytes: more than a line
 _BEGIN = 512  # bytes, and the line that they end in
+
+
+def block_bytes(task: str) -> int:
+    """The most bytes of a block, where a task cuts files into blocks and so learns from a corpus; else 0."""
+    return TASKS[task].block_bytes if task in TASKS else 0
 
 
 def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Candidate]:
@@ -78,12 +84,12 @@ def _n_blocks(size: int, length: int) -> int:
 
 
 def _is_utf32(root: str, one: Candidate) -> bool:
-    """Whether a file begins with a mark of UTF-32. What cannot be read is told later."""
+    """Whether a file is of UTF-32. What cannot be read is told later."""
     try:
         begin = Source(root, block_locator(one.locator, 0, _BEGIN)).read(_LOOKED_AT)
     except Refused:
         return False
-    return begin.startswith(UTF_32)
+    return mark_of(begin) in UTF_32
 
 
 def block_length(total: int, most_bytes: int) -> int:

@@ -52,6 +52,7 @@ _NO_LABEL = re.compile(r"-?\d+[.,]\d+|\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?:[T ].*)?"
 _SEPARATORS = ";|,/"  # what lists of labels are written with, the surest first
 _MANY_VALUES = 20
 _SAMPLE = 200  # rows looked at to tell what a column is
+_OPTIONS = {"label_column": "--label-column", "group_column": "--group-column"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ class Columns:
     def without_label(self) -> Columns:
         """The same with no column of labels."""
         return replace(self, label=None)
+
+
+class NoSuchColumn(DataError):
+    """A table lacks a column that was named: `column`, by the setting `data.` and `setting`."""
+
+    def __init__(self, column: str, setting: str, text: str) -> None:
+        super().__init__(text)
+        self.column, self.setting = column, setting
 
 
 def find_columns(
@@ -86,18 +95,18 @@ def find_columns(
     `path_names`: what the task's users call that column, besides names such as `file`. A table of a task that reads texts has a
     column of texts instead, unless most values of another name files that are there.
     """
-    path = _named(table, path_column, "--set data.path_column")
-    text = _named(table, text_column, "--set data.text_column") if path is None and reads_text else None
+    path = _named(table, path_column, "path_column")
+    text = _named(table, text_column, "text_column") if path is None and reads_text else None
     if path is None and reads_text and text is None:
         path = most_name_files(table, names_file)
         text = find_text(table, besides=label_column) if path is None else None
     if path is None and text is None:
         path = _find_path(table, names_file, looks_like_file, (*_PATH_NAMES, *path_names))
     split = _find_split(table)
-    group = _named(table, group_column, "--group-column")
+    group = _named(table, group_column, "group_column")
     if group is None:
         group = _by_name(table, _GROUP_NAMES)
-    label = _named(table, label_column, "--label-column")
+    label = _named(table, label_column, "label_column")
     if label is not None and label == path:
         raise DataError(
             f"`{label_column}` is the column of paths of `{table.name}`, so it cannot be that of the labels. Name another with "
@@ -116,16 +125,16 @@ def find_columns(
     return Columns(path=path, text=text, label=label, split=split, group=group)
 
 
-def _named(table: RawTable, name: str | None, option: str) -> int | None:
+def _named(table: RawTable, name: str | None, setting: str) -> int | None:
     if name is None:
         return None
     if name not in table.columns:
         plain = {_plain(column): column for column in table.columns}
         close = difflib.get_close_matches(_plain(name), plain, n=1)
         hint = f" Did you mean `{plain[close[0]]}`?" if close else ""
-        raise DataError(
-            f"`{table.name}` has no column `{name}` (given by {option}).{hint} It has: {', '.join(table.columns)}."
-        )
+        option = _OPTIONS.get(setting, f"--set data.{setting}")
+        text = f"`{table.name}` has no column `{name}` (given by {option}).{hint} It has: {', '.join(table.columns)}."
+        raise NoSuchColumn(name, setting, text)
     return table.columns.index(name)
 
 

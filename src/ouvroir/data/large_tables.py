@@ -34,10 +34,11 @@ from ouvroir.records import (
     Record,
     as_text,
     csv_rows,
+    encoding_of,
     is_json,
     json_records,
+    mark_of,
     split_of,
-    utf16_mark,
 )
 from ouvroir.row_groups import RowGroups
 from ouvroir.source import ZIP_SEPARATOR, Source, records_locator
@@ -82,7 +83,7 @@ def look_at(root: str, file: File, *, n_bytes: int = 0) -> Head:
         with suppress(DataError):  # what is not read in blocks is small enough to be read whole
             if n_bytes > LARGE_TABLE_BYTES:
                 return _beginning(root, file)
-        raw = open_table(Source(root, file.locator))
+        raw = open_table(Source(root, file.locator), name=file.path)
         return Head(raw, len(raw.values), is_whole=True)
     return _beginning(root, file)
 
@@ -112,7 +113,7 @@ def _parquet_head(root: str, file: File) -> Head:
         n_bytes += sum(len(as_text(cell)) for cell in row)
         if n_bytes > _HEAD_BYTES:
             break
-    return Head(RawTable(source_name(file), table.names, rows, list(range(1, len(rows) + 1))), table.n_rows)
+    return Head(RawTable(file.path, table.names, rows, list(range(1, len(rows) + 1))), table.n_rows)
 
 
 def _row_groups(root: str, file: File, columns: Sequence[str] | None = None) -> RowGroups:
@@ -124,18 +125,13 @@ def _row_groups(root: str, file: File, columns: Sequence[str] | None = None) -> 
     return RowGroups(Path(root) / file.locator, columns)
 
 
-def source_name(file: File) -> str:
-    """How a table is called in messages."""
-    return file.path.rsplit("/", 1)[-1]
-
-
 def _head(root: str, file: File) -> Head:
     """Of JSON Lines and CSV: the records that end in the first bytes, or the first one."""
     with _opened(root, file) as stream:
         data = stream.read(_HEAD_BYTES)
-        if utf16_mark(data):
+        if mark := mark_of(data):
             raise DataError(
-                f"`{file.path}` is in UTF-16, and so large a table is read in UTF-8 alone. Save it as UTF-8."
+                f"`{file.path}` is in {encoding_of(mark)}, and so large a table is read in UTF-8 alone. Save it as UTF-8."
             )
         while not (lines := data.rfind(b"\n") + 1 or data.rfind(b"\r") + 1):
             more = stream.read(_HEAD_BYTES)
@@ -143,7 +139,7 @@ def _head(root: str, file: File) -> Head:
                 break
             data += more
     data = data[: lines or None]
-    raw = read_table(source_name(file), data)
+    raw = read_table(file.path, data)
     cut_off = min((number for number, reason in raw.broken if "quote" in reason), default=None)
     if cut_off is not None:  # by the end of what was read
         n = sum(number < cut_off for number in raw.numbers)

@@ -10,12 +10,12 @@ import hashlib
 import os
 import stat
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ouvroir.errors import DataError
-from ouvroir.files import is_own_folder
+from ouvroir.files import home, own_kind
 from ouvroir.source import FOLDER, ZIP_SEPARATOR, folder_locator, shown_locator
 from ouvroir.task import Note, Refusal
 
@@ -60,12 +60,15 @@ class File:
 
 @dataclass
 class Listing:
-    """All files under `root`. `refused` are those that can be no row at all."""
+    """All files under `root`. `refused` are those that can be no row at all; `own`: `run`, `model` or `cache` where `root` itself,
+    or the top of an archive, is one of Ouvroir.
+    """
 
     root: str
     files: list[File] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    own: str = ""
 
 
 def suffix_of(path: str) -> str:
@@ -82,18 +85,43 @@ def list_folder(root: Path) -> Listing:
     listing = Listing(root=str(root))
     visited = {_identity(root.stat())}
     waiting = [("", os.fspath(root))]
+    cache = home()
     while waiting:
         prefix, folder = waiting.pop()
         try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    _list_entry(entry, prefix, listing, waiting, visited)
+            with os.scandir(folder) as found:
+                entries = list(found)
         except OSError as error:
             name = readable_name(prefix.rstrip("/")) or "."
             text = f"The folder `{name}` could not be opened: {error.strerror}. Change its permissions."
             listing.refused.append(Refusal(f"{name}/", "unreadable", text))
+            continue
+        own = "cache" if _is_same(folder, cache) else own_kind({entry.name for entry in entries})
+        if own and prefix:
+            listing.refused.append(_refuse_own(prefix.rstrip("/")))
+            continue
+        listing.own = own or listing.own
+        for entry in entries:
+            _list_entry(entry, prefix, listing, waiting, visited)
     listing.files.sort(key=lambda file: file.path)
     return listing
+
+
+def _is_same(folder: str, other: Path) -> bool:
+    """Whether both are one folder, under the same name."""
+    if not folder.endswith(os.sep + other.name):  # so that few are looked at
+        return False
+    try:
+        return Path(folder).samefile(other)
+    except OSError:
+        return False
+
+
+def _refuse_own(path: str) -> Refusal:
+    name = readable_name(path)
+    return Refusal(
+        name, "own_folder", f"`{name}` is a run, a model or the cache of Ouvroir, so what it holds is no data."
+    )
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -113,12 +141,6 @@ def _list_entry(
         return
     try:
         if entry.is_dir():
-            if is_own_folder(Path(entry.path)):
-                text = (
-                    f"`{readable_name(path)}` is a run, a model or the cache of Ouvroir, so what it holds is no data."
-                )
-                listing.refused.append(Refusal(readable_name(path), "own_folder", text))
-                return
             if entry.is_symlink():
                 identity = _identity(entry.stat())
                 if identity in visited or _is_above(entry.path, listing.root):
@@ -171,7 +193,8 @@ def _refuse_by_name(path: str) -> Refusal | None:
 def list_archive(root: Path, archive: str, *, prefix: str = "") -> Listing:
     """Every entry of the zip `archive` (a path relative to `root`), sorted; paths start with `prefix`.
 
-    Entries with absolute or `../` paths are refused with `unsafe_path`. Raises DataError when the zip cannot be read.
+    Entries with absolute or `../` paths are refused with `unsafe_path`, runs and models of Ouvroir as in a folder. Raises DataError
+    when the zip cannot be read.
     """
     listing = Listing(root=str(root))
     try:
@@ -179,9 +202,17 @@ def list_archive(root: Path, archive: str, *, prefix: str = "") -> Listing:
             entries = opened.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"`{root / archive}` cannot be opened as a zip: {error}. Download or pack it again.") from error
+    own = _own_in([entry.filename for entry in entries])
+    listing.own = own.get("", "")
+    told: set[str] = set()
     last = {entry.filename: place for place, entry in enumerate(entries)}
     for place, entry in enumerate(entries):
         if entry.is_dir():
+            continue
+        if (within := _folder_above(entry.filename, own)) is not None:
+            if within not in told:
+                listing.refused.append(_refuse_own(f"{archive}{ZIP_SEPARATOR}{within}" if within else archive))
+            told.add(within)
             continue
         if entry.filename.rpartition("/")[2] == MADE_MARK:
             listing.notes.append(Note("sample_data", MADE))
@@ -199,6 +230,20 @@ def list_archive(root: Path, archive: str, *, prefix: str = "") -> Listing:
         listing.files.append(File(locator, prefix + entry.filename, entry.file_size, entry.CRC))
     listing.files.sort(key=lambda file: file.path)
     return listing
+
+
+def _own_in(names: Sequence[str]) -> dict[str, str]:
+    """The folders of an archive that are runs or models of Ouvroir, each before those in it, and which they are."""
+    by_folder: dict[str, set[str]] = {}
+    for name in names:
+        folder, _, last = name.rpartition("/")
+        by_folder.setdefault(folder, set()).add(last)
+    return {folder: kind for folder, inside in sorted(by_folder.items()) if (kind := own_kind(inside))}
+
+
+def _folder_above(name: str, folders: Iterable[str]) -> str | None:
+    """The first of the folders that an entry of an archive lies in, or None."""
+    return next((folder for folder in folders if not folder or name.startswith(f"{folder}/")), None)
 
 
 def _refuse_entry(entry: zipfile.ZipInfo, locator: str) -> Refusal | None:

@@ -9,25 +9,28 @@ import contextlib
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from ouvroir.data import duplicates
 from ouvroir.data.arrays import data_named, map_arrays, write_arrays
-from ouvroir.data.blocks import is_file
+from ouvroir.data.blocks import block_bytes, is_file
 from ouvroir.data.candidates import Candidate
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.facts import NearKeys
 from ouvroir.data.manifest import label_names
 from ouvroir.data.marks import Places
-from ouvroir.errors import DataError, ManifestError
+from ouvroir.data.quotes import Quotes
+from ouvroir.data.tabular import decode_text
+from ouvroir.errors import DataError, ManifestError, Refused
 from ouvroir.files import home
 from ouvroir.media import find_task
 from ouvroir.source import block_of, name_of, shown_locator
-from ouvroir.task import SPLITS, Note, Refusal, Row
+from ouvroir.task import SPLITS, Note, Refusal, Row, Split
 
 _SHOWN = 3  # names in a sentence
 _MOST_NEW = 0.2  # share of new contents up to which only their pairs are looked for
@@ -252,6 +255,12 @@ def _named(one: Candidate | Row) -> str:
     return shown_locator(one.id)
 
 
+def _shown(rows: Iterable[Candidate | Row]) -> str:
+    """The first few names of rows; a file of which several are blocks is named once."""
+    names = dict.fromkeys(map(_named, rows))
+    return ", ".join(f"`{name}`" for name in islice(names, _SHOWN))
+
+
 def _label_text(one: Candidate | Row) -> str:
     return ", ".join(one.label) if isinstance(one.label, tuple) else str(one.label)
 
@@ -284,7 +293,7 @@ def find_leaks(
             refused[place] = Refusal(candidates[place].id, "leak", text)
     if not refused:
         return {}, []
-    shown = ", ".join(f"`{_named(candidates[place])}`" for place in list(refused)[:_SHOWN])
+    shown = _shown(candidates[place] for place in refused)
     text = (
         f"Rows that lie both in a split to learn from and in one to judge by: {len(refused)} ({shown}). "
         "The copies to learn from were refused."
@@ -313,7 +322,7 @@ def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
         if not retold:
             continue
         told = f"Blocks of which most stands in a more held-out split too: {len(retold)}"
-        shown = ", ".join(f"`{_named(row)}`" for row, _ in retold[:_SHOWN])
+        shown = _shown(row for row, _ in retold)
         if 2 * len(retold) > len(mine):
             text = (
                 f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "
@@ -331,6 +340,58 @@ def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
             for row, above in retold
         ]
     return refused, notes
+
+
+def find_quoted(rows: Sequence[Row], root: str, task: str) -> tuple[list[Refusal], list[Note]]:
+    """Rows of tables that stand word for word in a more held-out text of a corpus: they are refused, as by `find_retold`.
+
+    A turn of a conversation does, where the whole of it is held out. Contents are read one by one.
+    """
+    refused: list[Refusal] = []
+    notes: list[Note] = []
+    if not block_bytes(task):
+        return refused, notes
+    asked = {place: row.text for place, row in enumerate(rows) if row.text is not None}
+    found: dict[int, tuple[Split, Row]] = {}
+    for split in reversed(SPLITS[1:]):
+        below = SPLITS[: SPLITS.index(split)]
+        quotes = Quotes((at, text) for at, text in asked.items() if rows[at].split in below and at not in found)
+        for place, row in enumerate(rows):
+            if quotes and row.split == split and place not in found:
+                found |= dict.fromkeys(quotes.found_in(_text_of(row, root, task)), (split, row))
+    for split in SPLITS[:-1]:
+        mine = [place for place in sorted(found) if rows[place].split == split]
+        if not mine:
+            continue
+        told = f"Rows that stand word for word in a text of a more held-out split: {len(mine)}"
+        shown = _shown(rows[place] for place in mine)
+        if 2 * len(mine) > sum(row.split == split for row in rows):
+            text = (
+                f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "
+                "flatter."
+            )
+            notes.append(Note("repeats_itself", text))
+            continue
+        text = (
+            f"{told} ({shown}), as a turn does in a conversation. They are left out, since what is held out must be new to the "
+            "model."
+        )
+        notes.append(Note("leak", text))
+        for place in mine:
+            above, row = found[place]
+            text = f"`{_named(rows[place])}` stands word for word in `{_named(row)}` of the {above} split, so it is left out."
+            refused.append(Refusal(rows[place].id, "leak", text))
+    return refused, notes
+
+
+def _text_of(row: Row, root: str, task: str) -> str:
+    """The text of a row; none where it can no longer be read, which is told when it is needed."""
+    if row.text is not None:
+        return row.text
+    try:
+        return decode_text(row.id, row.source(root).read(find_task(task).limits.max_bytes))[0]
+    except Refused:
+        return ""
 
 
 def say_straddling(candidates: Sequence[Candidate], relations: Relations, groups: Sequence[str]) -> list[Note]:

@@ -16,10 +16,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ouvroir.data.blocks import counted, cut, longest_run
+from ouvroir.data.blocks import block_bytes, counted, cut, longest_run
 from ouvroir.data.candidates import Collection
+from ouvroir.data.chosen_tables import hold_texts_alone, n_texts, suffixes_of_named_files
 from ouvroir.data.folders import has_classes, read_folders
-from ouvroir.data.labels import hold_texts_alone, n_texts, read_labelled_tables, suffixes_of_named_files
+from ouvroir.data.labels import read_labelled_tables
 from ouvroir.data.listing import (
     MADE,
     MADE_MARK,
@@ -42,6 +43,21 @@ _LEAST_OF_SEQUENCE = 8  # numbered files of a folder that look like parts of one
 _FEW = 0.1  # of the readable files in zips: so many beside them are no data
 _LOOKED_AT = 200  # folders, and entries of each, when class folders are looked for above a folder
 _DULL = {"hidden", "own_folder", "not_readable_here"}  # refusals that leave nothing to say but that nothing can be read
+
+_OWN = {
+    "run": (
+        "is a run of Ouvroir, what a training left behind, and no data. Give the files that it learned from, or a folder in it "
+        "that holds samples, such as `synthetic`."
+    ),
+    "model": (
+        "is a model of Ouvroir, and no data. Give the files to learn from; what asks a model is `ouvroir predict` or `ouvroir "
+        "generate`."
+    ),
+    "cache": (
+        "is where Ouvroir keeps what it has worked out of data, and no data. Give the files to learn from, or let OUVROIR_HOME be "
+        "another folder."
+    ),
+}
 
 
 def read_source(source: str | Path, data: Data, *, task: str | None) -> Collection:
@@ -81,8 +97,8 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     if not collection.candidates and all(refusal.code in _DULL for refusal in collection.refused):
         said = next((note.text for note in collection.notes if note.code == "table_ignored"), "")
         _raise_nothing_readable(path, listing, chosen, readable, said)
-    if (entry := TASKS.get(chosen)) and entry.block_bytes:
-        collection.candidates = cut(collection.root, collection.candidates, entry.block_bytes)
+    if most_bytes := block_bytes(chosen):
+        collection.candidates = cut(collection.root, collection.candidates, most_bytes)
         n_files, n_blocks = counted(collection.candidates)
         if n_blocks > n_files:
             text = f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row."
@@ -199,6 +215,8 @@ def _list(path: Path, task: str | None) -> tuple[Listing, list[File], Counter[st
     suffix = path.suffix.lower()
     if path.is_dir() or suffix == ".zip":
         listing = list_folder(path) if path.is_dir() else list_archive(path.parent, path.name)
+        if listing.own:
+            raise DataError(f"{path} {_OWN[listing.own]}")
         if path.is_dir():
             _open_archives(listing, task)
         tables = _tables_of(listing)
@@ -282,9 +300,7 @@ def _raise_nothing_readable(
             f"{path} is empty. Put files into it, one folder for each class, or texts to learn to write from, and try again."
         )
     if all(refusal.code == "own_folder" for refusal in listing.refused) and not listing.files:
-        raise DataError(
-            f"{path} holds {n_found} runs, models or caches of Ouvroir, and nothing else. Give a folder of data."
-        )
+        raise DataError(f"{path} holds nothing but runs, models or the cache of Ouvroir. Give a folder of data.")
     counts = Counter(file.suffix or "without suffix" for file in listing.files).most_common(4)
     kinds = ", ".join(f"{n} {suffix}" for suffix, n in counts)
     refused = Counter(refusal.code for refusal in listing.refused).most_common(3)

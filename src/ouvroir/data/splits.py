@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ouvroir.data.blocks import block_bytes
 from ouvroir.errors import RecipeError
-from ouvroir.media import TASKS
 from ouvroir.recipe import Data
 from ouvroir.task import SPLITS
 
@@ -31,8 +31,7 @@ def with_shares(data: Data, task: str, *, is_labelled: bool) -> Data:
 
     Smaller ones of rows that are cut from long files and not told apart by labels: each is long, and all are learned from alike.
     """
-    entry = TASKS.get(task)
-    validation, test = OF_A_CORPUS if entry and entry.block_bytes and not is_labelled else USUAL
+    validation, test = OF_A_CORPUS if block_bytes(task) and not is_labelled else USUAL
     validation = validation if data.validation is None else data.validation
     test = test if data.test is None else data.test
     if data.per_class is None and validation + test >= 1:

@@ -11,13 +11,15 @@ from typing import Any
 
 from ouvroir.errors import DataError, MissingExtra, Refused
 from ouvroir.records import (
+    UTF_16,
     UTF_32,
     Decoder,
     csv_records,
+    encoding_of,
     fitted,
     is_json,
+    mark_of,
     read_json,
-    utf16_mark,
 )
 from ouvroir.source import Source
 from ouvroir.task import Note
@@ -59,10 +61,10 @@ def read_table(name: str, data: bytes) -> RawTable:
     return table
 
 
-def open_table(source: Source) -> RawTable:
-    """Read a table, on the disk or in an archive. Raises DataError and MissingExtra."""
+def open_table(source: Source, *, name: str = "") -> RawTable:
+    """Read a table, on the disk or in an archive; `name` is what messages call it. Raises DataError and MissingExtra."""
     try:
-        return read_table(source.name, source.read(MAX_TABLE_BYTES))
+        return read_table(name or source.name, source.read(MAX_TABLE_BYTES))
     except Refused as error:
         raise DataError(error.reason) from error
 
@@ -70,11 +72,9 @@ def open_table(source: Source) -> RawTable:
 def decode_text(name: str, data: bytes) -> tuple[str, list[Note]]:
     """Text of a file in UTF-8 with or without mark, UTF-16, UTF-32 or a Western 8-bit encoding; what was found is said."""
     has_nulls = False
-    if data.startswith(UTF_32):
-        text, encoding = data.decode("utf-32", errors="replace"), "UTF-32"
-    elif mark := utf16_mark(data):
-        order = "utf-16-le" if mark == codecs.BOM_UTF16_LE else "utf-16-be"
-        text, encoding = data.removeprefix(mark).decode(order, errors="replace"), "UTF-16"
+    if mark := mark_of(data):
+        order = {**UTF_16, **UTF_32}[mark]
+        text, encoding = data.removeprefix(mark).decode(order, errors="replace"), encoding_of(mark)
     else:
         try:
             text, encoding = data.decode("utf-8-sig"), "UTF-8"

@@ -189,6 +189,11 @@ SENTENCES: dict[str, str] = {
         "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. Pour les "
         "distinguer par elle :"
     ),
+    "Taken as splits by their folders: {a}.": "Pris comme jeux d’après leurs dossiers : {a}.",
+    "All other tables are to learn from.": "Tous les autres tableaux servent à l’entraînement.",
+    "Tables without the column `{a}` that was named are read as usual: {b}.": (
+        "Tableaux sans la colonne `{a}` demandée, lus comme d’ordinaire : {b}."
+    ),
     "Tables that were read beside these: {n}, such as `{a}`.": "Autres tableaux lus : {n}, dont `{a}`.",
     "`{a}` is another table, and rows are read from {b}. Give its path to use it.": (
         "`{a}` est un autre tableau, et les éléments sont lus dans {b}. Donnez son chemin pour l’utiliser."
@@ -321,6 +326,19 @@ SENTENCES: dict[str, str] = {
     "what is held out must be new to the model.": (
         "Blocs dont l’essentiel se trouve aussi dans un jeu plus réservé : {n} ({a}), comme dans deux éditions d’un même livre. "
         "Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
+    ),
+    "Rows that stand word for word in a text of a more held-out split: {n} ({a}). They stay, since they are most of the {b} split: "
+    "the texts repeat themselves, and figures flatter.": (
+        "Éléments qui se trouvent mot pour mot dans un texte d’un jeu plus réservé : {n} ({a}). Ils restent, car ils sont "
+        "l’essentiel du jeu « {b} » : les textes se répètent, et les chiffres flattent."
+    ),
+    "Rows that stand word for word in a text of a more held-out split: {n} ({a}), as a turn does in a conversation. They are left "
+    "out, since what is held out must be new to the model.": (
+        "Éléments qui se trouvent mot pour mot dans un texte d’un jeu plus réservé : {n} ({a}), comme un tour dans une "
+        "conversation. Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
+    ),
+    "`{a}` stands word for word in `{b}` of the {c} split, so it is left out.": (
+        "`{a}` se trouve mot pour mot dans `{b}` du jeu de {c} ; il est donc laissé de côté."
     ),
     "Most of `{a}` stands in the {b} split too, so it is left out.": (
         "L’essentiel de `{a}` se trouve aussi dans le jeu « {b} » ; il est donc laissé de côté."

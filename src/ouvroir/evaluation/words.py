@@ -840,7 +840,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "code_changed": ("changed while it was read", "modifié pendant la lecture"),
     "code_crashed": ("crashed the decoder", "a fait planter le décodeur"),
     "code_damaged": ("damaged", "endommagé"),
-    "code_empty": ("empty file", "fichier vide"),
+    "code_empty": ("empty", "vide"),
     "code_encrypted": ("encrypted", "chiffré"),
     "code_hidden": ("hidden file", "fichier caché"),
     "code_own_folder": ("made by Ouvroir", "produit par Ouvroir"),

@@ -102,11 +102,66 @@ def test_what_is_held_out_is_not_learned_from_in_another_edition(tmp_path):
     assert 0.5 < n_train / (n_train + len(leaks)) < 0.7
     assert "stands in the test split too" in leaks[0].reason
     told = next(note.text for note in manifest.notes if note.code == "leak")
-    assert "as in two editions of one book" in told
+    assert "(`train/one.txt`), as in two editions of one book" in told, "named once"
     assert in_french(told)
     assert in_french(leaks[0].reason)
     kept = "\n".join(text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows if row.split == "train")
     assert kept.count(", no 1 ") == 900, "nothing else is left out"
+
+
+def turns_of(number, n):
+    """What is said in a conversation, each turn another."""
+    return prose(number, n).splitlines()
+
+
+def write_turns(path, turns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(json.dumps({"text": turn}) for turn in turns), encoding="utf-8")
+
+
+def test_turns_of_a_conversation_that_is_held_out_are_not_learned_from(tmp_path):
+    known, others = turns_of(0, 60), turns_of(1, 100)
+    write_turns(tmp_path / "chat" / "train" / "turns.jsonl", [*known, *others, "Yes, I do."])
+    talk = "\n".join(f"{'ab'[n % 2]}: {turn}" for n, turn in enumerate([*known, *turns_of(2, 900), "Yes, I do."]))
+    (tmp_path / "chat" / "test").mkdir()
+    (tmp_path / "chat" / "test" / "talk.txt").write_bytes(talk.encode("utf-16"))
+    manifest = ouvroir.check(tmp_path / "chat", settings={"data.validation": 0})
+    leaks = [refusal for refusal in manifest.refused if refusal.code == "leak"]
+    assert len(leaks) == len(known)
+    assert {row.text for row in manifest.rows if row.split == "train"} == {*others, "Yes, I do."}
+    assert leaks[0].reason == (
+        "`train/turns.jsonl#1` stands word for word in `test/talk.txt` of the test split, so it is left out."
+    )
+    (told,) = [note.text for note in manifest.notes if note.code == "leak"]
+    assert told.startswith(
+        f"Rows that stand word for word in a text of a more held-out split: {len(known)} (`train/turns.jsonl#1`,"
+    )
+    assert in_french(told)
+    assert in_french(leaks[0].reason)
+    assert ouvroir.check(tmp_path / "chat", settings={"data.validation": 0}).refused == manifest.refused
+
+
+def test_turns_that_are_most_of_what_is_learned_from_stay_and_it_is_said(tmp_path):
+    write_turns(tmp_path / "chat" / "train" / "turns.jsonl", turns_of(0, 60))
+    write_turns(
+        tmp_path / "chat" / "test" / "whole.jsonl", [" ".join(turns_of(0, 40)), "A new one, in which all is new."]
+    )
+    manifest = ouvroir.check(tmp_path / "chat", settings={"data.validation": 0})
+    assert not manifest.refused
+    (told,) = [note.text for note in manifest.notes if note.code == "repeats_itself"]
+    assert "stand word for word" in told
+    assert in_french(told)
+
+
+def test_rows_of_a_table_beside_the_whole_are_on_one_side(tmp_path):
+    turns = [turn for number in range(8) for turn in turns_of(number, 300)]
+    write_turns(tmp_path / "chat" / "turns.jsonl", turns[:900])
+    (tmp_path / "chat" / "talk.txt").write_text("\n".join(turns), encoding="utf-8")
+    manifest = ouvroir.check(tmp_path / "chat")
+    held_out = [text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows if row.split != "train"]
+    learned = [row.text for row in manifest.rows if row.split == "train" and row.text is not None]
+    assert len(learned) > 300
+    assert not [turn for turn in learned if any(turn in text for text in held_out)]
 
 
 def test_a_second_edition_is_not_judged_by_either(tmp_path):
@@ -156,7 +211,7 @@ def test_tables_and_files_of_a_corpus_belong_together(tmp_path):
     chat = "".join(f'{{"text": "{" ".join(WORDS)} {number}"}}\n' for number in range(30))
     (place / "chat.jsonl").write_text(chat)
     (place / "more.csv").write_text(
-        "body,when\n" + "".join(f"{' '.join(WORDS[3:])} {n},2026-01-0{n % 9 + 1}\n" for n in range(20))
+        "body,when\n" + "".join(f"{' '.join(WORDS[::-1])} {n},2026-01-0{n % 9 + 1}\n" for n in range(20))
     )
     (place / "authors.csv").write_text("born,died\n1828,1905\n1867,1916\n")
     (place / "book.txt").write_text(prose(0, 20))
@@ -468,9 +523,10 @@ def test_a_file_of_two_bytes_a_letter_is_cut_between_letters(tmp_path, encoding,
         assert all(one.endswith("\n") for one in texts[-5:])
 
 
-def test_a_large_file_of_four_bytes_a_letter_is_refused_with_what_helps(tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-32-le", "utf-32-be"])
+def test_a_large_file_of_four_bytes_a_letter_is_refused_with_what_helps(tmp_path, encoding):
     (tmp_path / "wide").mkdir()
-    (tmp_path / "wide" / "wide.txt").write_bytes(prose(0, 14_000).encode("utf-32"))
+    (tmp_path / "wide" / "wide.txt").write_bytes(prose(0, 14_000).encode(encoding))
     (tmp_path / "wide" / "other.txt").write_text(prose(1, 300))
     rows, (*_, told) = of(ouvroir.check(tmp_path / "wide"), "wide.txt")
     assert not rows
