@@ -134,10 +134,12 @@ def write_bundle(
     Raises CheckpointError, DiskFull.
     """
     from ouvroir.exporting import formats_of
-    from ouvroir.training.checkpoint import load_model, read_recipe
+    from ouvroir.training.checkpoint import load_model, read_recipe, step_of
 
     card = _facts(run, manifest, judged)
-    card = dataclasses.replace(card, threshold=threshold, limits=limits)
+    card = dataclasses.replace(
+        card, threshold=threshold, limits=limits, kept_step=run.steps_before + step_of(checkpoint)
+    )
     with whole_folder(folder) as place:
         _copy_weights(checkpoint, place)
         recipe = portable(read_recipe(place))

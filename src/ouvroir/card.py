@@ -27,8 +27,9 @@ class Card:
     `data` is the name of the data (never a path of somebody's machine), `fingerprint` of its manifest; `row` is what one of its
     rows is called; `splits` rows per split; `refused` files that could not serve. `metrics` were measured on the split
     `judged_on`. `limits` are sentences about what the model cannot do.
-    `steps`, `seconds`, `device`, `started` and `finished` tell of the training. `refit` says that all rows were trained
-    on after the metrics had been measured. `threshold` is the score proposed for 'none of these' (0: none).
+    `steps`, `seconds`, `device`, `started` and `finished` tell of the training, `kept_step` the step that the model is of.
+    `refit` says that all rows were trained on after the metrics had been measured. `threshold` is the score proposed for 'none of
+    these' (0: none).
     """
 
     data: str = ""
@@ -40,6 +41,7 @@ class Card:
     judged_on: str = "test"
     limits: tuple[str, ...] = ()
     steps: int | None = None
+    kept_step: int | None = None
     seconds: float | None = None
     device: str = ""
     started: str = ""
@@ -171,6 +173,10 @@ def _training(card: Card, recipe: Recipe, task: Task) -> str:
     words = []
     if card.steps is not None:
         words.append(f"{readable_count(card.steps, 'step')} of {readable_count(recipe.loop.batch_size, task.draw)}")
+        if card.kept_step not in (None, card.steps):
+            words[-1] += (
+                f" (the model is kept as it was after {card.kept_step:,}, where it did best on validation data)"
+            )
     if card.seconds is not None:
         words.append(f"{card.seconds:.0f} seconds")
     if card.device:

@@ -15,7 +15,7 @@ from ouvroir.progress import QUIET, Progress
 from ouvroir.recipe import Recipe
 from ouvroir.run import Run
 from ouvroir.task import SPLITS, Note, Row, Task, Writer, options_of
-from ouvroir.writing import HABITS
+from ouvroir.writing import HABITS, keep_moment_of_kept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -88,6 +88,7 @@ def judge_run(run: Run, at: Workplace) -> dict[str, Judgement]:
             save_answers(control_file(run, control.name), answers)
     if isinstance(task, Writer) and "train" in tables:
         with workflow.timed(run, "evaluate_s"), threads(recipe.loop.threads):
+            keep_moment_of_kept(run, task, model, processor, recipe, device=device)
             run.write_json(HABITS, task.habits(model, processor, recipe, tables, device=device))
     run.write_json(
         "evaluation.json",

@@ -187,6 +187,22 @@ def _require_scope(task: Task, recipe: Recipe, processor: Processor) -> None:
         choose_parts(task.parts(empty_model(task, processor, recipe)), recipe.model.scope)
 
 
+def _require_same_network(task: Task, recipe: Recipe) -> None:
+    """Refuse a model of ours to start from that is another network. Raises UsageError."""
+    from ouvroir.training.adapters import start_of
+
+    own = start_of(task, recipe.model.init_from)
+    if own is None:
+        return
+    theirs = task.network(Recipe.from_json((own / "recipe.json").read_text(encoding="utf-8")))
+    mine = task.network(recipe)
+    if theirs != mine:
+        raise UsageError(
+            f"The model to start from, `{recipe.model.init_from}`, is {theirs}, and {mine} was asked for: what it learned cannot "
+            "be carried over. Leave out the setting that asks for another network, or train one from nothing."
+        )
+
+
 def _of_another_length(recipe: Recipe, settings: Mapping[str, Value]) -> Recipe:
     """The recipe without the numbers of steps that a run settled in it, when the settings ask for minutes or epochs."""
     if not {"loop.minutes", "loop.epochs"} & settings.keys():
@@ -198,12 +214,13 @@ def _for_data(recipe: Recipe, manifest: Manifest, settings: Mapping[str, Value])
     """The recipe naming the data of `manifest`, with the settings over it but for those that are in both already.
 
     With notes on what the model forgets, and on settings that cannot be as asked for. What is amiss with the weights to start
-    from shows here, before a run is made: raises CheckpointError, RecipeError.
+    from shows here, before a run is made: raises CheckpointError, RecipeError, UsageError.
     """
     data = replace(manifest.data, source=manifest.source, manifest=manifest.fingerprint)
     mine = {name: value for name, value in settings.items() if not name.startswith(("data.", "model.init_from"))}
     recipe = replace(recipe, data=data).with_overrides(mine)
     task = find_task(recipe.task)
+    _require_same_network(task, recipe)
     processor = fit_processor(task, manifest, recipe)
     _require_scope(task, recipe, processor)
     return recipe, [*_settled_otherwise(task, processor, recipe), *_forgotten(task, processor, recipe)]

@@ -166,7 +166,10 @@ def _settings_of(task: Task, models: list[Run]) -> dict[str, dict[str, str]]:
 def _writing(models: list[Run]) -> dict[str, dict[str, Any]]:
     """What models wrote while they were trained, and their habits."""
     return {
-        _name(model, models): {"moments": model.read_json(MOMENTS) or [], "habits": model.read_json(HABITS) or {}}
+        _name(model, models): {
+            "moments": [{**one, "step": one["step"] + model.steps_before} for one in model.read_json(MOMENTS) or []],
+            "habits": model.read_json(HABITS) or {},
+        }
         for model in models
     }
 

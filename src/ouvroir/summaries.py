@@ -181,7 +181,7 @@ def comparison_summary(a: str, b: str, found: ModelComparison) -> dict[str, Any]
         "p_value": paired.p_value,
         "fixed": list(found.fixed),
         "broken": list(found.broken),
-        "sentence": paired.sentence,
+        "sentence": paired.sentence_on("block" if are_blocks(shared) else "item"),
         "sizes": found.sizes,
         "kinship": found.kinship,
     }

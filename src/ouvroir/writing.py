@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ouvroir.errors import CheckpointError
 from ouvroir.sampling import Sampling
 from ouvroir.task import Writer
 
@@ -32,10 +33,10 @@ def keep_moment(
     seconds: float,
     device: str,
 ) -> None:
-    """Add what the model writes after `step` steps, at each of TEMPERATURES, to the run."""
+    """Add what the model writes after `step` steps, at each of TEMPERATURES, to the run, in the order of steps."""
     kept = [
-        one for one in run.read_json(MOMENTS) or () if one["step"] < step
-    ]  # a step may come again after an interruption
+        one for one in run.read_json(MOMENTS) or () if one["step"] != step
+    ]  # it may come again after an interruption
     was_training = model.training
     model.eval()
     for temperature in TEMPERATURES:
@@ -44,15 +45,38 @@ def keep_moment(
         text = "".join(part for _, part in said)
         kept.append({"step": step, "seconds": round(seconds, 3), "temperature": temperature, "text": text})
     model.train(was_training)
-    run.write_json(MOMENTS, kept)
+    run.write_json(MOMENTS, sorted(kept, key=lambda one: one["step"]))
+
+
+def keep_moment_of_kept(
+    run: Run, task: Writer, model: nn.Module, processor: Processor, recipe: Recipe, *, device: str
+) -> None:
+    """Add what the checkpoint that was kept writes, where its step was no moment."""
+    step = _kept_step(run)
+    if step is None or any(one["step"] == step for one in run.read_json(MOMENTS) or ()):
+        return
+    seconds = next((one.seconds for one in run.metrics() if one.step >= step), 0.0)
+    keep_moment(run, task, model, processor, recipe, step=step, seconds=seconds, device=device)
+
+
+def _kept_step(run: Run) -> int | None:
+    """The step of the checkpoint that was kept; None where its weights are gone."""
+    from ouvroir.training.checkpoint import step_of
+
+    try:
+        return step_of(run.checkpoint("best"))
+    except CheckpointError:
+        return None
 
 
 def written_by(model: Run) -> dict[str, Any] | None:
-    """How a trained model writes: `repetition` and `copied`, also of real text, and its last `sample`; None where none is kept."""
+    """How a trained model writes: `repetition` and `copied`, also of real text, and a `sample`; None where none is kept."""
     habits = model.read_json(HABITS)
     if not habits:
         return None
-    said = [one["text"] for one in model.read_json(MOMENTS) or () if one["temperature"] == SHOWN_TEMPERATURE]
+    moments = [one for one in model.read_json(MOMENTS) or () if one["temperature"] == SHOWN_TEMPERATURE]
+    step = _kept_step(model)
+    said = [one["text"] for one in moments if one["step"] == step] or [one["text"] for one in moments]
     told = {name: habits.get(name) for name in ("repetition", "repetition_real", "copied", "copied_real")}
     return {**told, "sample": said[-1] if said else None}
 

@@ -63,17 +63,21 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """The verdict for a person, in English; the first system is called A, the second B."""
+        return self.sentence_on("block" if self.n_units < self.n else "item")
+
+    def sentence_on(self, kind: str) -> str:
+        """The same, where rows are called so."""
         changed = ""
         if self.p_value is not None:
             changed = f" B fixes {len(self.fixed)} of them and breaks {len(self.broken)}."
-        items = readable_count(self.n, "item")
+        items = readable_count(self.n, kind)
         if self.n_units < self.n:
-            items = f"{readable_count(self.n, 'block')} (counted as {self.n_units})"
+            items += f" (counted as {self.n_units:,})"
         if not math.isfinite(self.smallest):
             gap = f"{self.difference.value:+.3f} ({Language('en').known('metric', self.metric)})"
             return (
-                f"No difference can be shown on {items}: B minus A is {gap}, and a single item or run of neighbouring blocks gives "
-                "no interval. Compare them on more data."
+                f"No difference can be shown on {items}: B minus A is {gap}, and a single {kind} or run of neighbouring blocks "
+                "gives no interval. Compare them on more data."
             )
         if self.verdict == "same":
             seen = f"{_size(self.metric, self.smallest)} or more would probably have been seen."

@@ -41,6 +41,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "dessous de 1, le probable est tiré plus souvent. Tout ceci est synthétique.",
     ),
     "writing_moment": ("After {step} {step:step|steps}, {time}", "Après {step} pas, {time}"),
+    "writing_kept": ("these weights are kept", "poids retenus"),
     "writing_temperature": ("Temperature {value}", "Température {value}"),
     "writing_habits": ("Does it repeat itself, or copy?", "Se répète-t-il, ou recopie-t-il ?"),
     "writing_habits_lead": (

@@ -15,9 +15,11 @@ MOST_PASSAGE = 300  # characters
 def writing_view(one: Mapping[str, Any], report: Mapping[str, Any], t: Language) -> dict[str, Any]:
     """The values of one system of `report["writing"]` for the template."""
     system = next(found for found in report["systems"] if found["name"] == one["system"])
+    kept_at = (system.get("kept_at") or {}).get("step")  # absent in earlier reports
     moments = [
         {
             "title": t("writing_moment", step=t.count(step), time=t.seconds(seconds)),
+            "is_kept": step == kept_at,
             "samples": [
                 {
                     "title": t("writing_temperature", value=t.number(found["temperature"], 1)),

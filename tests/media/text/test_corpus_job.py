@@ -35,7 +35,9 @@ from ouvroir.run import Run
 from ouvroir.sampling import Sampling
 from ouvroir.source import Source, block_locator
 from ouvroir.task import Limits
+from ouvroir.training.checkpoint import step_of
 from ouvroir.workflow import bundle_run, manifest_of
+from ouvroir.writing import MOMENT_PIECES, SHOWN_TEMPERATURE, written_by
 
 FRENCH = Language("fr")
 QUICK = {
@@ -459,6 +461,42 @@ def test_one_is_tuned_on_other_texts(job, place):
         run, ouvroir.evaluate(job.path / "transformer", place / "few", runs=place / "runs")
     )
     assert len(ouvroir.evaluate(run.path, place / "books", runs=place / "runs").ids) > 0, "the test of the earlier data"
+
+
+def test_another_network_cannot_start_from_a_model(job, place):
+    before = sorted((place / "runs").iterdir())
+    with pytest.raises(
+        UsageError, match=r"is an LSTM, and a Transformer was asked for: what it learned cannot be carried over"
+    ):
+        ouvroir.finetune(
+            job.path / "lstm",
+            place / "books",
+            settings={**QUICK, "options.network": "transformer"},
+            runs=place / "runs",
+        )
+    assert sorted((place / "runs").iterdir()) == before
+
+
+def test_samples_are_those_of_the_weights_that_are_kept(job, place, tmp_path):
+    """The best step lies between the moments at which samples are kept."""
+    run = ouvroir.finetune(
+        job.path / "lstm",
+        place / "books",
+        settings={**QUICK, "loop.steps": 10, "loop.evaluate_every": 3, "optim.lr": 1e-9},
+        runs=place / "runs",
+    )
+    kept = step_of(run.checkpoint("best"))
+    moments = run.read_json("moments.json")
+    assert [one["step"] for one in moments] == sorted(one["step"] for one in moments)
+    (sample,) = [one for one in moments if one["step"] == kept and one["temperature"] == SHOWN_TEMPERATURE]
+    assert sample["text"] == ouvroir.load(run.path).write(
+        "", how=Sampling(temperature=SHOWN_TEMPERATURE, most=MOMENT_PIECES)
+    )
+    assert written_by(run)["sample"] == sample["text"]
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert page.count("these weights are kept") == (len({one["step"] for one in moments}) > 1)
+    card = (run.bundle / "README.md").read_text(encoding="utf-8")
+    assert (f"the model is kept as it was after {kept}, where it did best" in card) == (kept != 10)
 
 
 def _check_that_base_and_tuned_are_compared(run, of_base):
