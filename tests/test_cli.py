@@ -648,7 +648,10 @@ def test_runs_stand_in_columns_with_headings(room, monkeypatch):
     assert line.index(value) + len(value) == heading.index("value") + len("value")
     monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
     monkeypatch.setenv("COLUMNS", "80")
-    assert all(one["name"] in call("runs").stdout for one in told), "a name is never broken"
+    lines = call("runs").stdout.splitlines()
+    assert lines[::2] == [one["name"] for one in told], "a name is never broken"
+    assert [line.split()[0] for line in lines[1::2]] == [one["state"] for one in told]
+    assert any(value in line for line in lines[1::2])
 
 
 def test_predict_as_csv_and_table(room):

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import ouvroir
 from ouvroir.bundle import load_bundle
 from ouvroir.cli import app
+from ouvroir.errors import DataError, UsageError
 from ouvroir.progress import QUIET
 
 QUICK = {"loop.steps": 2, "loop.threads": 1}
@@ -75,6 +76,31 @@ def test_one_label_and_several_are_not_compared(runs, tmp_path, start, labels):
     assert "ouvroir compare" not in note["text"], "which would only fail"
     assert "l’un donne une étiquette par élément, l’autre plusieurs." in note["fr"]
     assert note["text"] in said
+
+
+def test_models_of_one_label_and_of_several_are_told_apart_before_they_are_judged(runs, tmp_path):
+    data = table(tmp_path / "more.csv", ["rain", "sun"], seed=5)
+    for pair, said in (
+        (("single", "multi"), "A gives a label for each item and B several"),
+        (("multi", "single"), "B gives"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            ouvroir.compare(*(runs[name].path for name in pair), data)
+
+
+def test_models_that_read_other_columns_are_not_compared(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    lines = (tmp_path / "x").with_suffix(".csv")
+    table(lines, ["rain", "sun"], seed=6)
+    header, *rows = lines.read_text(encoding="utf-8").splitlines()
+    both = [f"{row.rsplit(',', 1)[0]},{number} {row}" for number, row in enumerate(rows)]
+    lines.write_text("\n".join(["title,body,label", *both]) + "\n", encoding="utf-8")
+    assert header == "text,label"
+    a, b = (train(lines, **{"data.text_column": name}) for name in ("title", "body"))
+    with pytest.raises(DataError, match="Each model reads its own column"):
+        ouvroir.compare(a.path, b.path, lines)
+    assert ouvroir.compare(a.path, b.path, lines, split="all", settings={"data.text_column": "body"}).comparison.n > 0
 
 
 def test_what_to_type_where_the_start_does_not_know_all_labels_does_compare(runs, tmp_path):

@@ -155,11 +155,21 @@ def answer(asked: Asked, at: Workplace, *, seed: int | None = None) -> Evaluatio
 
 
 def answer_both(first: Asked, second: Asked, at: Workplace) -> ModelComparison:
-    """Judge two models on the rows that both may be judged on, with the same draws. Raises DataError when there are none."""
+    """Judge two models on the rows that both may be judged on, with the same draws.
+
+    Raises DataError when there are none or they read them otherwise, UsageError when one gives a label and the other several.
+    """
     from ouvroir.evaluation.compare import compare
 
     theirs = {row.id: row for row in second.manifest.rows}
-    shared = [row for row in first.manifest.rows if row.id in theirs]
+    both = [(row, theirs[row.id]) for row in first.manifest.rows if row.id in theirs]
+    if any(row.sha256 != other.sha256 for row, other in both):
+        raise DataError(
+            f"Each model reads its own column or part of {first.manifest.source}, as it was trained to, so they cannot be compared "
+            "on it. Say which column both are to read: --split all --set data.text_column=NAME."
+        )
+    require_same_kind_of_labels(first, second)
+    shared = [row for row, _ in both]
     if not shared:
         unknown = "".join(
             f" {name} does not know the labels {readable_names(one.unknown_labels)}."
@@ -187,6 +197,16 @@ def answer_both(first: Asked, second: Asked, at: Workplace) -> ModelComparison:
     )
 
 
+def require_same_kind_of_labels(first: Asked, second: Asked) -> None:
+    """Raise UsageError where one model gives a label for each row, and the other several: nothing measures both."""
+    several = [getattr(one.predictor.processor, "is_multi_label", False) for one in (first, second)]
+    if several[0] != several[1]:
+        names = ("A gives a label", "B several") if several[1] else ("B gives a label", "A several")
+        raise UsageError(
+            f"{names[0]} for each item and {names[1]}, so no measure is for both and they cannot be compared."
+        )
+
+
 def _with_rows(asked: Asked, rows: Sequence[Row]) -> Asked:
     return replace(asked, manifest=replace(asked.manifest, rows=tuple(rows)))
 
@@ -210,7 +230,7 @@ def _starts(asked: Asked) -> Iterator[str]:
 
     with suppress(OuvroirError, OSError):
         if asked.run is not None and (branch := kept_model(asked.run).branch) is not None:
-            yield _weights_in(branch.run.checkpoint("best"))
+            yield _weights_in(branch.run.checkpoint("branch"))
         recipe = asked.run.recipe() if asked.run is not None else asked.predictor.recipe
         for _ in range(_MOST_STARTS):
             folder = start_of(asked.predictor.task, recipe.model.init_from)

@@ -138,10 +138,9 @@ def judge_start(run: Run, at: Workplace) -> None:
             ).tables
             found = judge(task, model, processor, earlier, tables["test"], "test", device=device, progress=at.progress)
             save_answers(run.path / START, found.answers)
-    except (
-        OuvroirError,
-        RuntimeError,
-    ) as error:  # of PyTorch, as where memory does not do; the tuned model is none the worse
+            (run.path / NOT_COMPARED).unlink(missing_ok=True)  # said before the run was stopped
+    # a RuntimeError is PyTorch's, as where memory does not do; the tuned model is none the worse
+    except (OuvroirError, RuntimeError) as error:
         note = Note(
             "start_not_compared", f"The model that this one started from was not judged on the same test. {error}"
         )

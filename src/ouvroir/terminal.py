@@ -550,19 +550,24 @@ def show_findings(findings: Iterable[Finding]) -> None:
 
 
 def show_runs(runs: Iterable[RunEntry], root: Path) -> None:
-    """One line per run of the folder `root`."""
+    """One line per run of the folder `root`; where that is wider than the terminal, the name has a line of its own."""
     rows = []
     for one in runs:
         metric = ["" if one.refit_of is None else f"as {one.refit_of} (refit)", "", ""]
         if one.metric is not None and one.value is not None:
             metric = [*_metric(one.metric, {"value": one.value, "low": one.low, "high": one.high})]
         rows.append([one.name, one.state, *metric, readable_size(one.size_bytes)])
-    if rows:
-        table = _table(["run", "state", "on unseen data", "value", "95 % interval", "size"], rows, n_words=3)
-        table.columns[0].no_wrap = True  # what stands there is meant to be copied
-        _out().print(table)
-    else:
+    if not rows:
         say(no_runs(root))
+        return
+    out = _out()
+    table = _table(["run", "state", "on unseen data", "value", "95 % interval", "size"], rows, n_words=3)
+    if out.measure(table, options=out.options.update(width=PIPE_WIDTH)).maximum <= out.width:
+        out.print(table)
+        return
+    for name, *rest in rows:
+        out.print(Text(name))
+        out.print(Text(f"  {'  '.join(filter(None, rest))}"))
 
 
 def show_cache(entries: Iterable[CacheEntry]) -> None:

@@ -71,19 +71,20 @@ SENTENCES: dict[str, str] = {
         "Ce modèle n’est pas comparé à son modèle de départ : l’un donne une étiquette par élément, l’autre plusieurs."
     ),
     "This model is not compared here with the one that it started from: that one learned from some of the test rows.": (
-        "Ce modèle n’est pas comparé ici à son modèle de départ : celui-ci a appris d’une partie du test."
+        "Ce modèle n’est pas comparé ici à son modèle de départ : celui-ci a appris d’une partie des éléments du test."
     ),
     "This model is not compared here with the one that it started from: it is not known what that one learned from.": (
-        "Ce modèle n’est pas comparé ici à son modèle de départ : on ne sait pas de quoi celui-ci a appris."
+        "Ce modèle n’est pas comparé ici à son modèle de départ : on ne sait pas sur quelles données celui-ci a été entraîné."
     ),
     "This model is not compared here with the one that it started from: that one does not know all labels of the test.": (
         "Ce modèle n’est pas comparé ici à son modèle de départ : celui-ci ne connaît pas toutes les étiquettes du test."
     ),
     "On what neither learned from, and both know the labels of, `{a}` compares them.": (
-        "Sur ce dont aucun des deux n’a appris, et dont tous deux connaissent les étiquettes, `{a}` les compare."
+        "`{a}` les compare sur des éléments dont aucun des deux ne s’est servi pour apprendre et dont tous deux connaissent les "
+        "étiquettes."
     ),
     "The model that this one started from was not judged on the same test. {all}": (
-        "Le modèle de départ n’a pas été évalué sur le même test."
+        "Le modèle de départ n’a pas été évalué sur le même test : « {all} »"
     ),
     "Learning from other data makes a model forget some of what it learned before: `ouvroir evaluate` on the earlier data, `{a}`, "
     "shows how well it still does there.": (
