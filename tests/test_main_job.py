@@ -131,6 +131,9 @@ def test_base_and_tuned_compared_again_agree_with_the_report(done):
         for name in ("base", "tuned")
     ]
     assert told["difference"]["value"] == pytest.approx(values[1] - values[0])
+    assert told["kinship"] == "B went on from an earlier step of the training of A."
+    turned = call_json("compare", folder / "tuned", folder / "base", "digits")
+    assert turned["kinship"] == "A went on from an earlier step of the training of B."
 
 
 def test_again_gives_the_same_weights(room, done):

@@ -220,17 +220,18 @@ def kinship(first: Asked, second: Asked) -> str:
         return "B was started from A, so it has learned from the data of A too."
     if b in _starts(first):
         return "A was started from B, so it has learned from the data of B too."
+    if a == _trunk(second):
+        return "B went on from an earlier step of the training of A."
+    if b == _trunk(first):
+        return "A went on from an earlier step of the training of B."
     return ""
 
 
 def _starts(asked: Asked) -> Iterator[str]:
     """SHA-256 of the weights that a model was started from, and these from, as far back as they are still there."""
-    from ouvroir.reporting import kept_model
     from ouvroir.training.adapters import start_of
 
     with suppress(OuvroirError, OSError):
-        if asked.run is not None and (branch := kept_model(asked.run).branch) is not None:
-            yield _weights_in(branch.run.checkpoint("branch"))
         recipe = asked.run.recipe() if asked.run is not None else asked.predictor.recipe
         for _ in range(_MOST_STARTS):
             folder = start_of(asked.predictor.task, recipe.model.init_from)
@@ -238,6 +239,16 @@ def _starts(asked: Asked) -> Iterator[str]:
                 return
             yield _weights_in(folder)
             recipe = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
+
+
+def _trunk(asked: Asked) -> str:
+    """SHA-256 of the weights of the run that the training of a model branched from; empty where it did not."""
+    from ouvroir.reporting import kept_model
+
+    with suppress(OuvroirError, OSError):
+        if asked.run is not None and (branch := kept_model(asked.run).branch) is not None:
+            return _weights_in(branch.run.checkpoint("best"))
+    return ""
 
 
 def _weights_in(folder: Path) -> str:
