@@ -319,6 +319,26 @@ def test_a_file_that_is_called_a_test_is_one(tmp_path, train, others):
     assert all(in_french(note.text) for note in said)
 
 
+@pytest.mark.parametrize("beside", [["README.md"], ["notes/a.md", "notes/deep/b.md", "notes/deeper/c.md"]])
+@pytest.mark.parametrize("tables", [(), ("train/a.jsonl", "test/b.jsonl")])
+@pytest.mark.parametrize("above", ["", "books/"])
+def test_what_lies_beside_folders_of_splits_does_not_undo_them(tmp_path, beside, tables, above):
+    texts = [f"{split}/{number}.txt" for split in ("train", "validation", "test") for number in range(2)]
+    for name in [*texts, *beside, *tables]:
+        path = tmp_path / "data" / above / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = "".join(json.dumps({"text": f"{name} {line}"}) + "\n" for line in prose(name, 6).splitlines())
+        path.write_text(rows if name in tables else prose(name, 60))
+    manifest = ouvroir.check(tmp_path / "data")
+    assert manifest.task == "text-generation"
+    assert all(f"{above}{row.split}/" in row.id for row in manifest.rows)
+    assert {row.split for row in manifest.rows} == {"train", "validation", "test"}
+    assert {one.id for one in manifest.refused if one.code == "no_split"} == {f"{above}{name}" for name in beside}
+    said = [note for note in manifest.notes if note.code == "splits_by_folder"]
+    assert all(sum(f"`{above}{split}`" in note.text for note in said) == 1 for split in ("train", "validation", "test"))
+    assert all(in_french(note.text) for note in said)
+
+
 def test_shards_that_are_large_together_are_read_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(large_tables, "LARGE_TABLE_BYTES", 200_000)
     (tmp_path / "shards").mkdir()
