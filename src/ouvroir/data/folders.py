@@ -135,10 +135,7 @@ def read_folders(
         levels = _without_classes(folders, [file.folders for file in others])
         is_split = levels.split is not None
         named = _named_splits([file for file in files if not file.folders], has_others=bool(others) or is_split)
-        if levels.split is None:
-            _say_named(collection, files, named)
-        else:
-            _say_split_folders(collection, folders, levels.split)
+        _say_splits(collection, files, named, levels.split)
     pattern = None if data.label_pattern is None else _compiled(data.label_pattern)
     if pattern is not None:  # folders are no classes, and may be splits however deep they lie
         levels = Levels(label=len(max(folders, key=len, default=())), split=_split_level(folders))
@@ -169,21 +166,18 @@ def read_folders(
         _say_labels_in_names(collection, files)
 
 
-def _say_named(collection: Collection, files: Sequence[File], named: Mapping[str, Split]) -> None:
-    """A note where only some of the files are called like a split."""
-    if 0 < len(named) < len(files):
+def _say_splits(collection: Collection, files: Sequence[File], named: Mapping[str, Split], level: int | None) -> None:
+    """A note on the folders that were taken as splits, less those that one on tables has named; or where only some files were."""
+    if level is not None:
+        told = "".join(note.text for note in collection.notes if note.code == "splits_by_folder")
+        names = dict.fromkeys("/".join(one.folders[: level + 1]) for one in files if _split_of(one.folders, level))
+        if new := [name for name in names if f"`{name}`" not in told]:
+            text = f"Taken as splits by their folders: {readable_names(new, most=6)}."
+            collection.notes.append(Note("splits_by_folder", text))
+    elif 0 < len(named) < len(files):
         shown = ", ".join(f"`{file.id}`" for file in files if file.locator in named)
         text = f"Taken as splits by their names: {shown}. All other files are to learn from."
         collection.notes.append(Note("splits_by_name", text))
-
-
-def _say_split_folders(collection: Collection, folders: Sequence[tuple[str, ...]], level: int) -> None:
-    """A note on the folders that were taken as splits, less those that one on tables has named."""
-    told = "".join(note.text for note in collection.notes if note.code == "splits_by_folder")
-    names = dict.fromkeys("/".join(parts[: level + 1]) for parts in folders if _split_of(parts, level))
-    if new := [name for name in names if f"`{name}`" not in told]:
-        text = f"Taken as splits by their folders: {readable_names(new, most=6)}."
-        collection.notes.append(Note("splits_by_folder", text))
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

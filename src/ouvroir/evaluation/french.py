@@ -327,6 +327,12 @@ SENTENCES: dict[str, str] = {
         "Blocs dont l’essentiel se trouve aussi dans un jeu plus réservé : {n} ({a}), comme dans deux éditions d’un même livre. "
         "Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
     ),
+    "Blocks that hold part of a held-out one of which most would be learned: {n} ({a}). They are left out.": (
+        "Blocs qui contiennent une partie d’un bloc réservé dont l’essentiel serait appris : {n} ({a}). Ils sont laissés de côté."
+    ),
+    "`{a}` holds part of a held-out block, so it is left out.": (
+        "`{a}` contient une partie d’un bloc réservé ; il est donc laissé de côté."
+    ),
     "Rows that stand word for word in a text of a more held-out split: {n} ({a}). They stay, since they are most of the {b} split: "
     "the texts repeat themselves, and figures flatter.": (
         "Éléments qui se trouvent mot pour mot dans un texte d’un jeu plus réservé : {n} ({a}). Ils restent, car ils sont "

@@ -12,10 +12,11 @@ import pytest
 import ouvroir
 from ouvroir.data import large_tables
 from ouvroir.data.findings import given_settings
-from ouvroir.data.marks import MARKS, Places, written
+from ouvroir.data.marks import FINE, MARKS, Places, is_among, share_among, written
 from ouvroir.errors import DataError, RecipeError, Refused
 from ouvroir.evaluation.french import in_french
 from ouvroir.media.text.french import FRENCH as FRENCH_OF_TEXTS
+from ouvroir.media.text.passages import marks
 from ouvroir.media.text.reading import text_of
 from ouvroir.records import conversation
 from ouvroir.source import Source, block_of
@@ -74,12 +75,14 @@ def test_texts_with_classes_keep_the_usual_shares(tmp_path):
         ouvroir.check(tmp_path / "classes", settings={"data.test": 0.9})
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path, seed):
+@pytest.mark.parametrize(("seed", "n_short"), [(0, 1), (1, 1), (2, 1), (3, 1), (0, 20)])
+def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path, seed, n_short):
+    """And so it is with many short ones beside."""
     (tmp_path / "books").mkdir()
     for number, n in enumerate([3000, 2000, 2000, 2000, 1500, 1500]):
         (tmp_path / "books" / f"{number}.txt").write_text(prose(number, n))
-    (tmp_path / "books" / "short.txt").write_text(prose(9, 30))
+    for number in range(n_short):
+        (tmp_path / "books" / f"short{number}.txt").write_text(prose(9 + number, 30))
     manifest = ouvroir.check(tmp_path / "books", settings={"data.seed": seed})
     assert 0.05 < len(manifest.positions("test")) / len(manifest.rows) < 0.15
     for number in range(6):
@@ -176,6 +179,37 @@ def test_a_second_edition_is_not_judged_by_either(tmp_path):
     found = ouvroir.evaluate(run.path, tmp_path / "books")
     assert len(found.ids) == sum(row.split == "test" for row in checked.rows)
     assert 0 < found.left_out["repeats other rows"] <= len(leaks)
+
+
+@pytest.mark.parametrize("n_lines", [600, 1500, 6000])
+def test_of_a_version_with_a_phrase_added_here_and_there_hardly_anything_leaks(tmp_path, n_lines):
+    """Blocks are 2 to 16 kB; borders of the one version lie within blocks of the other."""
+    lines = prose(3, n_lines).splitlines()
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "one.txt").write_text("\n".join(lines))
+    added = [f"{line} Added later." if number % 12 == 0 else line for number, line in enumerate(lines)]
+    (tmp_path / "versions" / "two.txt").write_text("\n".join(added))
+    manifest = ouvroir.check(tmp_path / "versions")
+    text = {row.id: text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows}
+    learned = {line for row in manifest.rows if row.split == "train" for line in text[row.id].splitlines()}
+    held_out = [text[row.id].splitlines() for row in manifest.rows if row.split != "train"]
+    known = [sum(line in learned for line in lines) / len(lines) for lines in held_out]
+    assert len(held_out) >= 8
+    assert max(known) < 0.65, "some lines have no phrase that was added"
+    assert sum(known) / len(known) < 0.1
+    reasons = [one.reason for one in manifest.refused] + [note.text for note in manifest.notes if note.code == "leak"]
+    assert all(map(in_french, reasons))
+
+
+def test_short_blocks_are_told_finely_and_compared_with_what_is_told_coarsely():
+    text = prose(5, 400)
+    fine, coarse = marks(text, is_fine=True), marks(text)
+    assert len(fine) > 8 * len(coarse) > 0
+    assert set(coarse) == {mark for mark in fine if mark < FINE}
+    row = Row("a@0+9", "a@0+9", "", None, "", "", "train", "real", 1.0, {MARKS: written(fine)}, {})
+    assert is_among(row, coarse)
+    assert is_among(row, fine)
+    assert share_among(row, marks(prose(6, 400), is_fine=True)) < 0.1
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])
