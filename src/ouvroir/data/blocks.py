@@ -62,6 +62,19 @@ def longest_run(candidates: Sequence[Candidate]) -> int:
     return max(Counter((file, group) for (file, _), group in blocks).values(), default=0)
 
 
+def stretches(locators: Sequence[str]) -> list[list[int]]:
+    """The places of blocks that lie end to end, in the order of their file, one list for each such stretch."""
+    found: list[list[int]] = []
+    blocks = [(file, block, at) for at, (file, block) in enumerate(map(block_of, locators)) if block is not None]
+    last, end = "", 0
+    for file, (start, length), at in sorted(blocks):
+        if file != last or start != end or not found:
+            found.append([])
+        found[-1].append(at)
+        last, end = file, start + length
+    return found
+
+
 def counted(candidates: Sequence[Candidate]) -> tuple[int, int]:
     """How many files were cut, and into how many blocks."""
     files = [block_of(one.locator)[0] for one in candidates if _is_block_of_file(one)]
