@@ -322,12 +322,9 @@ def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
         held_out = [row for row in rows if row.split in SPLITS[number + 1 :] and block_of(row.locator)[1]]
         there = {row.id: places.held_out_of(row) for row in mine if block_of(row.locator)[1]}
         retold = [row for row in mine if there.get(row.id)]
-        left = gathered(row for row in mine if not there.get(row.id))
-        torn = gathered(row for row in held_out if is_among(row, left))
-        parts = [row for row in mine if row.id in there and not there[row.id] and share_among(row, torn) > _PART]
         told = f"Blocks of which most stands in a more held-out split too: {len(retold)}"
-        shown = _shown(retold or parts)
-        if 2 * (len(retold) + len(parts)) > len(mine):
+        shown = _shown(retold)
+        if 2 * len(retold) > len(mine):
             text = (
                 f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "
                 "flatter."
@@ -340,20 +337,33 @@ def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
                 "model."
             )
             notes.append(Note("leak", text))
-        if parts:
-            text = f"Blocks that hold part of a held-out one of which most would be learned: {len(parts)} ({_shown(parts)})."
-            notes.append(Note("leak", f"{text} They are left out."))
         refused += [
             Refusal(
                 row.id, "leak", f"Most of `{_named(row)}` stands in the {there[row.id]} split too, so it is left out."
             )
             for row in retold
         ]
-        refused += [
-            Refusal(row.id, "leak", f"`{_named(row)}` holds part of a held-out block, so it is left out.")
-            for row in parts
-        ]
+        torn, torn_notes = _find_torn([row for row in mine if not there.get(row.id)], held_out, len(retold))
+        refused += torn
+        notes += torn_notes
     return refused, notes
+
+
+def _find_torn(rows: Sequence[Row], held_out: Sequence[Row], n_retold: int) -> tuple[list[Refusal], list[Note]]:
+    """Blocks of a split that hold part of one of `held_out` of which most would be learned, less those found before, `n_retold`."""
+    left = gathered(rows)
+    torn = gathered(row for row in held_out if is_among(row, left))
+    parts = [row for row in rows if block_of(row.locator)[1] and share_among(row, torn) > _PART]
+    if not parts:
+        return [], []
+    part = f"Blocks that hold part of a held-out one of which most would be learned: {len(parts)} ({_shown(parts)})."
+    if 2 * (n_retold + len(parts)) > n_retold + len(rows):
+        text = f"{part} They stay, since they are many: the texts repeat themselves, and figures flatter."
+        return [], [Note("repeats_itself", text)]
+    refused = [
+        Refusal(row.id, "leak", f"`{_named(row)}` holds part of a held-out block, so it is left out.") for row in parts
+    ]
+    return refused, [Note("leak", f"{part} They are left out.")]
 
 
 def find_quoted(rows: Sequence[Row], root: str, task: str) -> tuple[list[Refusal], list[Note]]:

@@ -663,6 +663,24 @@ def test_a_column_that_may_be_labels_is_left_where_other_texts_have_none(tmp_pat
     assert in_french(note.text)
 
 
+@pytest.mark.parametrize(("n_texts", "is_told"), [((1, 1), True), ((1, 1, 6), True), ((1, 5), False), ((6, 6), False)])
+def test_where_most_folders_hold_one_text_a_corpus_is_proposed(tmp_path, n_texts, is_told):
+    for number, n in enumerate(n_texts):
+        (tmp_path / "authors" / f"author{number}").mkdir(parents=True)
+        for text in range(n):
+            (tmp_path / "authors" / f"author{number}" / f"{text}.txt").write_text(prose(10 * number + text, 600))
+    manifest = ouvroir.check(tmp_path / "authors")
+    notes = [note for note in manifest.notes if note.code == "classes_of_one"]
+    assert len(notes) == is_told
+    out = call("check", tmp_path / "authors", "--quiet").stdout
+    assert ("ouvroir refine" in out) == any(row.split != "train" for row in manifest.rows)
+    for note in notes:
+        assert in_french(note.text)
+        again = ouvroir.check(tmp_path / "authors", settings=note.proposal)
+        assert again.task == "text-generation"
+        assert {row.split for row in again.rows} == {"train", "validation", "test"}
+
+
 def test_files_that_are_not_cut_are_not_counted_as_long(tmp_path):
     (tmp_path / "long.txt").write_text(prose(0, 300))
     (tmp_path / "short.txt").write_text("One line.\n")
