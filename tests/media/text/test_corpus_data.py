@@ -13,6 +13,7 @@ import ouvroir
 from ouvroir.data import large_tables
 from ouvroir.data.findings import given_settings
 from ouvroir.data.marks import FINE, MARKS, Places, is_among, share_among, written
+from ouvroir.data.relations import find_retold
 from ouvroir.errors import DataError, RecipeError, Refused
 from ouvroir.evaluation.french import in_french
 from ouvroir.media.text.french import FRENCH as FRENCH_OF_TEXTS
@@ -210,6 +211,27 @@ def test_short_blocks_are_told_finely_and_compared_with_what_is_told_coarsely():
     assert is_among(row, coarse)
     assert is_among(row, fine)
     assert share_among(row, marks(prose(6, 400), is_fine=True)) < 0.1
+
+
+def marked_row(name, split, numbers):
+    details = {MARKS: written(np.array(sorted(numbers), np.uint32))}
+    return Row(f"{name}@0+9", f"{name}@0+9", "", None, "", "", split, "real", 1.0, details, {})
+
+
+@pytest.mark.parametrize(("n_others", "is_left_out"), [(10, True), (1, False)])
+def test_blocks_that_hold_a_held_out_one_between_them_are_left_out_unless_they_are_most(n_others, is_left_out):
+    """The border of one version lies in the middle of a block of the other."""
+    rows = [
+        marked_row("held", "test", range(100)),
+        marked_row("before", "train", [*range(40), *range(200, 260)]),
+        marked_row("after", "train", [*range(60, 100), *range(300, 360)]),
+        *(marked_row(f"other{n}", "train", range(1000 * n + 1000, 1000 * n + 1100)) for n in range(n_others)),
+    ]
+    refused, notes = find_retold(rows)
+    assert {one.id for one in refused} == ({"before@0+9", "after@0+9"} if is_left_out else set())
+    (note,) = notes
+    assert note.code == ("leak" if is_left_out else "repeats_itself")
+    assert all(map(in_french, [note.text, *(one.reason for one in refused)]))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])
