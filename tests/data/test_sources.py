@@ -89,6 +89,19 @@ def test_files_outside_of_class_and_split_folders_are_refused(write, check):
     assert codes(manifest)["cat/1.bin"] == "no_split"
 
 
+def test_a_file_beside_split_folders_within_another_folder_is_refused(write, check):
+    files = {f"d/{split}/{name}/1.bin": split + name for split in ("train", "test") for name in ("cat", "dog")}
+    manifest = check(write({**files, "d/cover.bin": "g"}))
+    assert codes(manifest) == {"d/cover.bin": "no_split"}
+    assert labels(manifest) == {name: name.split("/")[2] for name in files}
+    assert all(f"/{row.split}/" in row.id for row in manifest.rows)
+
+
+def test_folders_of_splits_are_no_classes(write, check):
+    manifest = check(write({"train/1.bin": "a", "test/1.bin": "b", "other/1.bin": "c"}))
+    assert codes(manifest) == {"train/1.bin": "no_label", "test/1.bin": "no_label", "other/1.bin": "no_split"}
+
+
 def test_what_is_no_row_has_an_outcome_too(write, check, folder):
     write(
         {

@@ -183,3 +183,18 @@ def test_blocks_of_one_group_are_one_unit():
     answers = Answers(np.array([1, 0, 2, 4, 3]), np.ones(5), np.ones(5, np.int64))
     assert in_units(answers, rows).units.tolist() == [0, 0, 2, 3, 4], "no group but that of blocks is one unit"
     assert in_units(Answers(np.array([0, 2]), np.ones(2), np.ones(2, np.int64)), rows).units is None
+
+
+@pytest.mark.parametrize(
+    ("n", "step", "of_a_group", "n_units"),
+    [(50, 1, 1, 13), (50, 7, 1, 50), (6, 1, 3, 2), (2, 1, 1, 1), (1, 1, 1, 1), (1000, 1, 2, 100)],
+)
+def test_blocks_side_by_side_are_one_unit_up_to_the_cube_root_of_them(n, step, of_a_group, n_units):
+    places = [f"a.txt@{9 * step * number}+9" for number in range(n)]
+    rows = [Row(place, place, "", group=f"a.txt {number // of_a_group}") for number, place in enumerate(places)]
+    order = np.random.default_rng(0).permutation(n)
+    units = in_units(Answers(order, np.ones(n), np.ones(n, np.int64)), rows).units
+    assert (n if units is None else len(np.unique(units))) == n_units
+    if units is not None:
+        found = {name: sorted(order[units == name]) for name in units.tolist()}
+        assert all(places == list(range(places[0], places[-1] + 1)) for places in found.values())

@@ -13,7 +13,7 @@ from ouvroir.records import UTF_32, mark_of
 from ouvroir.source import LONGEST_LINE, Source, block_locator, block_of, cells_of
 
 BLOCKS_WANTED = 128  # of all files together, so that shares of them are what was asked for
-FILES_ENOUGH = 20  # so many files and more are shared out whole
+FILES_ENOUGH = 20  # so many files that are cut, and more, are shared out whole
 RUNS_WANTED, RUNS_OF_A_FILE = 40, 10  # of all files, and of each on average where that is more
 _LOOKED_AT = 1 << 16  # bytes: more than a line
 _BEGIN = 512  # bytes, and the line that they end in
@@ -27,7 +27,7 @@ def block_bytes(task: str) -> int:
 def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Candidate]:
     """The candidates, each file that is longer than a block cut into blocks of equal length; at most `most_bytes`.
 
-    Blocks of a file are one group where there are many files, else each run of blocks that lie end to end; a group that is known
+    Blocks of a file are one group where many files are cut, else each run of blocks that lie end to end; a group that is known
     stays. Rows that are text stay as they are, blocks of a table too, and so does a file of UTF-32.
     """
     files = [one for one in candidates if is_file(one)]
@@ -39,12 +39,12 @@ def cut(root: str, candidates: Sequence[Candidate], most_bytes: int) -> list[Can
     }
     n_runs = max(RUNS_WANTED, RUNS_OF_A_FILE * len(n_blocks))
     run = max(1, sum(n_blocks.values()) // n_runs)
+    is_whole = len(n_blocks) >= FILES_ENOUGH
     found: list[Candidate] = []
     for place, one in enumerate(candidates):
         if place not in n_blocks:
             found.append(one)
             continue
-        is_whole = len(files) >= FILES_ENOUGH
         for number in range(n_blocks[place]):
             start = number * length
             n_bytes = one.size - start if number == n_blocks[place] - 1 else length
@@ -60,6 +60,19 @@ def longest_run(candidates: Sequence[Candidate]) -> int:
     """How many blocks of files stay together at most."""
     blocks = ((block_of(one.locator), one.group) for one in candidates if _is_block_of_file(one))
     return max(Counter((file, group) for (file, _), group in blocks).values(), default=0)
+
+
+def stretches(locators: Sequence[str]) -> list[list[int]]:
+    """The places of blocks that lie end to end, in the order of their file, one list for each such stretch."""
+    found: list[list[int]] = []
+    blocks = [(file, block, at) for at, (file, block) in enumerate(map(block_of, locators)) if block is not None]
+    last, end = "", 0
+    for file, (start, length), at in sorted(blocks):
+        if file != last or start != end or not found:
+            found.append([])
+        found[-1].append(at)
+        last, end = file, start + length
+    return found
 
 
 def counted(candidates: Sequence[Candidate]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.listing import File
 from ouvroir.errors import DataError
+from ouvroir.files import readable_names
 from ouvroir.recipe import Data
 from ouvroir.records import SPLIT_NAMES
 from ouvroir.task import Note, Split
@@ -56,38 +57,61 @@ def _is_wrapper(folders: Sequence[tuple[str, ...]], level: int) -> bool:
         len(names) == 1
         and name is not None
         and name.lower() not in SPLIT_NAMES
-        and all(len(parts) > level + 1 for parts in folders)
+        and (all(len(parts) > level + 1 for parts in folders) or _are_several_splits(_names_at(folders, level + 1)))
     )
 
 
 def _is_split_level(folders: Sequence[tuple[str, ...]], level: int) -> bool:
-    names = {parts[level] for parts in folders if len(parts) > level + 1}
-    if not names:
-        return False
-    return _are_splits(names) or (len({SPLIT_NAMES.get(name.lower()) for name in names} - {None}) > 1)
+    above_others = {parts[level] for parts in folders if len(parts) > level + 1}
+    return bool(above_others and _are_splits(above_others)) or _are_several_splits(_names_at(folders, level))
 
 
 def _split_level(folders: Sequence[tuple[str, ...]]) -> int | None:
-    """The level at which every file lies in a folder that is called like a split."""
-    depth = min(map(len, folders), default=0)
-    return next((level for level in range(depth) if _are_splits({parts[level] for parts in folders})), None)
+    """The level of folders that are called like splits: two of them, whatever lies beside; or all files lie in such ones.
+
+    Where folders above tell files apart, all that are in folders lie in such ones.
+    """
+    is_forked = False
+    for level in range(max(map(len, folders), default=0)):
+        names, n_inside = _names_at(folders, level), sum(len(parts) > level for parts in folders)
+        is_whole = _are_splits(names) and n_inside == sum(map(bool, folders))
+        if _are_several_splits(names) and (is_whole or not is_forked):
+            return level
+        if is_whole and n_inside == len(folders):
+            return level
+        is_forked = is_forked or len(names) > 1
+    return None
+
+
+def _names_at(folders: Sequence[tuple[str, ...]], level: int) -> set[str]:
+    return {parts[level] for parts in folders if len(parts) > level}
 
 
 def _are_splits(names: set[str] | list[str]) -> bool:
     return all(name.lower() in SPLIT_NAMES for name in names)
 
 
+def _are_several_splits(names: set[str]) -> bool:
+    return len({SPLIT_NAMES.get(name.lower()) for name in names} - {None}) > 1
+
+
 def has_classes(folders: Sequence[tuple[str, ...]], group_level: int | None = None) -> bool:
     """Whether files lie in folders that tell them apart, and not in those of splits alone."""
     folders = [parts for parts in folders if parts] or folders
-    level = find_levels(folders, group_level).label
-    names = {parts[level] for parts in folders if len(parts) > level}
+    levels = find_levels(folders, group_level)
+    if levels.split is not None and levels.split < levels.label:  # what lies beside those of splits is not read
+        folders = [parts for parts in folders if _split_of(parts, levels.split)]
+    names = _names_at(folders, levels.label)
     return len(names) > 1 and not _are_splits(names)
 
 
-def _without_classes(folders: Sequence[tuple[str, ...]]) -> Levels:
-    """The levels where nothing is a class: that of splits, if all files lie in such folders."""
-    return Levels(label=len(max(folders, key=len, default=())) + 1, split=_split_level(folders))
+def _split_of(parts: tuple[str, ...], level: int) -> Split | None:
+    return SPLIT_NAMES.get(parts[level].lower()) if len(parts) > level else None
+
+
+def _without_classes(folders: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> Levels:
+    """The levels where nothing is a class: that of splits, if there is one. `others`: folders of files that are read otherwise."""
+    return Levels(label=len(max(folders, key=len, default=())) + 1, split=_split_level([*folders, *others]))
 
 
 def _named_splits(files: Sequence[File], *, has_others: bool) -> dict[str, Split]:
@@ -98,27 +122,27 @@ def _named_splits(files: Sequence[File], *, has_others: bool) -> dict[str, Split
 
 
 def read_folders(
-    collection: Collection, files: list[File], data: Data, *, needs_labels: bool, has_others: bool = False
+    collection: Collection, files: list[File], data: Data, *, needs_labels: bool, others: Sequence[File] = ()
 ) -> None:
     """Add each readable file as a candidate whose label is its folder, or refuse it (`no_label`, `no_split`).
 
-    `has_others`: rows of tables stand beside them.
+    `others`: tables whose rows stand beside them.
     """
     named: dict[str, Split] = {}
     folders = [file.folders for file in files]
     levels = find_levels([parts for parts in folders if parts] or folders, data.group_level)
     if not data.labels or (not needs_labels and not has_classes(folders, data.group_level)):
-        levels = _without_classes(folders)
-        if levels.split is None:
-            named = _named_splits([file for file in files if not file.folders], has_others=has_others)
-            _say_named(collection, files, named)
+        levels = _without_classes(folders, [file.folders for file in others])
+        is_split = levels.split is not None
+        named = _named_splits([file for file in files if not file.folders], has_others=bool(others) or is_split)
+        _say_splits(collection, files, named, levels.split)
     pattern = None if data.label_pattern is None else _compiled(data.label_pattern)
     if pattern is not None:  # folders are no classes, and may be splits however deep they lie
         levels = Levels(label=len(max(folders, key=len, default=())), split=_split_level(folders))
     for file, parts in zip(files, folders, strict=True):
         split = named.get(file.locator)
         if levels.split is not None and len(parts) > levels.split:
-            split = SPLIT_NAMES.get(parts[levels.split].lower())
+            split = _split_of(parts, levels.split)
         label = parts[levels.label] if len(parts) > levels.label else None
         if pattern is not None:
             found = pattern.search(file.name)
@@ -142,9 +166,15 @@ def read_folders(
         _say_labels_in_names(collection, files)
 
 
-def _say_named(collection: Collection, files: Sequence[File], named: Mapping[str, Split]) -> None:
-    """A note where only some of the files are called like a split."""
-    if 0 < len(named) < len(files):
+def _say_splits(collection: Collection, files: Sequence[File], named: Mapping[str, Split], level: int | None) -> None:
+    """A note on the folders that were taken as splits, less those that one on tables has named; or where only some files were."""
+    if level is not None:
+        told = "".join(note.text for note in collection.notes if note.code == "splits_by_folder")
+        names = dict.fromkeys("/".join(one.folders[: level + 1]) for one in files if _split_of(one.folders, level))
+        if new := [name for name in names if f"`{name}`" not in told]:
+            text = f"Taken as splits by their folders: {readable_names(new, most=6)}."
+            collection.notes.append(Note("splits_by_folder", text))
+    elif 0 < len(named) < len(files):
         shown = ", ".join(f"`{file.id}`" for file in files if file.locator in named)
         text = f"Taken as splits by their names: {shown}. All other files are to learn from."
         collection.notes.append(Note("splits_by_name", text))

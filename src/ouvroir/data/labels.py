@@ -265,7 +265,7 @@ def _add_files_beside(
     files = [file for file in listing.files if file.locator not in taken]
     n_candidates, n_notes = len(collection.candidates), len(collection.notes)
     texts = [file for file in files if file.suffix in readable]
-    read_folders(collection, texts, data, needs_labels=False, has_others=True)
+    read_folders(collection, texts, data, needs_labels=False, others=[table.file for table in used])
     added = collection.candidates[n_candidates:]
     n_labelled = sum(one.label is not None for one in added)
     if n_labelled:

@@ -1,7 +1,8 @@
 """What passages of a long content are known by, so that they are found again where files are cut at other places.
 
 A task gives numbers for passages that it chooses by what is in them, `ouvroir.task.Facts.details` keeps them as text. They are
-few, 4 bytes each: of two contents that share a passage both have its number, or neither has (Schleimer 2003, winnowing).
+few, 4 bytes each: of two contents that share a passage both have its number, or neither has (Schleimer 2003, winnowing). Of short
+blocks there are more, those from FINE on: where what they are compared with has none of them, only the others count.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ MARKS = "marks"
 """The name of the detail."""
 MOST_KEPT = 4_000_000
 """Of all rows together, 16 MB; where there are more, those with the lowest numbers, and only such are asked about."""
+FINE = 1 << 31
+"""Marks from here on are given for short blocks only, _FINER for each of the others."""
+_FINER = 15
+_MOST = 0.45  # and not a half: the last passages of what stands in another content as it is go on there in another way
 _LEAST = 4  # of a content that is no block: one passage that stands everywhere says nothing of a short one
 
 
@@ -50,8 +55,13 @@ def _joined(parts: Iterable[np.ndarray]) -> np.ndarray:
 
 def is_among(row: Row, known: np.ndarray) -> bool:
     """Whether most of a row stands in what `known` was gathered of."""
+    return share_among(row, known) > _MOST
+
+
+def share_among(row: Row, known: np.ndarray) -> float:
+    """How much of a row stands in what `known` was gathered of."""
     (n_found,), n = _count(row, [known])
-    return 2 * n_found > n
+    return n_found / max(1, n)
 
 
 class Places:
@@ -66,19 +76,18 @@ class Places:
 
     def split_of(self, row: Row) -> Split | None:
         """The split in which most of a row was, where most of it was in one of them at all."""
-        counts, n = _count(row, list(self._known.values()))
-        if 2 * sum(counts) <= n:
-            return None
-        found = dict(zip(self._known, counts, strict=True))
-        return max(found, key=lambda split: found[split])
+        return self._most(row, list(self._known))
 
     def held_out_of(self, row: Row) -> Split | None:
         """The split in which most is that a row has in common with more held out ones than its own, where that is most of it."""
         above = [split for split in self._known if SPLITS.index(split) > SPLITS.index(row.split)]
-        counts, n = _count(row, [self._known[split] for split in above])
-        if 2 * sum(counts) <= n:
+        return self._most(row, above)
+
+    def _most(self, row: Row, among: Sequence[Split]) -> Split | None:
+        counts, n = _count(row, [self._known[split] for split in among])
+        if sum(counts) <= _MOST * n:
             return None
-        found = dict(zip(above, counts, strict=True))
+        found = dict(zip(among, counts, strict=True))
         return max(found, key=lambda split: found[split])
 
 
@@ -88,10 +97,18 @@ def _count(row: Row, among: Sequence[np.ndarray]) -> tuple[list[int], int]:
     for known in among:
         if len(known) >= MOST_KEPT:
             mine = mine[mine <= known[-1]]
+        if len(known) and not _is_fine(known):
+            mine = mine[mine < FINE]
     is_block = block_of(row.locator)[1] is not None
     if len(mine) < (1 if is_block else _LEAST):
         return [0] * len(among), 0
     return [_n_in(mine, known) for known in among], len(mine)
+
+
+def _is_fine(known: np.ndarray) -> bool:
+    """Whether most of what `known` was gathered of was short blocks."""
+    n_coarse = int(np.searchsorted(known, FINE))
+    return len(known) - n_coarse > _FINER / 2 * n_coarse
 
 
 def _n_in(mine: np.ndarray, known: np.ndarray) -> int:

@@ -23,7 +23,7 @@ from ouvroir.data.candidates import Candidate
 from ouvroir.data.duplicates import Clusters
 from ouvroir.data.facts import NearKeys
 from ouvroir.data.manifest import label_names
-from ouvroir.data.marks import Places
+from ouvroir.data.marks import Places, gathered, is_among, share_among
 from ouvroir.data.quotes import Quotes
 from ouvroir.data.tabular import decode_text
 from ouvroir.errors import DataError, ManifestError, Refused
@@ -33,6 +33,7 @@ from ouvroir.source import block_of, name_of, shown_locator
 from ouvroir.task import SPLITS, Note, Refusal, Row, Split
 
 _SHOWN = 3  # names in a sentence
+_PART = 0.1  # of a block, that is no chance likeness
 _MOST_NEW = 0.2  # share of new contents up to which only their pairs are looked for
 
 
@@ -308,21 +309,21 @@ def find_leaks(
 def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
     """Blocks of which most stands in a more held-out split too, cut at other places: they are refused, as by `find_leaks`.
 
-    Where that is half of a split, as in a file of lines that come again and again, it is said and they stay.
+    So are those that hold part of a block there of which most would be learned, though none of them holds most of it. Where that
+    is half of a split, as in a file of lines that come again and again, it is said and they stay.
     """
     refused: list[Refusal] = []
     notes: list[Note] = []
     if not any(block_of(row.locator)[1] for row in rows):
         return refused, notes
     places = Places(rows)
-    for split in SPLITS[:-1]:
+    for number, split in enumerate(SPLITS[:-1]):
         mine = [row for row in rows if row.split == split]
-        there = [(row, places.held_out_of(row)) for row in mine if block_of(row.locator)[1]]
-        retold = [(row, above) for row, above in there if above]
-        if not retold:
-            continue
+        held_out = [row for row in rows if row.split in SPLITS[number + 1 :] and block_of(row.locator)[1]]
+        there = {row.id: places.held_out_of(row) for row in mine if block_of(row.locator)[1]}
+        retold = [row for row in mine if there.get(row.id)]
         told = f"Blocks of which most stands in a more held-out split too: {len(retold)}"
-        shown = _shown(row for row, _ in retold)
+        shown = _shown(retold)
         if 2 * len(retold) > len(mine):
             text = (
                 f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "
@@ -330,16 +331,39 @@ def find_retold(rows: Sequence[Row]) -> tuple[list[Refusal], list[Note]]:
             )
             notes.append(Note("repeats_itself", text))
             continue
-        text = (
-            f"{told} ({shown}), as in two editions of one book. They are left out, since what is held out must be new to the "
-            "model."
-        )
-        notes.append(Note("leak", text))
+        if retold:
+            text = (
+                f"{told} ({shown}), as in two editions of one book. They are left out, since what is held out must be new to the "
+                "model."
+            )
+            notes.append(Note("leak", text))
         refused += [
-            Refusal(row.id, "leak", f"Most of `{_named(row)}` stands in the {above} split too, so it is left out.")
-            for row, above in retold
+            Refusal(
+                row.id, "leak", f"Most of `{_named(row)}` stands in the {there[row.id]} split too, so it is left out."
+            )
+            for row in retold
         ]
+        torn, torn_notes = _find_torn([row for row in mine if not there.get(row.id)], held_out, len(retold))
+        refused += torn
+        notes += torn_notes
     return refused, notes
+
+
+def _find_torn(rows: Sequence[Row], held_out: Sequence[Row], n_retold: int) -> tuple[list[Refusal], list[Note]]:
+    """Blocks of a split that hold part of one of `held_out` of which most would be learned, less those found before, `n_retold`."""
+    left = gathered(rows)
+    torn = gathered(row for row in held_out if is_among(row, left))
+    parts = [row for row in rows if block_of(row.locator)[1] and share_among(row, torn) > _PART]
+    if not parts:
+        return [], []
+    part = f"Blocks that hold part of a held-out one of which most would be learned: {len(parts)} ({_shown(parts)})."
+    if 2 * (n_retold + len(parts)) > n_retold + len(rows):
+        text = f"{part} They stay, since they are many: the texts repeat themselves, and figures flatter."
+        return [], [Note("repeats_itself", text)]
+    refused = [
+        Refusal(row.id, "leak", f"`{_named(row)}` holds part of a held-out block, so it is left out.") for row in parts
+    ]
+    return refused, [Note("leak", f"{part} They are left out.")]
 
 
 def find_quoted(rows: Sequence[Row], root: str, task: str) -> tuple[list[Refusal], list[Note]]:

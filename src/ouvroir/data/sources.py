@@ -34,6 +34,7 @@ from ouvroir.data.listing import (
 )
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
+from ouvroir.files import readable_names
 from ouvroir.media import TASKS, advice_on, detect_task, find_task, readable_suffixes, sequences_of, suffixes_of
 from ouvroir.recipe import Data
 from ouvroir.task import Note, Refusal
@@ -84,6 +85,7 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     if not read_labelled_tables(collection, listing, tables, data, is_only_source=is_only_source):
         files = [file for file in listing.files if file.suffix in readable]
         read_folders(collection, files, data, needs_labels=find_task(chosen).needs_labels)
+        collection.notes += _perhaps_unlabelled(collection, data, task)
         has_other_way = any(note.code == "label_proposed" for note in collection.notes)
         is_flat = path.is_dir() and bool(files) and not any("/" in file.locator for file in files)
         if is_flat and not collection.candidates and not has_other_way:
@@ -120,6 +122,21 @@ def _has_labels(listing: Listing, tables: Sequence[File], task: str, data: Data)
         return True
     readable = suffixes_of(task)
     return has_classes([file.folders for file in listing.files if file.suffix in readable], data.group_level)
+
+
+def _perhaps_unlabelled(collection: Collection, data: Data, asked: str | None) -> list[Note]:
+    """The note on folders most of which hold one file, unless a task was asked for: perhaps they are no classes."""
+    if asked or not TASKS[collection.task].unlabelled or data.label_pattern or data.label_separator:
+        return []
+    counted = Counter(one.label for one in collection.candidates)
+    single = [str(label) for label, n in counted.items() if n == 1]
+    if 2 * len(single) <= len(counted):
+        return []
+    text = (
+        f"Folders are taken for classes, and most hold one text: {readable_names(single, most=_SHOWN)}. If they are no classes, "
+        "say so: the texts are then a corpus."
+    )
+    return [Note("classes_of_one", text, {"data.labels": "false"})]
 
 
 def _require_one_way(data: Data, task: str) -> None:

@@ -190,6 +190,10 @@ SENTENCES: dict[str, str] = {
         "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. Pour les "
         "distinguer par elle :"
     ),
+    "Folders are taken for classes, and most hold one text: {a}. If they are no classes, say so: the texts are then a corpus.": (
+        "Les dossiers sont pris pour des classes, et la plupart contiennent un seul texte : {a}. S’ils n’en sont pas, dites-le : "
+        "les textes forment alors un corpus."
+    ),
     "Taken as splits by their folders: {a}.": "Pris comme jeux d’après leurs dossiers : {a}.",
     "All other tables are to learn from.": "Tous les autres tableaux servent à l’entraînement.",
     "Tables without the column `{a}` that was named are read as usual: {b}.": (
@@ -327,6 +331,17 @@ SENTENCES: dict[str, str] = {
     "what is held out must be new to the model.": (
         "Blocs dont l’essentiel se trouve aussi dans un jeu plus réservé : {n} ({a}), comme dans deux éditions d’un même livre. "
         "Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
+    ),
+    "Blocks that hold part of a held-out one of which most would be learned: {n} ({a}). They are left out.": (
+        "Blocs qui contiennent une partie d’un bloc réservé dont l’essentiel serait appris : {n} ({a}). Ils sont laissés de côté."
+    ),
+    "Blocks that hold part of a held-out one of which most would be learned: {n} ({a}). They stay, since they are many: the texts "
+    "repeat themselves, and figures flatter.": (
+        "Blocs qui contiennent une partie d’un bloc réservé dont l’essentiel serait appris : {n} ({a}). Ils restent, car ils sont "
+        "nombreux : les textes se répètent, et les chiffres flattent."
+    ),
+    "`{a}` holds part of a held-out block, so it is left out.": (
+        "`{a}` contient une partie d’un bloc réservé ; il est donc laissé de côté."
     ),
     "Rows that stand word for word in a text of a more held-out split: {n} ({a}). They stay, since they are most of the {b} split: "
     "the texts repeat themselves, and figures flatter.": (

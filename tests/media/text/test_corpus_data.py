@@ -12,10 +12,12 @@ import pytest
 import ouvroir
 from ouvroir.data import large_tables
 from ouvroir.data.findings import given_settings
-from ouvroir.data.marks import MARKS, Places, written
+from ouvroir.data.marks import FINE, MARKS, Places, is_among, share_among, written
+from ouvroir.data.relations import find_retold
 from ouvroir.errors import DataError, RecipeError, Refused
 from ouvroir.evaluation.french import in_french
 from ouvroir.media.text.french import FRENCH as FRENCH_OF_TEXTS
+from ouvroir.media.text.passages import marks
 from ouvroir.media.text.reading import text_of
 from ouvroir.records import conversation
 from ouvroir.source import Source, block_of
@@ -74,12 +76,14 @@ def test_texts_with_classes_keep_the_usual_shares(tmp_path):
         ouvroir.check(tmp_path / "classes", settings={"data.test": 0.9})
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path, seed):
+@pytest.mark.parametrize(("seed", "n_short"), [(0, 1), (1, 1), (2, 1), (3, 1), (0, 20)])
+def test_each_file_of_a_few_has_its_share_of_each_split(tmp_path, seed, n_short):
+    """And so it is with many short ones beside."""
     (tmp_path / "books").mkdir()
     for number, n in enumerate([3000, 2000, 2000, 2000, 1500, 1500]):
         (tmp_path / "books" / f"{number}.txt").write_text(prose(number, n))
-    (tmp_path / "books" / "short.txt").write_text(prose(9, 30))
+    for number in range(n_short):
+        (tmp_path / "books" / f"short{number}.txt").write_text(prose(9 + number, 30))
     manifest = ouvroir.check(tmp_path / "books", settings={"data.seed": seed})
     assert 0.05 < len(manifest.positions("test")) / len(manifest.rows) < 0.15
     for number in range(6):
@@ -176,6 +180,58 @@ def test_a_second_edition_is_not_judged_by_either(tmp_path):
     found = ouvroir.evaluate(run.path, tmp_path / "books")
     assert len(found.ids) == sum(row.split == "test" for row in checked.rows)
     assert 0 < found.left_out["repeats other rows"] <= len(leaks)
+
+
+@pytest.mark.parametrize("n_lines", [600, 1500, 6000])
+def test_of_a_version_with_a_phrase_added_here_and_there_hardly_anything_leaks(tmp_path, n_lines):
+    """Blocks are 2 to 16 kB; borders of the one version lie within blocks of the other."""
+    lines = prose(3, n_lines).splitlines()
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "one.txt").write_text("\n".join(lines))
+    added = [f"{line} Added later." if number % 12 == 0 else line for number, line in enumerate(lines)]
+    (tmp_path / "versions" / "two.txt").write_text("\n".join(added))
+    manifest = ouvroir.check(tmp_path / "versions")
+    text = {row.id: text_of(row.source(manifest.root), Limits())[0] for row in manifest.rows}
+    learned = {line for row in manifest.rows if row.split == "train" for line in text[row.id].splitlines()}
+    held_out = [text[row.id].splitlines() for row in manifest.rows if row.split != "train"]
+    known = [sum(line in learned for line in lines) / len(lines) for lines in held_out]
+    assert len(held_out) >= 8
+    assert max(known) < 0.65, "some lines have no phrase that was added"
+    assert sum(known) / len(known) < 0.1
+    reasons = [one.reason for one in manifest.refused] + [note.text for note in manifest.notes if note.code == "leak"]
+    assert all(map(in_french, reasons))
+
+
+def test_short_blocks_are_told_finely_and_compared_with_what_is_told_coarsely():
+    text = prose(5, 400)
+    fine, coarse = marks(text, is_fine=True), marks(text)
+    assert len(fine) > 8 * len(coarse) > 0
+    assert set(coarse) == {mark for mark in fine if mark < FINE}
+    row = Row("a@0+9", "a@0+9", "", None, "", "", "train", "real", 1.0, {MARKS: written(fine)}, {})
+    assert is_among(row, coarse)
+    assert is_among(row, fine)
+    assert share_among(row, marks(prose(6, 400), is_fine=True)) < 0.1
+
+
+def marked_row(name, split, numbers):
+    details = {MARKS: written(np.array(sorted(numbers), np.uint32))}
+    return Row(f"{name}@0+9", f"{name}@0+9", "", None, "", "", split, "real", 1.0, details, {})
+
+
+@pytest.mark.parametrize(("n_others", "is_left_out"), [(10, True), (1, False)])
+def test_blocks_that_hold_a_held_out_one_between_them_are_left_out_unless_they_are_most(n_others, is_left_out):
+    """The border of one version lies in the middle of a block of the other."""
+    rows = [
+        marked_row("held", "test", range(100)),
+        marked_row("before", "train", [*range(40), *range(200, 260)]),
+        marked_row("after", "train", [*range(60, 100), *range(300, 360)]),
+        *(marked_row(f"other{n}", "train", range(1000 * n + 1000, 1000 * n + 1100)) for n in range(n_others)),
+    ]
+    refused, notes = find_retold(rows)
+    assert {one.id for one in refused} == ({"before@0+9", "after@0+9"} if is_left_out else set())
+    (note,) = notes
+    assert note.code == ("leak" if is_left_out else "repeats_itself")
+    assert all(map(in_french, [note.text, *(one.reason for one in refused)]))
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6])
@@ -316,6 +372,26 @@ def test_a_file_that_is_called_a_test_is_one(tmp_path, train, others):
     assert not any("test" in splits for splits in files.values())
     said = [note for note in manifest.notes if note.code == "splits_by_name"]
     assert len(said) == bool(others or train == "train.jsonl") or train == "train.jsonl"
+    assert all(in_french(note.text) for note in said)
+
+
+@pytest.mark.parametrize("beside", [["README.md"], ["notes/a.md", "notes/deep/b.md", "notes/deeper/c.md"]])
+@pytest.mark.parametrize("tables", [(), ("train/a.jsonl", "test/b.jsonl")])
+@pytest.mark.parametrize("above", ["", "books/"])
+def test_what_lies_beside_folders_of_splits_does_not_undo_them(tmp_path, beside, tables, above):
+    texts = [f"{split}/{number}.txt" for split in ("train", "validation", "test") for number in range(2)]
+    for name in [*texts, *beside, *tables]:
+        path = tmp_path / "data" / above / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = "".join(json.dumps({"text": f"{name} {line}"}) + "\n" for line in prose(name, 6).splitlines())
+        path.write_text(rows if name in tables else prose(name, 60))
+    manifest = ouvroir.check(tmp_path / "data")
+    assert manifest.task == "text-generation"
+    assert all(f"{above}{row.split}/" in row.id for row in manifest.rows)
+    assert {row.split for row in manifest.rows} == {"train", "validation", "test"}
+    assert {one.id for one in manifest.refused if one.code == "no_split"} == {f"{above}{name}" for name in beside}
+    said = [note for note in manifest.notes if note.code == "splits_by_folder"]
+    assert all(sum(f"`{above}{split}`" in note.text for note in said) == 1 for split in ("train", "validation", "test"))
     assert all(in_french(note.text) for note in said)
 
 
@@ -607,6 +683,24 @@ def test_a_column_that_may_be_labels_is_left_where_other_texts_have_none(tmp_pat
     (note,) = [note for note in manifest.notes if note.code == "labels_unused"]
     assert note.proposal == {"data.label_column": "humeur"}
     assert in_french(note.text)
+
+
+@pytest.mark.parametrize(("n_texts", "is_told"), [((1, 1), True), ((1, 1, 6), True), ((1, 5), False), ((6, 6), False)])
+def test_where_most_folders_hold_one_text_a_corpus_is_proposed(tmp_path, n_texts, is_told):
+    for number, n in enumerate(n_texts):
+        (tmp_path / "authors" / f"author{number}").mkdir(parents=True)
+        for text in range(n):
+            (tmp_path / "authors" / f"author{number}" / f"{text}.txt").write_text(prose(10 * number + text, 600))
+    manifest = ouvroir.check(tmp_path / "authors")
+    notes = [note for note in manifest.notes if note.code == "classes_of_one"]
+    assert len(notes) == is_told
+    out = call("check", tmp_path / "authors", "--quiet").stdout
+    assert ("ouvroir refine" in out) == any(row.split != "train" for row in manifest.rows)
+    for note in notes:
+        assert in_french(note.text)
+        again = ouvroir.check(tmp_path / "authors", settings=note.proposal)
+        assert again.task == "text-generation"
+        assert {row.split for row in again.rows} == {"train", "validation", "test"}
 
 
 def test_files_that_are_not_cut_are_not_counted_as_long(tmp_path):

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ouvroir.data.marks import FINE
+
 SHORTEST = 4  # pieces; shorter runs stand everywhere
 _GROWTH = 1.25
 _MARKED = (
     64  # characters of a passage that is known by a number, blanks not counted: texts of one kind share shorter ones
 )
 _CHOSEN = np.uint64(255)  # one passage of 256 is chosen, which are 16 bytes of marks for a thousand characters
+_CHOSEN_FINELY = np.uint64(15)  # of short blocks, of which there are few; those of 256 are among them
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(int(_BASE), -1, 1 << 64))
 _LAST_BITS = np.uint64((1 << 16) - 1)
@@ -61,16 +64,20 @@ def _shared_runs(asked: Sequence[_Hashed], others: Sequence[_Hashed], size: int,
     return hits
 
 
-def marks(text: str) -> np.ndarray:
+def marks(text: str, *, is_fine: bool = False) -> np.ndarray:
     """(n,) uint32, ascending: what some passages of a text are known by, wherever it is cut and however its lines are broken.
 
-    They are chosen by their hashes alone, so that two texts that share a passage have both chosen it or neither has.
+    They are chosen by their hashes alone, so that two texts that share a passage have both chosen it or neither has. `is_fine`:
+    more of them, those from FINE on.
     """
     line = "".join(text.split())
     if len(line) < _MARKED:
         return np.zeros(0, dtype=np.uint32)
     runs = _Hashed(np.frombuffer(line.encode("utf-32-le", errors="surrogatepass"), dtype="<u4")).runs(_MARKED)
-    return np.unique((runs[runs & _CHOSEN == 0] >> np.uint64(32)).astype(np.uint32))
+    runs = runs[runs & (_CHOSEN_FINELY if is_fine else _CHOSEN) == 0]
+    return np.unique(
+        (runs >> np.uint64(33)).astype(np.uint32) + np.where(runs & _CHOSEN == 0, 0, FINE).astype(np.uint32)
+    )
 
 
 class Passages:

@@ -30,6 +30,7 @@ _RUN = 3  # characters
 _END = 20_000  # characters of a long text that are looked at, at each end
 KEY_WIDTH = 256
 _SCATTER = 0x9E3779B1  # check sums of runs that differ alike would be alike in their bits
+_SHORT_BLOCK = 16_384  # bytes; up to so many its passages are told finely
 _WORD = re.compile(r"\w+")
 DECODING = 1  # raise when the same bytes give another text
 _MARK = re.compile(r"---\nsynthetic: true\ngenerator: Ouvroir\n(?:[^\n]*\n){0,8}?---\n")
@@ -90,7 +91,9 @@ def inspect_text(source: Source, limits: Limits, *, of_corpus: bool = False) -> 
     text, notes = text_of(source, limits, of_corpus=of_corpus)
     content = source.read(limits.max_bytes)
     words = _WORD.findall(text)
-    found = written(marks(text)) if of_corpus else ""
+    block = block_of(source.locator)[1] if source.locator else None
+    is_fine = block is not None and block[1] <= _SHORT_BLOCK
+    found = written(marks(text, is_fine=is_fine)) if of_corpus else ""
     return Facts(
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
