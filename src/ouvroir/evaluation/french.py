@@ -216,6 +216,10 @@ SENTENCES: dict[str, str] = {
         "Des fichiers numérotés se trouvent dans {n} dossiers à l’intérieur d’autres dossiers, comme les parties d’un même "
         "enregistrement. Si chaque dossier est un élément, dites-le : `--task {a}`."
     ),
+    "Files of another kind than most, which are not read: {n}, such as `{a}`. To learn from these instead: `--task {b}`.": (
+        "Fichiers d’un autre type que la plupart, qui ne sont pas lus : {n}, comme `{a}`. Pour apprendre plutôt de ceux-ci : "
+        "`--task {b}`."
+    ),
     "Numbered files: {n}, in folders: {m}. Each of these folders was read as one row.": (
         "Fichiers numérotés : {n}, dossiers : {m}. Chacun de ces dossiers a été lu comme un élément."
     ),

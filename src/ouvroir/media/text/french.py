@@ -12,6 +12,9 @@ FRENCH: dict[str, str] = {
     "Temperature of attention: logits are q·k/π.": "Température de l’attention : les logits sont q·k/π.",
     "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
     "Save it as plain text (.txt), in UTF-8.": "Enregistrez-le comme texte brut (.txt), en UTF-8.",
+    "Where it holds text, save that as plain text (.txt), in UTF-8.": (
+        "S’il contient du texte, enregistrez celui-ci comme texte brut (.txt), en UTF-8."
+    ),
     "The text is empty.": "Le texte est vide.",
     "Characters in the texts to learn from: {n}. That is too little: at least {m} are needed, and a language model needs "
     "thousands, better a million. Add texts.": (
