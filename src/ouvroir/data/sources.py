@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ouvroir.data.blocks import block_bytes, counted, cut, longest_run
+from ouvroir.data.blocks import block_bytes, cut
 from ouvroir.data.candidates import Collection
 from ouvroir.data.chosen_tables import hold_texts_alone, n_texts, suffixes_of_named_files
 from ouvroir.data.folders import has_classes, read_folders
@@ -101,15 +101,6 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         _raise_nothing_readable(path, listing, chosen, readable, said)
     if most_bytes := block_bytes(chosen):
         collection.candidates = cut(collection.root, collection.candidates, most_bytes)
-        n_files, n_blocks = counted(collection.candidates)
-        if n_blocks > n_files:
-            text = f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row."
-            if (run := longest_run(collection.candidates)) > 1:
-                text += (
-                    f" Blocks that lie side by side stay in one split, up to {run:,} at a time, so that few passages are on both "
-                    "sides of a border."
-                )
-            collection.notes.append(Note("in_blocks", text))
     collection.make_ids_unique()
     return collection
 
@@ -351,8 +342,8 @@ def _raise_nothing_readable(
     if reader == "any task" and (other := detect_task(rest)):
         example = TASKS[other].unlabelled or other
         raise DataError(
-            f"{path} holds {n_found} files ({others}). Those that can be read are {rest.total()}, too few among the rest to be sure "
-            f"that they are what you mean. If they are, name the task, for instance --task {example}. {advice}".rstrip()
+            f"{path} holds {n_found} files ({others}). Those that can be read are {rest.total()}, too few among the rest to be "
+            f"sure that they are what you mean. If they are, name the task, for instance --task {example}. {advice}".rstrip()
         )
     none = f"The only file in {path} cannot" if n_found == 1 else f"None of the {n_found} files in {path} can"
     raise DataError(f"{none} be read by {reader} ({others}). It reads {some} and the like. {advice} {said}".rstrip())

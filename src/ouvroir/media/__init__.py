@@ -234,8 +234,8 @@ def advice_on(suffix: str, task: str | None = None) -> str:
 def detect_task(suffix_counts: Mapping[str, int], n_texts: int = 0) -> str | None:
     """The task that reads most of the data: counts of lower-case suffixes, and texts in tables. None when no task reads any.
 
-    Texts beside files of a kind that nothing reads, as the README of a program is, make no data of their own unless they are most of
-    all. Documents that can be saved as texts are no such files.
+    Texts beside files of a kind that nothing reads, as the README of a program is, make no data of their own unless they are most
+    of all. Documents that can be saved as texts are no such files.
     """
     readable = {
         name: sum(suffix_counts.get(suffix, 0) for suffix in entry.suffixes) + n_texts * entry.reads_text

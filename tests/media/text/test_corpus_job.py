@@ -608,10 +608,11 @@ def test_an_empty_file_and_a_binary_one_are_refused_and_the_rest_is_taken(tmp_pa
     binary = random.Random(0).randbytes(9000)
     folder = refused(tmp_path / "mixed", good=lines(0, 900).encode(), empty=b"", binary=binary)
     manifest = ouvroir.check(folder)
-    codes = {one.id.split("@")[0]: one.code for one in manifest.refused}
-    assert codes["empty.txt"] == "empty"
-    assert codes["binary.txt"] == "not_text"
+    codes = [(one.id, one.code) for one in manifest.refused]
+    assert codes == [("binary.txt", "not_text"), ("empty.txt", "empty")], "a file of several blocks is one refusal"
     assert {row.id.split("@")[0] for row in manifest.rows} == {"good.txt"}
+    (note,) = [one.text for one in manifest.notes if one.code == "in_blocks"]
+    assert f"Files: 1; blocks: {len(manifest.rows)}, each" in note
 
 
 def test_an_encoding_that_is_not_utf8_is_told(tmp_path, monkeypatch):
