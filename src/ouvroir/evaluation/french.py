@@ -544,8 +544,10 @@ SENTENCES: dict[str, str] = {
     "Hidden widths of the head fall by this ratio: w, w/φ, w/φ².": (
         "Les largeurs cachées de la tête décroissent selon ce rapport : w, w/φ, w/φ²."
     ),
-    "Temperature of attention: queries and keys have unit length and logits are q·k·√d/π.": (
-        "Température de l’attention : requêtes et clés sont de longueur 1 et les logits valent q·k·√d/π."
+    "Temperature of attention: queries and keys have unit length and logits are q·k·√d/π; in language models these are as "
+    "they are, and logits q·k/π.": (
+        "Température de l’attention : requêtes et clés sont de longueur 1 et les logits valent q·k·√d/π ; dans les modèles de "
+        "langage, celles-ci restent telles quelles et les logits valent q·k/π."
     ),
     "Initial scale of each residual branch (LayerScale).": "Échelle initiale de chaque branche résiduelle (LayerScale).",
     "Coefficient on the entropy of predictions in the loss: CE − H(p)/12, a confidence penalty.": (
