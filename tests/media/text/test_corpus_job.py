@@ -238,6 +238,9 @@ def test_a_job_that_is_not_finished_says_what_its_models_can_do_until_then(job):
 def test_the_same_seed_goes_on_with_a_prompt_in_the_same_words(job, name):
     model = ouvroir.load(job.path / name)
     how = Sampling(most=30)
+    for wrong in (3, ["a", 3], b"a"):
+        with pytest.raises(UsageError, match="A prompt is a text, and not of type int"):
+            model.write(wrong)
     first = model.write("Ann sees", how=how, seed=3)
     assert model.write("Ann sees", how=how, seed=3) == first
     assert model.write("Ann sees", how=how, seed=4) != first
