@@ -116,7 +116,10 @@ def _say_doubt(collection: Collection, table: Used, data: Data) -> None:
         return
     if columns.label is None and block_bytes(collection.task):
         for name in label_like(raw, columns)[:1]:
-            text = f"`{name}` of `{table.file.path}` may hold labels. It is not used: the texts are a corpus."
+            text = (
+                f"`{name}` of `{table.file.path}` may hold labels. It is not used: the texts are a corpus. If they are to be told "
+                "apart by it, say so."
+            )
             collection.notes.append(Note("labels_unused", text, {"data.label_column": name}))
     if _is_guessed(table, data):
         text = (

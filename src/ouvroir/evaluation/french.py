@@ -185,8 +185,9 @@ SENTENCES: dict[str, str] = {
         "`{a}` de `{b}` est pris pour les étiquettes, car ses valeurs se répètent. Si ce n’en sont pas, dites-le : les textes "
         "forment alors un corpus."
     ),
-    "`{a}` of `{b}` may hold labels. It is not used: the texts are a corpus.": (
-        "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus."
+    "`{a}` of `{b}` may hold labels. It is not used: the texts are a corpus. If they are to be told apart by it, say so.": (
+        "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. S’il faut les "
+        "distinguer par elle, dites-le."
     ),
     "Taken as splits by their folders: {a}.": "Pris comme jeux d’après leurs dossiers : {a}.",
     "All other tables are to learn from.": "Tous les autres tableaux servent à l’entraînement.",

@@ -612,7 +612,7 @@ def test_a_column_that_may_be_labels_is_left_where_other_texts_have_none(tmp_pat
     assert sum(row.id.startswith("notes/t.csv") for row in manifest.rows) == len(rows)
     (note,) = [note for note in manifest.notes if note.code == "labels_unused"]
     assert note.proposal == {"data.label_column": "humeur"}
-    assert note.text.endswith("the texts are a corpus."), "what is proposed is led in where it is shown"
+    assert note.text.endswith("say so."), "what is proposed is led in where it is shown"
     assert in_french(note.text)
 
 
