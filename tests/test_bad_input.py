@@ -66,7 +66,7 @@ def test_empty_folder():
 
 def test_folder_without_pictures():
     Path("data").mkdir()
-    Path("data/notes.txt").write_text("hello")
+    Path("data/notes.xyz").write_text("hello")
     Path("data/paper.pdf").write_bytes(b"%PDF-1.4")
     refused_everywhere("data", "None of the 2 files")
 

@@ -489,6 +489,24 @@ def test_figures_on_rows_that_the_model_knows_are_said_to_flatter(room):
     assert (told["n"], told["n_learned"]) == (32, 0)
 
 
+def test_evaluate_on_data_without_the_split_that_is_asked_for(room):
+    told = call("evaluate", "last", "more", "--split", "test", status=1).stderr
+    assert "has no test split, so none of its 32 rows can be judged with `--split test`. Leave it out" in told
+
+
+def test_a_wrong_option_is_told_before_the_files_are_looked_at(room, monkeypatch):
+    def look(*args, **kwargs):
+        raise AssertionError("the files were looked at")
+
+    monkeypatch.setattr("ouvroir.planning.admit", look)
+    told = call("train", "digits", "--set", "options.droput=0.1", status=2).stderr
+    assert "Did you mean `options.dropout`?" in told
+    told = call("train", "digits", "--task", "image-classification", "--set", "options.n_pieces=9", status=2).stderr
+    assert "There is no setting `options.n_pieces`." in told
+    told = call("refine", "digits", "--set", "options.nothing_like_it=9", status=2).stderr
+    assert "There is no setting `options.nothing_like_it`." in told
+
+
 def test_a_bundle_knows_elsewhere_what_it_learned_from(room, tmp_path, monkeypatch):
     shutil.copytree(Path(call_json("report", "last")["report"]).parent / "final_model", tmp_path / "model")
     shutil.copytree("digits", tmp_path / "elsewhere")

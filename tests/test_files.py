@@ -38,6 +38,13 @@ def write(path, text):
         (place / "text").write_text(text)
 
 
+def test_files_of_a_folder_can_be_read_by_whom_others_there_can(tmp_path):
+    with whole_folder(tmp_path / "it") as place:
+        (place / "usual").write_text("a")
+        os.close(os.open(place / "narrow", os.O_CREAT | os.O_WRONLY, 0o600))
+    assert (tmp_path / "it" / "narrow").stat().st_mode == (tmp_path / "it" / "usual").stat().st_mode
+
+
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     path = tmp_path / "f[1]"
     write(path, "old")

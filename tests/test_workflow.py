@@ -58,6 +58,18 @@ def test_what_is_timed_within_a_stage_is_not_of_that_stage_too(tmp_path):
 # ---------------------------------------------------------------- steps
 
 
+def test_a_signal_between_two_stages_says_how_to_go_on(room, monkeypatch):
+    def judge(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ouvroir.judging.judge_run", judge)
+    monkeypatch.chdir(room)
+    told = call("train", "digits", *QUICK, *STEPS, "--runs", "halted", status=130).stderr
+    (run,) = Run.all(room / "halted")
+    assert told.endswith(f"Stopped; `{run.way_on}` goes on.\n")
+    assert run.status()["state"] == "stopped"
+
+
 def test_steps_that_were_taken_are_told_and_not_those_that_were_planned(room, first):
     assert first.recipe().loop.steps == 40
     taken = first.steps_taken

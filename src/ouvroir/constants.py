@@ -35,7 +35,10 @@ PI = Constant(
     symbol="π",
     value=math.pi,
     ordinary=None,
-    use="Temperature of attention: queries and keys have unit length and logits are q·k·√d/π.",
+    use=(
+        "Temperature of attention: queries and keys have unit length and logits are q·k·√d/π; in language models these are as "
+        "they are, and logits q·k/π."
+    ),
     source="Archimedes, Measurement of a Circle. Ordinary: q·k/√d on queries and keys as they are, Vaswani 2017, eq. 1.",
 )
 ALPHA = Constant(

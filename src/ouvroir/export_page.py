@@ -100,12 +100,13 @@ def page(
     network: str,
     how: Loading,
     asked: Sequence[str] = (),
+    context: int | None = None,
     checked: str,
 ) -> str:
     """The text of README.md: what it is, how it is loaded, what was checked.
 
     `network`: what the network is; `asked`: Markdown on how a graph is asked, with Python in place of that of `how`;
-    `checked`: what the gate found.
+    `context`: over how many pieces of a text it looks back, where that is to be told; `checked`: what the gate found.
     """
     about = f"Made with Ouvroir {facts['ouvroir']}. The network is {network}."
     if facts["labels"]:
@@ -126,6 +127,13 @@ def page(
         *how.others,
     ]
     blocks += asked or usual
+    if context is not None:
+        exact = "`model-f32.gguf` writes" if to == "gguf" else "it writes"
+        blocks.append(
+            f"It looks back over {context} pieces of a text, those of the prompt among them (`context` in `export.json`). Where "
+            f"the likeliest piece is always taken, up to there {exact} what `ouvroir generate --temperature 0` writes. Beyond, "
+            "Ouvroir lets the window slide, and other programs stop, or go where the model has learned nothing."
+        )
     blocks += [
         "## What was checked",
         checked,

@@ -518,6 +518,7 @@ def _write_page(opened: _Model, to: Format, folder: Path, file: Path, found: Car
         network=task.network(opened.recipe),
         how=_loading(opened, to, file.name if file != folder else "."),
         asked=task.export_page(opened.processor) if isinstance(task, Writer) and to == "onnx" else (),
+        context=task.window(opened.processor)["context"] if isinstance(task, Writer) and to in ("hf", "gguf") else None,
         checked=f"It {_found(found)}",
     )
     write_text(folder / export_page.PAGE, text)

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -197,6 +198,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
+                    # some libraries write files for their owner alone
+                    file.chmod(stat.S_IMODE(file.stat().st_mode) | temporary.stat().st_mode & 0o666)
                     _sync_file(file)
             if path.exists():
                 os.replace(path, path.with_name(f".{path.name}.{os.getpid()}.old"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ouvroir.errors import UsageError
 from ouvroir.files import natural, readable_names
-from ouvroir.media import find_task, require_whole
+from ouvroir.media import TASKS, find_task, require_whole
 from ouvroir.options import does
 from ouvroir.progress import Progress
 from ouvroir.recipe import Data, Recipe, Value, check_settings, read_data
@@ -33,8 +33,11 @@ def plan_training(training: Training, at: Workplace, *, tuned_from: str = "scrat
     """
     from ouvroir.data.findings import in_short
 
-    settings, recipe, task = training.overrides, training.recipe, training.task
-    check_settings(settings)  # before the files are looked at, which may take long
+    settings, recipe = training.overrides, training.recipe
+    if training.task is not None:
+        find_task(training.task, is_asked_for=True)
+    task = training.task or (recipe.task if recipe else None)
+    check_settings(settings, tasks=[task] if task else TASKS)  # before the files are looked at, which may take long
     at.require_order(training.start, str(training.source))
     init_from = at.place_of(training.start, does(training.task))
     if "model.scope" in settings:
@@ -42,9 +45,6 @@ def plan_training(training: Training, at: Workplace, *, tuned_from: str = "scrat
     if recipe is not None and init_from == "scratch" and "model.init_from" not in settings:
         init_from = recipe.model.init_from
     data = read_data(settings) if recipe is None else with_data_settings(recipe.data, settings)
-    if task is not None:
-        find_task(task, is_asked_for=True)
-    task = task or (recipe.task if recipe else None)
     manifest = admit(training.source, task, data, workers=at.workers, progress=at.progress)
     found = find_task(manifest.task)
     require_whole(found)

@@ -139,7 +139,7 @@ class Predictor:
         seed: int = 0,
     ) -> str | list[str]:
         """What a model of texts writes after a prompt, or after each of several; as `stream`, all at once."""
-        given = [prompts] if isinstance(prompts, str) else list(prompts)
+        given = _texts(prompts)
         found = [""] * len(given)
         for place, text in self.stream(given, how=how, label=label, seed=seed):
             found[place] += text
@@ -160,7 +160,7 @@ class Predictor:
         """
         if not isinstance(self.task, Writer):
             raise UsageError(NO_WRITER)
-        given = [prompts] if isinstance(prompts, str) else list(prompts)
+        given = _texts(prompts)
         return self.task.write(
             self.model,
             self.processor,
@@ -251,6 +251,16 @@ class Predictor:
                     yield sentence
                 yield done.example() if done.refused is None else done.refused[1]
         yield from (sentence for sentence in sentences if sentence is not None)
+
+
+def _texts(prompts: str | Sequence[str]) -> list[str]:
+    """One prompt or several as a list. Raises UsageError for what is no text."""
+    given = [prompts] if isinstance(prompts, str) or not isinstance(prompts, Iterable) else list(prompts)
+    if wrong := next((type(one).__name__ for one in given if not isinstance(one, str)), None):
+        raise UsageError(
+            f'A prompt is a text, and not of type {wrong}. Give one, or a list of several: write("A beginning").'
+        )
+    return given
 
 
 def load(source: str | Path, *, device: str | None = None, runs: str | Path = DEFAULT_ROOT) -> Predictor:

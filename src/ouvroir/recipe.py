@@ -298,14 +298,17 @@ def data_settings(data: Data, usual: Data) -> dict[str, str]:
     return {f"data.{name}": str(value) for name, value in found.items() if value not in (None, getattr(usual, name))}
 
 
-def check_settings(pairs: Mapping[str, Value], *, sections: tuple[str, ...] | None = None) -> None:
-    """Refuse unknown names, values out of range and two lengths before any work. `options.*` wait until the task is known.
+def check_settings(
+    pairs: Mapping[str, Value], *, sections: tuple[str, ...] | None = None, tasks: Iterable[str] = ()
+) -> None:
+    """Refuse unknown names, values out of range and two lengths first of all. Values of `options.*` wait for the task.
 
-    `sections`: those that count here, by default all. Raises RecipeError.
+    `sections`: those that count here, by default all. `tasks`: those that it may be, which have `options.*`. Raises RecipeError.
     """
     for name, given in pairs.items():
         section, _, leaf = name.partition(".")
         if section == "options" and sections is None:
+            _require_option(name, tasks)
             continue
         if sections is not None and section in (*_SECTIONS, "options") and section not in sections:
             raise RecipeError(f"`{name}` changes nothing here: only settings of {' and '.join(sections)} count.")
@@ -324,6 +327,18 @@ def check_settings(pairs: Mapping[str, Value], *, sections: tuple[str, ...] | No
             f"{' and '.join(f'`{name}`' for name in lengths)} each say how long to train, and only `{lengths[0]}` would count. "
             "Leave out all but one (`--minutes` is `loop.minutes`)."
         )
+
+
+def _require_option(name: str, tasks: Iterable[str]) -> None:
+    """Raises RecipeError where none of the tasks has an option of this name."""
+    from ouvroir.media import find_task
+
+    options = dict.fromkeys(
+        f"options.{one.name}" for task in tasks for one in dataclasses.fields(find_task(task).Options)
+    )
+    if name not in options:
+        known = [*options, *(f"{part}.{entry.name}" for part in _SECTIONS for entry in _fields(part))]
+        raise RecipeError(_unknown(name, known, shown=options))
 
 
 def _fields(section: str) -> tuple[dataclasses.Field[Any], ...]:

@@ -96,6 +96,11 @@ def judgeable(
             if not is_learned:
                 unknown.update(name for name in label_names(row.label) if name not in predictor.labels)
     left_out = +left_out
+    if not kept and split != "all" and not any(row.split == split for row in rows):
+        raise DataError(
+            f"{manifest.source} has no {split} split, so none of its {len(rows):,} rows can be judged with `--split {split}`. "
+            "Leave it out: then all rows that the model did not learn from are judged."
+        )
     if not kept:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         labels = (

@@ -364,9 +364,11 @@ def failures_noted(run: Run) -> Iterator[None]:
         yield
     except RunBusy:
         raise
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if is_main_process():
-            run.set_status("stopped", f"Stopped; `{run.way_on}` goes on.")
+            sentence = f"Stopped; `{run.way_on}` goes on."
+            stop.args = (sentence,)  # which the command line says
+            run.set_status("stopped", sentence)
         raise
     except Exception as error:
         if is_main_process():

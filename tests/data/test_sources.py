@@ -398,6 +398,55 @@ def test_files_of_a_known_other_kind_are_refused_with_what_to_do(tmp_path):
     assert reasons["cat/2.txt"].endswith("(.txt).")
 
 
+def test_what_most_files_are_tells_the_task(write):
+    folder = write({"couverture.jpg": "x", **{f"{name}.txt": name for name in "abc"}})
+    found = read_source(folder, Data(), task=None)
+    assert found.task == "text-generation"
+    assert [one.id for one in found.refused] == ["couverture.jpg"]
+    assert "other_kind" not in {one.code for one in found.notes}  # a lone picture is hardly what is meant
+    for name in ("1.png", "2.PNG", "c.gif"):
+        (folder / name).write_bytes(b"x")
+    found = read_source(folder, Data(), task=None)
+    assert found.task == "image-classification"  # `c.txt` says something of `c.gif`
+    (folder / "d.txt").write_text("d")
+    (folder / "e.txt").write_text("e")
+    found = read_source(folder, Data(), task=None)
+    assert found.task == "image-classification"  # as many texts as pictures
+    assert "--task text-generation" in next(one.text for one in found.notes if one.code == "other_kind")
+    (folder / "f.txt").write_text("f")
+    found = read_source(folder, Data(), task=None)
+    assert found.task == "text-generation"
+    assert "not read: 4, such as `1.png`" in next(one.text for one in found.notes if one.code == "other_kind")
+
+
+def test_captions_and_a_readme_leave_pictures_what_they_are(write):
+    files = {f"images/{n}.png": "x" for n in range(3)} | {
+        f"labels/{n}.{kind}.txt": "a" for n in range(3) for kind in "ab"
+    }
+    found = read_source(write({**files, "README.txt": "Pictures", "labels.txt": "a"}), Data(), task=None)
+    assert found.task == "image-classification"
+    assert "other_kind" not in {one.code for one in found.notes}
+
+
+def test_texts_beside_documents_are_read(write):
+    folder = write({"roman.txt": "Il était une fois.", **{f"{n}.pdf": "%PDF-1.4" for n in range(9)}})
+    found = read_source(folder, Data(), task=None)
+    assert found.task == "text-generation"
+    assert [one.id for one in found.candidates] == ["roman.txt"]
+    assert {one.reason.rpartition("). ")[2] for one in found.refused} == {
+        "Where it holds text, save that as plain text (.txt), in UTF-8."
+    }
+
+
+def test_a_few_texts_among_what_nothing_reads_are_no_data_unless_it_is_said(write):
+    folder = write({"README.md": "A program.", **{f"{n}.py": "x" for n in range(5)}})
+    with pytest.raises(
+        DataError, match=r"holds 6 files \(5 .py, 1 .md\)\. Those that can be read are 1.*--task text-generation"
+    ):
+        read_source(folder, Data(), task=None)
+    assert len(read_source(folder, Data(), task="text-generation").candidates) == 1
+
+
 def test_columns_that_cannot_be_told_are_asked_for(write, check):
     folder = write({"1.bin": "1", "2.bin": "2", "t.csv": "file,colour,size\n1.bin,red,1\n2.bin,blue,2\n"})
     with pytest.raises(DataError, match=r"file, colour, size.*--set data.label_column"):

@@ -67,8 +67,8 @@ def _status_of(work: Callable[[], int | None], *, as_json: bool) -> int:
         return _fail(error, 2, as_json=as_json)
     except OuvroirError as error:
         return _fail(error, 1, as_json=as_json)
-    except KeyboardInterrupt:
-        terminal.say("Stopped.")
+    except KeyboardInterrupt as stop:
+        terminal.say(str(stop) or "Stopped.")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

@@ -18,7 +18,7 @@ import numpy as np
 
 from ouvroir.data import facts, findings, relations, splits
 from ouvroir.data.arrays import data_named, map_arrays, write_arrays
-from ouvroir.data.blocks import is_file
+from ouvroir.data.blocks import counted, is_file, longest_run
 from ouvroir.data.candidates import Candidate, Collection
 from ouvroir.data.manifest import Manifest, SharedValues, label_names
 from ouvroir.data.sources import read_source
@@ -31,6 +31,7 @@ from ouvroir.recipe import Data
 from ouvroir.source import are_blocks, block_of
 from ouvroir.task import SPLITS, Limits, Note, Refusal, Row
 
+_NAMES_SHOWN = 3  # in a sentence
 _NOTES_SHOWN = 10  # oddities of single files
 _ALL = "/"  # no file is called so
 _LEAST_HELD_OUT = 0.8  # groups of blocks of a file in a split: with fewer it may as well be in none
@@ -84,7 +85,7 @@ def _admit(
         fresh=fresh,
     )
     rows, notes = _relate_and_split(collection, looked, path, data, fresh=fresh)
-    notes = [*collection.notes, *notes]
+    notes = [*collection.notes, *_say_beside(collection, rows), *_say_blocks(collection, rows), *notes]
     options = dataclasses.fields(find_task(collection.task).Options)
     has_weights = any(option.name == "class_weights" for option in options)
     notes += (
@@ -175,15 +176,61 @@ def _without(rows: list[Row], refused: Sequence[Refusal]) -> list[Row]:
     return [row for row in rows if row.id not in left_out] if left_out else rows
 
 
+def _say_beside(collection: Collection, rows: Sequence[Row]) -> list[Note]:
+    """The note on files beside the tables of a corpus that are rows."""
+    files = {block_of(row.locator)[0]: block_of(row.id)[0] for row in rows if row.locator}
+    names = [files[locator] for locator in collection.beside if locator in files]
+    if not names:
+        return []
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMES_SHOWN])
+    text = (
+        f"Files beside the tables that are taken for texts too: {len(names):,}, such as {shown}. "
+        "Move away what is no text to learn from."
+    )
+    if n_in_folders := sum(in_folder for locator, in_folder in collection.beside.items() if locator in files):
+        text += (
+            f" Folders are not taken as classes, though {n_in_folders:,} of them lie in some, since the texts of the tables have "
+            "none."
+        )
+    return [Note("files_beside_tables", text)]
+
+
+def _say_blocks(collection: Collection, rows: Sequence[Row]) -> list[Note]:
+    """The note on files that were cut into blocks, as far as these are rows."""
+    taken = {row.id for row in rows}
+    admitted = [one for one in collection.candidates if one.id in taken]
+    n_files, n_blocks = counted(admitted)
+    if n_blocks <= n_files:
+        return []
+    text = f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row."
+    if (run := longest_run(admitted)) > 1:
+        text += (
+            f" Blocks that lie side by side stay in one split, up to {run:,} at a time, so that few passages are on both "
+            "sides of a border."
+        )
+    return [Note("in_blocks", text)]
+
+
 def _take_out_refused(collection: Collection, looked: facts.Looked) -> list[int]:
-    """Move what the workers refused to the refusals; the places of the candidates that are admitted."""
-    admitted = []
-    for place, meta in enumerate(looked.meta):
-        refused = meta.get("refused")
-        if refused is None:
-            admitted.append(place)
+    """Move what the workers refused to the refusals; the places of the candidates that are admitted.
+
+    A file of which all blocks are refused for one reason is refused once.
+    """
+    admitted: list[int] = []
+    refused: dict[str, list[Refusal]] = {}
+    n_blocks: Counter[str] = Counter()
+    for place, (candidate, meta) in enumerate(zip(collection.candidates, looked.meta, strict=True)):
+        file, block = block_of(candidate.id)
+        name = candidate.id if block is None else file
+        n_blocks[name] += 1
+        if "refused" in meta:
+            code, reason = meta["refused"]
+            refused.setdefault(name, []).append(Refusal(candidate.id, code, reason))
         else:
-            collection.refused.append(Refusal(collection.candidates[place].id, refused[0], refused[1]))
+            admitted.append(place)
+    for name, found in refused.items():
+        is_whole = len(found) == n_blocks[name] and len({(one.code, one.reason) for one in found}) == 1
+        collection.refused += [dataclasses.replace(found[0], id=name)] if is_whole else found
     return admitted
 
 

@@ -26,13 +26,17 @@ class Candidate:
 
 @dataclass
 class Collection:
-    """Everything that was found under `root` for `task`: candidates and refusals add up to what was found."""
+    """Everything that was found under `root` for `task`: candidates and refusals add up to what was found.
+
+    `beside`: locators of files beside the tables of a corpus, and whether each lies in a class folder.
+    """
 
     root: str
     task: str
     candidates: list[Candidate] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    beside: dict[str, bool] = field(default_factory=dict)
 
     @property
     def found(self) -> int:

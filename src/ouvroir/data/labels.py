@@ -117,8 +117,8 @@ def _say_doubt(collection: Collection, table: Used, data: Data) -> None:
     if columns.label is None and block_bytes(collection.task):
         for name in label_like(raw, columns)[:1]:
             text = (
-                f"`{name}` of `{table.file.path}` may hold labels. It is not used: the texts are a corpus. "
-                "To tell them apart by it:"
+                f"`{name}` of `{table.file.path}` may hold labels. It is not used: the texts are a corpus. If they are to be told "
+                "apart by it, say so."
             )
             collection.notes.append(Note("labels_unused", text, {"data.label_column": name}))
     if _is_guessed(table, data):
@@ -267,8 +267,8 @@ def _add_files_beside(
     texts = [file for file in files if file.suffix in readable]
     read_folders(collection, texts, data, needs_labels=False, others=[table.file for table in used])
     added = collection.candidates[n_candidates:]
-    n_labelled = sum(one.label is not None for one in added)
-    if n_labelled:
+    collection.beside = {one.locator: one.label is not None for one in added}
+    if any(collection.beside.values()):
         collection.candidates[n_candidates:] = [replace(one, label=None) for one in added]
         del collection.notes[n_notes:]  # on what classes were read from
     for file in files:
@@ -277,19 +277,6 @@ def _add_files_beside(
             collection.refuse(file.id, "not_readable_here", text)
         elif file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)
-    texts_added = [one.id for one in added if one.size]
-    if texts_added:
-        shown = ", ".join(f"`{name}`" for name in texts_added[:3])
-        text = (
-            f"Files beside the tables that are taken for texts too: {len(texts_added):,}, such as {shown}. "
-            "Move away what is no text to learn from."
-        )
-        if n_labelled:
-            text += (
-                f" Folders are not taken as classes, though {n_labelled:,} of them lie in some, since the texts of the tables have "
-                "none."
-            )
-        collection.notes.append(Note("files_beside_tables", text))
 
 
 def _refuse_unnamed(collection: Collection, listing: Listing, used: Sequence[Used], named: set[str]) -> None:

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
-from ouvroir.data.blocks import block_bytes, counted, cut, longest_run
+from ouvroir.data.blocks import block_bytes, cut
 from ouvroir.data.candidates import Collection
 from ouvroir.data.chosen_tables import hold_texts_alone, n_texts, suffixes_of_named_files
 from ouvroir.data.folders import has_classes, read_folders
@@ -40,6 +40,7 @@ from ouvroir.recipe import Data
 from ouvroir.task import Note, Refusal
 
 _SHOWN = 3  # names in a sentence
+_ENOUGH = 3  # files of another kind that may be what is meant
 _LEAST_OF_SEQUENCE = 8  # numbered files of a folder that look like parts of one whole
 _FEW = 0.1  # of the readable files in zips: so many beside them are no data
 _LOOKED_AT = 200  # folders, and entries of each, when class folders are looked for above a folder
@@ -74,8 +75,9 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
     join_sequences(listing, sequences_of(chosen), readable)
     if task is None:
         listing.notes += _perhaps_sequences(listing, chosen)
-    if task is None and (other := TASKS[chosen].unlabelled) and not _has_labels(listing, tables, chosen, data):
-        chosen = other
+    if task is None:
+        chosen = _without_labels(chosen, listing, tables, data)
+        listing.notes += _perhaps_another(listing, tables, readable, data)
     _require_one_way(data, chosen)
     is_told = any(note.code == "sample_data" for note in listing.notes)
     if path.is_file() and (path.parent / MADE_MARK).is_file() and not is_told:
@@ -101,17 +103,30 @@ def read_source(source: str | Path, data: Data, *, task: str | None) -> Collecti
         _raise_nothing_readable(path, listing, chosen, readable, said)
     if most_bytes := block_bytes(chosen):
         collection.candidates = cut(collection.root, collection.candidates, most_bytes)
-        n_files, n_blocks = counted(collection.candidates)
-        if n_blocks > n_files:
-            text = f"Long files are cut at the ends of lines. Files: {n_files:,}; blocks: {n_blocks:,}, each a row."
-            if (run := longest_run(collection.candidates)) > 1:
-                text += (
-                    f" Blocks that lie side by side stay in one split, up to {run:,} at a time, so that few passages are on both "
-                    "sides of a border."
-                )
-            collection.notes.append(Note("in_blocks", text))
     collection.make_ids_unique()
     return collection
+
+
+def _without_labels(task: str, listing: Listing, tables: Sequence[File], data: Data) -> str:
+    """The task itself, or the one for the same files without labels where they have none and it needs them."""
+    other = TASKS[task].unlabelled
+    return other if other and not _has_labels(listing, tables, task, data) else task
+
+
+def _perhaps_another(listing: Listing, tables: Sequence[File], readable: frozenset[str], data: Data) -> list[Note]:
+    """The note on files that are not of the kind most of them are, where they are enough to be meant."""
+    counts = _count_suffixes(listing)
+    others = Counter({suffix: n for suffix, n in counts.items() if suffix not in readable})
+    found = detect_task(Counter({suffix: n for suffix, n in others.items() if suffix in _readable_by_any(None)}))
+    n_files = sum(n for suffix, n in others.items() if found is not None and suffix in suffixes_of(found))
+    if found is None or n_files < _ENOUGH:
+        return []
+    example = next(file.id for file in listing.files if file.suffix in suffixes_of(found) - readable)
+    text = (
+        f"Files of another kind than most, which are not read: {n_files:,}, such as `{example}`. To learn from these instead: "
+        f"`--task {_without_labels(found, listing, tables, data)}`."
+    )
+    return [Note("other_kind", text)]
 
 
 def _has_labels(listing: Listing, tables: Sequence[File], task: str, data: Data) -> bool:
@@ -260,9 +275,24 @@ def _list(path: Path, task: str | None) -> tuple[Listing, list[File], Counter[st
 
 
 def _count_suffixes(listing: Listing) -> Counter[str]:
-    counts = Counter(file.suffix for file in listing.files)
-    counts.update(suffix_of(refusal.id) for refusal in listing.refused if refusal.code != "own_folder")
-    return counts
+    """How many files there are of each suffix, without captions: such as are called as a file of another medium."""
+    names = [file.path for file in listing.files]
+    names += [refusal.id for refusal in listing.refused if refusal.code != "own_folder"]
+    captions = frozenset().union(*(entry.suffixes for entry in TASKS.values() if entry.captions))
+    others = _readable_by_any(None) - captions
+    told = {_stems(name)[0] for name in names if suffix_of(name) in others}
+    return Counter(
+        suffix for name in names if (suffix := suffix_of(name)) not in captions or told.isdisjoint(_stems(name))
+    )
+
+
+def _stems(path: str) -> list[str]:
+    """The name of a file without its suffix, and again without what may be a suffix: `1.fr` and `1` of `1.fr.txt`."""
+    name = path.rsplit("/", 1)[-1].lower()
+    found = [name.removesuffix(suffix_of(name))]
+    while suffix := suffix_of(found[-1]):
+        found.append(found[-1].removesuffix(suffix))
+    return found
 
 
 def _readable_by_any(task: str | None) -> frozenset[str]:
@@ -325,5 +355,12 @@ def _raise_nothing_readable(
     some = ", ".join(readable_suffixes(readable)[:6])
     known = (advice_on(file.suffix, None if reader == "any task" else reader) for file in listing.files)
     advice = next(filter(None, known), "")
+    rest = Counter(file.suffix for file in listing.files if file.suffix in readable)
+    if reader == "any task" and (other := detect_task(rest)):
+        example = TASKS[other].unlabelled or other
+        raise DataError(
+            f"{path} holds {n_found} files ({others}). Those that can be read are {rest.total()}, too few among the rest to be "
+            f"sure that they are what you mean. If they are, name the task, for instance --task {example}. {advice}".rstrip()
+        )
     none = f"The only file in {path} cannot" if n_found == 1 else f"None of the {n_found} files in {path} can"
     raise DataError(f"{none} be read by {reader} ({others}). It reads {some} and the like. {advice} {said}".rstrip())

@@ -186,9 +186,9 @@ SENTENCES: dict[str, str] = {
         "`{a}` de `{b}` est pris pour les étiquettes, car ses valeurs se répètent. Si ce n’en sont pas, dites-le : les textes "
         "forment alors un corpus."
     ),
-    "`{a}` of `{b}` may hold labels. It is not used: the texts are a corpus. To tell them apart by it:": (
-        "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. Pour les "
-        "distinguer par elle :"
+    "`{a}` of `{b}` may hold labels. It is not used: the texts are a corpus. If they are to be told apart by it, say so.": (
+        "`{a}` de `{b}` contient peut-être des étiquettes. Cette colonne ne sert pas : les textes forment un corpus. S’il faut les "
+        "distinguer par elle, dites-le."
     ),
     "Folders are taken for classes, and most hold one text: {a}. If they are no classes, say so: the texts are then a corpus.": (
         "Les dossiers sont pris pour des classes, et la plupart contiennent un seul texte : {a}. S’ils n’en sont pas, dites-le : "
@@ -220,6 +220,10 @@ SENTENCES: dict[str, str] = {
     "`--task {a}`.": (
         "Des fichiers numérotés se trouvent dans {n} dossiers à l’intérieur d’autres dossiers, comme les parties d’un même "
         "enregistrement. Si chaque dossier est un élément, dites-le : `--task {a}`."
+    ),
+    "Files of another kind than most, which are not read: {n}, such as `{a}`. To learn from these instead: `--task {b}`.": (
+        "Fichiers d’un autre type que la plupart, qui ne sont pas lus : {n}, comme `{a}`. Pour apprendre plutôt de ceux-ci : "
+        "`--task {b}`."
     ),
     "Numbered files: {n}, in folders: {m}. Each of these folders was read as one row.": (
         "Fichiers numérotés : {n}, dossiers : {m}. Chacun de ces dossiers a été lu comme un élément."
@@ -557,8 +561,10 @@ SENTENCES: dict[str, str] = {
     "Hidden widths of the head fall by this ratio: w, w/φ, w/φ².": (
         "Les largeurs cachées de la tête décroissent selon ce rapport : w, w/φ, w/φ²."
     ),
-    "Temperature of attention: queries and keys have unit length and logits are q·k·√d/π.": (
-        "Température de l’attention : requêtes et clés sont de longueur 1 et les logits valent q·k·√d/π."
+    "Temperature of attention: queries and keys have unit length and logits are q·k·√d/π; in language models these are as "
+    "they are, and logits q·k/π.": (
+        "Température de l’attention : requêtes et clés sont de longueur 1 et les logits valent q·k·√d/π ; dans les modèles de "
+        "langage, celles-ci restent telles quelles et les logits valent q·k/π."
     ),
     "Initial scale of each residual branch (LayerScale).": "Échelle initiale de chaque branche résiduelle (LayerScale).",
     "Coefficient on the entropy of predictions in the loss: CE − H(p)/12, a confidence penalty.": (

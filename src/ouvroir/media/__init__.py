@@ -29,8 +29,8 @@ class Entry:
     of its files, in small letters without accents. `also`: suffixes of files that are read too, though they tell no task: of
     sounds, those of videos. `sequences`: suffixes of files that make one row together where a folder holds them numbered.
     `reads_text`: as of the task. `unlabelled`: the task for the same files where they have no labels and this one needs them.
-    `block_bytes`: files of more bytes are cut into blocks, each a row; 0 for none. `counts`: how much one of its files counts where
-    the task is told from the files: texts lie beside files of other media, and say things of these.
+    `block_bytes`: files of more bytes are cut into blocks, each a row; 0 for none. `captions`: its files may be named as files of
+    other media beside them, and say things of these.
     """
 
     target: str
@@ -43,7 +43,7 @@ class Entry:
     reads_text: bool = False
     unlabelled: str = ""
     block_bytes: int = 0
-    counts: float = 1.0
+    captions: bool = False
 
 
 IMAGE_SUFFIXES = frozenset(
@@ -69,9 +69,12 @@ ANIMATED_SUFFIXES = frozenset({".gif"})
 _VIDEO_COLUMNS = tuple("video,videos,clip,clips,film,movie,video file,video path".split(","))
 
 TEXT_SUFFIXES = frozenset({".txt", ".text", ".md", ".markdown"})
-_TEXT_ADVICE = dict.fromkeys(
-    (".doc", ".docx", ".odt", ".rtf", ".html", ".htm", ".epub"), "Save it as plain text (.txt), in UTF-8."
-)
+_TEXT_ADVICE = {
+    **dict.fromkeys(
+        (".doc", ".docx", ".odt", ".rtf", ".html", ".htm", ".epub"), "Save it as plain text (.txt), in UTF-8."
+    ),
+    ".pdf": "Where it holds text, save that as plain text (.txt), in UTF-8.",
+}
 
 TRUSTED_VARIABLE = "OUVROIR_TASKS"
 
@@ -134,7 +137,7 @@ TASKS: dict[str, Entry] = {
         advice=_TEXT_ADVICE,
         reads_text=True,
         unlabelled="text-generation",
-        counts=0.1,
+        captions=True,
     ),
     "text-generation": Entry(
         target="ouvroir.media.text.generation:TextGeneration",
@@ -143,7 +146,7 @@ TASKS: dict[str, Entry] = {
         advice=_TEXT_ADVICE,
         reads_text=True,
         block_bytes=65_536,
-        counts=0.1,
+        captions=True,
     ),
 }
 
@@ -225,19 +228,22 @@ def readable_suffixes(suffixes: frozenset[str]) -> list[str]:
 def advice_on(suffix: str, task: str | None = None) -> str:
     """What to do with a file that `task`, or any task, does not read, as a sentence; empty when nothing is known."""
     entries = TASKS.values() if task is None else [TASKS[task]] if task in TASKS else []
-    return next((entry.advice[suffix] for entry in entries if suffix in entry.advice), "")
+    return " ".join(dict.fromkeys(entry.advice[suffix] for entry in entries if suffix in entry.advice))
 
 
 def detect_task(suffix_counts: Mapping[str, int], n_texts: int = 0) -> str | None:
     """The task that reads most of the data: counts of lower-case suffixes, and texts in tables. None when no task reads any.
 
-    Files that lie beside others make no data of their own unless they are most of all.
+    Texts beside files of a kind that nothing reads, as the README of a program is, make no data of their own unless they are most
+    of all. Documents that can be saved as texts are no such files.
     """
     readable = {
-        name: entry.counts * sum(suffix_counts.get(suffix, 0) for suffix in entry.suffixes) + n_texts * entry.reads_text
+        name: sum(suffix_counts.get(suffix, 0) for suffix in entry.suffixes) + n_texts * entry.reads_text
         for name, entry in TASKS.items()
     }
     best = max(readable, key=lambda name: readable[name])
-    counts = TASKS[best].counts
-    is_beside = counts < 1 and not n_texts and readable[best] <= counts * sum(suffix_counts.values()) / 2
-    return best if readable[best] and not is_beside else None
+    if TASKS[best].captions and not n_texts:
+        n_documents = sum(suffix_counts.get(suffix, 0) for suffix in TASKS[best].advice)
+        if 2 * readable[best] <= sum(suffix_counts.values()) - n_documents:
+            return None
+    return best if readable[best] else None

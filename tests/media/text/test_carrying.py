@@ -198,6 +198,9 @@ def test_a_run_becomes_a_folder_that_goes_on_with_texts(transformer, capsys, mon
     assert page.startswith("# A model for text-generation as a folder for transformers\n\nMade with Ouvroir ")
     assert f"It answers like the model on all {found.n_items} windows of held-out rows; the largest" in page
     assert "`pip install torch transformers`" in page
+    assert "It looks back over 48 pieces of a text" in page
+    assert "it writes what `ouvroir generate --temperature 0` writes" in page
+    assert len({file.stat().st_mode for file in (transformer.path / "export" / "hf").iterdir()}) == 1
     monkeypatch.chdir(found.path)
     exec(code, {})
     assert capsys.readouterr().out.startswith("A beginning")
@@ -247,6 +250,8 @@ def test_llama_cpp_writes_as_the_model_does(transformer, monkeypatch):
     folder = transformer.path / "export" / "gguf"
     page, code = read_page(folder)
     assert "After 20 beginnings it writes the same 480 pieces" in page
+    assert "over 48 pieces" in page
+    assert "`model-f32.gguf` writes what `ouvroir generate --temperature 0` writes" in page
     assert '`llama-cli -m model-q8_0.gguf -p "A beginning"`' in page
     monkeypatch.chdir(folder)
     for lines in ("\n".join(found.use), code):

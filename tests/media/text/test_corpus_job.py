@@ -240,6 +240,9 @@ def test_a_job_that_is_not_finished_says_what_its_models_can_do_until_then(job):
 def test_the_same_seed_goes_on_with_a_prompt_in_the_same_words(job, name):
     model = ouvroir.load(job.path / name)
     how = Sampling(most=30)
+    for wrong in (3, ["a", 3], b"a"):
+        with pytest.raises(UsageError, match="A prompt is a text, and not of type int"):
+            model.write(wrong)
     first = model.write("Ann sees", how=how, seed=3)
     assert model.write("Ann sees", how=how, seed=3) == first
     assert model.write("Ann sees", how=how, seed=4) != first
@@ -646,10 +649,11 @@ def test_an_empty_file_and_a_binary_one_are_refused_and_the_rest_is_taken(tmp_pa
     binary = random.Random(0).randbytes(9000)
     folder = refused(tmp_path / "mixed", good=lines(0, 900).encode(), empty=b"", binary=binary)
     manifest = ouvroir.check(folder)
-    codes = {one.id.split("@")[0]: one.code for one in manifest.refused}
-    assert codes["empty.txt"] == "empty"
-    assert codes["binary.txt"] == "not_text"
+    codes = [(one.id, one.code) for one in manifest.refused]
+    assert codes == [("binary.txt", "not_text"), ("empty.txt", "empty")], "a file of several blocks is one refusal"
     assert {row.id.split("@")[0] for row in manifest.rows} == {"good.txt"}
+    (note,) = [one.text for one in manifest.notes if one.code == "in_blocks"]
+    assert f"Files: 1; blocks: {len(manifest.rows)}, each" in note
 
 
 def test_an_encoding_that_is_not_utf8_is_told(tmp_path, monkeypatch):

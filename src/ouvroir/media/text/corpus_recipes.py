@@ -81,7 +81,7 @@ def constants(options: Options) -> dict[str, str]:
         return {"phi": "Vectors of pieces are as wide as the state divided by φ².", "zeta": ZETA.use}
     return {
         "phi": "Feed-forward layers are 5/3 · φ times as wide as the vectors between them.",
-        "pi": "Temperature of attention: logits are q·k/π.",
+        "pi": "Temperature of attention: logits are q·k/π, with queries and keys as they are.",
         "alpha": ALPHA.use,
         "zeta": ZETA.use,
     }

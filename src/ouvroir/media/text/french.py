@@ -9,9 +9,14 @@ FRENCH: dict[str, str] = {
     "Feed-forward layers are 5/3 · φ times as wide as the vectors between them.": (
         "Les couches feed-forward sont 5/3 · φ fois plus larges que les vecteurs qui les relient."
     ),
-    "Temperature of attention: logits are q·k/π.": "Température de l’attention : les logits sont q·k/π.",
+    "Temperature of attention: logits are q·k/π, with queries and keys as they are.": (
+        "Température de l’attention : les logits valent q·k/π, requêtes et clés restant telles quelles."
+    ),
     "`{a}` holds no text.": "`{a}` ne contient pas de texte.",
     "Save it as plain text (.txt), in UTF-8.": "Enregistrez-le comme texte brut (.txt), en UTF-8.",
+    "Where it holds text, save that as plain text (.txt), in UTF-8.": (
+        "S’il contient du texte, enregistrez celui-ci comme texte brut (.txt), en UTF-8."
+    ),
     "The text is empty.": "Le texte est vide.",
     "Characters in the texts to learn from: {n}. That is too little: at least {m} are needed, and a language model needs "
     "thousands, better a million. Add texts.": (
