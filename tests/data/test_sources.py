@@ -6,6 +6,7 @@ import json
 import zipfile
 
 import byte_task
+import numpy as np
 import pytest
 
 import ouvroir
@@ -306,6 +307,38 @@ def test_four_bytes_a_letter_are_told_from_two_with_a_mark_or_without(text):
         assert mark_of(("\ufeff" + text).encode(name)) == "\ufeff".encode(name)
         assert mark_of(text.encode(name)) in ("\ufeff".encode(name), b"")
     assert mark_of(text.encode()) == mark_of(b"\0" * 3) == mark_of(b"") == b""
+
+
+@pytest.mark.parametrize("first", ["— ", "“", "œ", "… ", "€ ", "Я ", "海 ", "🐈 ", ""])
+def test_the_order_of_bytes_is_told_by_all_that_is_looked_at(first):
+    text = f"{first}Oui, dit-il, la mer est calme."
+    for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        assert mark_of(text.encode(name)) == "\ufeff".encode(name)
+
+
+@pytest.mark.parametrize("rare", ["\0", "\U000f0000", "\U0010fffd"])
+def test_a_rare_character_among_letters_of_four_bytes(rare):
+    for name in ("utf-32-le", "utf-32-be"):
+        for text in ("The sea is quiet.", "Море спокойно."):
+            assert mark_of(f"{text[:5]}{rare}{text[5:]}".encode(name)) == "\ufeff".encode(name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" * 200,
+        bytes(range(200)),
+        np.arange(100, dtype="<i4").tobytes(),
+        np.linspace(-1, 1, 50, dtype="<f4").tobytes(),
+        np.random.default_rng(0).integers(0, 256, 200, dtype=np.uint8).tobytes(),
+        np.random.default_rng(0).integers(-9, 10, 100).astype("<i2").tobytes(),
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0 \0\0\0 \x08\x02\0\0\0",
+        "— Où est l’œuf ? Там, 海.".encode(),
+        "Où est le pâté ?".encode("latin-1"),
+    ],
+)
+def test_what_is_neither_has_no_mark(content):
+    assert mark_of(content) == b""
 
 
 def test_uneven_rows_quotes_and_null_bytes(write, check):
