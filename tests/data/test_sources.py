@@ -636,6 +636,7 @@ def test_sources_that_lie_on_both_sides_are_told_and_classes_of_one_source_refus
 
 RUN = dict.fromkeys(("recipe.json", "status.json", "environment.json"), "{}")
 MODEL = dict.fromkeys(("recipe.json", "config.json", "hashes.json"), "{}")
+EXPORTED = ("model.onnx", "model.pth", "model-f32.gguf")
 DATA = {"cat/1.bin": "a", "dog/1.bin": "b"}
 
 
@@ -645,7 +646,13 @@ def under(folder, files):
 
 @pytest.mark.parametrize(
     ("files", "says"),
-    [(RUN, "is a run"), (MODEL, "is a model"), ({"export.json": "{}", "model.onnx": "x"}, "is a model")],
+    [
+        (RUN, "is a run"),
+        (MODEL, "is a model"),
+        (dict.fromkeys(("recipe.json", "training_state.json", "hashes.json"), "{}"), "is a model"),
+        *(({"export.json": "{}", name: "x", "README.md": "# A"}, "is a model") for name in EXPORTED),
+        ({"export.json": "{}", "config.json": "{}", "model.safetensors": "x", "README.md": "# A"}, "is a model"),
+    ],
 )
 def test_a_run_or_a_model_that_is_given_is_no_data(write, check, tmp_path, files, says):
     folder = write({**files, **under("synthetic", DATA)})
@@ -655,6 +662,11 @@ def test_a_run_or_a_model_that_is_given_is_no_data(write, check, tmp_path, files
     with pytest.raises(DataError, match=rf"kept\.zip {says} of Ouvroir"):
         check(tmp_path / "kept.zip")
     assert set(labels(check(folder / "synthetic"))) == set(DATA)
+
+
+def test_what_others_export_is_data(write, check):
+    folder = write({"export.json": "{}", "README.md": "# Of another program", **DATA})
+    assert set(labels(check(folder))) == set(DATA)
 
 
 def test_the_cache_that_is_given_is_no_data(write, check, home):

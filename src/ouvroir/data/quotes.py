@@ -12,7 +12,9 @@ from itertools import islice
 import numpy as np
 
 SHORTEST = 24
-"""Letters and digits of a text that says something where it is found: shorter ones, as `Yes.`, and rows of dashes stand everywhere."""
+"""Letters and digits of a text that says something where it is found: shorter ones, as `Yes.`, stand everywhere, and so do rows of
+dashes.
+"""
 _WINDOW = 16  # bytes of the beginning of a text by which it is looked for: two words of eight
 _FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 _BITS = 22  # of a number that tells most places at once to be none
