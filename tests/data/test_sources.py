@@ -676,6 +676,37 @@ def test_the_cache_that_is_given_is_no_data(write, check, home):
         check(home)
 
 
+def test_the_cache_is_known_under_any_name(write, check, home, tmp_path, monkeypatch):
+    folder = write({**DATA, **under("kept/packs", DATA)})
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").symlink_to(folder / "kept")
+    manifest = check(folder)
+    assert set(labels(manifest)) == set(DATA)
+    assert codes(manifest) == {"kept": "own_folder"}
+    with pytest.raises(DataError, match="is where Ouvroir keeps"):
+        check(tmp_path / "elsewhere")
+
+
+def test_a_link_to_the_cache_is_not_entered(write, check, home):
+    home.mkdir()
+    (home / "1.bin").write_bytes(b"c")
+    folder = write(DATA)
+    (folder / "mine").symlink_to(home)
+    manifest = check(folder)
+    assert set(labels(manifest)) == set(DATA)
+    assert codes(manifest) == {"mine": "own_folder"}
+    (folder.parent / "given").symlink_to(home)
+    with pytest.raises(DataError, match="given is where Ouvroir keeps"):
+        check(folder.parent / "given")
+
+
+def test_folders_that_are_called_as_the_files_of_a_run_make_none(check, write, tmp_path):
+    files = {f"{name}/{number}.bin": f"{name}{number}" for name in RUN for number in range(2)}
+    assert set(labels(check(write(files)))) == set(files)
+    make_zip(tmp_path / "all.zip", files)
+    assert set(labels(check(tmp_path / "all.zip"))) == {f"all.zip::{name}" for name in files}
+
+
 def test_runs_within_a_zip_are_not_entered(check, tmp_path):
     run = {**RUN, **under("synthetic", DATA), **under("final_model", MODEL)}
     make_zip(tmp_path / "all.zip", {**under("made/run", run), **under("made/model", MODEL), **DATA})
