@@ -14,6 +14,7 @@ from ouvroir import bundle as bundles
 from ouvroir import exporting, onnx_graph, testing
 from ouvroir.data.pack import build_pack
 from ouvroir.errors import CheckpointError, DiskFull, ExportError, MissingExtra, UsageError
+from ouvroir.files import own_kind
 from ouvroir.hashes import hash_files
 from ouvroir.media import find_task
 from ouvroir.run import Measurement, Run
@@ -288,6 +289,7 @@ def require_listed_to_work(bundle, to):
         result = export(bundle, name, to)
         names = {}
         exec("\n".join(result.use), names)
+        assert own_kind({path.name for path in (to / name).iterdir()}) == "model"
         page = (to / name / "README.md").read_text(encoding="utf-8")
         assert "## What was checked\n\nIt answers like the model on all" in page
         for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):

@@ -27,7 +27,10 @@ RUN_FILES = ("recipe.json", "status.json", "environment.json")
 _OWN = (
     ("run", frozenset(RUN_FILES)),
     ("model", frozenset({"recipe.json", "config.json", "hashes.json"})),  # a bundle
-    ("model", frozenset({"export.json", "model.onnx"})),
+    ("model", frozenset({"recipe.json", "training_state.json", "hashes.json"})),  # a checkpoint
+    # exports; others write an export.json too, so that alone says nothing
+    *(("model", frozenset({"export.json", name})) for name in ("model.onnx", "model.pth", "model-f32.gguf")),
+    ("model", frozenset({"export.json", "config.json", "model.safetensors"})),
 )
 
 

@@ -264,8 +264,7 @@ class Recipe:
             groups = {key: part for key, part in value.items() if isinstance(part, dict)}
             if leaf not in groups.get(section, ()):
                 known = [f"{group}.{key}" for group, part in groups.items() for key in part]
-                mine = [one for one in known if one.startswith(f"{section}.")]
-                raise RecipeError(_unknown(name, known, shown=mine or groups))
+                raise RecipeError(_unknown(name, known, groups))
             value[section][leaf] = _read_value(given)
         return Recipe._checked(value, pairs)
 
@@ -314,12 +313,7 @@ def check_settings(
             raise RecipeError(f"`{name}` changes nothing here: only settings of {' and '.join(sections)} count.")
         known = [f"{part}.{entry.name}" for part in sections or _SECTIONS for entry in _fields(part)]
         if name not in known:
-            groups = sections or (*_SECTIONS, "options")
-            is_elsewhere = any(one.endswith(f".{leaf}") for one in known)
-            if not is_elsewhere and leaf and difflib.get_close_matches(section, groups, n=1) == ["options"]:
-                known.append(f"options.{leaf}")  # whether there is such a one shows once the task is known
-            mine = [one for one in known if one.startswith(f"{section}.")]
-            raise RecipeError(_unknown(name, known, shown=mine or groups))
+            raise RecipeError(_unknown(name, known, sections or (*_SECTIONS, "options")))
         _check(_SECTIONS[section], {leaf: _read_value(given)}, section, pairs)
     lengths = [name for name in _LENGTHS if _read_value(pairs.get(name)) is not None]
     if len(lengths) > 1:
@@ -395,13 +389,28 @@ def _check(section: type, value: Any, name: str, typed: Mapping[str, Value]) -> 
     return found
 
 
-def _unknown(name: str, known: list[str], *, shown: Iterable[str] | None = None) -> str:
-    """That there is no such setting, and which was probably meant: the same of another group first, or else what there is."""
-    group, _, leaf = name.rpartition(".")
-    alike = [one for one in known if one.endswith(f".{leaf}")]  # in another group, or without one
+def _unknown(name: str, known: list[str], groups: Iterable[str] = ()) -> str:
+    """That there is no such setting, and which was probably meant: the same of another group first, or else what there is.
+
+    `groups`: those that there are; of one that `known` has nothing of, as of the options of a task not known yet, it alone is told.
+    """
+    low, groups = name.lower(), list(groups)
+    group, _, leaf = (low, "", "") if low in groups else low.rpartition(".")
+    mine = [one for one in known if one.startswith(f"{group}.")]
+    unsure = [one for one in groups if not any(other.startswith(f"{one}.") for other in known)]
+    alike = [one for one in known if leaf and one.endswith(f".{leaf}")]  # in another group, or without one
     if len(alike) > 1:
-        groups = [one.partition(".")[0] for one in alike]
-        alike = [f"{one}.{leaf}" for one in difflib.get_close_matches(group, groups, n=1)]
-    close = alike or difflib.get_close_matches(name, known, n=1)
-    hint = f"Did you mean `{close[0]}`?" if close else "There are: " + ", ".join(shown or known) + "."
+        others = [one.partition(".")[0] for one in alike]
+        alike = [f"{one}.{leaf}" for one in difflib.get_close_matches(group, others, n=1)]
+    near = difflib.get_close_matches(group, groups, n=1)
+    likely = {one.rpartition(".")[2]: one for one in mine} or {one: one for one in known}
+    close = difflib.get_close_matches(leaf if mine else low, likely, n=1)
+    if alike:
+        hint = f"Did you mean `{alike[0]}`?"
+    elif near and near[0] in unsure:
+        hint = f"Did you mean the group `{near[0]}`? What settings it has depends on the task."
+    elif leaf and close:
+        hint = f"Did you mean `{likely[close[0]]}`?"
+    else:
+        hint = "There are: " + ", ".join(mine or groups or known) + "."
     return f"There is no setting `{name}`. {hint}"

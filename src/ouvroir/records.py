@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import struct
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -25,6 +26,8 @@ UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 UTF_32 = {codecs.BOM_UTF32_LE: "utf-32-le", codecs.BOM_UTF32_BE: "utf-32-be"}
 """Marks that files may begin with, and what they are then decoded by."""
 _HIGHEST_LETTER = 0x3FFFF  # of the planes in which letters are; read in fours, texts of UTF-16 are full of higher ones
+_BLANKS = {9, 10, 13}  # below the letters
+_MOST = 0.8  # of what is read in fours, letters
 LONGEST_RECORD = 16_000_000
 """Bytes of a record where a table is read as a stream; a longer one is told and left out."""
 SPLIT_NAMES: dict[str, Split] = {
@@ -201,7 +204,7 @@ class Decoder:
 def mark_of(begin: bytes) -> bytes:
     """The mark, of UTF_32 or UTF_16, that a file which begins so has or lacks; b'' for what is neither.
 
-    Without it: UTF-32 where each four bytes are a letter, UTF-16 where every other byte is mostly zero.
+    Without it: UTF-32 where nearly all fours of bytes are letters, UTF-16 where zeros are at nearly every other byte alone.
     """
     for mark in (*UTF_32, *UTF_16):  # that of UTF-32 begins with one of UTF-16
         if begin.startswith(mark):
@@ -210,11 +213,20 @@ def mark_of(begin: bytes) -> bytes:
     if len(head) < 4:
         return b""
     for mark, order in zip(UTF_32, "<>", strict=True):
-        if all(0 < one <= _HIGHEST_LETTER for (one,) in struct.iter_unpack(f"{order}I", head[: len(head) // 4 * 4])):
+        if _is_utf_32([one for (one,) in struct.iter_unpack(f"{order}I", head[: len(head) // 4 * 4])]):
             return mark
-    if max(head[::2].count(0), head[1::2].count(0)) <= len(head) * 0.35:
+    low, high = head[::2].count(0), head[1::2].count(0)
+    if abs(high - low) <= len(head) * 0.35:
         return b""
-    return codecs.BOM_UTF16_LE if head[1:2] == b"\0" else codecs.BOM_UTF16_BE
+    return codecs.BOM_UTF16_LE if high > low else codecs.BOM_UTF16_BE
+
+
+def _is_utf_32(numbers: Sequence[int]) -> bool:
+    """Whether these can all be characters, and most are letters or blanks: zeros and rare planes may be among them."""
+    if any(one > sys.maxunicode or 0xD800 <= one < 0xE000 for one in numbers):
+        return False
+    n_letters = sum(one in _BLANKS or 32 <= one <= _HIGHEST_LETTER for one in numbers)
+    return n_letters >= len(numbers) * _MOST
 
 
 def encoding_of(mark: bytes) -> str:

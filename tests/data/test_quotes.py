@@ -2,9 +2,11 @@
 
 import random
 import re
+import time
 
 import pytest
 
+from ouvroir.data import quotes as quotes_module
 from ouvroir.data.quotes import SHORTEST, Quotes
 
 
@@ -24,7 +26,7 @@ def test_all_are_found_that_a_search_for_each_finds():
         pattern = re.compile(f"{before}{whole}{after}" if " " in text.strip() else whole)
         return any(map(pattern.search, held_out))
 
-    expected = [n for n, text in enumerate(asked) if len("".join(text.split())) >= SHORTEST and stands(text)]
+    expected = [n for n, text in enumerate(asked) if sum(map(str.isalnum, text)) >= SHORTEST and stands(text)]
     assert len(expected) > 200
     assert sorted(found) == expected, "each once"
 
@@ -44,6 +46,9 @@ def test_all_are_found_that_a_search_for_each_finds():
         ("Yes, of course I do.", "ann: Yes, of course I do.", False),
         ("I should like to know more of it.", "I should like", False),
         ("I should like to know more of it.", "", False),
+        ("-" * 80, "-" * 80, False),
+        ("- " * 80, "- " * 80, False),
+        ("— Non ! — Si ! — … — Oui !", "— Non ! — Si ! — … — Oui !", False),
     ],
 )
 def test_what_stands_word_for_word(text, other, is_there):
@@ -57,3 +62,36 @@ def test_what_was_found_is_not_looked_for_again_and_nothing_is_found_in_nothing(
     assert not quotes
     assert quotes.found_in("There was a quiet sea and a little red boat.") == []
     assert not Quotes([(1, "short")])
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_texts_that_begin_alike_for_long_are_told_apart(monkeypatch, piece):
+    monkeypatch.setattr(quotes_module, "_PIECE", piece)
+    some = random.Random(1)
+    begin = "<|im_start|>user " + "a quiet sea and " * 40
+    asked = [begin[: some.randint(30, len(begin))] + "ab" * some.randint(0, 400) for _ in range(300)]
+    asked += [begin + "ab" * 200 + str(number) for number in range(20)]
+    held_out = " | ".join([*some.sample(asked, 20), begin + "ab" * 390, "ab" * 9, asked[-1]])
+    quotes = Quotes(enumerate(asked))
+    expected = [
+        n for n, text in enumerate(asked) if re.search(f"{re.escape(' '.join(text.split()))}(?![^\\W_])", held_out)
+    ]
+    assert 20 < len(expected) < 300
+    assert sorted(quotes.found_in(held_out)) == expected
+    assert quotes.found_in(held_out) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "held_out"),
+    [
+        ([f"<|im_start|>user {'a ' * (n % 3000)}{n}" for n in range(10_000)], "<|im_start|>user a b " * 20_000),
+        (["0" * n for n in range(24, 3024)], "0" * 20_000),
+        (["0" * n + "z" for n in range(24, 3024)], "0" * 20_000),
+        (["0" * n for n in range(24, 3024)], ("0" * 30 + "|") * 1000),
+    ],
+)
+def test_many_texts_that_begin_alike_are_looked_for_at_once(asked, held_out):
+    quotes = Quotes(enumerate(asked))
+    begin = time.process_time()
+    quotes.found_in(held_out)
+    assert time.process_time() - begin < 4, "a search for each length takes from ten seconds to minutes"

@@ -6,6 +6,7 @@ import json
 import zipfile
 
 import byte_task
+import numpy as np
 import pytest
 
 import ouvroir
@@ -319,6 +320,38 @@ def test_four_bytes_a_letter_are_told_from_two_with_a_mark_or_without(text):
         assert mark_of(("\ufeff" + text).encode(name)) == "\ufeff".encode(name)
         assert mark_of(text.encode(name)) in ("\ufeff".encode(name), b"")
     assert mark_of(text.encode()) == mark_of(b"\0" * 3) == mark_of(b"") == b""
+
+
+@pytest.mark.parametrize("first", ["— ", "“", "œ", "… ", "€ ", "Я ", "海 ", "🐈 ", ""])
+def test_the_order_of_bytes_is_told_by_all_that_is_looked_at(first):
+    text = f"{first}Oui, dit-il, la mer est calme."
+    for name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        assert mark_of(text.encode(name)) == "\ufeff".encode(name)
+
+
+@pytest.mark.parametrize("rare", ["\0", "\U000f0000", "\U0010fffd"])
+def test_a_rare_character_among_letters_of_four_bytes(rare):
+    for name in ("utf-32-le", "utf-32-be"):
+        for text in ("The sea is quiet.", "Море спокойно."):
+            assert mark_of(f"{text[:5]}{rare}{text[5:]}".encode(name)) == "\ufeff".encode(name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0" * 200,
+        bytes(range(200)),
+        np.arange(100, dtype="<i4").tobytes(),
+        np.linspace(-1, 1, 50, dtype="<f4").tobytes(),
+        np.random.default_rng(0).integers(0, 256, 200, dtype=np.uint8).tobytes(),
+        np.random.default_rng(0).integers(-9, 10, 100).astype("<i2").tobytes(),
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0 \0\0\0 \x08\x02\0\0\0",
+        "— Où est l’œuf ? Там, 海.".encode(),
+        "Où est le pâté ?".encode("latin-1"),
+    ],
+)
+def test_what_is_neither_has_no_mark(content):
+    assert mark_of(content) == b""
 
 
 def test_uneven_rows_quotes_and_null_bytes(write, check):
@@ -665,6 +698,7 @@ def test_sources_that_lie_on_both_sides_are_told_and_classes_of_one_source_refus
 
 RUN = dict.fromkeys(("recipe.json", "status.json", "environment.json"), "{}")
 MODEL = dict.fromkeys(("recipe.json", "config.json", "hashes.json"), "{}")
+EXPORTED = ("model.onnx", "model.pth", "model-f32.gguf")
 DATA = {"cat/1.bin": "a", "dog/1.bin": "b"}
 
 
@@ -674,7 +708,13 @@ def under(folder, files):
 
 @pytest.mark.parametrize(
     ("files", "says"),
-    [(RUN, "is a run"), (MODEL, "is a model"), ({"export.json": "{}", "model.onnx": "x"}, "is a model")],
+    [
+        (RUN, "is a run"),
+        (MODEL, "is a model"),
+        (dict.fromkeys(("recipe.json", "training_state.json", "hashes.json"), "{}"), "is a model"),
+        *(({"export.json": "{}", name: "x", "README.md": "# A"}, "is a model") for name in EXPORTED),
+        ({"export.json": "{}", "config.json": "{}", "model.safetensors": "x", "README.md": "# A"}, "is a model"),
+    ],
 )
 def test_a_run_or_a_model_that_is_given_is_no_data(write, check, tmp_path, files, says):
     folder = write({**files, **under("synthetic", DATA)})
@@ -686,11 +726,47 @@ def test_a_run_or_a_model_that_is_given_is_no_data(write, check, tmp_path, files
     assert set(labels(check(folder / "synthetic"))) == set(DATA)
 
 
+def test_what_others_export_is_data(write, check):
+    folder = write({"export.json": "{}", "README.md": "# Of another program", **DATA})
+    assert set(labels(check(folder))) == set(DATA)
+
+
 def test_the_cache_that_is_given_is_no_data(write, check, home):
     home.mkdir()
     (home / "1.bin").write_bytes(b"a")
     with pytest.raises(DataError, match=r"home is where Ouvroir keeps.*OUVROIR_HOME"):
         check(home)
+
+
+def test_the_cache_is_known_under_any_name(write, check, home, tmp_path, monkeypatch):
+    folder = write({**DATA, **under("kept/packs", DATA)})
+    monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").symlink_to(folder / "kept")
+    manifest = check(folder)
+    assert set(labels(manifest)) == set(DATA)
+    assert codes(manifest) == {"kept": "own_folder"}
+    with pytest.raises(DataError, match="is where Ouvroir keeps"):
+        check(tmp_path / "elsewhere")
+
+
+def test_a_link_to_the_cache_is_not_entered(write, check, home):
+    home.mkdir()
+    (home / "1.bin").write_bytes(b"c")
+    folder = write(DATA)
+    (folder / "mine").symlink_to(home)
+    manifest = check(folder)
+    assert set(labels(manifest)) == set(DATA)
+    assert codes(manifest) == {"mine": "own_folder"}
+    (folder.parent / "given").symlink_to(home)
+    with pytest.raises(DataError, match="given is where Ouvroir keeps"):
+        check(folder.parent / "given")
+
+
+def test_folders_that_are_called_as_the_files_of_a_run_make_none(check, write, tmp_path):
+    files = {f"{name}/{number}.bin": f"{name}{number}" for name in RUN for number in range(2)}
+    assert set(labels(check(write(files)))) == set(files)
+    make_zip(tmp_path / "all.zip", files)
+    assert set(labels(check(tmp_path / "all.zip"))) == {f"all.zip::{name}" for name in files}
 
 
 def test_runs_within_a_zip_are_not_entered(check, tmp_path):

@@ -83,9 +83,10 @@ def suffix_of(path: str) -> str:
 def list_folder(root: Path) -> Listing:
     """Every file under `root`, sorted by path. Follows links; a folder that was entered already is not entered again."""
     listing = Listing(root=str(root))
-    visited = {_identity(root.stat())}
+    above = _identity(root.stat())
+    visited = {above}
     waiting = [("", os.fspath(root))]
-    cache = home()
+    cache, named = _cache(), home().name
     while waiting:
         prefix, folder = waiting.pop()
         try:
@@ -96,24 +97,46 @@ def list_folder(root: Path) -> Listing:
             text = f"The folder `{name}` could not be opened: {error.strerror}. Change its permissions."
             listing.refused.append(Refusal(f"{name}/", "unreadable", text))
             continue
-        own = "cache" if _is_same(folder, cache) else own_kind({entry.name for entry in entries})
+        own = own_kind({entry.name for entry in entries if _is_file(entry)})
         if own and prefix:
             listing.refused.append(_refuse_own(prefix.rstrip("/")))
             continue
         listing.own = own or listing.own
         for entry in entries:
-            _list_entry(entry, prefix, listing, waiting, visited)
+            if cache is not None and _is_folder(entry, cache, named):
+                listing.refused.append(_refuse_own(prefix + entry.name))
+            else:
+                _list_entry(entry, prefix, listing, waiting, visited)
+    if above == cache:
+        listing.own = "cache"
     listing.files.sort(key=lambda file: file.path)
     return listing
 
 
-def _is_same(folder: str, other: Path) -> bool:
-    """Whether both are one folder, under the same name."""
-    if not folder.endswith(os.sep + other.name):  # so that few are looked at
-        return False
+def _cache() -> tuple[int, int] | None:
+    """What the folder of caches is known by, under whatever name; None where there is none."""
     try:
-        return Path(folder).samefile(other)
+        return _identity(home().stat())
     except OSError:
+        return None
+
+
+def _is_folder(entry: os.DirEntry[str], identity: tuple[int, int], name: str) -> bool:
+    """Whether an entry is that folder of that name, or a link to it. Few are looked at: most have another number."""
+    try:
+        if (
+            not entry.is_symlink() and entry.inode() != identity[1] and entry.name != name
+        ):  # one that is mounted has two
+            return False
+        return entry.is_dir() and _identity(entry.stat()) == identity
+    except OSError:
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads in a circle
         return False
 
 

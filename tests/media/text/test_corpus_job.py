@@ -700,9 +700,11 @@ def test_runs_and_models_among_the_data_are_no_data(tmp_path, monkeypatch):
     before = ouvroir.check(folder)
     run = ouvroir.train(folder, task="text-generation", settings={**QUICK, "loop.steps": 2}, runs=folder / "runs")
     shutil.copytree(run.path / "final_model", folder / "model")
+    shutil.copytree(run.checkpoint("best"), folder / "step")
+    ouvroir.export(run.path, "pth", folder / "carried")
     manifest = ouvroir.check(folder)
     assert manifest.rows == before.rows
     assert {refusal.id: refusal.code for refusal in manifest.refused} == dict.fromkeys(
-        ("home", "model", f"runs/{run.path.name}"), "own_folder"
+        ("carried/pth", "home", "model", "step", f"runs/{run.path.name}"), "own_folder"
     )
     assert all(in_french(refusal.reason) for refusal in manifest.refused)
