@@ -95,12 +95,13 @@ def _inputs(facts: Mapping[str, Any]) -> list[str]:
     told = f"{', '.join(names[:-1])} and {names[-1]} are" if len(names) > 1 else f"{names[0]} is"
     return [
         "## From a file to the inputs",
-        f"{told} made of a file, or of a text, by the processor of the model. That is a part of Ouvroir, and what it knows, such as sizes "
-        "or pieces of words, lies in `processor/` of the folder `final_model` of the run. Neither is in this folder: what is written "
-        "above shows only that the graph runs. About numbers that are made in another way it answers wrongly.",
-        "Who has this folder alone cannot have files answered for. Ask for `final_model` of the same run, which holds the same weights "
-        f"and makes the numbers itself, with Ouvroir {facts['ouvroir']} or a later one: `ouvroir predict final_model FILES` on the command "
-        "line, or in Python",
+        f"{told} made of a file, or of a text, by the processor of the model. That is a part of Ouvroir, and what it knows, "
+        "such as sizes or pieces of words, lies in `processor/` of the folder `final_model` of the run. Neither is in this "
+        "folder: what is written above shows only that the graph runs. About numbers that are made in another way it answers "
+        "wrongly.",
+        "Who has this folder alone cannot have files answered for. Ask for `final_model` of the same run, which holds the same "
+        f"weights and makes the numbers itself, with Ouvroir {facts['ouvroir']} or a later one: "
+        "`ouvroir predict final_model FILES` on the command line, or in Python",
         '```python\nimport ouvroir\n\nmodel = ouvroir.load("final_model")\n'
         'for answer in model.predict(["a_file", "another_file"]):\n    print(answer.error or answer.label, answer.scores)\n```',
     ]
