@@ -292,6 +292,8 @@ def require_listed_to_work(bundle, to):
         assert own_kind({path.name for path in (to / name).iterdir()}) == "model"
         page = (to / name / "README.md").read_text(encoding="utf-8")
         assert "## What was checked\n\nIt answers like the model on all" in page
+        says_whence = " made of a file, or of a text, by the processor of the model." in page
+        assert says_whence == (name == "onnx" and "## From a text to numbers" not in page)
         for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
             compile(code, name, "exec")
     return listed

@@ -89,6 +89,24 @@ def _asking(place: str, facts: Mapping[str, Any], sizes: Mapping[str, Sequence[i
     ]
 
 
+def _inputs(facts: Mapping[str, Any]) -> list[str]:
+    """Where what a graph is asked about comes from, and how files are answered for without making it."""
+    names = [f"`{name}`" for name in facts["inputs"]]
+    told = f"{', '.join(names[:-1])} and {names[-1]} are" if len(names) > 1 else f"{names[0]} is"
+    return [
+        "## From a file to the inputs",
+        f"{told} made of a file, or of a text, by the processor of the model. That is a part of Ouvroir, and what it knows, "
+        "such as sizes or pieces of words, lies in `processor/` of the folder `final_model` of the run. Neither is in this "
+        "folder: what is written above shows only that the graph runs. About numbers that are made in another way it answers "
+        "wrongly.",
+        "Who has this folder alone cannot have files answered for. Ask for `final_model` of the same run, which holds the same "
+        f"weights and makes the numbers itself, with Ouvroir {facts['ouvroir']} or a later one: "
+        "`ouvroir predict final_model FILES` on the command line, or in Python",
+        '```python\nimport ouvroir\n\nmodel = ouvroir.load("final_model")\n'
+        'for answer in model.predict(["a_file", "another_file"]):\n    print(answer.error or answer.label, answer.scores)\n```',
+    ]
+
+
 def _shape(one: Mapping[str, Any]) -> str:
     return f"({', '.join(map(str, one['shape']))})"
 
@@ -126,6 +144,8 @@ def page(
         f"```python\n{code}\n```",
         *how.others,
     ]
+    if to == "onnx" and not asked:
+        usual += _inputs(facts)
     blocks += asked or usual
     if context is not None:
         exact = "`model-f32.gguf` writes" if to == "gguf" else "it writes"

@@ -137,3 +137,31 @@ def test_whiskers_stay_within_the_track():
     whisker = next(line for line in root.iter("line") if "whisker" in line.get("class"))
     assert (float(whisker.get("x1")), float(whisker.get("x2"))) == pytest.approx((25, 70))
     assert root.get("aria-label") == 'a "b" <c>'
+
+
+@pytest.mark.parametrize(
+    ("points", "n_values"),
+    [
+        ([(10.0, 0.5), (10.0, 0.501), (10.0, 0.502)], 3),
+        ([(10.0, 0.5), (10.0, 0.5)], 1),
+        ([(10.0, 0.1), (10.0, 0.9), (9.0, 0.101)], 3),
+    ],
+)
+def test_values_at_one_place_do_not_lie_on_each_other(points, n_values):
+    svg = plots.curves(
+        [plots.Series(f"model {n}", "kept", [point]) for n, point in enumerate(points)],
+        axis=(0.0, 1.0),
+        title="t",
+        x_label="step",
+        y_label="y",
+        t=EN,
+        along=str,
+        write=str,
+        say=str,
+    )
+    marks = ET.fromstring(str(svg)).iter("text")
+    values = [(float(one.get("x")), float(one.get("y"))) for one in marks if one.get("class") == "tick value"]
+    assert len(values) == n_values
+    for place, (x, y) in enumerate(values):
+        assert 0 < y < 250
+        assert all(abs(y - other) > 12 or abs(x - across) > 47 for across, other in values[:place])

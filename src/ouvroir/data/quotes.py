@@ -128,7 +128,7 @@ class _Shelf:
 
 
 def _says_something(text: str) -> bool:
-    return any(islice(filter(str.isalnum, text), SHORTEST - 1, None))
+    return any(islice((one for one in text if one.isalnum()), SHORTEST - 1, None))
 
 
 def _line(words: Sequence[str]) -> bytes:

@@ -339,7 +339,7 @@ def _curves(report: Mapping[str, Any], t: Language) -> list[tuple[str, Markup]]:
         if sum(map(len, points[1])) > 1 and len(charts) < _MOST_CURVES and points not in drawn:
             drawn.append(points)
             charts.append(_curve(report, lines, split, metric, t))
-            says_more = len(lines) > 1 or plots.has_course(map(len, points[1]))
+            says_more = len(lines) > 1 or plots.has_points_between(map(len, points[1]))
             for against in _AXES if metric == report["main"] else ():
                 if says_more and all(against in one for one in lines):
                     charts.append(_curve(report, lines, split, metric, t, against=against))

@@ -19,6 +19,7 @@ _WIDTH, _HEIGHT = 420, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 40
 _MAX_POINTS = 240
 _FEW_POINTS = 2
+_VALUE_PX, _LINE_PX = 48, 13  # about how wide and how high a value is
 
 
 def nice_ticks(low: float, high: float, n: int = 5) -> list[float]:
@@ -143,8 +144,8 @@ def thin(points: Sequence[tuple[float, float]], most: int = _MAX_POINTS) -> list
     return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in parts]
 
 
-def has_course(n_points: Iterable[int]) -> bool:
-    """Whether a line through any of several series, of so many points each, shows more than its ends."""
+def has_points_between(n_points: Iterable[int]) -> bool:
+    """Whether any of several series, of so many points each, has some between its ends."""
     return max(n_points) > _FEW_POINTS
 
 
@@ -162,13 +163,12 @@ def curves(
 ) -> Markup:
     """Lines over steps or seconds, values on `axis`. Points of few measurements are marked, each with its value as a tooltip.
 
-    Where none of them has a course there is no line: the values stand at the points.
+    Where none of them has points between its ends there is no line: the values stand at the points.
     `along` says an x with its unit, `write` a value on the axis, `say` that of a point.
     """
     frame = _Frame(x=(0.0, max(x for one in series for x, _ in one.points)), y=axis)
     parts = [frame.axes(x_label, y_label, t.count, write)]
-    are_few = not has_course(len(one.points) for one in series)
-    places = [frame.place(x, y) for one in series for x, y in one.points] if are_few else []
+    are_few = not has_points_between(len(one.points) for one in series)
     for one in series:
         points = thin(one.points)
         if not are_few:
@@ -179,16 +179,24 @@ def curves(
             note = t("curve_point", name=one.name, along=along(x), value=say(y))
             is_alone = are_few or len(points) == 1  # no line leads to it
             parts.append(_mark(*frame.place(x, y), one.kind, note, 5 if is_alone else 3))
-            if are_few:
-                parts.append(_value_at(*frame.place(x, y), say(y), places))
+    if are_few:
+        parts += _values_at([(*frame.place(x, y), say(y)) for one in series for x, y in one.points])
     return _svg(_WIDTH, _HEIGHT, title, Markup("").join(parts))
 
 
-def _value_at(x: float, y: float, text: str, places: Sequence[tuple[float, float]]) -> Markup:
-    """A value above its point, or below it where another point is above; within the chart at both sides."""
-    is_crowded = any(abs(x - other[0]) < 48 and 0 < y - other[1] < 28 for other in places)
-    anchor = "end" if x > _WIDTH - _RIGHT - 24 else "middle"
-    return _text(x, y + (20 if is_crowded else -11), text, anchor, "tick value")
+def _values_at(points: Sequence[tuple[float, float, str]]) -> list[Markup]:
+    """Values at their points: above, or below or further off where another point or value is; one for two that are alike."""
+    parts: list[Markup] = []
+    taken: list[tuple[float, float]] = []
+    for x, y, text in dict.fromkeys(points):
+        dots = [(px, py + 4) for px, py, _ in points]  # each as a letter at its place
+        near = [other for px, other in (*taken, *dots) if abs(x - px) < _VALUE_PX]
+        ways = (y + off for n in range(len(points)) for off in (-11 - _LINE_PX * n, 20 + _LINE_PX * n))
+        inside = [way for way in ways if _TOP <= way <= _HEIGHT - _BOTTOM]
+        up = next((way for way in inside if all(abs(way - other) >= _LINE_PX for other in near)), y - 11)
+        taken.append((x, up))
+        parts.append(_text(x, up, text, "end" if x > _WIDTH - _RIGHT - 24 else "middle", "tick value"))
+    return parts
 
 
 def _mark(x: float, y: float, kind: str, note: str, radius: float = 3) -> Markup:
