@@ -377,7 +377,7 @@ def test_what_a_table_is_of_is_told_from_its_beginning(write, monkeypatch):
         raise AssertionError("the table was read whole")
 
     monkeypatch.setattr(large_tables, "open_table", whole)
-    monkeypatch.setattr("ouvroir.data.chosen_tables.open_table", whole)
+    monkeypatch.setattr("ouvroir.data.opened_tables.open_table", whole)
     with pytest.raises(DataError, match="holds texts, but no column is named like a label"):
         read(folder / "t.jsonl", task="text-classification")
     assert read(folder / "t.jsonl", task=None).task == TASK

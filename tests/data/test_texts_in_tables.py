@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -270,7 +271,14 @@ def places_of(found):
         ["train.csv", "test/more/x.csv"],
         ["data/train.csv", "data/test/a/b.csv", "data/test/c.csv"],
         ["train/a.csv", "train/more/b.csv", "dev/deep/er/c.csv", "test.csv"],
-        ["train-0.csv", "train-1.csv"],
+        [
+            "data/train-00000-of-00002-1a2b3c.csv",
+            "data/train-00001-of-00002-d4e5f6.csv",
+            "data/test-00000-of-00001-77ff.csv",
+        ],
+        ["train/train_en.csv", "train/train_fr.csv", "test/test_en.csv", "test/fr.csv"],
+        ["train.csv", "test/test_easy.csv", "test/test_hard.csv"],
+        ["train-00000-of-00002.csv", "train-00001-of-00002.csv"],
     ],
 )
 def test_labelled_tables_that_say_splits_are_all_used(write, names):
@@ -279,18 +287,16 @@ def test_labelled_tables_that_say_splits_are_all_used(write, names):
     assert found.task == "text-classification"
     said = {"train": "train", "test": "test", "dev": "validation"}
     assert splits_of(found) == {
-        name: {
-            next(split for word, split in said.items() if word in name.replace(".", "/").replace("-", "/").split("/"))
-        }
-        for name in names
+        name: {next(split for word, split in said.items() if word in re.split(r"[\W_]+", name))} for name in names
     }
     assert not found.refused
-    folders = [
-        name for name in ("train", "data/test", "dev", "test") if any(one.startswith(f"{name}/") for one in names)
-    ]
     notes = [one.text for one in found.notes if one.code == "splits_by_folder"]
-    assert len(notes) == bool(folders)
-    assert all(f"`{folder}`" in note for note in notes for folder in folders)
+    places = [
+        next((folder for folder in ("train", "test", "data/test", "dev") if name.startswith(f"{folder}/")), name)
+        for name in names
+    ]
+    assert len(notes) == 1
+    assert all(f"`{place}`" in notes[0] for place in places)
 
 
 def test_shards_in_one_folder_are_one_set(write):
@@ -302,15 +308,111 @@ def test_shards_in_one_folder_are_one_set(write):
 
 @pytest.mark.parametrize(
     "names",
-    [["a.csv", "b.csv"], ["train.csv", "train_old.csv"], ["train/a.csv", "train/a.tsv", "test/b.csv"]],
+    [
+        ["a.csv", "b.csv"],
+        ["train.csv", "train_old.csv"],
+        ["train-0.csv", "train-1.csv"],
+        ["train.csv", "train_old.csv", "test.csv"],
+        ["train0.csv", "train1.csv", "test0.csv", "test1.csv"],
+        ["train-00000-of-00002.csv", "train-00001-of-00003.csv", "test.csv"],
+    ],
 )
 def test_tables_that_may_be_the_same_again_are_asked_about(write, names):
-    content = {".csv": labelled(0), ".tsv": labelled(0).replace(",", "\t")}
-    folder = write({name: content[name[-4:]] for name in names})
+    folder = write({name: labelled(6 * number) for number, name in enumerate(names)})
+    match = r"Several tables (hold texts|say the split `(train|test)`): .*Give the path.*folders that are called like a split"
+    with pytest.raises(DataError, match=match):
+        read_source(folder, Data(), task="text-classification")
+
+
+@pytest.mark.parametrize("folders", [("fold0", "fold1", "fold2"), ("v1", "v2"), ("raw", "clean")])
+@pytest.mark.parametrize("form", ["{}/{}.csv", "{}/{}/part.csv"])
+def test_folders_that_hold_splits_each_are_asked_about(write, folders, form):
+    names = [form.format(folder, split) for folder in folders for split in ("train", "test")]
+    folder = write({name: labelled(6 * number) for number, name in enumerate(names)})
     with pytest.raises(
-        DataError, match=r"Several tables hold texts: .*Give the path.*folders that are called like a split"
+        DataError, match=f"Several folders hold tables that say splits: .*`{folders[1]}`.*Give the path"
     ):
-        read_source(folder, Data(), task=None)
+        read_source(folder, Data(), task="text-classification")
+
+
+@pytest.mark.parametrize(
+    ("used", "unused"),
+    [
+        (["train.csv"], ["old/train.csv"]),
+        (["train.csv"], ["eval/results/test.csv"]),
+        (["train.csv"], ["deep/test/a.csv"]),
+        (["test.csv", "train.csv"], ["backup/2023/test.csv", "backup/2023/train.csv"]),
+        (["data/test.csv", "data/train.csv"], ["extra/test.csv"]),
+        (["test/a.csv", "train.csv"], ["train/b.csv"]),
+    ],
+)
+def test_tables_of_other_folders_are_not_put_together_and_it_is_said(write, used, unused):
+    folder = write({name: labelled(6 * number) for number, name in enumerate([*used, *unused])})
+    found = read_source(folder, Data(), task="text-classification")
+    assert places_of(found) == used
+    assert [one.id for one in found.refused] == unused
+    (note,) = [one.text for one in found.notes if one.code == "table_ignored"]
+    assert all(f"`{name}`" in note for name in unused)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("test/b.tsv", labelled(12).replace(",", "\t"), "is a file of another kind than `test/a.csv`"),
+        (
+            "test/b.csv",
+            labelled(12, ("text", "label2")),
+            "`test/b.csv` lacks the column `label` that `test/a.csv` has.",
+        ),
+        ("test/b.csv", "", "`test/b.csv` is 0 bytes long."),
+        ("test/b.csv", table(["note"], [["none"]]), "`test/b.csv` neither holds texts nor names files"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_left_out_alone(write, name, content, reason):
+    folder = write({"train.csv": labelled(0), "test/a.csv": labelled(6), name: content})
+    found = read_source(folder, Data(), task="text-classification")
+    assert splits_of(found) == {"train.csv": {"train"}, "test/a.csv": {"test"}}
+    (refused,) = found.refused
+    assert (refused.id, refused.code) == (name, "not_in_table")
+    assert reason in refused.reason
+    (note,) = [one.text for one in found.notes if one.code == "table_ignored"]
+    assert f"`{name}`" in note
+
+
+@pytest.mark.parametrize("name", ["test.csv", "test/a.csv"])
+@pytest.mark.parametrize(
+    ("columns", "label", "reason"),
+    [(("text", "label"), "topic", "has no column `topic`"), (("nothing", "n"), None, "neither holds texts")],
+)
+def test_a_split_of_which_no_table_serves_is_an_error(write, name, columns, label, reason):
+    rest = table(columns, [["x", n] for n in range(6)]) if columns[0] == "nothing" else labelled(6, columns)
+    folder = write({"train.csv": labelled(0, ("text", label or "label")), name: rest})
+    with pytest.raises(DataError, match=f"No table of the split `test` can be used.*{reason}.*give the path"):
+        read_source(folder, Data(label_column=label), task="text-classification")
+
+
+def test_a_test_without_labels_is_left_out_and_it_is_said(write):
+    folder = write({"train.csv": labelled(0), "test.csv": table(["text"], [[f"{GOOD}, letter {n}"] for n in range(6)])})
+    found = read_source(folder, Data(), task="text-classification")
+    assert places_of(found) == ["train.csv"]
+    (note,) = [one.text for one in found.notes if one.code == "table_ignored"]
+    assert "`test.csv` has no column of labels, so it is no test split." in note
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "name,description\na,Of the sea and of ships\nb,Of the land and of roads\n",
+        "author,born\nx,1900\ny,1910\n",
+        "note\nAsk them for the other letters.\n",
+        "",
+    ],
+)
+def test_a_table_above_does_not_hide_the_splits_below(write, content):
+    folder = write({"a_table.csv": content, "train/a.csv": labelled(0), "test/a.csv": labelled(6)})
+    found = read_source(folder, Data(), task="text-classification")
+    assert splits_of(found) == {"train/a.csv": {"train"}, "test/a.csv": {"test"}}
+    assert [one.id for one in found.refused] == ["a_table.csv"]
 
 
 def test_a_table_of_other_columns_below_is_none_of_the_splits(write):
@@ -326,7 +428,9 @@ def test_a_corpus_in_a_table_and_a_folder_of_a_split_has_that_split(write):
     found = read_source(folder, Data(), task=None)
     assert splits_of(found) == {"train.csv": {"train"}, "test/more/x.csv": {"test"}, "other/y.csv": {None}}
     (note,) = [one.text for one in found.notes if one.code == "splits_by_folder"]
-    assert note == "Taken as splits by their folders: `test`. All other tables are to learn from."
+    assert (
+        note == "Taken as splits by their folders and names: `train.csv`, `test`. All other tables are to learn from."
+    )
 
 
 def test_notes_tell_tables_of_one_name_apart(write):

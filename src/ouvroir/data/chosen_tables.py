@@ -8,79 +8,48 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from itertools import chain
+from typing import Any, NoReturn
 
 from ouvroir.data.blocks import block_bytes
 from ouvroir.data.candidates import Collection
 from ouvroir.data.columns import (
-    Columns,
     NoSuchColumn,
-    find_columns,
     find_text,
-    head_in_doubt,
     label_like,
     most_name_files,
-    read_head_as_row,
-    read_head_as_text,
     without_unlikely_label,
 )
 from ouvroir.data.file_finder import FileFinder
-from ouvroir.data.large_tables import Head, look_at
+from ouvroir.data.large_tables import look_at
 from ouvroir.data.listing import File, Listing, suffix_of
-from ouvroir.data.tabular import TABLE_SUFFIXES, RawTable, open_table
+from ouvroir.data.opened_tables import Reading, Used, columns_in, of_use, open_in, said_split, serves
+from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.errors import DataError
 from ouvroir.files import readable_names
 from ouvroir.media import TASKS, find_task, suffixes_of
 from ouvroir.recipe import Data
-from ouvroir.records import SPLIT_NAMES, as_text
-from ouvroir.source import Source
 from ouvroir.task import Note, Split
 
+_SERIES = re.compile(r"-\d{5}-of-(\d{5})(-[0-9a-f]+)?(?=\.\w+$)")  # parts of one table, as the Hub names them
+_NO_ROWS = "`{}` neither holds texts nor names files that {} reads."
 _SAMPLE = 200  # rows looked at to tell where the files are
 
 
 @dataclass(frozen=True)
-class Used:
-    """A table that is used, its columns, and the split that its name or a folder says.
-
-    `head`: where only its first rows are in `raw`.
-    """
-
-    file: File
-    raw: RawTable
-    columns: Columns
-    split: Split | None
-    n_hits: int
-    head: Head | None = None
-
-
-@dataclass(frozen=True)
 class Chosen:
-    """The tables to read, none where folders serve; is_corpus: they and the files beside them are texts without labels."""
+    """The tables to read, none where folders serve; is_corpus: they and the files beside them are texts without labels.
+
+    `left_out`: by its locator, why a table is not read, where that is told.
+    """
 
     tables: list[Used]
     is_corpus: bool = False
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How tables are opened: what lies beside them, how many bytes they have together, whether folders say splits."""
-
-    listing: Listing
-    finder: FileFinder
-    n_bytes: int
-    has_split_folders: bool
-    task: str
-    data: Data
-
-    def others(self, known: Sequence[File]) -> list[File]:
-        """The tables beside and below those that are known."""
-        locators = {file.locator for file in known}
-        return [file for file in self.listing.files if file.suffix in TABLE_SUFFIXES and file.locator not in locators]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def choose_tables(
@@ -93,38 +62,34 @@ def choose_tables(
     is_only_source: bool,
 ) -> Chosen:
     """Open the tables and choose. What is left out, and what splits were taken from, is said. Raises DataError, MissingExtra."""
-    named = {_split_in_name(file) for file in listing.files if file.suffix in TABLE_SUFFIXES}
-    named |= {_split_in_folders(file) for file in listing.files}
-    n_bytes = sum(file.size for file in tables)
-    reading = _Reading(listing, finder, n_bytes, len(named - {None}) > 1, collection.task, data)
-    opened: list[Used] = []
-    failed: dict[str, DataError] = {}
-    for file in tables:
-        try:
-            opened.append(_open(file, reading))
-        except DataError as error:
-            if is_only_source:
-                raise
-            failed[file.locator] = error
-    if failed and not opened and _names_a_column(data):
-        _raise_failed(list(failed.values()))
-    used = _choose(opened, listing, collection, is_only_source=is_only_source)
+    told = [(file, said) for file in listing.files if (said := said_split(file)) is not None]
+    splits = {said.split for file, said in told if said.by_folder or file.suffix in TABLE_SUFFIXES}
+    reading = Reading(listing, finder, sum(file.size for file in tables), len(splits) > 1, collection, data)
+    opened = [table for file in tables if (table := reading.open(file)) is not None]
+    if is_only_source and reading.failed:
+        raise next(iter(reading.failed.values()))
+    used: list[Used] = []
+    if not is_only_source and not _are_of_a_corpus(of_use(opened, collection.task), collection.task):
+        used = _of_splits(opened, reading)
+    if not used:
+        if not any(serves(table) for table in opened):
+            opened = list(reading.opened.values())
+        if reading.failed and not opened and _names_a_column(data):
+            _raise_failed(list(reading.failed.values()))
+        used = _choose(opened, listing, collection, is_only_source=is_only_source)
     is_corpus = not is_only_source and _are_of_a_corpus(used, collection.task) and data.label_pattern is None
-    again = {name for name, reason in failed.items() if is_corpus and isinstance(reason, NoSuchColumn)}
-    for name, reason in failed.items():
-        if name not in again:
-            _say_ignored(collection, reason)
+    again = {name for name, reason in reading.failed.items() if is_corpus and isinstance(reason, NoSuchColumn)}
+    files = {file.locator: file for file in listing.files}
+    for name, reason in reading.failed.items():
+        if name not in again and name not in reading.left_out:
+            reading.leave_out(files[name], str(reason))
     if is_corpus:
-        known = [file for file in tables if file.locator not in again]
-        used = [*used, *_rest_of_corpus(collection, known, reading)]
-    elif not is_only_source:
-        used = [*used, *_of_splits_below(collection, tables, used, reading)]
-    _say_folders(collection, used)
-    return Chosen(used, is_corpus)
-
-
-def _say_ignored(collection: Collection, error: DataError) -> None:
-    collection.notes.append(Note("table_ignored", f"{error} The table was not used."))
+        known = {file.locator: file for file in [*tables, *(table.file for table in used)] if file.locator not in again}
+        used = [*used, *_rest_of_corpus(list(known.values()), reading)]
+    elif used and not is_only_source:
+        _say_unused(used, reading)
+    _say_splits(collection, used)
+    return Chosen(used, is_corpus, reading.left_out)
 
 
 def _raise_failed(errors: Sequence[DataError]) -> None:
@@ -133,12 +98,12 @@ def _raise_failed(errors: Sequence[DataError]) -> None:
     raise errors[-1]
 
 
-def _rest_of_corpus(collection: Collection, known: Sequence[File], reading: _Reading) -> list[Used]:
+def _rest_of_corpus(known: Sequence[File], reading: Reading) -> list[Used]:
     """Tables of texts beside and below those of a corpus: parts of it as files there are, and without labels as these.
 
     They may lack a column that was named, and are read as if none had been.
     """
-    rest = reading.others(known)
+    rest = [file for file in reading.others(known) if file.locator not in reading.left_out]
     n_bytes = sum(file.size for file in [*known, *rest])
     reading = replace(reading, n_bytes=n_bytes, data=replace(reading.data, labels=False, label_column=None))
     found: list[Used] = []
@@ -147,7 +112,7 @@ def _rest_of_corpus(collection: Collection, known: Sequence[File], reading: _Rea
         try:
             table, lacks = _open_as_usual(file, reading)
         except DataError as error:
-            _say_ignored(collection, error)
+            reading.leave_out(file, str(error))
             continue
         if table.columns.text is not None:
             found.append(table)
@@ -157,52 +122,186 @@ def _rest_of_corpus(collection: Collection, known: Sequence[File], reading: _Rea
         text = (
             f"Tables without the column `{column}` that was named are read as usual: {readable_names(names, most=3)}."
         )
-        collection.notes.append(Note("column_lacking", text))
+        reading.collection.notes.append(Note("column_lacking", text))
     return found
 
 
-def _open_as_usual(file: File, reading: _Reading) -> tuple[Used, list[str]]:
+def _open_as_usual(file: File, reading: Reading) -> tuple[Used, list[str]]:
     """A table, and the columns that were named and that it lacks."""
     lacks: list[str] = []
     while True:
         try:
-            return _open(file, reading), lacks
+            return open_in(file, reading), lacks
         except NoSuchColumn as error:
             lacks.append(error.column)
             without: dict[str, Any] = {error.setting: None}
             reading = replace(reading, data=replace(reading.data, **without))
 
 
-def _of_splits_below(
-    collection: Collection, known: Sequence[File], used: Sequence[Used], reading: _Reading
-) -> list[Used]:
-    """Tables that lie deeper than those that are used, have the columns of one of them, and say a split as all of them do."""
-    if not used or any(table.split is None for table in used):
+def _of_splits(top: Sequence[Used], reading: Reading) -> list[Used]:
+    """The tables of one folder whose names, or whose folders in it, say splits; none where there are none that serve.
+
+    Folders with tables to learn from go first, then higher ones, then those of several splits. A table that says no split and
+    serves gives way to none but several splits, beside it or where more rows name files.
+    """
+    by_parent: dict[str, dict[Split, list[File]]] = {}
+    for file in reading.others(()):
+        if (said := said_split(file)) is not None:
+            by_parent.setdefault(said.parent, {}).setdefault(said.split, []).append(file)
+    if alone := [table for table in of_use(top, reading.task) if said_split(table.file) is None]:
+        beside = {"/".join(table.file.folders) for table in alone}
+        most = max(table.n_hits for table in alone)
+        by_parent = {
+            name: parts
+            for name, parts in by_parent.items()
+            if len(parts) > 1 and (name in beside or 0 < most < _n_hits(parts, reading))
+        }
+    told = [file for parts in by_parent.values() for files in parts.values() for file in files]
+    reading = replace(reading, n_bytes=sum(file.size for file in told))
+    ranked: dict[tuple[bool, int, bool], list[str]] = {}
+    for name, parts in by_parent.items():
+        depth = name.count("/") + bool(name)
+        ranked.setdefault(("train" not in parts, depth, len(parts) == 1), []).append(name)
+    for _, names in sorted(ranked.items()):
+        serving = [name for name in names if any(_open_serving(chain(*by_parent[name].values()), reading))]
+        if len(serving) > 1:
+            raise DataError(
+                f"Several folders hold tables that say splits: {readable_names(serving, most=6)}. Give the path of the one to use."
+            )
+        if serving:
+            return _of_folder(by_parent[serving[0]], reading)
+    return []
+
+
+def _n_hits(parts: dict[Split, list[File]], reading: Reading) -> int:
+    return sum(table.n_hits for table in _open_serving(chain(*parts.values()), reading))
+
+
+def _open_serving(files: Iterable[File], reading: Reading) -> Iterator[Used]:
+    return (table for file in files if (table := reading.open(file)) is not None and serves(table))
+
+
+def _of_folder(by_split: dict[Split, list[File]], reading: Reading) -> list[Used]:
+    """The tables of each split: those whose names say it, or else those in the folder that does. Raises DataError.
+
+    None where the task needs labels and no table has some, and where one split alone is said by names that do not belong together.
+    """
+    serving: dict[Split, list[Used]] = {}
+    for split, files in by_split.items():
+        in_folder = [file for file in files if (said := said_split(file)) is not None and said.by_folder]
+        named = [file for file in files if file not in in_folder]
+        serving[split] = list(_open_serving(named, reading)) or list(_open_serving(in_folder, reading))
+    fit = of_use([table for tables in serving.values() for table in tables], reading.task)
+    if not fit:
         return []
-    columns = {frozenset(table.raw.columns) for table in used}
-    found = []
-    for file in reading.others(known):
-        if _said_split(file) is None:
-            continue
-        try:
-            table = _open(file, reading)
-        except DataError as error:
-            _say_ignored(collection, error)
-            continue
-        has_rows = table.columns.text is not None or table.n_hits > 0
-        if has_rows and frozenset(table.raw.columns) in columns:
-            found.append(table)
-    return found if _are_parts([*used, *found]) else []
+    kinds = Counter(map(_kind, fit))
+    labelled = {table.file.locator for table in fit}
+    used: list[Used] = []
+    for split, files in by_split.items():
+        parts = [table for table in serving[split] if table.file.locator in labelled]
+        if not parts and (split == "train" or not serving[split]):
+            _raise_unusable(split, files, reading)
+        kept, reason = _alike(parts, kinds)
+        if reason and len(by_split) == 1:
+            return []
+        if reason:
+            names = readable_names([table.file.path for table in kept], most=6)
+            raise DataError(
+                f"Several tables say the split `{split}`: {names}. {reason} Give the path of the one to use, or move away what is "
+                "not to be used. Tables of the same columns are all used where they lie in folders that are called like a split, "
+                f"as `{split}`, or are called as a series, as `{split}-00000-of-00002.csv`."
+            )
+        for table in serving[split]:
+            if table.file.locator not in labelled:
+                what = "." if parts else f", so it is no {split} split."
+                reading.leave_out(table.file, f"`{table.file.path}` has no column of labels{what}")
+            elif not any(table is one for one in kept):
+                reading.leave_out(table.file, _difference(table, kept[0]))
+        used += kept
+    _say_idle([file for files in by_split.values() for file in files], reading)
+    return used
 
 
-def _say_folders(collection: Collection, used: Sequence[Used]) -> None:
-    """A note on the folders that were taken as splits."""
-    told = [table.file.folders for table in used if table.split is not None and _split_in_name(table.file) is None]
-    if not told:
+def _alike(tables: Sequence[Used], kinds: Counter[Hashable]) -> tuple[list[Used], str]:
+    """Those of one split that are of the most frequent of the kinds, and why they cannot be put together, or ''."""
+    most = max((kinds[_kind(table)] for table in tables), default=0)
+    kept = [table for table in tables if kinds[_kind(table)] == most]
+    for table in kept[1:]:
+        if _kind(table) != _kind(kept[0]):
+            return kept, _difference(table, kept[0])
+    said = [said_split(table.file) for table in kept]
+    are_named = any(one is not None and not one.by_folder for one in said)
+    series = {_SERIES.sub(r"-\1", table.file.name) for table in kept}
+    is_series = len(series) == 1 and _SERIES.search(kept[0].file.name) is not None
+    if len(kept) > 1 and are_named and not is_series:
+        return kept, "By their names they are not parts of one series."
+    return kept, ""
+
+
+def _kind(table: Used) -> Hashable:
+    return table.file.suffix, frozenset(table.raw.columns)
+
+
+def _difference(table: Used, other: Used) -> str:
+    """Why two tables are not of one kind."""
+    names = f"`{table.file.path}`", f"`{other.file.path}`"
+    if lacking := [column for column in other.raw.columns if column not in table.raw.columns]:
+        return f"{names[0]} lacks the column `{lacking[0]}` that {names[1]} has."
+    if more := [column for column in table.raw.columns if column not in other.raw.columns]:
+        return f"{names[0]} has a column `{more[0]}` that {names[1]} lacks."
+    return f"{names[0]} is a file of another kind than {names[1]}, and may hold the same rows."
+
+
+def _raise_unusable(split: Split, files: Sequence[File], reading: Reading) -> NoReturn:
+    file = files[0]
+    table = reading.open(file)
+    if table is None:
+        reason = str(reading.failed[file.locator])
+    elif serves(table):
+        reason = _no_label_column(table, reading.task)
+    else:
+        reason = _NO_ROWS.format(file.path, reading.task)
+    raise DataError(
+        f"No table of the split `{split}` can be used. {reason} Mend it or move it away. To have what is lacking drawn from "
+        "the rows of one table, give the path of that table."
+    )
+
+
+def _say_idle(files: Sequence[File], reading: Reading) -> None:
+    """A note on tables that say a split and hold nothing to read."""
+    idle = [file for file in files if file.locator in reading.opened and not serves(reading.opened[file.locator])]
+    for file in idle:
+        reading.left_out[file.locator] = f"{_NO_ROWS.format(file.path, reading.task)} The table was not used."
+    if idle:
+        names = readable_names([file.path for file in idle], most=3)
+        text = f"Tables that neither hold texts nor name files that {reading.task} reads are not used: {names}."
+        reading.collection.notes.append(Note("table_ignored", text))
+
+
+def _say_unused(used: Sequence[Used], reading: Reading) -> None:
+    """A note on tables that say a split and of which nothing was said."""
+    rest = reading.others(table.file for table in used)
+    names = [file.path for file in rest if file.locator not in reading.left_out and said_split(file) is not None]
+    if names:
+        text = (
+            f"Other tables are called like a split, or lie in a folder that is, and are not used: {readable_names(names, most=6)}. "
+            "Tables of splits are used together where they, or their folders that are called so, lie in one folder."
+        )
+        reading.collection.notes.append(Note("table_ignored", text))
+
+
+def _say_splits(collection: Collection, used: Sequence[Used]) -> None:
+    """A note on the folders, and tables beside them or in a series, that were taken as splits."""
+    told = [said for table in used if table.split is not None and (said := said_split(table.file)) is not None]
+    by = {said.by_folder for said in told}
+    if True not in by and len(told) == len({said.split for said in told}):
         return
-    depth = {parts: next(at for at, name in enumerate(parts) if name.lower() in SPLIT_NAMES) for parts in told}
-    folders = readable_names(dict.fromkeys("/".join(parts[: at + 1]) for parts, at in depth.items()), most=6)
-    text = f"Taken as splits by their folders: {folders}."
+    names = readable_names([said.place for said in told], most=6)
+    text = f"Taken as splits by their folders: {names}."
+    if by == {False}:
+        text = f"Taken as splits by their names: {names}."
+    elif False in by:
+        text = f"Taken as splits by their folders and names: {names}."
     if any(table.split is None and table.columns.split is None for table in used):
         text += " All other tables are to learn from."
     collection.notes.append(Note("splits_by_folder", text))
@@ -258,7 +357,7 @@ def hold_texts_alone(listing: Listing, tables: Sequence[File], task: str, data: 
     for table in tables:
         try:
             raw = look_at(listing.root, table, n_bytes=n_bytes).raw
-            columns = _find_columns(raw, partial(_is_found, finder, table), task, data)
+            columns = columns_in(raw, partial(_is_found, finder, table), task, data)
         except DataError:
             continue
         columns = without_unlikely_label(raw, columns, data.label_column)
@@ -276,81 +375,11 @@ def _is_found(finder: FileFinder, table: File, cell: str) -> bool:
     return bool(finder.find(cell, table))
 
 
-def _open(file: File, reading: _Reading) -> Used:
-    """A table and its columns: whole, unless its first rows show that it is a large one to be read in blocks, or cannot serve."""
-    finder, task, data = reading.finder, reading.task, reading.data
-    readable = suffixes_of(task)
-
-    def names_file(cell: str) -> bool:
-        return any(found.suffix in readable for found in finder.find(cell, file))
-
-    head = look_at(reading.listing.root, file, n_bytes=reading.n_bytes)
-    raw, columns = head.raw, _find_columns(head.raw, names_file, task, data)
-    is_head = not head.is_whole
-    if block_bytes(task):
-        columns = without_unlikely_label(raw, columns, data.label_column)
-    if is_head:
-        is_head = columns.text is not None and columns.label is None
-        is_head &= bool(block_bytes(task)) or find_task(task).needs_labels
-        if not is_head:
-            raw = open_table(Source(reading.listing.root, file.locator), name=file.path)
-            columns = _find_columns(raw, names_file, task, data)
-    split = _said_split(file) if reading.has_split_folders else _split_in_name(file)
-    n_hits = 0
-    if columns.path is not None:
-        n_hits = sum(names_file(as_text(cell)) for cell in raw.column(columns.path))
-    return Used(file, raw, columns, split, n_hits, head if is_head else None)
-
-
-def _said_split(file: File) -> Split | None:
-    """The split that the name of a table says, or else a folder it lies in."""
-    return _split_in_name(file) or _split_in_folders(file)
-
-
-def _split_in_name(file: File) -> Split | None:
-    return _split_named(re.split(r"[\W\d_]+", file.name.lower().rsplit(".", 1)[0]))
-
-
-def _split_in_folders(file: File) -> Split | None:
-    return _split_named(file.folders)
-
-
-def _split_named(names: Iterable[str]) -> Split | None:
-    """The split that the first of the names which says one says."""
-    return next((SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES), None)
-
-
-def _find_columns(raw: RawTable, names_file: Callable[[str], bool], task: str, data: Data) -> Columns:
-    """Which column is which; the line that their names were read from may turn out to be a row."""
-    readable = suffixes_of(task)
-    path_names = TASKS[task].columns if task in TASKS else ()
-    read_head_as_row(raw, names_file, path_names)
-    is_text = find_task(task).reads_text
-    if is_text and data.text_column is None and data.label_column is None:
-        read_head_as_text(raw)
-    columns = find_columns(
-        raw,
-        names_file=names_file,
-        looks_like_file=lambda cell: suffix_of(cell) in readable,
-        path_column=data.path_column,
-        text_column=data.text_column,
-        label_column=data.label_column,
-        group_column=data.group_column,
-        reads_text=is_text,
-        path_names=path_names,
-    )
-    if not data.labels:
-        columns = columns.without_label()
-    if columns.text is not None and (doubt := head_in_doubt(raw, columns.text)):
-        raw.notes.append(Note("head_in_doubt", doubt))
-    return columns
-
-
 def _choose(opened: Sequence[Used], listing: Listing, collection: Collection, *, is_only_source: bool) -> list[Used]:
-    """The tables to use: one, those of splits, or all of a corpus. Of others the table that names most files wins."""
+    """The tables to use: one, or all of a corpus. Of others the table that names most files wins."""
     readable = suffixes_of(collection.task)
     loose = sum(file.suffix in readable for file in listing.files)
-    serving = [table for table in opened if table.columns.text is not None or table.n_hits]
+    serving = [table for table in opened if serves(table)]
     if not serving and (is_only_source or not loose):
         serving = [table for table in opened if table.columns.path is not None]
         if not serving:
@@ -367,11 +396,6 @@ def _choose(opened: Sequence[Used], listing: Listing, collection: Collection, *,
     serving = labelled or serving
     if _are_of_a_corpus(serving, collection.task):
         return serving
-    by_split = [table for table in serving if table.split is not None]
-    if len({table.split for table in by_split}) > 1 and _are_parts(by_split):
-        return by_split
-    if len({_said_split(table.file) for table in serving} - {None}) == 1 and _are_parts(serving):
-        return serving
     serving = sorted(serving, key=lambda table: -table.n_hits)
     if len(serving) > 1 and serving[0].n_hits == serving[1].n_hits:
         names = readable_names(table.file.path for table in serving)
@@ -381,23 +405,6 @@ def _choose(opened: Sequence[Used], listing: Listing, collection: Collection, *,
             "they lie in folders that are called like a split, as `train` or `test`."
         )
     return serving[:1]
-
-
-def _are_parts(tables: Sequence[Used]) -> bool:
-    """Whether each table says a split, and those of one split are of one kind and have the same columns.
-
-    Where their names say it, names in one folder differ by numbers alone: `train_old` is another table than `train`.
-    """
-    of_split: dict[Split | None, list[Used]] = {}
-    for table in tables:
-        of_split.setdefault(_said_split(table.file), []).append(table)
-    for parts in of_split.values():
-        kinds = {(table.file.suffix, frozenset(table.raw.columns)) for table in parts}
-        files = [table.file for table in parts if _split_in_name(table.file) is not None]
-        names = {(file.folders, re.sub(r"\d+", "", file.name)) for file in files}
-        if len(kinds) > 1 or len(names) > len({folders for folders, _ in names}):
-            return False
-    return None not in of_split
 
 
 def _are_of_a_corpus(tables: Sequence[Used], task: str) -> bool:

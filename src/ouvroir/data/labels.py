@@ -13,7 +13,7 @@ from typing import Any
 
 from ouvroir.data.blocks import block_bytes, block_length
 from ouvroir.data.candidates import Candidate, Collection
-from ouvroir.data.chosen_tables import Used, choose_tables
+from ouvroir.data.chosen_tables import Chosen, choose_tables
 from ouvroir.data.columns import (
     as_label,
     is_label_by_name,
@@ -26,6 +26,7 @@ from ouvroir.data.file_finder import FileFinder
 from ouvroir.data.folders import read_folders
 from ouvroir.data.large_tables import add_blocks
 from ouvroir.data.listing import File, Listing
+from ouvroir.data.opened_tables import Used
 from ouvroir.data.tabular import TABLE_SUFFIXES
 from ouvroir.files import readable_names
 from ouvroir.media import TASKS, find_task, suffixes_of
@@ -63,9 +64,9 @@ def read_labelled_tables(
         of_folder = set(listing.refused)
         collection.refused = [refusal for refusal in collection.refused if refusal not in of_folder]
     elif chosen.is_corpus:
-        _add_files_beside(collection, listing, used, named, data)
+        _add_files_beside(collection, listing, chosen, named, data)
     else:
-        _refuse_unnamed(collection, listing, used, named)
+        _refuse_unnamed(collection, listing, chosen, named)
     _unify_labels(collection)
     return True
 
@@ -254,14 +255,12 @@ def _unify_labels(collection: Collection) -> None:
     ]
 
 
-def _add_files_beside(
-    collection: Collection, listing: Listing, used: Sequence[Used], named: set[str], data: Data
-) -> None:
+def _add_files_beside(collection: Collection, listing: Listing, chosen: Chosen, named: set[str], data: Data) -> None:
     """Files beside the tables of a corpus are parts of it: a candidate each, without a label, as the texts of the tables are.
 
     `named`: those that are candidates already, since a row names them.
     """
-    readable, taken = suffixes_of(collection.task), named | {table.file.locator for table in used}
+    readable, taken = suffixes_of(collection.task), named | {table.file.locator for table in chosen.tables}
     files = [file for file in listing.files if file.locator not in taken]
     n_candidates, n_notes = len(collection.candidates), len(collection.notes)
     texts = [file for file in files if file.suffix in readable]
@@ -274,21 +273,21 @@ def _add_files_beside(
     for file in files:
         if file.suffix in TABLE_SUFFIXES:
             text = f"`{file.id}` is a table without a column of texts, so it is not read."
-            collection.refuse(file.id, "not_readable_here", text)
+            collection.refuse(file.id, "not_readable_here", chosen.left_out.get(file.locator, text))
         elif file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)
 
 
-def _refuse_unnamed(collection: Collection, listing: Listing, used: Sequence[Used], named: set[str]) -> None:
-    readable, taken = suffixes_of(collection.task), named | {table.file.locator for table in used}
-    tables = readable_names([table.file.path for table in used], most=3)
-    holds = next((table.file.path for table in used if table.columns.text is not None), None)
+def _refuse_unnamed(collection: Collection, listing: Listing, chosen: Chosen, named: set[str]) -> None:
+    readable, taken = suffixes_of(collection.task), named | {table.file.locator for table in chosen.tables}
+    tables = readable_names([table.file.path for table in chosen.tables], most=3)
+    holds = next((table.file.path for table in chosen.tables if table.columns.text is not None), None)
     for file in listing.files:
         if file.locator in taken:
             continue
         if file.suffix in TABLE_SUFFIXES:
             text = f"`{file.id}` is another table, and rows are read from {tables}. Give its path to use it."
-            collection.refuse(file.id, "not_in_table", text)
+            collection.refuse(file.id, "not_in_table", chosen.left_out.get(file.locator, text))
             continue
         if file.suffix not in readable:
             collection.refuse_kind(file.id, file.suffix)

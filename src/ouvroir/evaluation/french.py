@@ -195,6 +195,16 @@ SENTENCES: dict[str, str] = {
         "les textes forment alors un corpus."
     ),
     "Taken as splits by their folders: {a}.": "Pris comme jeux d’après leurs dossiers : {a}.",
+    "Taken as splits by their names: {a}.": "Pris comme jeux d’après leurs noms : {a}.",
+    "Taken as splits by their folders and names: {a}.": "Pris comme jeux d’après leurs dossiers et leurs noms : {a}.",
+    "Tables that neither hold texts nor name files that {a} reads are not used: {b}.": (
+        "Tableaux qui ne contiennent pas de textes et ne nomment pas de fichiers que {a} lit, donc laissés de côté : {b}."
+    ),
+    "Other tables are called like a split, or lie in a folder that is, and are not used: {a}. Tables of splits are used together "
+    "where they, or their folders that are called so, lie in one folder.": (
+        "D’autres tableaux portent le nom d’un jeu, ou sont dans un dossier qui le porte, et ne servent pas : {a}. Les tableaux de "
+        "jeux servent ensemble là où eux-mêmes, ou leurs dossiers nommés ainsi, sont dans un même dossier."
+    ),
     "All other tables are to learn from.": "Tous les autres tableaux servent à l’entraînement.",
     "Tables without the column `{a}` that was named are read as usual: {b}.": (
         "Tableaux sans la colonne `{a}` demandée, lus comme d’ordinaire : {b}."
