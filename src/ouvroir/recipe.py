@@ -332,7 +332,7 @@ def _require_option(name: str, tasks: Iterable[str]) -> None:
     )
     if name not in options:
         known = [*options, *(f"{part}.{entry.name}" for part in _SECTIONS for entry in _fields(part))]
-        raise RecipeError(_unknown(name, known, shown=options))
+        raise RecipeError(_unknown(name, known, ("options",)))
 
 
 def _fields(section: str) -> tuple[dataclasses.Field[Any], ...]:

@@ -264,7 +264,7 @@ def _add_files_beside(collection: Collection, listing: Listing, chosen: Chosen, 
     files = [file for file in listing.files if file.locator not in taken]
     n_candidates, n_notes = len(collection.candidates), len(collection.notes)
     texts = [file for file in files if file.suffix in readable]
-    read_folders(collection, texts, data, needs_labels=False, others=[table.file for table in used])
+    read_folders(collection, texts, data, needs_labels=False, others=[table.file for table in chosen.tables])
     added = collection.candidates[n_candidates:]
     collection.beside = {one.locator: one.label is not None for one in added}
     if any(collection.beside.values()):
