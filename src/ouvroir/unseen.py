@@ -96,7 +96,7 @@ def judgeable(
             if not is_learned:
                 unknown.update(name for name in label_names(row.label) if name not in predictor.labels)
     left_out = +left_out
-    if not kept and split != "all" and not any(row.split == split for row in rows):
+    if not kept and set(left_out) == {"another split"} and not any(row.split == split for row in rows):
         raise DataError(
             f"{manifest.source} has no {split} split, so none of its {len(rows):,} rows can be judged with `--split {split}`. "
             "Leave it out: then all rows that the model did not learn from are judged."
