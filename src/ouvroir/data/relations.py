@@ -387,11 +387,11 @@ def find_quoted(rows: Sequence[Row], root: str, task: str) -> tuple[list[Refusal
         mine = [place for place in sorted(found) if rows[place].split == split]
         if not mine:
             continue
-        told = f"Rows that stand word for word in a text of a more held-out split: {len(mine)}"
+        told = f"Rows of the {split} split that stand word for word in a more held-out text: {len(mine)}"
         shown = _shown(rows[place] for place in mine)
         if 2 * len(mine) > sum(row.split == split for row in rows):
             text = (
-                f"{told} ({shown}). They stay, since they are most of the {split} split: the texts repeat themselves, and figures "
+                f"{told} ({shown}). They stay, since they are most of that split: what is held out is mostly known, and figures "
                 "flatter."
             )
             notes.append(Note("repeats_itself", text))

@@ -357,14 +357,14 @@ SENTENCES: dict[str, str] = {
     "`{a}` holds part of a held-out block, so it is left out.": (
         "`{a}` contient une partie d’un bloc réservé ; il est donc laissé de côté."
     ),
-    "Rows that stand word for word in a text of a more held-out split: {n} ({a}). They stay, since they are most of the {b} split: "
-    "the texts repeat themselves, and figures flatter.": (
-        "Éléments qui se trouvent mot pour mot dans un texte d’un jeu plus réservé : {n} ({a}). Ils restent, car ils sont "
-        "l’essentiel du jeu « {b} » : les textes se répètent, et les chiffres flattent."
+    "Rows of the {b} split that stand word for word in a more held-out text: {n} ({a}). They stay, since they are most of that "
+    "split: what is held out is mostly known, and figures flatter.": (
+        "Éléments du jeu « {b} » qui se trouvent mot pour mot dans un texte plus réservé : {n} ({a}). Ils restent, car ils sont "
+        "l’essentiel de ce jeu : ce qui est réservé est surtout connu, et les chiffres flattent."
     ),
-    "Rows that stand word for word in a text of a more held-out split: {n} ({a}), as a turn does in a conversation. They are left "
-    "out, since what is held out must be new to the model.": (
-        "Éléments qui se trouvent mot pour mot dans un texte d’un jeu plus réservé : {n} ({a}), comme un tour dans une "
+    "Rows of the {b} split that stand word for word in a more held-out text: {n} ({a}), as a turn does in a conversation. They are "
+    "left out, since what is held out must be new to the model.": (
+        "Éléments du jeu « {b} » qui se trouvent mot pour mot dans un texte plus réservé : {n} ({a}), comme un tour dans une "
         "conversation. Ils sont laissés de côté, car ce qui est réservé doit être nouveau pour le modèle."
     ),
     "`{a}` stands word for word in `{b}` of the {c} split, so it is left out.": (

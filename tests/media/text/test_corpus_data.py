@@ -138,7 +138,7 @@ def test_turns_of_a_conversation_that_is_held_out_are_not_learned_from(tmp_path)
     )
     (told,) = [note.text for note in manifest.notes if note.code == "leak"]
     assert told.startswith(
-        f"Rows that stand word for word in a text of a more held-out split: {len(known)} (`train/turns.jsonl#1`,"
+        f"Rows of the train split that stand word for word in a more held-out text: {len(known)} (`train/turns.jsonl#1`,"
     )
     assert in_french(told)
     assert in_french(leaks[0].reason)
