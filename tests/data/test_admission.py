@@ -319,6 +319,18 @@ def test_rows_stay_in_their_split_when_files_are_added(write, check):
     assert counts == [84, 20, 26]
 
 
+def test_rows_drawn_for_a_test_are_learned_from_once_the_data_have_a_test(write, check):
+    folder = write({f"train/{name}": content for name, content in many(40).items()})
+    assert list(splits(check(folder)).values()).count("test") == 16
+    own = {f"test/{name}": content for name, content in many(10, "ab", "own").items()}
+    with_test = splits(check(write(own)))
+    assert {name for name, split in with_test.items() if split == "test"} == set(own)
+    assert list(with_test.values()).count("validation") == 12, "of all that is not the test"
+    shutil.rmtree(folder / "test")
+    after = splits(check(folder))
+    assert {split for name, split in after.items() if with_test[name] == "train"} == {"train"}, "they were learned from"
+
+
 def test_exactly_so_many_train_rows_per_class_also_later(write, check):
     folder = write({**many(30), **{f"a/copy{number}.bin": f"a{number}" for number in range(4)}})
     for extra in ({}, many(7, "b", "late")):

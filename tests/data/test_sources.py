@@ -239,6 +239,39 @@ def test_columns_for_split_group_and_a_proposal(write, check):
     assert {row.group for row in check(folder, group_column="speaker").rows} == {"s0", "s1", "s2", "s3"}
 
 
+@pytest.mark.parametrize(
+    "name", ["{split}/{number}.bin", "{label}/{split}/{number}.bin", "all/{split}/{label}/{number}.bin"]
+)
+def test_folders_of_splits_are_kept_to_where_the_table_says_none(write, check, name):
+    rows = [
+        (name.format(split=split, label="ab"[number % 2], number=f"{split}{number}"), "ab"[number % 2], split)
+        for split in ("train", "val", "test")
+        for number in range(4)
+    ]
+    table = "\n".join(["path,label", *(f"{path},{label}" for path, label, _ in rows)])
+    manifest = check(write({**{path: path for path, _, _ in rows}, "labels.csv": table}))
+    wanted = {path: "validation" if split == "val" else split for path, _, split in rows}
+    assert {row.id: row.split for row in manifest.rows} == wanted
+    assert [one.text for one in manifest.notes if one.code == "splits_by_folder"]
+
+
+def test_a_table_says_the_splits_before_folders_do_and_files_outside_are_learned_from(write, check):
+    files = {f"{split}/{number}.bin": f"{split}{number}" for split in ("train", "test") for number in range(4)}
+    files |= {f"{number}.bin": f"none{number}" for number in range(2)}
+    labels = [f"{path},{'ab'[number % 2]}" for number, path in enumerate(files)]
+    manifest = check(write({**files, "labels.csv": "\n".join(["path,label", *labels])}), validation=0)
+    assert {row.id: row.split for row in manifest.rows} == {
+        path: path.split("/")[0] if "/" in path else "train" for path in files
+    }
+    said = [one.text for one in manifest.notes]
+    assert "Files that a table names and that lie outside of folders of splits are to learn from: 2." in said
+    turned = [f"{line},{'test' if line.startswith('train/') else 'train'}" for line in labels]
+    manifest = check(write({"labels.csv": "\n".join(["path,label,split", *turned])}), validation=0)
+    assert {row.id for row in manifest.rows if row.split == "test"} == {
+        path for path in files if path.startswith("train/")
+    }
+
+
 def test_one_table_for_each_split(write, check):
     folder = write(
         {

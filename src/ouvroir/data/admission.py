@@ -278,11 +278,14 @@ def _split(
     if not pool or (wanted.validation == wanted.test == 0 and wanted.per_class is None):
         return codes
     before = _remember(memory)
+    # rows drawn for a split that by now comes with the data are again what the user says, rows to learn from
+    forgotten = {splits.UNKNOWN, *(SPLITS.index(split) for split in given & {"validation", "test"})}
+    earlier = [before.get(contents[place], splits.UNKNOWN) for place in pool]
     assigned = splits.assign(
         [strata[place] for place in pool],
         [groups[place] for place in pool],
         [contents[place] for place in pool],
-        [before.get(contents[place], splits.UNKNOWN) for place in pool],
+        [splits.UNKNOWN if code in forgotten else code for code in earlier],
         wanted,
     ).tolist()
     now: dict[str, int] = {}

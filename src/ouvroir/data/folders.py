@@ -180,6 +180,20 @@ def _say_splits(collection: Collection, files: Sequence[File], named: Mapping[st
         collection.notes.append(Note("splits_by_name", text))
 
 
+def splits_by_folders(collection: Collection, files: Sequence[File]) -> dict[str, Split]:
+    """The splits that folders say of files that a table names, by locator, where they say several; and a note on these folders."""
+    folders = [file.folders for file in files]
+    level = _split_level(folders)
+    if level is None or not _are_several_splits(_names_at(folders, level)):
+        return {}
+    found = {file.locator: split for file in files if (split := _split_of(file.folders, level)) is not None}
+    _say_splits(collection, files, {}, level)
+    if n_others := len({file.locator for file in files} - found.keys()):
+        text = f"Files that a table names and that lie outside of folders of splits are to learn from: {n_others:,}."
+        collection.notes.append(Note("outside_of_splits", text))
+    return found
+
+
 def _compiled(pattern: str) -> re.Pattern[str]:
     """Raises DataError."""
     try:

@@ -23,7 +23,7 @@ from ouvroir.data.columns import (
     proposed_separator,
 )
 from ouvroir.data.file_finder import FileFinder
-from ouvroir.data.folders import read_folders
+from ouvroir.data.folders import read_folders, splits_by_folders
 from ouvroir.data.large_tables import add_blocks
 from ouvroir.data.listing import File, Listing
 from ouvroir.data.opened_tables import Used
@@ -155,6 +155,7 @@ def _add_rows(collection: Collection, used: Sequence[Used], finder: FileFinder, 
     """One outcome for each row of the tables. Returns the locators of the files that were named."""
     named: set[str] = set()
     taken: set[str] = set()
+    unsaid: dict[int, File] = {}
     readable = suffixes_of(collection.task)
     needs_labels = find_task(collection.task).needs_labels
     n_text = sum(table.head.text_bytes(table.columns.text or 0) for table in used if table.head is not None)
@@ -183,7 +184,12 @@ def _add_rows(collection: Collection, used: Sequence[Used], finder: FileFinder, 
             if row.label is None and needs_labels:
                 collection.refuse(row.id, "no_label", f"Row {number} of `{name}` has no label.")
                 continue
+            if found is not None and table.split is None and table.columns.split is None:
+                unsaid[len(collection.candidates)] = found
             collection.candidates.append(row if found is None else _with_file(row, found, taken, data))
+    splits = splits_by_folders(collection, [*unsaid.values()])
+    for at, file in unsaid.items():
+        collection.candidates[at] = replace(collection.candidates[at], split=splits.get(file.locator))
     return named
 
 

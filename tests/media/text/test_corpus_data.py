@@ -145,6 +145,23 @@ def test_turns_of_a_conversation_that_is_held_out_are_not_learned_from(tmp_path)
     assert ouvroir.check(tmp_path / "chat", settings={"data.validation": 0}).refused == manifest.refused
 
 
+def test_rows_of_validation_that_stand_in_the_test_are_left_out_too(tmp_path):
+    known, in_validation, in_train = turns_of(0, 20), turns_of(1, 100), turns_of(2, 100)
+    write_turns(tmp_path / "chat" / "train" / "turns.jsonl", in_train)
+    write_turns(tmp_path / "chat" / "validation" / "turns.jsonl", [*known, *in_validation])
+    (tmp_path / "chat" / "test").mkdir()
+    (tmp_path / "chat" / "test" / "talk.txt").write_text("\n".join([*known, *turns_of(3, 900)]), encoding="utf-8")
+    manifest = ouvroir.check(tmp_path / "chat")
+    assert [refusal.code for refusal in manifest.refused] == ["leak"] * len(known)
+    texts = {split: {row.text for row in manifest.rows if row.split == split} for split in ("train", "validation")}
+    assert texts == {"train": set(in_train), "validation": set(in_validation)}
+    (told,) = [note.text for note in manifest.notes if note.code == "leak"]
+    assert told.startswith(
+        f"Rows of the validation split that stand word for word in a more held-out text: {len(known)} ("
+    )
+    assert in_french(told)
+
+
 def test_turns_that_are_most_of_what_is_learned_from_stay_and_it_is_said(tmp_path):
     write_turns(tmp_path / "chat" / "train" / "turns.jsonl", turns_of(0, 60))
     write_turns(
