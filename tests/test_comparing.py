@@ -14,7 +14,7 @@ from ouvroir.cli import app
 from ouvroir.errors import DataError, UsageError
 from ouvroir.progress import QUIET
 
-QUICK = {"loop.steps": 2, "loop.threads": 1}
+QUICK = {"loop.steps": 2, "loop.threads": 1, "options.network": "ngrams"}
 WORDS = {"rain": "wet cloud storm drizzle", "sun": "bright warm clear gold", "wind": "gust breeze howl sail"}
 
 

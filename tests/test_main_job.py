@@ -385,7 +385,9 @@ def test_a_job_whose_best_checkpoints_are_damaged_does_that_part_again(room, don
     call("predict", job, "digits")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=lambda one: one.name
+)
 def test_ctrl_c_leaves_a_resumable_run(room, number):
     runs, job = room / number.name, (*QUICK, "--set", "loop.steps=400", "--set", "loop.save_every=20")
     process = start("refine", "digits", *job, "--runs", runs, "--json")

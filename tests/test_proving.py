@@ -243,7 +243,9 @@ STAGES = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["image-generation", "image-generation-adversarial"])
+@pytest.mark.parametrize(
+    "kind", ["image-generation", pytest.param("image-generation-adversarial", marks=pytest.mark.slow)]
+)
 def test_broken_off_after_each_stage_it_comes_to_the_same_verdict(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(proving, "LEAST_MADE", 30)

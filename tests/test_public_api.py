@@ -59,7 +59,9 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("flags", [[], ["-O"]], ids=["plain", "optimised"])
+@pytest.mark.parametrize(
+    "flags", [pytest.param([], id="plain"), pytest.param(["-O"], id="optimised", marks=pytest.mark.slow)]
+)
 def test_a_script_without_a_main_guard(tmp_path, flags):
     """Worker processes do not run the script again; nothing is printed but what it prints; no warning is raised."""
     write_digits(tmp_path / "digits")

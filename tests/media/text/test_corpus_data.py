@@ -531,7 +531,7 @@ def trained(tmp_path):
     return run, tmp_path
 
 
-@pytest.mark.parametrize("model", ["run", "final_model"])
+@pytest.mark.parametrize("model", ["run", pytest.param("final_model", marks=pytest.mark.slow)])
 def test_a_corpus_that_has_grown_is_not_judged_on_what_was_learned(trained, model):
     run, place = trained
     before = {row.id: row for row in ouvroir.check(place / "books").rows}

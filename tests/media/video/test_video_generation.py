@@ -120,6 +120,7 @@ def test_styles_of_new_clips_are_those_of_train_clips_of_the_class():
     assert len({tuple(row) for row in found[40:].tolist()}) == 6
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_what_is_made_moves_as_its_class(tmp_path, monkeypatch):
     """Drifting shapes, few and small: a clip of a class drifts that way, and comes again the same."""
     monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
