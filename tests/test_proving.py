@@ -96,6 +96,7 @@ def test_the_main_job_ends_in_a_verdict_on_synthetic_data(told):
     assert sum(report["ledger"]["splits"].values()) == 270  # rows of the user's, samples are not among them
 
 
+@pytest.mark.slow
 def test_a_standalone_trial_of_a_run_that_was_trained(room, monkeypatch):
     made = ouvroir.train("digits", preset="tiny", settings=dict(pair.split("=") for pair in QUICK[3::2]), runs="others")
     monkeypatch.setattr(proving, "LEAST_MADE", 30)
@@ -321,6 +322,7 @@ def test_a_generator_that_hardly_learned_is_put_aside_and_said_where_its_samples
     assert "The generator had 4" in noted["said"][0]
 
 
+@pytest.mark.slow
 def test_minutes_that_are_too_few_for_a_generator_are_for_the_two_models(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(generating, "LEAST_LEARNED", 0.25)

@@ -357,6 +357,7 @@ def test_minutes_cut_seeds_first_and_then_steps(run, monkeypatch):
     assert french.endswith("--minutes 2 suffit.")
 
 
+@pytest.mark.slow
 def test_more_seeds_take_back_what_fewer_could_not(run):
     ground, design = Ground.of(run), Design.of([SOFTER])
     few = hold_trial(ground, design, AT, name="grown", seeds=2)

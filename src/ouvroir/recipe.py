@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -345,7 +346,7 @@ def json_schema(task: str) -> dict[str, Any]:
 
     properties: dict[str, Any] = {"task": {"const": task}}
     for name, section in {**_SECTIONS, "options": find_task(task).Options}.items():
-        schema = TypeAdapter(section).json_schema()
+        schema = _adapter(section).json_schema()
         for entry in dataclasses.fields(section):
             schema["properties"][entry.name]["description"] = entry.metadata.get("description", "")
         properties[name] = schema
@@ -363,10 +364,15 @@ def _read_value(given: Value) -> Any:
         return given
 
 
+@functools.cache
+def _adapter(section: type) -> TypeAdapter[Any]:
+    return TypeAdapter(section)
+
+
 def _check(section: type, value: Any, name: str, typed: Mapping[str, Value]) -> Any:
     """`value` as a `section` of the recipe, which is called `name`. `typed`: settings as a person gave them, for the error."""
     try:
-        found: Any = TypeAdapter(section).validate_python(value)
+        found: Any = _adapter(section).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in (name, *first["loc"][:1]))

@@ -239,6 +239,7 @@ def test_the_kept_checkpoint_is_the_one_that_held_out_pictures_like_best(learned
     assert run.read_json("evaluation.json")["test"]["loss"]["value"] < 0.8 * loss[50]
 
 
+@pytest.mark.slow
 def test_the_same_recipe_gives_the_same_files(learned, tmp_path, monkeypatch):
     monkeypatch.setenv("OUVROIR_HOME", str(tmp_path / "home"))
     folder = write_spots(tmp_path / "spots")

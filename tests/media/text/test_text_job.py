@@ -120,6 +120,7 @@ def test_the_exported_file_answers_as_the_model(run, place, network):
     assert result.n_items >= 30
 
 
+@pytest.mark.slow
 def test_the_same_training_ends_with_the_same_weights(place):
     settings = {**QUICK, "loop.steps": 12}
     runs = [
