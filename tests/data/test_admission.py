@@ -319,16 +319,30 @@ def test_rows_stay_in_their_split_when_files_are_added(write, check):
     assert counts == [84, 20, 26]
 
 
-def test_rows_drawn_for_a_test_are_learned_from_once_the_data_have_a_test(write, check):
+def test_rows_drawn_for_a_test_are_learned_from_while_the_data_have_one(write, check):
     folder = write({f"train/{name}": content for name, content in many(40).items()})
-    assert list(splits(check(folder)).values()).count("test") == 16
+    before = splits(check(folder))
+    assert list(before.values()).count("test") == 16
     own = {f"test/{name}": content for name, content in many(10, "ab", "own").items()}
     with_test = splits(check(write(own)))
     assert {name for name, split in with_test.items() if split == "test"} == set(own)
-    assert list(with_test.values()).count("validation") == 12, "of all that is not the test"
+    assert {name for name, split in with_test.items() if split == "validation"} == {
+        name for name, split in before.items() if split == "validation"
+    }
+    check(write({f"validation/{name}": content for name, content in many(4, "ab", "mine").items()}))
     shutil.rmtree(folder / "test")
-    after = splits(check(folder))
-    assert {split for name, split in after.items() if with_test[name] == "train"} == {"train"}, "they were learned from"
+    shutil.rmtree(folder / "validation")
+    assert splits(check(folder)) == before
+
+
+@pytest.mark.parametrize("settings", [{}, {"validation": 0}, {"per_class": 20}])
+def test_a_test_that_the_data_lose_is_drawn_in_its_place(write, check, settings):
+    folder = write({f"train/{name}": content for name, content in many(40).items()})
+    check(write({f"test/{name}": content for name, content in many(1, "ab", "own").items()}), **settings)
+    shutil.rmtree(folder / "test")
+    after = list(splits(check(folder, **settings)).values())
+    assert after.count("test") >= 16
+    assert after.count("train") >= 40
 
 
 def test_exactly_so_many_train_rows_per_class_also_later(write, check):

@@ -16,6 +16,7 @@ from ouvroir.data.listing import MADE, MADE_MARK
 from ouvroir.data.sources import read_source
 from ouvroir.data.tabular import read_table
 from ouvroir.errors import DataError, MissingExtra
+from ouvroir.evaluation.french import in_french
 from ouvroir.media import find_task
 from ouvroir.recipe import Data
 from ouvroir.records import mark_of
@@ -240,7 +241,14 @@ def test_columns_for_split_group_and_a_proposal(write, check):
 
 
 @pytest.mark.parametrize(
-    "name", ["{split}/{number}.bin", "{label}/{split}/{number}.bin", "all/{split}/{label}/{number}.bin"]
+    "name",
+    [
+        "{split}/{number}.bin",
+        "{label}/{split}/{number}.bin",
+        "all/{split}/{label}/{number}.bin",
+        "dev/{split}/{number}.bin",
+        "test/{label}/{split}/{number}.bin",
+    ],
 )
 def test_folders_of_splits_are_kept_to_where_the_table_says_none(write, check, name):
     rows = [
@@ -252,19 +260,47 @@ def test_folders_of_splits_are_kept_to_where_the_table_says_none(write, check, n
     manifest = check(write({**{path: path for path, _, _ in rows}, "labels.csv": table}))
     wanted = {path: "validation" if split == "val" else split for path, _, split in rows}
     assert {row.id: row.split for row in manifest.rows} == wanted
-    assert [one.text for one in manifest.notes if one.code == "splits_by_folder"]
+    said = [one.text for one in manifest.notes if one.code == "splits_by_folder"]
+    assert said
+    assert all(map(in_french, said))
+
+
+def test_the_same_content_in_two_folders_of_splits_that_a_table_names_is_not_learned_from(write, check):
+    files = {f"{split}/{number}.bin": f"{split}{number}" for split in ("train", "test") for number in range(6)}
+    files["train/5.bin"] = "test5"
+    rows = [f"{path},{'ab'[number % 2]}" for number, path in enumerate([*files, "test/0.bin"])]
+    manifest = check(write({**files, "labels.csv": "\n".join(["path,label", *rows])}), validation=0)
+    assert ("train/5.bin", "leak") in {(one.id, one.code) for one in manifest.refused}
+    assert {row.split for row in manifest.rows if row.locator == "test/0.bin"} <= {"test"}
+
+
+def test_a_table_elsewhere_keeps_to_the_folders_of_splits_that_it_names(write, check):
+    files = {f"data/{split}/{number}.bin": f"{split}{number}" for split in ("train", "test") for number in range(4)}
+    rows = [f"../../{path},{'ab'[number % 2]}" for number, path in enumerate(files)]
+    folder = write({**files, "dev/tables/labels.csv": "\n".join(["path,label", *rows])})
+    manifest = check(folder / "dev" / "tables" / "labels.csv", validation=0)
+    assert {row.split for row in manifest.rows} == {"train", "test"}
+    assert all(f"/data/{row.split}/" in row.locator for row in manifest.rows)
+
+
+def test_what_the_column_of_splits_leaves_open_the_folders_say(write, check):
+    files = {f"{split}/{number}.bin": f"{split}{number}" for split in ("train", "test") for number in range(4)}
+    rows = [f"{path},{'ab'[number % 2]},{'train' * path.startswith('train/')}" for number, path in enumerate(files)]
+    manifest = check(write({**files, "labels.csv": "\n".join(["path,label,split", *rows])}), validation=0)
+    assert {row.id: row.split for row in manifest.rows} == {path: path.split("/")[0] for path in files}
 
 
 def test_a_table_says_the_splits_before_folders_do_and_files_outside_are_learned_from(write, check):
     files = {f"{split}/{number}.bin": f"{split}{number}" for split in ("train", "test") for number in range(4)}
-    files |= {f"{number}.bin": f"none{number}" for number in range(2)}
+    files |= {f"more/{number}.bin": f"none{number}" for number in range(2)}
     labels = [f"{path},{'ab'[number % 2]}" for number, path in enumerate(files)]
     manifest = check(write({**files, "labels.csv": "\n".join(["path,label", *labels])}), validation=0)
     assert {row.id: row.split for row in manifest.rows} == {
-        path: path.split("/")[0] if "/" in path else "train" for path in files
+        path: path.split("/")[0].replace("more", "train") for path in files
     }
-    said = [one.text for one in manifest.notes]
-    assert "Files that a table names and that lie outside of folders of splits are to learn from: 2." in said
+    (said,) = [one.text for one in manifest.notes if one.code == "outside_of_splits"]
+    assert said.endswith("folders of splits, which are to learn from: 2, such as `more/0.bin`.")
+    assert in_french(said)
     turned = [f"{line},{'test' if line.startswith('train/') else 'train'}" for line in labels]
     manifest = check(write({"labels.csv": "\n".join(["path,label,split", *turned])}), validation=0)
     assert {row.id for row in manifest.rows if row.split == "test"} == {

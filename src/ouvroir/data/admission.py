@@ -278,18 +278,18 @@ def _split(
     if not pool or (wanted.validation == wanted.test == 0 and wanted.per_class is None):
         return codes
     before = _remember(memory)
-    # rows drawn for a split that by now comes with the data are again what the user says, rows to learn from
-    forgotten = {splits.UNKNOWN, *(SPLITS.index(split) for split in given & {"validation", "test"})}
-    earlier = [before.get(contents[place], splits.UNKNOWN) for place in pool]
+    own = {SPLITS.index(split) for split in given if split and split != "train"}
     assigned = splits.assign(
         [strata[place] for place in pool],
         [groups[place] for place in pool],
         [contents[place] for place in pool],
-        [splits.UNKNOWN if code in forgotten else code for code in earlier],
+        _earlier([before.get(contents[place], splits.UNKNOWN) for place in pool], own, wanted),
         wanted,
     ).tolist()
     now: dict[str, int] = {}
     for place, code in zip(pool, assigned, strict=True):
+        if before.get(contents[place]) in own:
+            continue  # drawn for a split that the data have now: for it again should they lose it
         # content that groups kept apart hold in several splits has no split of its own to be remembered
         now[contents[place]] = code if now.get(contents[place], code) == code else splits.UNKNOWN
     if any(before.get(content) != code for content, code in now.items()):
@@ -297,6 +297,22 @@ def _split(
     for place, code in zip(pool, assigned, strict=True):
         codes[place] = code
     return codes
+
+
+def _earlier(known: Sequence[int], own: set[int], wanted: splits.Wanted) -> list[int]:
+    """The codes that rows keep, of those they are `known` by. `own`: splits that by now come with the data.
+
+    What was drawn for these is learned from, as the user says. A split that is wanted and has no row is drawn from all of train.
+    """
+    shares = {splits.VALIDATION: wanted.validation, splits.TEST: wanted.test}
+    is_drawn_anew = any(share and code not in known for code, share in shares.items())
+    is_exact = wanted.per_class is not None
+    if is_drawn_anew and is_exact:  # all that is over would lie in the other split
+        return [splits.UNKNOWN] * len(known)
+    instead = dict.fromkeys(own, splits.UNKNOWN if is_drawn_anew or is_exact else splits.TRAIN)
+    if is_drawn_anew:
+        instead[splits.TRAIN] = splits.UNKNOWN
+    return [instead.get(code, code) for code in known]
 
 
 def _strata(candidates: Sequence[Candidate], groups: Sequence[str], data: Data) -> list[tuple[str, ...]]:

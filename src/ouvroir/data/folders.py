@@ -180,16 +180,24 @@ def _say_splits(collection: Collection, files: Sequence[File], named: Mapping[st
         collection.notes.append(Note("splits_by_name", text))
 
 
-def splits_by_folders(collection: Collection, files: Sequence[File]) -> dict[str, Split]:
-    """The splits that folders say of files that a table names, by locator, where they say several; and a note on these folders."""
-    folders = [file.folders for file in files]
-    level = _split_level(folders)
-    if level is None or not _are_several_splits(_names_at(folders, level)):
+def splits_by_folders(collection: Collection, files: Sequence[File], around: Sequence[File]) -> dict[str, Split]:
+    """The splits that folders say of files that a table names, by locator, and notes on these folders.
+
+    `around`: all files that are read, whose folders must say several splits.
+    """
+    folders = [file.folders for file in around]
+    levels = range(max(map(len, folders), default=0))
+    level = next((level for level in levels if _are_several_splits(_names_at(folders, level))), None)
+    if not files or level is None:
         return {}
     found = {file.locator: split for file in files if (split := _split_of(file.folders, level)) is not None}
     _say_splits(collection, files, {}, level)
-    if n_others := len({file.locator for file in files} - found.keys()):
-        text = f"Files that a table names and that lie outside of folders of splits are to learn from: {n_others:,}."
+    if outside := {file.locator: file.id for file in files if file.locator not in found}:
+        example = next(iter(outside.values()))
+        text = (
+            "Files that a table names outside of the folders of splits, which are to learn from: "
+            f"{len(outside):,}, such as `{example}`."
+        )
         collection.notes.append(Note("outside_of_splits", text))
     return found
 

@@ -7,7 +7,7 @@ tables are read is told in `chosen_tables.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -59,7 +59,12 @@ def read_labelled_tables(
     if len(used) > _SAID:
         text = f"Tables that were read beside these: {len(used) - _SAID:,}, such as `{used[_SAID].file.path}`."
         collection.notes.append(Note("tables_used", text))
-    named = _add_rows(collection, used, finder, data)
+    files, unsaid = _add_rows(collection, used, finder, data)
+    named = set(files)
+    unnamed = [file for file in listing.files if file.locator not in named] if chosen.is_corpus else []
+    readable = suffixes_of(collection.task)
+    around = [file for file in (*files.values(), *unnamed) if file.suffix in readable]
+    _keep_to_folders(collection, unsaid, around)
     if is_only_source:
         of_folder = set(listing.refused)
         collection.refused = [refusal for refusal in collection.refused if refusal not in of_folder]
@@ -151,9 +156,13 @@ def _is_guessed(table: Used, data: Data) -> bool:
     return columns.text is not None and not is_told
 
 
-def _add_rows(collection: Collection, used: Sequence[Used], finder: FileFinder, data: Data) -> set[str]:
-    """One outcome for each row of the tables. Returns the locators of the files that were named."""
-    named: set[str] = set()
+def _add_rows(
+    collection: Collection, used: Sequence[Used], finder: FileFinder, data: Data
+) -> tuple[dict[str, File], dict[int, File]]:
+    """One outcome for each row of the tables. Returns the files that were named, by locator, and those of candidates of which no
+    table says a split, by place.
+    """
+    named: dict[str, File] = {}
     taken: set[str] = set()
     unsaid: dict[int, File] = {}
     readable = suffixes_of(collection.task)
@@ -174,7 +183,7 @@ def _add_rows(collection: Collection, used: Sequence[Used], finder: FileFinder, 
                 found = _find_file(collection, cells[table.columns.path or 0], row.id, finder, table, row.split)
                 if found is None:
                     continue
-                named.add(found.locator)
+                named[found.locator] = found
                 if found.suffix not in readable:
                     collection.refuse_kind(row.id, found.suffix)
                     continue
@@ -184,13 +193,17 @@ def _add_rows(collection: Collection, used: Sequence[Used], finder: FileFinder, 
             if row.label is None and needs_labels:
                 collection.refuse(row.id, "no_label", f"Row {number} of `{name}` has no label.")
                 continue
-            if found is not None and table.split is None and table.columns.split is None:
+            if found is not None and row.split is None:
                 unsaid[len(collection.candidates)] = found
             collection.candidates.append(row if found is None else _with_file(row, found, taken, data))
-    splits = splits_by_folders(collection, [*unsaid.values()])
-    for at, file in unsaid.items():
+    return named, unsaid
+
+
+def _keep_to_folders(collection: Collection, unsaid: Mapping[int, File], around: Sequence[File]) -> None:
+    """Put the candidates at the places of `unsaid` into the splits that folders say. `around`: all files that are read."""
+    splits = splits_by_folders(collection, [*unsaid.values()], around)
+    for at, file in unsaid.items() if splits else ():
         collection.candidates[at] = replace(collection.candidates[at], split=splits.get(file.locator))
-    return named
 
 
 def _read_row(table: Used, place: str, cells: Sequence[Any], data: Data) -> Candidate:
@@ -270,7 +283,8 @@ def _add_files_beside(collection: Collection, listing: Listing, chosen: Chosen, 
     files = [file for file in listing.files if file.locator not in taken]
     n_candidates, n_notes = len(collection.candidates), len(collection.notes)
     texts = [file for file in files if file.suffix in readable]
-    read_folders(collection, texts, data, needs_labels=False, others=[table.file for table in chosen.tables])
+    others = [file for file in listing.files if file.locator in taken]
+    read_folders(collection, texts, data, needs_labels=False, others=others)
     added = collection.candidates[n_candidates:]
     collection.beside = {one.locator: one.label is not None for one in added}
     if any(collection.beside.values()):

@@ -418,6 +418,21 @@ def test_what_lies_beside_folders_of_splits_does_not_undo_them(tmp_path, beside,
     assert all(in_french(note.text) for note in said)
 
 
+@pytest.mark.parametrize("named", [("train/a", "test/b"), ("test/b", "test/c"), ("train/a", "more/f")])
+def test_files_that_a_table_names_and_those_beside_keep_to_the_same_folders(tmp_path, named):
+    names = ["train/a", "train/e", "test/b", "test/c", "test/d", "more/f"]
+    for number, name in enumerate(name for name in names if name != "more/f" or name in named):
+        path = tmp_path / "data" / "books" / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(prose(number, 60))
+    (tmp_path / "data" / "list.csv").write_text("\n".join(["file", *(f"books/{name}.txt" for name in named)]) + "\n")
+    write_turns(tmp_path / "data" / "talk.jsonl", turns_of(9, 60))
+    manifest = ouvroir.check(tmp_path / "data", task="text-generation", settings={"data.validation": 0})
+    read = {row.id.split("@")[0]: row.split for row in manifest.rows if row.id.endswith(".txt") or "@" in row.id}
+    assert {split for name, split in read.items() if name.startswith("books/test/")} == {"test"}
+    assert {split for name, split in read.items() if not name.startswith("books/test/")} == {"train"}
+
+
 def test_shards_that_are_large_together_are_read_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(large_tables, "LARGE_TABLE_BYTES", 200_000)
     (tmp_path / "shards").mkdir()
