@@ -195,8 +195,8 @@ SENTENCES: dict[str, str] = {
         "les textes forment alors un corpus."
     ),
     "Taken as splits by their folders: {a}.": "Pris comme jeux d’après leurs dossiers : {a}.",
-    "Files that a table names outside of the folders of splits, which are to learn from: {n}, such as {a}.": (
-        "Fichiers qu’un tableau nomme hors des dossiers de jeux et qui servent à apprendre : {n}, dont {a}."
+    "Files that a table names outside of the folders of splits, which are to learn from: {n}, such as `{a}`.": (
+        "Fichiers qu’un tableau nomme hors des dossiers de jeux et qui servent à apprendre : {n}, dont `{a}`."
     ),
     "Taken as splits by their names: {a}.": "Pris comme jeux d’après leurs noms : {a}.",
     "Taken as splits by their folders and names: {a}.": "Pris comme jeux d’après leurs dossiers et leurs noms : {a}.",
