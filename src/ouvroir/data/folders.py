@@ -183,7 +183,8 @@ def _say_splits(collection: Collection, files: Sequence[File], named: Mapping[st
 def splits_by_folders(collection: Collection, files: Sequence[File], around: Sequence[File]) -> dict[str, Split]:
     """The splits that folders say of files that a table names, by locator, and notes on these folders.
 
-    `around`: all files that are read, whose folders must say several splits.
+    `around`: all files that are read, whose folders must say several splits. The first level that does is taken, whatever lies
+    beside: a table keeps what it names outside, where `read_folders` refuses it, so that `_split_level` must be surer.
     """
     folders = [file.folders for file in around]
     levels = range(max(map(len, folders), default=0))

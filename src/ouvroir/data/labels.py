@@ -61,10 +61,7 @@ def read_labelled_tables(
         collection.notes.append(Note("tables_used", text))
     files, unsaid = _add_rows(collection, used, finder, data)
     named = set(files)
-    unnamed = [file for file in listing.files if file.locator not in named] if chosen.is_corpus else []
-    readable = suffixes_of(collection.task)
-    around = [file for file in (*files.values(), *unnamed) if file.suffix in readable]
-    _keep_to_folders(collection, unsaid, around)
+    _keep_to_folders(collection, unsaid, [*files.values(), *(listing.files if chosen.is_corpus else ())])
     if is_only_source:
         of_folder = set(listing.refused)
         collection.refused = [refusal for refusal in collection.refused if refusal not in of_folder]
@@ -200,7 +197,9 @@ def _add_rows(
 
 
 def _keep_to_folders(collection: Collection, unsaid: Mapping[int, File], around: Sequence[File]) -> None:
-    """Put the candidates at the places of `unsaid` into the splits that folders say. `around`: all files that are read."""
+    """Put the candidates at the places of `unsaid` into the splits that the folders of these files and of those `around` say."""
+    readable = suffixes_of(collection.task)
+    around = [file for file in around if file.suffix in readable]
     splits = splits_by_folders(collection, [*unsaid.values()], around)
     for at, file in unsaid.items() if splits else ():
         collection.candidates[at] = replace(collection.candidates[at], split=splits.get(file.locator))
